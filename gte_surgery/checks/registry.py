@@ -1,0 +1,74 @@
+"""The one registry of rules, filled by the decorator `rule` when a module of rules is imported.
+
+A rule is a generator function: it takes a `Subject` and yields an `Observation` for each thing that is wrong. Its docstring
+is its documentation: the first line is the title, the rest is what `gte-surgery explain CODE` prints.
+Codes are permanent: a retired code is never given to another rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+
+from gte_surgery.checks.subject import Subject
+from gte_surgery.findings import Location, Severity
+
+RULE_MODULES = ("directory",)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a rule saw: where, what was found and what was wanted, and what to do about it."""
+
+    location: Location
+    message: str
+    hint: str = ""
+
+
+Check = Callable[[Subject], Iterable[Observation]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): with an error under any of them, the rule is skipped."""
+
+    code: str
+    severity: Severity
+    title: str
+    explanation: str
+    requires: tuple[str, ...]
+    check: Check
+
+
+_rules: dict[str, Rule] = {}
+
+
+def rule(code: str, severity: Severity, requires: tuple[str, ...] = ()) -> Callable[[Check], Check]:
+    """Register the decorated check under `code`, documented by its docstring."""
+
+    def register(check: Check) -> Check:
+        title, _, explanation = (check.__doc__ or "").strip().partition("\n")
+        add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), requires, check))
+        return check
+
+    return register
+
+
+def add_rule(new: Rule) -> None:
+    """Register a rule that is made from a table and not from a function of its own. Raises ValueError on a taken code."""
+    if new.code in _rules:
+        raise ValueError(f"{new.code}: two rules have this code")
+    _rules[new.code] = new
+
+
+def all_rules() -> Mapping[str, Rule]:
+    """Every rule by its code, in order of code; imports the modules of rules when first called."""
+    for module in RULE_MODULES:
+        import_module(f"gte_surgery.checks.{module}")
+    return MappingProxyType(dict(sorted(_rules.items())))
+
+
+def _unindented(text: str) -> str:
+    return "\n".join(line.strip() for line in text.strip().splitlines())

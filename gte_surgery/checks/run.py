@@ -1,0 +1,97 @@
+"""Judges a checkpoint by all rules, or by a selection of them, and collects the findings in a Report.
+
+A rule whose prerequisites found errors is not judged but reported as skipped. Prerequisites are judged even when they are
+not selected; then their findings stay out of the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checks.registry import Observation, Rule, all_rules
+from gte_surgery.checks.subject import Expectations, Subject
+from gte_surgery.errors import UsageError
+from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
+
+UNREADABLE = "GTE006"
+
+
+def run(
+    checkpoint: Checkpoint,
+    expectations: Expectations = Expectations(),
+    select: Collection[str] = (),
+    ignore: Collection[str] = (),
+) -> Report:
+    """Judge `checkpoint`. `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
+    means every rule. Raises UsageError for a code that matches no rule; a bad checkpoint never raises."""
+    rules = all_rules()
+    chosen = _choose(rules, select, ignore)
+    judge = _Judge(Subject(checkpoint, expectations), rules)
+    for code in chosen:
+        judge.judge(code)
+    findings = [finding for code in chosen for finding in judge.findings[code]]
+    skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
+    return Report(str(checkpoint.path), tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
+
+
+class _Judge:
+    """Judges rules on one subject, each at most once and after its prerequisites."""
+
+    def __init__(self, subject: Subject, rules: Mapping[str, Rule]) -> None:
+        self.subject = subject
+        self.rules = rules
+        self.findings: dict[str, tuple[Finding, ...]] = {}
+        self.skipped: dict[str, tuple[str, ...]] = {}
+
+    def judge(self, code: str) -> None:
+        if code in self.findings:
+            return
+        rule = self.rules[code]
+        failed = self._failed_prerequisites(rule)
+        if failed:
+            self.skipped[code] = failed
+        self.findings[code] = () if failed else _apply(rule, self.subject)
+
+    def _failed_prerequisites(self, rule: Rule) -> tuple[str, ...]:
+        """Codes of the errors that stand in the way; those of a skipped prerequisite stand in for it."""
+        failed: set[str] = set()
+        for code in _matching(self.rules, rule.requires):
+            self.judge(code)
+            if any(finding.severity is Severity.ERROR for finding in self.findings[code]):
+                failed.add(code)
+            elif self.rules[code].severity is Severity.ERROR:
+                failed.update(self.skipped.get(code, ()))
+        return tuple(sorted(failed))
+
+
+def _apply(rule: Rule, subject: Subject) -> tuple[Finding, ...]:
+    try:
+        return tuple(_finding(rule.code, rule.severity, seen) for seen in rule.check(subject))
+    except OSError as error:
+        name = str(error.filename or "")
+        seen = Observation(Location(file=name.rpartition("/")[2]), f"cannot be read: {error.strerror or error}")
+        return (_finding(UNREADABLE, Severity.ERROR, seen),)
+
+
+def _finding(code: str, severity: Severity, seen: Observation) -> Finding:
+    return Finding(code, severity, seen.location, seen.message, seen.hint)
+
+
+def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collection[str]) -> tuple[str, ...]:
+    for pattern in (*select, *ignore):
+        if not pattern or not any(code.startswith(pattern) for code in rules):
+            raise UsageError(f"{pattern}: matches no rule", "`gte-surgery rules` lists the codes")
+    chosen = _matching(rules, select) if select else tuple(rules)
+    ignored = set(_matching(rules, ignore))
+    return tuple(code for code in chosen if code not in ignored)
+
+
+def _matching(rules: Mapping[str, Rule], patterns: Collection[str]) -> tuple[str, ...]:
+    return tuple(code for code in rules if any(code.startswith(pattern) for pattern in patterns))
+
+
+def _place(finding: Finding) -> tuple[str, str, int, int, str, str]:
+    """Sorts findings by code, then by place."""
+    at = finding.location
+    return finding.code, at.file, at.line or 0, at.column or 0, at.pointer, at.tensor

@@ -1,0 +1,116 @@
+"""What a rule judges: a checkpoint, what the user expects of it, and what follows from both, each worked out once.
+
+Derivations that a broken checkpoint does not allow are None or empty; the rules that need them name as prerequisites the
+rules that report why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gte_surgery.checkpoint.directory import Checkpoint, Fault, FaultKind
+from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.errors import CheckpointError
+from gte_surgery.findings import Location
+from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
+from gte_surgery.gte.heads import Head, head_of
+from gte_surgery.gte.inventory import TensorSpec, inventory
+from gte_surgery.gte.names import Layout, canonical_name, detect_layout
+
+if TYPE_CHECKING:
+    from gte_surgery.gte.schemas import Violation
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectations:
+    """What the user says the checkpoint must be; None says nothing."""
+
+    vocab: int | None = None
+    pad: int | None = None
+    type_vocab: int | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A checkpoint under judgement. Not slotted: the cached properties live in the instance."""
+
+    checkpoint: Checkpoint
+    expectations: Expectations = Expectations()
+
+    @cached_property
+    def values(self) -> Mapping[str, object]:
+        """The members of config.json; empty when it is absent, unreadable or not an object."""
+        document = self.checkpoint.config
+        return document.value if document is not None and isinstance(document.value, dict) else {}
+
+    @cached_property
+    def dialect(self) -> Dialect | None:
+        return detect_dialect(self.values)
+
+    @cached_property
+    def violations(self) -> tuple[Violation, ...]:
+        """How config.json departs from the schema of its dialect; empty without a dialect."""
+        from gte_surgery.gte.schemas import violations
+
+        if self.dialect is None:
+            return ()
+        schema = "config.native" if self.dialect is Dialect.NATIVE else "config.remote"
+        return tuple(violations(dict(self.values), schema))
+
+    @cached_property
+    def config(self) -> GteConfig | None:
+        """The config as the model reads it; None when it cannot be read so (`config_error` says why)."""
+        return self._config_or_error[0]
+
+    @cached_property
+    def config_error(self) -> CheckpointError | None:
+        return self._config_or_error[1]
+
+    @cached_property
+    def _config_or_error(self) -> tuple[GteConfig | None, CheckpointError | None]:
+        try:
+            return read_config(self.values), None
+        except CheckpointError as error:
+            return None, error
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        return detect_layout(self.checkpoint.tensors)
+
+    @cached_property
+    def canonical(self) -> Mapping[str, str]:
+        """Stored name by canonical name, of the tensors whose names the layout knows."""
+        if self.layout is None:
+            return {}
+        pairs = ((canonical_name(stored, self.layout), stored) for stored in self.checkpoint.tensors)
+        return {canonical: stored for canonical, stored in pairs if canonical is not None}
+
+    @cached_property
+    def head(self) -> Head:
+        return head_of(self.canonical)
+
+    @cached_property
+    def wanted(self) -> tuple[TensorSpec, ...]:
+        """The tensors that the config asks for, named as this checkpoint names its own; empty when it asks for nothing readable."""
+        if self.config is None or self.layout is None:
+            return ()
+        return inventory(self.config, self.layout, self.head)
+
+    def faults(self, kind: FaultKind | HeaderFault) -> tuple[Fault, ...]:
+        return tuple(fault for fault in self.checkpoint.faults if fault.kind is kind)
+
+    def at(self, key: str) -> Location:
+        """Where config.json says `key`, a top-level member or a path such as "rope_scaling/factor"."""
+        pointer = f"/{key}" if key else ""
+        document = self.checkpoint.config
+        return document.location(pointer) if document is not None else Location(file=CONFIG, pointer=pointer)
+
+    def at_tensor(self, stored: str) -> Location:
+        """The tensor in the file that holds it, or, for a tensor that nothing holds, in the checkpoint as a whole."""
+        tensor = self.checkpoint.tensors.get(stored)
+        return Location(file=tensor.shard.file.name if tensor else "", tensor=stored)
