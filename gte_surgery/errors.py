@@ -1,0 +1,70 @@
+"""Everything that this package raises on purpose.
+
+    GteSurgeryError              the root: one message (object, found, wanted) and one hint (what to do)
+    ├── UsageError               a request that no checkpoint could satisfy
+    ├── CheckpointError          what lies on disk cannot be read as a checkpoint
+    │   ├── JsonError            a file is not strict JSON; knows line and column
+    │   └── HeaderError          a file is not a well-formed safetensors file; knows the fault and the tensor
+    ├── RefusedError             the request would lose something or cannot be done; nothing was changed
+    │   └── LockedError          another surgery holds the checkpoint
+    ├── UnfinishedSurgeryError   a committed surgery was cut short and must be recovered first
+    └── WriteError               the operating system failed us before the commit; nothing was changed
+
+The command line translates them to exit codes in one place, `gte_surgery.cli`.
+"""
+
+from __future__ import annotations
+
+
+class GteSurgeryError(Exception):
+    """A failure that the user can understand and act on."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GteSurgeryError):
+    """A request that no checkpoint could satisfy, such as a vocabulary of zero rows."""
+
+
+class CheckpointError(GteSurgeryError):
+    """What lies on disk cannot be read as a checkpoint."""
+
+
+class JsonError(CheckpointError):
+    """A file is not strict JSON; `line` and `column` count from 1."""
+
+    def __init__(self, source: str, line: int, column: int, reason: str, hint: str = "") -> None:
+        super().__init__(f"{source}:{line}:{column}: {reason}", hint)
+        self.source = source
+        self.line = line
+        self.column = column
+        self.reason = reason
+
+
+class HeaderError(CheckpointError):
+    """A file is not a well-formed safetensors file; `fault` is a `HeaderFault` value, `tensor` the culprit or ""."""
+
+    def __init__(self, fault: str, reason: str, tensor: str = "", hint: str = "") -> None:
+        super().__init__(f"`{tensor}`: {reason}" if tensor else reason, hint)
+        self.fault = fault
+        self.reason = reason
+        self.tensor = tensor
+
+
+class RefusedError(GteSurgeryError):
+    """The request would lose something or cannot be done; nothing was changed."""
+
+
+class LockedError(RefusedError):
+    """Another surgery holds the checkpoint."""
+
+
+class UnfinishedSurgeryError(GteSurgeryError):
+    """A committed surgery was cut short and must be recovered first."""
+
+
+class WriteError(GteSurgeryError):
+    """The operating system failed before the commit; nothing was changed."""

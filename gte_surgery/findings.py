@@ -1,0 +1,83 @@
+"""What judging a checkpoint yields: findings, where they point, and the report that collects them.
+
+Plain frozen data. Rules make these values, `render` turns them into text, the command line into an exit code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Severity(IntEnum):
+    """How bad a finding is: an error breaks or corrupts, a warning may, a note informs."""
+
+    NOTE = 1
+    WARNING = 2
+    ERROR = 3
+
+    @property
+    def label(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a finding points: a file of the checkpoint, and in it a JSON value or a tensor.
+
+    `file` is relative to the checkpoint, with "/" between folders; `line` and `column` count from 1;
+    `pointer` is a JSON pointer [RFC 6901]. Empty or None means "not that precise".
+    """
+
+    file: str = ""
+    line: int | None = None
+    column: int | None = None
+    pointer: str = ""
+    tensor: str = ""
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line is not None:
+            place += f":{self.line}:{self.column}"
+        subject = f"`{self.tensor}`" if self.tensor else self.pointer
+        return ": ".join(part for part in (place, subject) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One judgement. `message` says what was found and what was wanted, `hint` what to do."""
+
+    code: str
+    severity: Severity
+    location: Location
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = str(self.location)
+        return f"{place}: {self.message}" if place else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRule:
+    """A rule that could not be judged, because the rules `because` (their codes) found errors."""
+
+    code: str
+    because: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that `check` has to say of one checkpoint: findings in order of code and place, and what was not judged."""
+
+    checkpoint: str
+    findings: tuple[Finding, ...]
+    skipped: tuple[SkippedRule, ...]
+    rules: tuple[str, ...]
+
+    @property
+    def worst(self) -> Severity | None:
+        return max((finding.severity for finding in self.findings), default=None)
+
+    def count(self, severity: Severity) -> int:
+        return sum(finding.severity is severity for finding in self.findings)
