@@ -1,1 +1,1 @@
-"""Rules: one small function each, with a permanent code, a severity and an explanation; `run` judges a checkpoint by them."""
+"""Rules: one small function each, with a permanent code, a severity and an explanation; `run` judges by them."""

@@ -1,7 +1,7 @@
 """The one registry of rules, filled by the decorator `rule` when a module of rules is imported.
 
-A rule is a generator function: it takes a `Subject` and yields an `Observation` for each thing that is wrong. Its docstring
-is its documentation: the first line is the title, the rest is what `gte-surgery explain CODE` prints.
+A rule is a generator function: it takes a `Subject` and yields an `Observation` for each thing that is wrong. Its
+docstring is its documentation: the first line is the title, the rest is what `gte-surgery explain CODE` prints.
 Codes are permanent: a retired code is never given to another rule.
 """
 
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 
+from gte_surgery.checkpoint.directory import FaultKind
+from gte_surgery.checkpoint.header import HeaderFault
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
@@ -32,7 +34,7 @@ Check = Callable[[Subject], Iterable[Observation]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): with an error under any of them, the rule is skipped."""
+    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule."""
 
     code: str
     severity: Severity
@@ -50,17 +52,27 @@ def rule(code: str, severity: Severity, requires: tuple[str, ...] = ()) -> Calla
 
     def register(check: Check) -> Check:
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
-        add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), requires, check))
+        _add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), requires, check))
         return check
 
     return register
 
 
-def add_rule(new: Rule) -> None:
-    """Register a rule that is made from a table and not from a function of its own. Raises ValueError on a taken code."""
+def _add_rule(new: Rule) -> None:
+    """Register a rule; raises ValueError when its code is taken."""
     if new.code in _rules:
         raise ValueError(f"{new.code}: two rules have this code")
     _rules[new.code] = new
+
+
+def add_fault_rule(code: str, severity: Severity, kind: FaultKind | HeaderFault, title: str, explanation: str) -> None:
+    """Register the rule that reports the faults of one kind, which were found when the checkpoint was opened."""
+
+    def check(subject: Subject) -> Iterable[Observation]:
+        for fault in subject.faults(kind):
+            yield Observation(fault.location, fault.message, fault.hint)
+
+    _add_rule(Rule(code, severity, title, _unindented(explanation), (), check))
 
 
 def all_rules() -> Mapping[str, Rule]:

@@ -1,7 +1,7 @@
 """Judges a checkpoint by all rules, or by a selection of them, and collects the findings in a Report.
 
-A rule whose prerequisites found errors is not judged but reported as skipped. Prerequisites are judged even when they are
-not selected; then their findings stay out of the report.
+A rule whose prerequisites found errors is not judged but reported as skipped. Prerequisites are judged even when they
+are not selected; then their findings stay out of the report.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ class _Judge:
 def _apply(rule: Rule, subject: Subject) -> tuple[Finding, ...]:
     try:
         return tuple(_finding(rule.code, rule.severity, seen) for seen in rule.check(subject))
-    except OSError as error:
-        name = str(error.filename or "")
-        seen = Observation(Location(file=name.rpartition("/")[2]), f"cannot be read: {error.strerror or error}")
+    except (OSError, EOFError) as error:
+        name = str(getattr(error, "filename", None) or "")
+        reason = getattr(error, "strerror", None) or error
+        seen = Observation(Location(file=name.rpartition("/")[2]), f"cannot be read: {reason}")
         return (_finding(UNREADABLE, Severity.ERROR, seen),)
 
 

@@ -1,7 +1,7 @@
 """What a rule judges: a checkpoint, what the user expects of it, and what follows from both, each worked out once.
 
-Derivations that a broken checkpoint does not allow are None or empty; the rules that need them name as prerequisites the
-rules that report why.
+Derivations that a broken checkpoint does not allow are None or empty; the rules that need them name as prerequisites
+the rules that report why.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Subject:
 
     @cached_property
     def wanted(self) -> tuple[TensorSpec, ...]:
-        """The tensors that the config asks for, named as this checkpoint names its own; empty when it asks for nothing readable."""
+        """The tensors that the config asks for, under the names of this checkpoint's layout; empty if either is unknown."""
         if self.config is None or self.layout is None:
             return ()
         return inventory(self.config, self.layout, self.head)
