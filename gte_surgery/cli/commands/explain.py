@@ -1,0 +1,23 @@
+"""`gte-surgery explain`: what a rule is about."""
+
+from __future__ import annotations
+
+import click
+
+from gte_surgery.cli.options import example
+from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+
+@click.command("explain", short_help="Explain a rule.", epilog=example("gte-surgery explain GTE203"))
+@click.argument("code")
+@pass_terminal
+def command(terminal: Terminal, code: str) -> None:
+    """Explain the rule CODE: what it looks for, why that matters, what to do."""
+    from gte_surgery.checks.registry import all_rules
+    from gte_surgery.errors import UsageError
+    from gte_surgery.render.rules import rule_text
+
+    rule = all_rules().get(code.upper())
+    if rule is None:
+        raise UsageError(f"{code}: no rule has this code", "`gte-surgery rules` lists them")
+    terminal.result(rule_text(rule, terminal.has_color))

@@ -1,0 +1,31 @@
+"""`gte-surgery inspect`: what a checkpoint is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+
+@click.command("inspect", short_help="Tell what a checkpoint is.", epilog=example("gte-surgery inspect ckpt/"))
+@checkpoint_argument
+@json_option
+@click.option("--tensors", is_flag=True, help="List every tensor as well.")
+@pass_terminal
+def command(terminal: Terminal, checkpoint: Path, as_json: bool, tensors: bool) -> None:
+    """Tell what CHECKPOINT is: release, dialect, names, head, sizes, vocabulary, pad row, rope, files.
+
+    Reads JSON, headers and single rows; never a whole tensor.
+    """
+    from gte_surgery.checkpoint.directory import open_checkpoint
+    from gte_surgery.checks.description import describe
+    from gte_surgery.render.description import description_json, description_text
+
+    description = describe(open_checkpoint(checkpoint))
+    if as_json:
+        terminal.result(description_json(description, tensors))
+    else:
+        terminal.result(description_text(description, tensors, terminal.has_color))

@@ -1,0 +1,58 @@
+"""The root command: global options, and a group that imports a command's module when the command is wanted."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from gte_surgery import __version__
+from gte_surgery.cli.terminal import Terminal
+
+PROGRAM = "gte-surgery"
+
+COMMANDS = (
+    "inspect",
+    "check",
+    "explain",
+    "rules",
+    "schema",
+)
+"""In the order in which `--help` lists them and a newcomer meets them."""
+
+
+class LazyGroup(click.Group):
+    """A group whose command NAME is `command` in the module gte_surgery.cli.commands.NAME."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = import_module(f"gte_surgery.cli.commands.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+
+@click.command(
+    PROGRAM,
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="\b\nExample:\n  gte-surgery resize ckpt/ --vocab 32000 --pad 0 --dry-run",
+)
+@click.option("--quiet", is_flag=True, help="Print results and errors only.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour the output; auto does on a terminal unless NO_COLOR is set.",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_context
+def program(ctx: click.Context, quiet: bool, color: str) -> None:
+    """Validate, rewrite and mend GTE encoder checkpoints, safely and without loading them.
+
+    Nothing runs code from a checkpoint, and nothing touches the network.
+    """
+    ctx.obj = Terminal.for_streams(quiet, color)

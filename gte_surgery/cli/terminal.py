@@ -1,0 +1,60 @@
+"""Where output goes: results to stdout, messages and progress to stderr, and whether in colour."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import click
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our stdout, such as `head`, has had enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """What the global options and the streams allow; every command gets one."""
+
+    is_quiet: bool
+    has_color: bool
+
+    @classmethod
+    def for_streams(cls, quiet: bool, color: str) -> Terminal:
+        """Decide on colour: what the flag says, else colour on a terminal that NO_COLOR leaves alone."""
+        wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
+        return cls(quiet, color == "always" or (color == "auto" and wanted))
+
+    def result(self, text: str) -> None:
+        """Write what the command was asked for to stdout. Raises ReaderGoneError when nobody reads it."""
+        try:
+            click.echo(text, color=True)
+        except BrokenPipeError as error:
+            # What is still buffered must not fail once more when the interpreter flushes at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise ReaderGoneError from error
+
+    def message(self, text: str) -> None:
+        """Write a remark to stderr, unless --quiet."""
+        if not self.is_quiet:
+            click.echo(text, err=True)
+
+    @contextmanager
+    def progress(self, label: str) -> Iterator[Callable[[int, int], None] | None]:
+        """A callback (bytes done, bytes in all) that draws a bar on stderr; None where no terminal shows it."""
+        if self.is_quiet or not sys.stderr.isatty():
+            yield None
+            return
+        with click.progressbar(length=1, label=label, file=sys.stderr, update_min_steps=1) as bar:
+
+            def advance(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            yield advance
+
+
+pass_terminal = click.make_pass_decorator(Terminal)

@@ -1,0 +1,44 @@
+"""What all text output is made of: harmless names, colours, and numbers for people."""
+
+from __future__ import annotations
+
+import re
+
+_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, which move the cursor or start an escape sequence; marks that reorder a line; lone surrogates."""
+
+_STYLES = {"error": "31;1", "warning": "33;1", "note": "36;1", "good": "32;1", "strong": "1", "faint": "2"}
+
+
+def printable(text: str) -> str:
+    r"""The text with all that could move a cursor or hide a line shown as escapes: an ESC character becomes "\x1b"."""
+    return _DANGEROUS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def paint(text: str, style: str, color: bool) -> str:
+    """The text in one of our styles (a severity's label, good, strong, faint) as an ANSI sequence, or as it is."""
+    return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if color else text
+
+
+def count(number: int, noun: str) -> str:
+    """1 error, 2 errors, 0 errors."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def size(nbytes: int) -> str:
+    """Bytes for people, in decimal units as disks and hubs count: 305_000_000 → "305.0 MB"."""
+    value, unit = float(nbytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
+            break
+        value /= 1000
+    return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def columns(rows: list[tuple[str, ...]], indent: str = "") -> str:
+    """Rows in aligned columns, two spaces apart; the last column is ragged."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        for row in rows
+    )
