@@ -1,0 +1,202 @@
+"""Every operation that surgery asks of the operating system, as one small injectable object.
+
+The methods are thin: one call, one effect, `OSError` when it fails. Whatever the order of effects must be is the
+business of `transaction` and `recovery`; tests subclass `Filesystem` to crash, tear or fail each single operation.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sys
+from pathlib import Path
+
+COPY_BLOCK = 8 << 20
+"""Bytes held in memory by a copy that the kernel cannot do by itself."""
+
+_KERNEL_BLOCK = 1 << 30
+_CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTSOCK})
+_CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+
+
+class Filesystem:
+    """The operating system as surgery sees it. Every method may raise `OSError`; none cleans up after another."""
+
+    def mkdir(self, path: Path, mode: int = 0o777) -> None:
+        """Make one folder, its mode under the umask; `FileExistsError` if the name is taken."""
+        os.mkdir(path, mode)
+
+    def create(self, path: Path, mode: int | None = None) -> int:
+        """Make a file that must not exist and open it for reading and writing.
+
+        `mode` is set exactly, whatever the umask; without it the file gets the mode of any new file.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, 0o666 if mode is None else mode & 0o600)
+        if mode is not None:
+            try:
+                os.fchmod(descriptor, mode)
+            except OSError:
+                os.close(descriptor)
+                raise
+        return descriptor
+
+    def open_read(self, path: Path) -> int:
+        """Open a file for reading; a symlink is followed."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def open_lock(self, path: Path) -> int:
+        """Open a lock file, made if absent; a symlink is refused (ELOOP), a fifo does not hang."""
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+
+    def close(self, descriptor: int) -> None:
+        """Close a file."""
+        os.close(descriptor)
+
+    def write(self, descriptor: int, content: bytes | bytearray | memoryview) -> None:
+        """Append all of `content` at the descriptor's position."""
+        rest = memoryview(content).cast("B")
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+
+    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
+        """The `count` bytes from `offset`; fewer only where the file ends."""
+        block = os.pread(descriptor, count, offset)
+        if len(block) in (0, count):
+            return block
+        blocks = [block]
+        while block and (missing := count - sum(map(len, blocks))):
+            block = os.pread(descriptor, missing, offset + count - missing)
+            blocks.append(block)
+        return b"".join(blocks)
+
+    def copy_range(self, source: int, destination: int, offset: int, count: int) -> None:
+        """Append `count` bytes of `source` from `offset` at the position of `destination`.
+
+        Through the kernel where it can (copy_file_range, then sendfile), else in blocks of `COPY_BLOCK`.
+        A source that ends early is an `OSError` (EIO).
+        """
+        for step in (_copy_in_kernel, _send_in_kernel, _copy_through_memory):
+            done = step(source, destination, offset, count)
+            offset, count = offset + done, count - done
+            if not count:
+                return
+        raise OSError(errno.EIO, f"the source ends {count} bytes early")
+
+    def truncate(self, descriptor: int) -> None:
+        """Empty a file."""
+        os.ftruncate(descriptor, 0)
+
+    def chmod(self, descriptor: int, mode: int) -> None:
+        """Set the mode of an open file."""
+        os.fchmod(descriptor, mode)
+
+    def fsync(self, descriptor: int) -> None:
+        """Return when the content of a file is on the disk, past the drive's own cache."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+        else:
+            os.fsync(descriptor)
+
+    def fsync_directory(self, path: Path) -> None:
+        """Return when the names in a folder are on the disk; nothing where the file system has no such operation."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in _CANNOT_SYNC_FOLDERS:
+                raise
+        finally:
+            os.close(descriptor)
+
+    def link(self, source: Path, destination: Path) -> None:
+        """Give a file a second name; a symlink is not followed."""
+        os.link(source, destination, follow_symlinks=False)
+
+    def replace(self, source: Path, destination: Path) -> None:
+        """Rename atomically over whatever file, or empty folder, has the name."""
+        os.replace(source, destination)
+
+    def unlink(self, path: Path) -> None:
+        """Remove one name of a file; a symlink itself, never what it points to."""
+        os.unlink(path)
+
+    def rmdir(self, path: Path) -> None:
+        """Remove an empty folder."""
+        os.rmdir(path)
+
+    def listdir(self, path: Path) -> list[str]:
+        """The names in a folder, sorted."""
+        return sorted(os.listdir(path))
+
+    def lstat(self, path: Path) -> os.stat_result:
+        """What a name stands for; a symlink is not followed."""
+        return os.lstat(path)
+
+    def fstat(self, descriptor: int) -> os.stat_result:
+        """What an open file is."""
+        return os.fstat(descriptor)
+
+    def is_writable(self, path: Path) -> bool:
+        """Whether names can be made and removed in a folder."""
+        return os.access(path, os.W_OK | os.X_OK)
+
+    def free_bytes(self, path: Path) -> int:
+        """Bytes that an ordinary user can still write on the file system of `path`."""
+        usage = os.statvfs(path)
+        return usage.f_bavail * usage.f_frsize
+
+    def lock(self, descriptor: int) -> bool:
+        """Take the exclusive lock of an open file, without waiting; False if another process holds it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def _copy_in_kernel(source: int, destination: int, offset: int, count: int) -> int:
+    """Bytes copied by copy_file_range before it gave up or the source ended."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    done = 0
+    try:
+        while done < count:
+            step = os.copy_file_range(source, destination, min(count - done, _KERNEL_BLOCK), offset + done)
+            if not step:
+                break
+            done += step
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY:
+            raise
+    return done
+
+
+def _send_in_kernel(source: int, destination: int, offset: int, count: int) -> int:
+    """Bytes copied by sendfile before it gave up or the source ended."""
+    done = 0
+    try:
+        while done < count:
+            step = os.sendfile(destination, source, offset + done, min(count - done, _KERNEL_BLOCK))
+            if not step:
+                break
+            done += step
+    except OSError as error:
+        if error.errno not in _CANNOT_COPY:
+            raise
+    return done
+
+
+def _copy_through_memory(source: int, destination: int, offset: int, count: int) -> int:
+    """Bytes copied in blocks through memory before the source ended."""
+    done = 0
+    while done < count:
+        block = os.pread(source, min(count - done, COPY_BLOCK), offset + done)
+        if not block:
+            break
+        done += len(block)
+        rest = memoryview(block)
+        while rest:
+            rest = rest[os.write(destination, rest) :]
+    return done

@@ -1,0 +1,271 @@
+"""A surgery that is exactly not done or exactly done, whatever stops it.
+
+Everything new is written into a *stage* and made durable. In place, the originals are then hard-linked aside and a
+journal is renamed into place: that rename is the commit point. Before it the checkpoint has not been touched; after it
+`finish` (or later `recover`, by the same code) moves file by file. Into a new directory, the stage itself is renamed
+to it, and that rename is the commit point.
+
+What is durable when: `commit` returns after the new files, their names, the previous generation and the absence of the
+journal are on the disk. Whoever reads the directory during an in-place commit, a few milliseconds, sees each file
+whole but may see new weights beside the old config, never the reverse; a reader that asks `require_settled` is told.
+Files that are already open keep their old content. The mode of a file is carried over; owner, ACL and extended
+attributes are not.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gte_surgery.errors import CheckpointError, RefusedError, UsageError, WriteError
+from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.journal import GENERATION_FILES, GENERATION_NAME, Generation, Journal, name_fault, write_note
+from gte_surgery.surgery.lock import locked
+from gte_surgery.surgery.recovery import finish, roll_back, unfinished
+from gte_surgery.surgery.tree import (
+    StateFolder,
+    fsync_folders,
+    fsync_tree,
+    is_folder,
+    link_or_copy,
+    make_parents,
+    parents,
+    state_beside,
+    state_inside,
+    status,
+    walk,
+)
+
+_ELSEWHERE = "write the result elsewhere with --out DIR"
+
+
+class Transaction:
+    """One surgery under its lock. Files made below `stage` become the checkpoint's when `commit` is called."""
+
+    def __init__(self, state: StateFolder, command: str, fs: Filesystem, is_in_place: bool) -> None:
+        self._state = state
+        self._command = command
+        self._fs = fs
+        self._is_in_place = is_in_place
+        self.is_committed = False
+
+    @property
+    def target(self) -> Path:
+        """The directory under surgery, resolved."""
+        return self._state.target
+
+    @property
+    def stage(self) -> Path:
+        """The folder in which new files are made, in subfolders where their names have any."""
+        return self._state.stage
+
+    def require_space(self, needed: int) -> None:
+        """Raise `RefusedError` if the disk of the stage has fewer than `needed` bytes free."""
+        free = self._fs.free_bytes(self.stage)
+        if free < needed:
+            raise RefusedError(
+                f"{self._state.target}: the disk has {free} bytes free, the surgery needs {needed}",
+                "free some space, or write the result to another disk with --out DIR",
+            )
+
+    def require_replaceable(self, names: Collection[str]) -> None:
+        """Raise `RefusedError` if one of the relative `names` cannot be replaced or removed without harm.
+
+        A symlink or a file with another hard link belongs to others as well (a hub cache); a folder that is a symlink,
+        on another file system or not writable cannot take part. `commit` asks too; ask before long work.
+        """
+        if self._is_in_place:
+            for name in names:
+                _require_replaceable(self._state, name, self._fs)
+
+    def commit(self, removed: Collection[str] = (), keep_undo: bool = True) -> None:
+        """Make the staged files, and the absence of the `removed` ones, the checkpoint, durably.
+
+        Nothing staged and nothing removed: nothing happens. `keep_undo` keeps what is replaced or removed for `undo`;
+        without it an older generation is dropped as well, since it would no longer fit. Raises `RefusedError` and
+        `OSError` with nothing changed, `UnfinishedSurgeryError` when the system fails after the commit point. An
+        interrupt (Ctrl-C) after that point is raised again once the surgery is finished.
+        """
+        staged = _staged_sizes(self.stage, self._fs)
+        if not staged and not removed:
+            return
+        if self._is_in_place:
+            self._commit_in_place(staged, tuple(removed), keep_undo)
+        elif removed:
+            raise UsageError(f"{self._state.target}: is new, nothing can be removed from it")
+        else:
+            self._commit_new()
+
+    def _commit_new(self) -> None:
+        state, fs = self._state, self._fs
+        fsync_tree(fs, state.stage)
+        fs.replace(state.stage, state.target)
+        self.is_committed = True
+        try:
+            fs.fsync_directory(state.target.parent)
+        except OSError as error:
+            failure = unfinished(state.target, f"is written whole, but may not be on the disk: {error.strerror}")
+            failure.hint = "run `sync`; if that fails too, the disk is failing"
+            raise failure from error
+
+    def _commit_in_place(self, staged: Mapping[str, int], removed: tuple[str, ...], keep_undo: bool) -> None:
+        state, fs = self._state, self._fs
+        for name in removed:
+            if name in staged or name_fault(name) or status(fs, state.target / name) is None:
+                raise RefusedError(f"{name}: cannot be removed, it is {'new' if name in staged else 'not there'}")
+        self.require_replaceable((*staged, *removed))
+        fsync_tree(fs, state.stage)
+        if keep_undo:
+            _set_aside(state, self._command, staged, removed, fs)
+        journal = Journal(self._command, staged, removed, keep_undo)
+        write_note(fs, state.journal_draft, journal)
+        fs.fsync_directory(state.path)
+        self._finish(journal)
+
+    def _finish(self, journal: Journal) -> None:
+        """Pass the commit point and do the rest."""
+        state, fs = self._state, self._fs
+        try:
+            fs.replace(state.journal_draft, state.journal)
+            self.is_committed = True
+            finish(state, journal, fs)
+        except OSError as error:
+            if not self.is_committed and not _has_journal(state, fs):
+                raise
+            raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
+        except KeyboardInterrupt:
+            if _has_journal(state, fs):
+                finish(state, journal, fs)
+            raise
+
+
+@contextmanager
+def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction]:
+    """A surgery on the directory `target` itself; `command` is what others are told is at work.
+
+    Leaving the block without `commit`, or by any exception, rolls back. Raises `LockedError`, `RefusedError` and
+    `UnfinishedSurgeryError` before anything is written, `WriteError` for any `OSError` before the commit point.
+    """
+    target = target.resolve()
+    if not is_folder(fs, target):
+        raise CheckpointError(f"{target}: is no directory")
+    if not fs.is_writable(target):
+        raise RefusedError(f"{target}: is not writable", _ELSEWHERE)
+    state = state_inside(target)
+    with locked(state, command, fs):
+        if status(fs, state.journal) is not None:
+            raise unfinished(target, "a surgery was committed but not finished")
+        with _staging(Transaction(state, command, fs, is_in_place=True), state, fs) as transaction:
+            fs.mkdir(state.stage)
+            fs.fsync_directory(state.path)
+            fs.fsync_directory(target)
+            yield transaction
+
+
+@contextmanager
+def into(out: Path, command: str, fs: Filesystem) -> Iterator[Transaction]:
+    """A surgery that writes the new directory `out`: staged beside it, then renamed to it whole.
+
+    `out` must not exist, or be an empty directory, whose mode is kept. Rolls back and raises as `in_place` does.
+    """
+    out = Path(os.path.abspath(out))
+    out = out.parent.resolve() / out.name
+    mode = _require_free(out, fs)
+    state = state_beside(out)
+    with locked(state, command, fs):
+        mode = _require_free(out, fs)
+        with _staging(Transaction(state, command, fs, is_in_place=False), state, fs) as transaction:
+            fs.mkdir(state.stage, mode)
+            yield transaction
+
+
+@contextmanager
+def _staging(transaction: Transaction, state: StateFolder, fs: Filesystem) -> Iterator[Transaction]:
+    """Clear what a dead surgery left; roll back at the end unless committed; tell the system's failures plainly."""
+    try:
+        roll_back(state, fs)
+        yield transaction
+    except BaseException as error:
+        _abandon(state, fs)
+        if isinstance(error, OSError) and not transaction.is_committed:
+            place = error.filename or state.target
+            raise WriteError(f"{place}: {error.strerror}; nothing was changed") from error
+        raise
+    _abandon(state, fs)
+
+
+def _abandon(state: StateFolder, fs: Filesystem) -> None:
+    """Roll back unless a journal says that the surgery is committed; what cannot be cleared is cleared by the next."""
+    with suppress(OSError):
+        if not _has_journal(state, fs):
+            roll_back(state, fs)
+
+
+def _has_journal(state: StateFolder, fs: Filesystem) -> bool:
+    return status(fs, state.journal) is not None
+
+
+def _require_free(out: Path, fs: Filesystem) -> int:
+    """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name."""
+    if not is_folder(fs, out.parent):
+        raise RefusedError(f"{out.parent}: is no directory", f"make it first: mkdir -p {out.parent}")
+    found = status(fs, out)
+    if found is None:
+        return 0o777
+    if not stat.S_ISDIR(found.st_mode):
+        kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "no directory"
+        raise RefusedError(f"{out}: exists and is {kind}", "choose another --out")
+    if fs.listdir(out):
+        raise RefusedError(f"{out}: exists and is not empty", "choose another --out")
+    return stat.S_IMODE(found.st_mode)
+
+
+def _require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
+    if fault := name_fault(name):
+        raise RefusedError(f"{name}: {fault}")
+    device = fs.lstat(state.path).st_dev
+    for folder in parents(name):
+        path = state.target / folder
+        found = status(fs, path)
+        if found is None:
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            raise RefusedError(f"{path}: is no folder of this checkpoint", _ELSEWHERE)
+        if found.st_dev != device:
+            raise RefusedError(f"{path}: lies on another file system", _ELSEWHERE)
+        if not fs.is_writable(path):
+            raise RefusedError(f"{path}: is not writable", _ELSEWHERE)
+    found = status(fs, state.target / name)
+    if found is None:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a symlink, perhaps into a hub cache" if stat.S_ISLNK(found.st_mode) else "no regular file"
+        raise RefusedError(f"{state.target / name}: is {kind}", _ELSEWHERE)
+    if found.st_nlink > 1:
+        raise RefusedError(
+            f"{state.target / name}: has {found.st_nlink} hard links, its bytes belong to others too", _ELSEWHERE
+        )
+
+
+def _staged_sizes(stage: Path, fs: Filesystem) -> dict[str, int]:
+    """Names and sizes in bytes of the staged files."""
+    return {name: found.st_size for name, found in walk(fs, stage) if not stat.S_ISDIR(found.st_mode)}
+
+
+def _set_aside(
+    state: StateFolder, command: str, staged: Mapping[str, int], removed: tuple[str, ...], fs: Filesystem
+) -> None:
+    """Keep the files that are about to go, and a note of what the surgery does, durably."""
+    replaced = tuple(name for name in staged if status(fs, state.target / name) is not None)
+    added = tuple(name for name in staged if name not in replaced)
+    files = state.originals / GENERATION_FILES
+    fs.mkdir(state.originals)
+    fs.mkdir(files)
+    for name in (*replaced, *removed):
+        make_parents(fs, files, name)
+        link_or_copy(fs, state.target / name, files / name)
+    write_note(fs, state.originals / GENERATION_NAME, Generation(command, replaced, removed, added))
+    fsync_folders(fs, state.originals)
