@@ -1,0 +1,96 @@
+"""Who may import whom: the rooms of the house form layers, and each third-party package has its one home."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
+MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
+
+LAYERS = ("errors", "findings", "checkpoint", "gte", "checks", "surgery", "cli")
+"""Each may import those before it."""
+
+RENDER_SHOWS = {
+    "findings",
+    "checks.description",
+    "checks.registry",
+    "surgery.plan",
+    "surgery.pieces",
+    "surgery.transaction",
+    "surgery.recovery",
+}
+
+HOMES = {
+    "click": "cli/",
+    "jsonschema": "gte/schemas.py",
+    "referencing": "gte/schemas.py",
+    "numpy": "surgery/",
+}
+"""Where a third-party package may be imported; one that is not listed may be imported nowhere."""
+
+AT_MODULE_LEVEL = {"click"}
+"""The others are imported inside functions, so that what does not need them does not pay."""
+
+
+def room(module: Path) -> str:
+    """checkpoint/header.py → checkpoint; errors.py → errors; __init__.py → ""."""
+    name = module.parts[0].removesuffix(".py")
+    return "" if name in ("__init__", "__main__") else name
+
+
+def imports(module: Path) -> Iterator[tuple[str, bool]]:
+    """Each imported module by its dotted name, and whether the import stands at module level."""
+    tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+    outermost = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, id(node) in outermost
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or "", id(node) in outermost
+
+
+def ours(module: Path) -> set[str]:
+    """The modules of ours that a module imports: {"checkpoint.header", "findings"}."""
+    return {name.removeprefix("gte_surgery.") for name, _ in imports(module) if name.startswith("gte_surgery.")}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_room_imports_only_the_rooms_below_it(module: Path) -> None:
+    home = room(module)
+    if home in ("", "cli"):
+        return
+    if home == "render":
+        assert {name for name in ours(module) if not name.startswith("render.")} <= RENDER_SHOWS
+        return
+    allowed = LAYERS[: LAYERS.index(home) + 1]
+    assert {name for name in ours(module) if name.partition(".")[0] not in allowed} == set()
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_third_party_packages_are_imported_in_their_home_only(module: Path) -> None:
+    import sys
+
+    for name, is_outermost in imports(module):
+        package = name.partition(".")[0]
+        if package in sys.stdlib_module_names or package == "gte_surgery":
+            continue
+        assert package in HOMES, f"{module} imports {package}"
+        assert module.as_posix().startswith(HOMES[package]), f"{module} imports {package}"
+        assert not is_outermost or package in AT_MODULE_LEVEL, f"{module} imports {package} at module level"
+
+
+@pytest.mark.parametrize(
+    "module", [path for path in MODULES if path.name == "__init__.py" and path.parent.parts], ids=str
+)
+def test_the_door_of_a_room_holds_a_docstring_and_nothing_else(module: Path) -> None:
+    body = ast.parse((PACKAGE / module).read_text(encoding="utf-8")).body
+    assert [type(node).__name__ for node in body] == ["Expr"]
+
+
+def test_every_room_has_a_place_in_the_order() -> None:
+    assert {room(module) for module in MODULES} <= {"", "render", *LAYERS}

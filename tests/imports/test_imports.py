@@ -1,0 +1,71 @@
+"""What each command may import, seen from outside: a fresh interpreter runs it and tells what it loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = {"torch", "transformers", "numpy", "jsonschema", "safetensors"}
+TELL = """
+import json, sys
+from gte_surgery.cli.entry import run
+code = run(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    json.dump([code, sorted({name.partition(".")[0] for name in sys.modules})], file)
+"""
+
+
+def loaded(tmp_path: Path, *arguments: str) -> set[str]:
+    """Top-level packages that a command line loads; it must end with exit code 0 or 1."""
+    told = tmp_path / "told.json"
+    subprocess.run([sys.executable, "-c", TELL, str(told), *arguments], check=True, capture_output=True)
+    code, packages = json.loads(told.read_text())
+    assert code in (0, 1)
+    return set(packages)
+
+
+@pytest.fixture
+def checkpoint(golden: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(golden / "legacy-multilingual", tmp_path / "checkpoint")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["--version"], ["resize", "--help"], ["check", "--help"]], ids=" ".join
+)
+def test_help_loads_nothing_heavy_and_none_of_the_core(tmp_path: Path, arguments: list[str]) -> None:
+    assert loaded(tmp_path, *arguments) & HEAVY == set()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["inspect"],
+        ["check"],
+        ["history"],
+        ["resize", "--vocab", "160", "--pad", "0"],
+        ["resize", "--vocab", "160", "--pad", "0", "--dry-run"],
+    ],
+    ids=" ".join,
+)
+def test_reading_judging_and_shrinking_load_no_array_library(
+    tmp_path: Path, checkpoint: Path, arguments: list[str]
+) -> None:
+    verb, *options = arguments
+    assert (
+        loaded(tmp_path, verb, str(checkpoint), *options) & {"torch", "transformers", "numpy", "safetensors"} == set()
+    )
+
+
+def test_growing_by_drawing_does_load_numpy(tmp_path: Path, checkpoint: Path) -> None:
+    assert "numpy" in loaded(tmp_path, "resize", str(checkpoint), "--vocab", "320", "--pad", "0")
+
+
+def test_importing_the_package_loads_none_of_its_rooms() -> None:
+    script = "import sys, gte_surgery; print([name for name in sys.modules if name.startswith('gte_surgery.')])"
+    ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    assert ran.stdout.strip() == "[]"

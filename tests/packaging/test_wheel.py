@@ -1,0 +1,77 @@
+"""The wheel is whole: built, installed elsewhere, it checks a checkpoint and finds its schemas."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    built = run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed")
+    pip = run(
+        sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--no-compile",
+        "--target", str(folder), str(wheel),
+    )  # fmt: skip
+    assert pip.returncode == 0, pip.stderr
+    return folder
+
+
+def gte_surgery(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the installed copy, not the source tree, from a folder that has neither."""
+    return run(
+        sys.executable,
+        "-m",
+        "gte_surgery",
+        *arguments,
+        cwd=installed.parent,
+        env=os.environ | {"PYTHONPATH": str(installed)},
+    )
+
+
+def test_the_installed_copy_is_the_one_that_runs(installed: Path) -> None:
+    script = "import gte_surgery; print(gte_surgery.__file__)"
+    environment = os.environ | {"PYTHONPATH": str(installed)}
+    ran = run(sys.executable, "-c", script, cwd=installed.parent, env=environment)
+    assert Path(ran.stdout.strip()).parent == installed / "gte_surgery"
+
+
+def test_check_runs_from_the_wheel(installed: Path, golden: Path) -> None:
+    ran = gte_surgery(installed, "check", str(golden / "legacy-multilingual"))
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_every_schema_is_in_the_wheel(installed: Path) -> None:
+    wanted = sorted(path.name.removesuffix(".schema.json") for path in (ROOT / "schemas").glob("*.schema.json"))
+    listed = gte_surgery(installed, "schema").stdout.split()
+    assert wanted
+    assert listed == wanted
+    for name in wanted:
+        assert gte_surgery(installed, "schema", name).stdout.startswith("{")
+
+
+def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "gte_surgery/py.typed" in names
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert {name.partition("/")[0] for name in names} == {"gte_surgery", wheel.name.split("-py3")[0] + ".dist-info"}
