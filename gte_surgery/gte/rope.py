@@ -1,0 +1,292 @@
+"""Rotary positions: what a config means, its frequencies, and the same rope in the other dialect.
+
+The formulas are those of the reference implementation (Alibaba-NLP/new-impl, modeling.py, `RotaryEmbedding` and
+`NTKScalingRotaryEmbedding`) and of transformers (modeling_rope_utils.py). Whether a rope is the right one is for
+`gte_surgery.checks`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gte_surgery.errors import UsageError
+from gte_surgery.gte.dialect import Dialect
+
+RopeKind = Literal["default", "ntk", "mixed-ntk", "linear", "longrope", "none", "unsupported"]
+
+REMOTE_THETA = 10000.0
+"""theta of a remote config without `rope_theta`."""
+NATIVE_THETA = 160000.0
+"""theta of a native config without any rope key: applied silently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rope:
+    """A rotary position scheme as the loader applies it.
+
+    default: `theta` alone. ntk, mixed-ntk (remote dialect): `factor`, `mixed_b`. linear (native): `factor` divides
+    every frequency. longrope (native): `factors` divide the frequencies one by one. none: absolute positions instead.
+    unsupported: `rope_type` names a scheme that no GTE was trained with, and `refusal` says why the loader fails on
+    it, or is "" where it loads all the same.
+    """
+
+    kind: RopeKind
+    theta: float
+    factor: float = 1.0
+    mixed_b: float | None = None
+    factors: tuple[float, ...] = ()
+    rope_type: str = ""
+    refusal: str = ""
+
+
+def read_rope(config: Mapping[str, object], dialect: Dialect, head_size: int) -> Rope:
+    """The effective rope of a parsed config.json; never raises: what the loader refuses is an "unsupported" Rope."""
+    return _read_native(config, head_size) if dialect is Dialect.NATIVE else _read_remote(config)
+
+
+def _read_remote(config: Mapping[str, object]) -> Rope:
+    theta = _number(config.get("rope_theta", REMOTE_THETA))
+    if config.get("position_embedding_type") == "absolute":
+        return Rope("none", theta or REMOTE_THETA)
+    if theta is None:
+        return _refused("default", f"rope_theta: {config.get('rope_theta')!r}, must be a number above 0")
+    scaling = config.get("rope_scaling")
+    if scaling is None:
+        return Rope("default", theta)
+    if not isinstance(scaling, Mapping):
+        return _refused("", f"rope_scaling: {scaling!r}, must be an object or null", theta)
+    kind = str(scaling.get("type"))
+    factor = _number(scaling.get("factor"))
+    if kind != "ntk":
+        return _refused(kind, f"rope_scaling type: {scaling.get('type')!r}, must be 'ntk'", theta)
+    if factor is None:
+        return _refused(kind, f"rope_scaling factor: {scaling.get('factor')!r}, must be a number above 0", theta)
+    if factor <= 1:
+        # The reference rescales only when factor * max_position_embeddings exceeds max_position_embeddings.
+        return Rope("default", theta)
+    if scaling.get("mixed_b") is None:
+        return Rope("ntk", theta, factor)
+    mixed_b = _number(scaling.get("mixed_b"), positive=False)
+    if mixed_b is None:
+        return _refused(kind, f"rope_scaling mixed_b: {scaling.get('mixed_b')!r}, must be a number", theta)
+    return Rope("mixed-ntk", theta, factor, mixed_b)
+
+
+def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
+    """As PreTrainedConfig.convert_rope_params_to_dict does: a non-empty `rope_scaling` beats `rope_parameters`."""
+    parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(parameters, Mapping):
+        return _refused("", f"rope_parameters: {parameters!r}, must be an object or null")
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    found_theta = parameters.get("rope_theta", config.get("rope_theta", NATIVE_THETA))
+    theta = _number(found_theta)
+    if theta is None:
+        return _refused(str(kind), f"rope_theta: {found_theta!r}, must be a number above 0")
+    partial = parameters.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    if kind != "default" and partial not in (None, 1):
+        return Rope("unsupported", theta, rope_type=f"{kind} with partial_rotary_factor {partial}")
+    match kind:
+        case "default":
+            return Rope("default", theta)
+        case "linear":
+            return _read_linear(parameters, theta)
+        case "longrope":
+            return _read_longrope(parameters, theta, head_size)
+        case "dynamic" | "yarn" | "llama3" | "proportional":
+            return Rope("unsupported", theta, rope_type=str(kind))
+        case _:
+            return _refused(str(kind), f"rope_type: {kind!r}, is unknown to the native model", theta)
+
+
+def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
+    factor = _number(parameters.get("factor"))
+    if factor is None:
+        return _refused("linear", f"factor: {parameters.get('factor')!r}, must be a number above 0", theta)
+    return Rope("linear", theta, factor)
+
+
+def _read_longrope(parameters: Mapping[str, object], theta: float, head_size: int) -> Rope:
+    short, long = (_factors(parameters.get(key)) for key in ("short_factor", "long_factor"))
+    if short is None or long is None or len(short) != head_size // 2 or len(long) != head_size // 2:
+        wanted = f"short_factor and long_factor must be lists of {head_size // 2} numbers above 0"
+        return _refused("longrope", wanted, theta)
+    if short != long:
+        return Rope("unsupported", theta, rope_type="longrope with short_factor unlike long_factor")
+    if parameters.get("attention_factor") != 1 and not (
+        parameters.get("attention_factor") is None and parameters.get("factor") in (None, 1)
+    ):
+        return Rope("unsupported", theta, rope_type="longrope with an attention_factor")
+    return Rope("longrope", theta, factors=short)
+
+
+def _refused(rope_type: str, refusal: str, theta: float = REMOTE_THETA) -> Rope:
+    return Rope("unsupported", theta, rope_type=rope_type, refusal=refusal)
+
+
+def _number(value: object, positive: bool = True) -> float | None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or (positive and value <= 0):
+        return None
+    return float(value)
+
+
+def _factors(value: object) -> tuple[float, ...] | None:
+    if not isinstance(value, list):
+        return None
+    numbers = tuple(number for number in map(_number, value) if number is not None)
+    return numbers if len(numbers) == len(value) else None
+
+
+def inv_freq(rope: Rope, head_size: int) -> list[float]:
+    """Angular frequency of each rotary pair, radians per position, length head_size / 2, in double precision.
+
+    With d = head_size, f = factor, i = 0 … d/2 − 1:
+    default theta^(−2i/d); linear the same / factor; longrope the same / factors[i];
+    ntk (theta·f)^(−2i/d) / f^(2/d); mixed-ntk theta^(−2i/d) / exp(a·(i+1)^b), a = ln f / (d/2)^b
+    [new-impl modeling.py, NTKScalingRotaryEmbedding]. Raises UsageError for kinds "none" and "unsupported".
+    """
+    match rope.kind:
+        case "default":
+            return _plain(rope.theta, head_size)
+        case "linear":
+            return [frequency / rope.factor for frequency in _plain(rope.theta, head_size)]
+        case "ntk":
+            shrink = rope.factor ** (2 / head_size)
+            return [frequency / shrink for frequency in _plain(rope.theta * rope.factor, head_size)]
+        case "mixed-ntk":
+            return _divided(_plain(rope.theta, head_size), mixed_factors(rope, head_size))
+        case "longrope":
+            return _divided(_plain(rope.theta, head_size), list(rope.factors))
+        case "none" | "unsupported":
+            raise UsageError(f"rope: {describe(rope)}, has no frequencies that this tool knows")
+
+
+def _plain(theta: float, head_size: int) -> list[float]:
+    return [theta ** (-2 * i / head_size) for i in range(head_size // 2)]
+
+
+def _divided(frequencies: list[float], factors: list[float]) -> list[float]:
+    return [frequency / factor for frequency, factor in zip(frequencies, factors, strict=True)]
+
+
+def mixed_factors(rope: Rope, head_size: int) -> list[float]:
+    """λ of a mixed-ntk rope, length head_size / 2: λ[i] = exp(a·(i+1)^b), a = ln f / (d/2)^b."""
+    pairs = head_size // 2
+    exponent = rope.mixed_b or 0.0
+    slope = math.log(rope.factor) / pairs**exponent
+    return [math.exp(slope * (i + 1) ** exponent) for i in range(pairs)]
+
+
+def to_native(rope: Rope, head_size: int, max_positions: int) -> dict[str, object]:
+    """`rope_parameters` of a native config that gives the same frequencies, all digits kept.
+
+    Raises UsageError for kinds "none" and "unsupported", which the native model cannot express.
+    """
+    match rope.kind:
+        case "default":
+            return {"rope_theta": rope.theta, "rope_type": "default"}
+        case "linear":
+            return {"factor": rope.factor, "rope_theta": rope.theta, "rope_type": "linear"}
+        case "ntk":
+            shrink = rope.factor ** (2 / head_size)
+            return {"factor": shrink, "rope_theta": rope.theta * rope.factor, "rope_type": "linear"}
+        case "mixed-ntk":
+            return _longrope(rope.theta, mixed_factors(rope, head_size), max_positions)
+        case "longrope":
+            return _longrope(rope.theta, list(rope.factors), max_positions)
+        case "none" | "unsupported":
+            raise UsageError(f"rope: {describe(rope)}, cannot be expressed in the native dialect")
+
+
+def _longrope(theta: float, factors: list[float], max_positions: int) -> dict[str, object]:
+    return {
+        "attention_factor": 1.0,
+        "factor": 1.0,
+        "long_factor": factors,
+        "original_max_position_embeddings": max_positions,
+        "rope_theta": theta,
+        "rope_type": "longrope",
+        "short_factor": list(factors),
+    }
+
+
+def to_remote(rope: Rope, head_size: int) -> tuple[float, dict[str, object] | None] | None:
+    """(`rope_theta`, `rope_scaling`) of a remote config with the same frequencies, or None where there is none.
+
+    Undoes `to_native`: the shortest decimal factor that gives the stored number back is taken.
+    """
+    match rope.kind:
+        case "default":
+            return rope.theta, None
+        case "ntk":
+            return rope.theta, {"factor": rope.factor, "type": "ntk"}
+        case "mixed-ntk":
+            return rope.theta, {"factor": rope.factor, "mixed_b": rope.mixed_b, "type": "ntk"}
+        case "linear":
+            return _ntk_of_linear(rope, head_size)
+        case "longrope":
+            return _ntk_of_longrope(rope, head_size)
+        case "none" | "unsupported":
+            return None
+
+
+def _ntk_of_linear(rope: Rope, head_size: int) -> tuple[float, dict[str, object] | None] | None:
+    if rope.factor <= 1 or head_size < 2:
+        return (rope.theta, None) if rope.factor == 1 else None
+    factor = _shortest(rope.factor ** (head_size / 2), lambda value: value ** (2 / head_size) == rope.factor)
+    return _shortest(rope.theta / factor, lambda value: value * factor == rope.theta), {"factor": factor, "type": "ntk"}
+
+
+def _ntk_of_longrope(rope: Rope, head_size: int) -> tuple[float, dict[str, object] | None] | None:
+    if all(factor == 1 for factor in rope.factors):
+        return rope.theta, None
+    first, last = rope.factors[0], rope.factors[-1]
+    if len(rope.factors) < 2 or first <= 1 or last <= 1:
+        return None
+
+    def fits(factor: float, mixed_b: float) -> bool:
+        again = mixed_factors(Rope("mixed-ntk", rope.theta, factor, mixed_b), head_size)
+        return all(math.isclose(a, b, rel_tol=1e-12) for a, b in zip(again, rope.factors, strict=True))
+
+    exponent = math.log(math.log(last) / math.log(first)) / math.log(len(rope.factors))
+    if not fits(last, exponent):
+        return None
+    factor = _shortest(last, lambda value: fits(value, exponent))
+    mixed_b = _shortest(exponent, lambda value: fits(factor, value))
+    return rope.theta, {"factor": factor, "mixed_b": mixed_b, "type": "ntk"}
+
+
+def _shortest(value: float, holds: Callable[[float], bool]) -> float:
+    """The decimal of fewest digits near `value` for which `holds`; `value` itself if there is none."""
+    candidates = (float(f"{value:.{digits}g}") for digits in range(1, 18))
+    return next((candidate for candidate in candidates if holds(candidate)), value)
+
+
+def angle_gap(one: Rope, other: Rope, head_size: int, position: int) -> float:
+    """The largest difference in angle, radians, that two ropes give a token at `position`; UsageError as `inv_freq`."""
+    pairs = zip(inv_freq(one, head_size), inv_freq(other, head_size), strict=True)
+    return max((abs(a - b) * position for a, b in pairs), default=0.0)
+
+
+def describe(rope: Rope) -> str:
+    """The rope in a few words: "theta 20000, ntk factor 8"."""
+    theta = f"theta {_short(rope.theta)}"
+    match rope.kind:
+        case "default":
+            return theta
+        case "ntk" | "linear":
+            return f"{theta}, {rope.kind} factor {_short(rope.factor)}"
+        case "mixed-ntk":
+            return f"{theta}, ntk factor {_short(rope.factor)}, mixed_b {_short(rope.mixed_b or 0.0)}"
+        case "longrope":
+            return f"{theta}, longrope factors {_short(rope.factors[0])} … {_short(rope.factors[-1])}"
+        case "none":
+            return "none, absolute positions"
+        case "unsupported":
+            return f"{rope.rope_type or 'unreadable'} ({rope.refusal or 'not a rope of this family'})"
+
+
+def _short(value: float) -> str:
+    return str(int(value)) if value.is_integer() else repr(value)
