@@ -1,0 +1,237 @@
+"""A checkpoint directory opened: config, index, shard headers, the list of all files, and what is wrong with them.
+
+Only JSON and headers are read, only regular files are opened, and nothing outside the directory but a hub cache's own
+blobs. What cannot be read becomes a `Fault`; judging is left to the rules.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of, shown
+from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
+from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
+from gte_surgery.checkpoint.receipts import compare_receipt
+from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shard
+from gte_surgery.checkpoint.strict_json import Document
+from gte_surgery.errors import CheckpointError, JsonError
+from gte_surgery.findings import Location
+
+__all__ = [
+    "Checkpoint",
+    "Fault",
+    "FaultKind",
+    "FileEntry",
+    "Index",
+    "Shard",
+    "StoredTensor",
+    "open_checkpoint",
+    "open_listing",
+]
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "model.safetensors"
+INDEX_NAME = "model.safetensors.index.json"
+_OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What lies in a checkpoint directory, read once.
+
+    `config` is a JSON object, or None when absent or unreadable; `index` is None when absent, stale or unreadable.
+    `files` are all files below the directory, sorted by name, without `.gte-surgery/` and `.git/`; `links_out` names
+    those that are links leading out of it, which are never opened. `faults` are in the order of their discovery.
+    """
+
+    path: Path
+    config: Document | None
+    index: Index | None
+    shards: tuple[Shard, ...]
+    files: tuple[FileEntry, ...]
+    faults: tuple[Fault, ...]
+    links_out: frozenset[str] = frozenset()
+    _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def tensors(self) -> Mapping[str, StoredTensor]:
+        """All tensors by name, shard by shard in offset order; of two with one name the first."""
+        if not self._tensors:
+            for shard in self.shards:
+                for entry in shard.entries:
+                    self._tensors.setdefault(entry.name, StoredTensor(shard, entry))
+        return self._tensors
+
+    def file(self, name: str) -> FileEntry | None:
+        """The file called `name`, relative to the directory, or None."""
+        if not self._by_name:
+            self._by_name.update((entry.name, entry) for entry in self.files)
+        return self._by_name.get(name)
+
+    def has(self, name: str) -> bool:
+        return self.file(name) is not None
+
+    def readable(self, name: str) -> FileEntry | None:
+        """The file called `name` if it may be opened: regular, and not a link that leads out of the checkpoint."""
+        file = self.file(name)
+        is_readable = file is not None and file.is_regular and file.name not in self.links_out
+        return file if is_readable else None
+
+
+def open_checkpoint(path: Path | str) -> Checkpoint:
+    """Open the checkpoint in the directory `path`, or the one `.safetensors` file `path` and the config.json beside it.
+
+    Raises CheckpointError only if `path` does not exist or is neither of the two; anything else becomes a Fault.
+    """
+    path = Path(path)
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{shown(str(path))}: {reason_of(error)}") from None
+    if stat.S_ISDIR(mode):
+        return _open(list_directory(path), WEIGHTS_NAME)
+    if not stat.S_ISREG(mode) or path.suffix != ".safetensors":
+        raise CheckpointError(f"{shown(str(path))}: neither a directory nor a .safetensors file")
+    root = path.parent
+    beside = {name: root / name for name in (CONFIG_NAME, path.name) if os.path.lexists(root / name)}
+    return _open(list_files(root, beside, is_trusted=False), path.name)
+
+
+def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
+    """Open a checkpoint that is still being put together: each relative name with its content at the given path.
+
+    `path` is where it will lie and need not exist. The given paths are trusted: links are followed.
+    """
+    return _open(list_files(path, dict(files), is_trusted=True), WEIGHTS_NAME)
+
+
+def _open(listing: Listing, weights_name: str) -> Checkpoint:
+    faults = [
+        Fault(FaultKind.UNREADABLE, Location(file=shown(name)), reason) for name, reason in listing.unreadable.items()
+    ]
+    config: Document | None = None
+    index: Index | None = None
+    shards: tuple[Shard, ...] = ()
+    has_weights = weights_name in listing.files or INDEX_NAME in listing.files
+    if not has_weights and CONFIG_NAME not in listing.files:
+        faults.append(_not_a_checkpoint(listing))
+    else:
+        config, found = _read_config(listing)
+        faults += found
+        index, shards, found = _read_weights(listing, weights_name)
+        faults += found
+        faults += compare_receipt(listing, shards)
+    faults += _remains(listing)
+    files = tuple(listing.files.values())
+    return Checkpoint(listing.root, config, index, shards, files, tuple(faults), listing.links_out)
+
+
+def _not_a_checkpoint(listing: Listing) -> Fault:
+    message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME}"
+    below = sorted({name.partition("/")[0] for name in listing.files if name.endswith("/" + CONFIG_NAME)})
+    hint = f"did you mean {shown(below[0])}?" if below else ""
+    return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
+
+
+def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
+    file = listing.files.get(CONFIG_NAME)
+    location = Location(file=CONFIG_NAME)
+    if file is None:
+        return None, [Fault(FaultKind.CONFIG_MISSING, location, "does not exist")]
+    if unusable := _why_unusable(file, listing):
+        return None, [Fault(FaultKind.UNREADABLE, location, unusable)]
+    try:
+        document = read_json(file)
+    except JsonError as error:
+        return None, [unreadable_json(FaultKind.CONFIG_UNREADABLE, error)]
+    except CheckpointError as error:
+        return None, [Fault(FaultKind.UNREADABLE, location, error.message)]
+    if not isinstance(document.value, dict):
+        message = f"a JSON {type(document.value).__name__}, wanted an object"
+        return None, [Fault(FaultKind.CONFIG_UNREADABLE, document.location(""), message)]
+    return document, []
+
+
+def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tuple[Shard, ...], list[Fault]]:
+    single, index_file = listing.files.get(weights_name), listing.files.get(INDEX_NAME)
+    if single is None and index_file is None:
+        return None, (), [_weights_missing(listing, weights_name)]
+    index, faults = _read_index(index_file, listing) if index_file else (None, [])
+    if single is not None and index is not None and index.shard_names != (weights_name,):
+        message = f"{weights_name} lies beside it, which transformers reads instead"
+        hint = "remove the index, and the shards it names if nothing else needs them"
+        faults.append(Fault(FaultKind.STALE_INDEX, Location(file=INDEX_NAME), message, hint))
+        index = None
+    files: list[FileEntry] = []
+    if single is not None:
+        unusable = _why_unusable(single, listing)
+        files = [] if unusable else [single]
+        if unusable:
+            faults.append(Fault(FaultKind.UNREADABLE, Location(file=shown(weights_name)), unusable))
+    elif index is not None:
+        files, unsafe = shard_files(index, listing)
+        faults += unsafe
+    read = [read_shard(file) for file in files]
+    shards = tuple(shard for shard, _ in read)
+    faults += [fault for _, fault in read if fault is not None]
+    faults += _disagreements(index, shards, is_whole=not faults)
+    return index, shards, faults
+
+
+def _read_index(file: FileEntry, listing: Listing) -> tuple[Index | None, list[Fault]]:
+    if unusable := _why_unusable(file, listing):
+        return None, [Fault(FaultKind.UNREADABLE, Location(file=INDEX_NAME), unusable)]
+    return read_index(file)
+
+
+def _disagreements(index: Index | None, shards: tuple[Shard, ...], is_whole: bool) -> list[Fault]:
+    faults = duplicate_tensors(shards)
+    if index is not None:
+        faults += compare_index(index, shards)
+        if is_whole and not faults and (fault := compare_total_size(index, shards)):
+            faults.append(fault)
+    return faults
+
+
+def _why_unusable(file: FileEntry, listing: Listing) -> str:
+    if not listing.is_safe(file):
+        return "a link that leads out of the checkpoint"
+    if not file.is_regular:
+        return "a link that leads to no file" if file.is_symlink else "not a regular file"
+    return ""
+
+
+def _weights_missing(listing: Listing, weights_name: str) -> Fault:
+    message = f"neither {weights_name} nor {INDEX_NAME}"
+    others = [
+        name for name in listing.files if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx"))
+    ]
+    if others:
+        message += f"; found {', '.join(map(shown, others[:3]))}{', …' if len(others) > 3 else ''}"
+    return Fault(FaultKind.WEIGHTS_MISSING, Location(), message)
+
+
+def _remains(listing: Listing) -> Iterator[Fault]:
+    """Faults for what a killed program has left behind: temporary files, and surgeries of our own."""
+    for file in listing.files.values():
+        name = file.name.rpartition("/")[2]
+        if name.startswith(".tmp") or name.endswith((".tmp", ".incomplete")):
+            message = f"a temporary file of {file.size} bytes"
+            yield Fault(FaultKind.LEFTOVER, Location(file=shown(file.name)), message)
+    if listing.is_trusted:
+        return
+    folder = listing.root / SURGERY_FOLDER
+    if os.path.lexists(folder / "journal.json"):
+        location = Location(file=f"{SURGERY_FOLDER}/journal.json")
+        hint = f"gte-surgery recover {shown(str(listing.root))}"
+        yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", hint)
+    elif os.path.lexists(folder / "stage"):
+        location = Location(file=f"{SURGERY_FOLDER}/stage")
+        hint = f"if none is running now: gte-surgery recover {shown(str(listing.root))}"
+        yield Fault(FaultKind.UNFINISHED_STAGING, location, "a surgery was cut short before its commit", hint)

@@ -1,0 +1,52 @@
+"""What can be wrong with the container: the closed list of faults that opening a checkpoint may report.
+
+Facts only; how bad each one is, and its code, is for the rules to say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.errors import JsonError
+from gte_surgery.findings import Location
+
+
+class FaultKind(Enum):
+    """Every fault of the container that is not a fault of one safetensors header (those are `HeaderFault`)."""
+
+    NOT_A_CHECKPOINT = "not-a-checkpoint"
+    CONFIG_MISSING = "config-missing"
+    CONFIG_UNREADABLE = "config-unreadable"
+    INDEX_UNREADABLE = "index-unreadable"
+    WEIGHTS_MISSING = "weights-missing"
+    NOT_SAFETENSORS = "not-safetensors"
+    UNREADABLE = "unreadable"
+    DUPLICATE_TENSOR = "duplicate-tensor"
+    INDEX_MISSING_FILE = "index-missing-file"
+    INDEX_UNSAFE_PATH = "index-unsafe-path"
+    INDEX_TENSOR_ABSENT = "index-tensor-absent"
+    INDEX_TENSOR_UNLISTED = "index-tensor-unlisted"
+    STALE_INDEX = "stale-index"
+    WRONG_TOTAL_SIZE = "wrong-total-size"
+    LEFTOVER = "leftover"
+    INTERRUPTED_SURGERY = "interrupted-surgery"
+    UNFINISHED_STAGING = "unfinished-staging"
+    RECEIPT_MISMATCH = "receipt-mismatch"
+    RECEIPT_UNREADABLE = "receipt-unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of the container: what, where, found and wanted, and what to do."""
+
+    kind: FaultKind | HeaderFault
+    location: Location
+    message: str
+    hint: str = ""
+
+
+def unreadable_json(kind: FaultKind, error: JsonError) -> Fault:
+    """The fault of a file that is not strict JSON, where the error says."""
+    return Fault(kind, Location(error.source, error.line, error.column), error.reason, error.hint)

@@ -1,0 +1,132 @@
+"""model.safetensors.index.json: read, its paths judged safe or not, and compared with the shards that it names.
+
+The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map` from tensor name to shard, and
+`metadata.total_size`, the bytes of all tensors together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.files import FileEntry, read_json, shown
+from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.shards import Shard
+from gte_surgery.checkpoint.strict_json import Document, escape
+from gte_surgery.errors import CheckpointError, JsonError
+from gte_surgery.findings import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The index of a sharded checkpoint; `total_size` is None where the file does not state one."""
+
+    document: Document
+    weight_map: Mapping[str, str]
+    total_size: int | None
+
+    @property
+    def shard_names(self) -> tuple[str, ...]:
+        """The distinct files of the weight map, sorted: the order in which transformers reads them."""
+        return tuple(sorted(set(self.weight_map.values())))
+
+    def location(self, tensor: str) -> Location:
+        """Where the index says which file holds `tensor`."""
+        return self.document.location(f"/weight_map/{escape(tensor)}")
+
+
+def read_index(file: FileEntry) -> tuple[Index | None, list[Fault]]:
+    """Read an index file; None and a fault if it is not strict JSON or not an index."""
+    kind = FaultKind.INDEX_UNREADABLE
+    try:
+        document = read_json(file)
+    except JsonError as error:
+        return None, [unreadable_json(kind, error)]
+    except CheckpointError as error:
+        return None, [Fault(kind, Location(file=shown(file.name)), error.message)]
+    value = document.value
+    if not isinstance(value, dict):
+        return None, [Fault(kind, document.location(""), f"a JSON {type(value).__name__}, wanted an object")]
+    weight_map = value.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        found = "no weight_map" if weight_map is None else "an empty weight_map"
+        found = found if not weight_map else f"a weight_map that is a JSON {type(weight_map).__name__}"
+        return None, [Fault(kind, document.location("/weight_map"), f"{found}, wanted tensor names and their files")]
+    wrong = [name for name, shard in weight_map.items() if not isinstance(shard, str)]
+    if wrong:
+        location = document.location(f"/weight_map/{escape(wrong[0])}")
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        return None, [Fault(kind, location, f"a file name that is no string{more}")]
+    metadata = value.get("metadata")
+    total_size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    return Index(document, weight_map, total_size if type(total_size) is int else None), []
+
+
+def shard_files(index: Index, listing: Listing) -> tuple[list[FileEntry], list[Fault]]:
+    """The files that the index names, in its order, and a fault for each name that is unsafe or leads to nothing."""
+    users: dict[str, str] = {}
+    for tensor, name in index.weight_map.items():
+        users.setdefault(name, tensor)
+    files: list[FileEntry] = []
+    faults: list[Fault] = []
+    for name in index.shard_names:
+        entry = listing.files.get(name)
+        fault = _name_fault(name, entry, listing)
+        if fault is None and entry is not None:
+            files.append(entry)
+        elif fault is not None:
+            kind, message = fault
+            faults.append(Fault(kind, index.location(users[name]), message))
+    return files, faults
+
+
+def compare_index(index: Index, shards: tuple[Shard, ...]) -> Iterator[Fault]:
+    """Where index and shards disagree about what is stored where; shards without a header are passed over."""
+    holders: dict[str, list[str]] = {}
+    for shard in shards:
+        for entry in shard.entries:
+            holders.setdefault(entry.name, []).append(shard.file.name)
+    readable = {shard.file.name for shard in shards if shard.header}
+    for tensor, name in index.weight_map.items():
+        if name in readable and name not in holders.get(tensor, ()):
+            elsewhere = f", {shown(holders[tensor][0])} holds it" if tensor in holders else ""
+            message = f"{shown(name)} does not hold this tensor{elsewhere}"
+            yield Fault(FaultKind.INDEX_TENSOR_ABSENT, index.location(tensor), message)
+    for tensor, names in holders.items():
+        if tensor not in index.weight_map:
+            location = Location(file=shown(names[0]), tensor=shown(tensor))
+            yield Fault(FaultKind.INDEX_TENSOR_UNLISTED, location, f"not listed in {index.document.source}")
+
+
+def compare_total_size(index: Index, shards: tuple[Shard, ...]) -> Fault | None:
+    """The fault of a stated total size that is not the sum of all tensors' bytes."""
+    total = sum(entry.nbytes for shard in shards for entry in shard.entries)
+    if index.total_size is None or index.total_size == total:
+        return None
+    location = index.document.location("/metadata/total_size")
+    return Fault(FaultKind.WRONG_TOTAL_SIZE, location, f"{index.total_size}, the tensors have {total} bytes")
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether a weight map value is anything but a plain relative path that stays below its directory."""
+    parts = name.split("/")
+    return "\\" in name or "\0" in name or name[1:2] == ":" or any(part in ("", ".", "..") for part in parts)
+
+
+def _name_fault(name: str, entry: FileEntry | None, listing: Listing) -> tuple[FaultKind, str] | None:
+    if is_unsafe(name):
+        return FaultKind.INDEX_UNSAFE_PATH, f'"{shown(name)}", wanted the name of a file in the checkpoint'
+    parts = name.split("/")
+    folders = ("/".join(parts[:count]) for count in range(1, len(parts)))
+    link = next((folder for folder in folders if folder in listing.files and listing.files[folder].is_symlink), None)
+    if link is not None:
+        return FaultKind.INDEX_UNSAFE_PATH, f"{shown(name)}: {shown(link)} is a link, wanted a folder of the checkpoint"
+    if entry is None:
+        return FaultKind.INDEX_MISSING_FILE, f"{shown(name)} does not exist"
+    if not listing.is_safe(entry):
+        return FaultKind.INDEX_UNSAFE_PATH, f"{shown(name)} is a link that leads out of the checkpoint"
+    if not entry.is_regular:
+        found = "a link that leads to no file" if entry.is_symlink else "not a regular file"
+        return FaultKind.INDEX_MISSING_FILE, f"{shown(name)} is {found}"
+    return None

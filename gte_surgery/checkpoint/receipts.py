@@ -1,0 +1,87 @@
+"""gte-surgery.json: what earlier surgeries say they did, and whether the files are still the ones that they wrote.
+
+The file is {"receipts": [...]}, oldest first. Writing it is left to `surgery`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.files import FileEntry, read_json, shown
+from gte_surgery.checkpoint.header import read_header
+from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.shards import Shard
+from gte_surgery.checkpoint.strict_json import Document, parse_document
+from gte_surgery.errors import CheckpointError, JsonError
+from gte_surgery.findings import Location
+
+RECEIPT_NAME = "gte-surgery.json"
+
+Receipt = Mapping[str, object]
+
+
+def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
+    """The receipts in the bytes of a receipt file, oldest first. Raises CheckpointError if it is not one."""
+    return _receipts_of(parse_document(raw, source))
+
+
+def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fault]:
+    """Faults of the receipt file: unreadable, or its last receipt's sizes and header digests are not those found."""
+    file = listing.files.get(RECEIPT_NAME)
+    if file is None:
+        return
+    kind = FaultKind.RECEIPT_UNREADABLE
+    if not listing.is_safe(file):
+        yield Fault(kind, Location(file=RECEIPT_NAME), "a link that leads out of the checkpoint")
+        return
+    try:
+        receipts = _receipts_of(read_json(file))
+    except JsonError as error:
+        yield unreadable_json(kind, error)
+        return
+    except CheckpointError as error:
+        yield Fault(kind, Location(file=RECEIPT_NAME), error.message)
+        return
+    if receipts:
+        yield from _compare(receipts[-1], listing, {shard.file.name: shard for shard in shards})
+
+
+def _compare(receipt: Receipt, listing: Listing, shards: Mapping[str, Shard]) -> Iterator[Fault]:
+    written = receipt.get("written", [])
+    for record in written if isinstance(written, list) else []:
+        name = record["name"]
+        file = listing.files.get(name)
+        difference = "is gone" if file is None else _difference(record, file, listing, shards.get(name))
+        if difference:
+            location = Location(file=shown(name))
+            yield Fault(FaultKind.RECEIPT_MISMATCH, location, f"changed since the surgery that wrote it: {difference}")
+
+
+def _difference(record: Mapping[str, object], file: FileEntry, listing: Listing, shard: Shard | None) -> str:
+    if "size" in record and record["size"] != file.size:
+        return f"{file.size} bytes, the receipt says {record['size']}"
+    if "header" not in record or not listing.is_safe(file):
+        return ""
+    try:
+        header = shard.header if shard else read_header(file.path)
+    except CheckpointError as error:
+        return error.message
+    if header is not None and header.digest != record["header"]:
+        return "its header is another one"
+    return ""
+
+
+def _receipts_of(document: Document) -> tuple[Receipt, ...]:
+    value = document.value
+    receipts = value.get("receipts") if isinstance(value, dict) else None
+    if not isinstance(receipts, list) or not all(_is_receipt(receipt) for receipt in receipts):
+        raise CheckpointError(f'{document.source}: not a receipt file, wanted {{"receipts": [...]}}')
+    return tuple(receipts)
+
+
+def _is_receipt(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    written = value.get("written", [])
+    return isinstance(written, list) and all(isinstance(r, dict) and isinstance(r.get("name"), str) for r in written)

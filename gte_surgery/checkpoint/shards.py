@@ -1,0 +1,94 @@
+"""A weight file and the tensors in it. What kind of file it is, is told from its content; its data is never read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
+from gte_surgery.checkpoint.faults import Fault, FaultKind
+from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at, shown
+from gte_surgery.checkpoint.header import Header, HeaderFault, TensorEntry, read_header_at
+from gte_surgery.errors import CheckpointError, HeaderError
+from gte_surgery.findings import Location
+
+_HINTS = {
+    Content.LFS_POINTER: "fetch the file itself: git lfs pull",
+    Content.HTML: "an error page was saved in its place: download it again",
+    Content.PICKLE: "convert it where you trust it: load it in transformers, then save_pretrained",
+    Content.TORCH_ZIP: "convert it where you trust it: load it in transformers, then save_pretrained",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One weight file: what it is by content, and its header where that is well-formed."""
+
+    file: FileEntry
+    content: Content
+    header: Header | None
+
+    @property
+    def entries(self) -> tuple[TensorEntry, ...]:
+        """The tensors of the header in offset order; none where the header is not well-formed."""
+        return self.header.tensors if self.header else ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A tensor and the shard that holds it."""
+
+    shard: Shard
+    entry: TensorEntry
+
+    @property
+    def name(self) -> str:
+        return self.entry.name
+
+    @property
+    def dtype(self) -> str:
+        return self.entry.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.entry.shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.entry.nbytes
+
+    @property
+    def file_begin(self) -> int:
+        """Byte offset of the tensor's data from the start of its file."""
+        return (self.shard.header.data_start if self.shard.header else 0) + self.entry.begin
+
+
+def read_shard(file: FileEntry) -> tuple[Shard, Fault | None]:
+    """Sniff a weight file and read its header; what is wrong with it comes back as a fault, never as an error."""
+    content = Content.UNKNOWN
+    location = Location(file=shown(file.name))
+    try:
+        with open_regular(file.path) as opened:
+            content = sniff(read_at(opened.descriptor, 0, SNIFFED_BYTES))
+            if content in (Content.SAFETENSORS, Content.UNKNOWN, Content.EMPTY):
+                return Shard(file, content, read_header_at(opened.descriptor, opened.size)), None
+    except HeaderError as error:
+        location = Location(file=location.file, tensor=error.tensor)
+        return Shard(file, content, None), Fault(HeaderFault(error.fault), location, error.reason, error.hint)
+    except CheckpointError as error:
+        return Shard(file, content, None), Fault(FaultKind.UNREADABLE, location, error.message)
+    message = f"{content.value}, wanted a safetensors file"
+    return Shard(file, content, None), Fault(FaultKind.NOT_SAFETENSORS, location, message, _HINTS.get(content, ""))
+
+
+def duplicate_tensors(shards: tuple[Shard, ...]) -> list[Fault]:
+    """One fault for each tensor that an earlier shard holds already."""
+    holders: dict[str, str] = {}
+    faults: list[Fault] = []
+    for shard in shards:
+        for entry in shard.entries:
+            first = holders.setdefault(entry.name, shard.file.name)
+            if first != shard.file.name:
+                location = Location(file=shown(shard.file.name), tensor=shown(entry.name))
+                message = f"stored a second time, {shown(first)} holds it already"
+                faults.append(Fault(FaultKind.DUPLICATE_TENSOR, location, message))
+    return faults

@@ -1,0 +1,238 @@
+"""JSON read strictly, with the place of every value, and edited without touching what was not asked for.
+
+Strict means: UTF-8 without a byte order mark, no duplicate key, no NaN or Infinity, no number beyond a 64-bit float,
+no half surrogate pair, at most 127 levels deep. Finding places in the text is left to `json_scan`.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import NoReturn
+
+from gte_surgery.checkpoint import json_scan
+from gte_surgery.checkpoint.json_scan import Member
+from gte_surgery.errors import JsonError
+from gte_surgery.findings import Location
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON file: `source` is the name that messages show, `text` the file's text, `value` what it says.
+
+    Places are looked up lazily, by JSON pointer [RFC 6901]; "" is the whole value.
+    """
+
+    source: str
+    text: str
+    value: object
+    _members: dict[str, dict[str, Member]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _newlines: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def span(self, pointer: str) -> tuple[int, int] | None:
+        """Character offsets [begin, end) of the value in `text`, or None when there is no such value."""
+        begin = json_scan.skip_space(self.text, 0)
+        end = len(self.text.rstrip(" \t\n\r"))
+        parent = ""
+        for escaped in pointer.split("/")[1:]:
+            member = self._members_at(parent, begin).get(escaped.replace("~1", "/").replace("~0", "~"))
+            if member is None:
+                return None
+            begin, end = member.begin, member.end
+            parent = f"{parent}/{escaped}"
+        return (begin, end) if parent == pointer else None
+
+    def position(self, pointer: str) -> tuple[int, int] | None:
+        """Line and column, counted from 1, where the value begins, or None when there is no such value."""
+        span = self.span(pointer)
+        if span is None:
+            return None
+        if not self._newlines:
+            self._newlines.append(-1)
+            self._newlines.extend(offset for offset, character in enumerate(self.text) if character == "\n")
+        line = bisect_left(self._newlines, span[0])
+        return line, span[0] - self._newlines[line - 1]
+
+    def location(self, pointer: str) -> Location:
+        """Where a finding about `pointer` points: the value itself, or its nearest ancestor that exists."""
+        nearest = pointer if pointer.startswith("/") else ""
+        while (position := self.position(nearest)) is None:
+            nearest = nearest.rpartition("/")[0]
+        return Location(file=self.source, line=position[0], column=position[1], pointer=pointer)
+
+    def _members_at(self, pointer: str, begin: int) -> dict[str, Member]:
+        if pointer not in self._members:
+            self._members[pointer] = json_scan.members(self.text, begin)
+        return self._members[pointer]
+
+
+class _SuspectError(Exception):
+    """Something forbidden was met; `json_scan.first_offence` finds out where."""
+
+
+def parse_document(raw: bytes, source: str) -> Document:
+    """Parse a whole JSON file; `source` is its name in messages.
+
+    Raises JsonError, with line and column, for anything that strict JSON forbids.
+    """
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise JsonError(source, 1, 1, "starts with a byte order mark", "save the file as UTF-8 without a BOM")
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
+        reason = f"byte 0x{raw[error.start]:02x} is not UTF-8"
+        raise JsonError(source, before.count(b"\n") + 1, column, reason) from None
+    return Document(source, text, parse_text(text, source))
+
+
+def parse_text(text: str, source: str) -> object:
+    """The value that `text` holds; as `parse_document`, for text that is already decoded."""
+    try:
+        value = _DECODER.decode(text)
+        if json_scan.has_surrogate_escape(text) or _may_be_deep(text):
+            _refuse_offence(text, source)
+        return value
+    except json.JSONDecodeError as error:
+        raise JsonError(source, error.lineno, error.colno, f"not JSON: {_lower_first(error.msg)}") from None
+    except (_SuspectError, RecursionError):
+        _refuse_offence(text, source)
+        raise JsonError(source, 1, 1, "not JSON that can be read here") from None
+
+
+def escape(token: str) -> str:
+    """A member's key as one token of a JSON pointer [RFC 6901, section 3]."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
+def replace_members(document: Document, members: Mapping[str, object], removed: Collection[str] = ()) -> str:
+    """The document's text with top-level members set and others removed; all else stays to the byte.
+
+    A present key keeps its place. An absent one is added in the file's own style: into its sorted place when the
+    keys are sorted, else at the end. A key both set and removed is set. Raises JsonError if the document is not an
+    object, ValueError for a value that JSON cannot hold.
+    """
+    if not isinstance(document.value, dict):
+        raise JsonError(document.source, 1, 1, f"a JSON {type(document.value).__name__}, wanted an object")
+    return _Edit(document).apply(members, [key for key in removed if key not in members])
+
+
+class _Edit:
+    """The text of an object cut into opening gap, members, separators and closing gap."""
+
+    def __init__(self, document: Document) -> None:
+        text = document.text
+        self.value = document.value if isinstance(document.value, dict) else {}
+        self.begin = json_scan.skip_space(text, 0)
+        self.places = json_scan.members(text, self.begin)
+        self.text = text
+        self.end = len(text.rstrip(" \t\n\r"))
+        found = list(self.places.values())
+        first, last = (found[0].key_begin, found[-1].end) if found else (self.end - 1, self.end - 1)
+        self.opening = text[self.begin + 1 : first]
+        self.closing = text[last : self.end - 1]
+        self.colon = text[found[0].key_end : found[0].begin] if found else ": "
+        if not found and not self.opening:
+            self.opening, self.closing = "\n  ", "\n"
+        self.separators = [text[left.end : right.key_begin] for left, right in pairwise(found)]
+
+    @property
+    def separator(self) -> str:
+        if self.separators:
+            return self.separators[-1]
+        if "\n" in self.opening:
+            return "," + self.opening
+        return ", " if self.colon.endswith(" ") else ","
+
+    def apply(self, members: Mapping[str, object], removed: Collection[str]) -> str:
+        kept = [key for key in self.places if key not in removed]
+        if not kept and not members:
+            return f"{self.text[: self.begin]}{{}}{self.text[self.end :]}"
+        order = _placed(kept, [key for key in members if key not in self.places])
+        before = dict(zip(list(self.places)[1:], self.separators, strict=True))
+        body = ""
+        for number, key in enumerate(order):
+            body += (before.get(key, self.separator) if number else "") + self._member(key, members)
+        return f"{self.text[: self.begin]}{{{self.opening}{body}{self.closing}}}{self.text[self.end :]}"
+
+    def _member(self, key: str, members: Mapping[str, object]) -> str:
+        place = self.places.get(key)
+        if place is None:
+            return self._dump(key) + self.colon + self._dump(members[key])
+        if key not in members or _same(self.value[key], members[key]):
+            return self.text[place.key_begin : place.end]
+        return self.text[place.key_begin : place.begin] + self._dump(members[key])
+
+    def _dump(self, value: object) -> str:
+        """`value` in the file's style; a line break inside it continues at the members' indentation."""
+        is_ascii = self.text.isascii()
+        indent = self.opening.rpartition("\n")[2] if "\n" in self.opening else None
+        if indent is None:
+            comma = ", " if self.separator.endswith(" ") else ","
+            colon = ": " if self.colon.endswith(" ") else ":"
+            return json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, separators=(comma, colon))
+        outer = self.closing.rpartition("\n")[2] if "\n" in self.closing else ""
+        unit = indent.removeprefix(outer) or "  "
+        return json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, indent=unit).replace("\n", "\n" + indent)
+
+
+def _placed(kept: list[str], added: list[str]) -> list[str]:
+    if kept == sorted(kept):
+        return sorted([*kept, *added])
+    return [*kept, *added]
+
+
+def _same(left: object, right: object) -> bool:
+    return json.dumps(left) == json.dumps(right)
+
+
+def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise _SuspectError
+    return value
+
+
+def _finite_float(literal: str) -> float:
+    if json_scan.is_too_large(literal):
+        raise _SuspectError
+    return float(literal)
+
+
+def _bounded_int(literal: str) -> int:
+    if len(literal) > 300 and json_scan.is_too_large(literal):
+        raise _SuspectError
+    return int(literal)
+
+
+def _no_constant(_literal: str) -> NoReturn:
+    raise _SuspectError
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique_object,
+    parse_float=_finite_float,
+    parse_int=_bounded_int,
+    parse_constant=_no_constant,
+)
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("{") + text.count("[") > json_scan.MAX_DEPTH
+
+
+def _refuse_offence(text: str, source: str) -> None:
+    offence = json_scan.first_offence(text)
+    if offence is None:
+        return
+    line = text.count("\n", 0, offence.offset) + 1
+    column = offence.offset - text.rfind("\n", 0, offence.offset)
+    raise JsonError(source, line, column, offence.reason)
+
+
+def _lower_first(message: str) -> str:
+    return message[:1].lower() + message[1:]
