@@ -17,6 +17,12 @@ COMMANDS = (
     "explain",
     "rules",
     "schema",
+    "resize",
+    "new",
+    "undo",
+    "recover",
+    "history",
+    "demo",
 )
 """In the order in which `--help` lists them and a newcomer meets them."""
 

@@ -10,23 +10,16 @@ from typing import Any, TypeVar
 import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Decorator = Callable[[Function], Function]
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
 
-class Size(click.ParamType):
-    """A number of bytes with an optional unit: 5GB is 5·10⁹, 5GiB is 5·2³⁰."""
-
-    name = "size"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", value, re.ASCII)
-        if match is None or match[2].upper() not in _UNITS:
-            self.fail(f"{value!r} is not a size; write for example 5GB, 500MiB or 1000000", param, ctx)
-        return int(float(match[1]) * _UNITS[match[2].upper()])
+def size(text: str) -> int:
+    """Bytes from a number with an optional unit: "5GB" is 5·10⁹, "5GiB" is 5·2³⁰. Raises click.BadParameter."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise click.BadParameter(f"{text!r} is not a size; write for example 5GB, 500MiB or 1000000")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def example(*lines: str) -> str:
@@ -36,3 +29,22 @@ def example(*lines: str) -> str:
 
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+seed_option = click.option(
+    "--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the numbers drawn for new rows."
+)
+
+
+def writing_options(function: Function) -> Function:
+    """--dry-run, --no-hash, --threads and --json: what every command takes that writes weights."""
+    for option in reversed(
+        (
+            click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing."),
+            click.option(
+                "--no-hash", "hashes", flag_value=False, default=True, help="Leave SHA-256 out of the receipt."
+            ),
+            click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads to draw numbers with."),
+            json_option,
+        )
+    ):
+        function = option(function)
+    return function

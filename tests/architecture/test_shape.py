@@ -17,7 +17,7 @@ LONGEST_FUNCTION = 60
 FORBIDDEN = {
     "manager", "helper", "helpers", "util", "utils", "handler", "handlers", "processor", "engine", "data", "info",
 }  # fmt: skip
-WORDS_OF_THE_FORMAT = {"data_start", "data_offsets"}
+WORDS_OF_THE_FORMAT = {"data_start", "data_size", "data_offsets"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

@@ -1,0 +1,76 @@
+"""`gte-surgery resize`: another vocabulary size, pad id or type vocabulary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gte_surgery.cli.options import checkpoint_argument, example, seed_option, writing_options
+from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+
+@click.command(
+    "resize",
+    short_help="Change vocabulary size, pad id or type vocabulary.",
+    epilog=example(
+        "gte-surgery resize ckpt/ --vocab 32000 --pad 0 --dry-run",
+        "gte-surgery resize ckpt/ --vocab 32000 --pad 0 --out small/",
+    ),
+)
+@checkpoint_argument
+@click.option("--vocab", type=int, required=True, metavar="N", help="The vocabulary size wanted.")
+@click.option("--pad", type=int, required=True, metavar="ID", help="The pad id wanted; its row becomes zero.")
+@click.option("--type-vocab", type=int, metavar="T", help="The type vocabulary size wanted.  [default: as it is]")
+@click.option(
+    "--type-vocab-mode",
+    type=click.Choice(["fold", "drop"]),
+    default="fold",
+    show_default=True,
+    help="When the type table goes: add its row 0 to every word row first, or just drop it.",
+)
+@click.option(
+    "--init",
+    default="normal",
+    show_default=True,
+    metavar="normal|zeros|copy:ID",
+    help="What rows beyond the old table hold.",
+)
+@click.option("--round-to", type=int, default=1, metavar="N", help="Round the vocabulary size up to a multiple of N.")
+@click.option(
+    "--old-pad",
+    type=click.Choice(["keep", "normal"]),
+    default="keep",
+    show_default=True,
+    help="What the former pad row becomes: keep its zeros, or draw it anew.",
+)
+@click.option(
+    "--tokenizer",
+    type=click.Choice(["keep", "remove"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of the tokenizer's files.",
+)
+@seed_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
+)
+@click.option("--no-undo", "keep_undo", flag_value=False, default=True, help="Keep no way back for `undo`.")
+@writing_options
+@pass_terminal
+def command(terminal: Terminal, checkpoint: Path, as_json: bool, **edit: Any) -> None:
+    """Give CHECKPOINT a vocabulary of N rows with pad id ID, in place or into --out.
+
+    Shrinking keeps the first N rows. Everything not asked for stays to the byte. After a kill or a full disk
+    at any point the checkpoint is exactly the old or exactly the new one.
+    """
+    from gte_surgery.render.plan import outcome_json, outcome_text
+    from gte_surgery.surgery.verbs import resize
+
+    with terminal.progress("writing") as progress:
+        outcome = resize(checkpoint, progress=progress, **edit)
+    parts = outcome.plan, outcome.receipt, outcome.target
+    terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
+    if outcome.receipt is not None and edit["out"] is None and edit["keep_undo"]:
+        terminal.message(f"take it back with `gte-surgery undo {checkpoint}`")

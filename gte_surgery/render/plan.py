@@ -1,0 +1,118 @@
+"""A surgery's plan and its outcome, as text for people and as JSON for programs (schema: plan)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.surgery.pieces import CopyRange
+from gte_surgery.surgery.plan import OutputFile, Plan, PlannedTensor
+
+SHOWN = 5
+"""Of a long list, so many are shown."""
+
+
+def plan_text(plan: Plan, target: Path, color: bool = False) -> str:
+    """What a surgery would do: config, meaning in words, files with the tensors that are more than a copy."""
+    if plan.is_empty:
+        return f"{printable(str(target))}: already so, nothing to write"
+    parts = [
+        paint(f"{plan.command} → {printable(str(target))}", "strong", color),
+        _section("config.json", _change_lines(plan)),
+        _section("meaning", [printable(sentence) for sentence in plan.meaning]),
+        _section("files to write", [line for file in plan.files for line in _file_lines(file)]),
+        _section("files to remove", [printable(name) for name in plan.removed]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path, color: bool = False) -> str:
+    """What a surgery did; for a dry run, which leaves no receipt, the plan and a word that nothing was written."""
+    if plan.is_empty and receipt is not None:
+        return f"{printable(str(target))}: a plain copy, the checkpoint was already so"
+    if plan.is_empty:
+        return plan_text(plan, target, color)
+    if receipt is None:
+        return f"{plan_text(plan, target, color)}\n{paint('dry run: nothing was written', 'faint', color)}"
+    done = f"{plan.command} {printable(str(target))}: wrote {count(len(plan.files), 'file')}, {size(plan.nbytes)}"
+    parts = [
+        paint(done, "good", color),
+        _section("config.json", _change_lines(plan)),
+        _section("meaning", [printable(sentence) for sentence in plan.meaning]),
+        _section("removed", [printable(name) for name in plan.removed]),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def outcome_json(plan: Plan, receipt: Mapping[str, object] | None, target: Path) -> str:
+    """The plan, where it went, and the receipt: null after a dry run or when there was nothing to do."""
+    return json.dumps(_plan_object(plan) | {"target": str(target), "receipt": receipt}, indent=2)
+
+
+def _section(title: str, lines: list[str]) -> str:
+    return "\n".join((f"  {title}", *(f"    {line}" for line in lines))) if lines else ""
+
+
+def _change_lines(plan: Plan) -> list[str]:
+    if not plan.source:
+        return []
+    return [f"{printable(change.key)}: {_value(change.before)} → {_value(change.after)}" for change in plan.changes]
+
+
+def _value(value: object) -> str:
+    return "absent" if value is None else printable(json.dumps(value, ensure_ascii=False))
+
+
+def _file_lines(file: OutputFile) -> list[str]:
+    if not file.tensors:
+        return [f"{printable(file.name)}: {size(file.nbytes)}"]
+    made = [tensor for tensor in file.tensors if not _is_copy(tensor)]
+    summary = f"{count(len(file.tensors), 'tensor')}, {_copies(len(file.tensors) - len(made))}"
+    more = [f"  and {len(made) - SHOWN} more"] if len(made) > SHOWN else []
+    tensors = [f"  {line}" for tensor in made[:SHOWN] for line in _tensor_lines(tensor)]
+    return [f"{printable(file.name)}: {size(file.nbytes)}, {summary}", *tensors, *more]
+
+
+def _copies(number: int) -> str:
+    return "1 plain copy" if number == 1 else f"{number:,} plain copies"
+
+
+def _is_copy(tensor: PlannedTensor) -> bool:
+    return len(tensor.pieces) == 1 and isinstance(tensor.pieces[0], CopyRange)
+
+
+def _tensor_lines(tensor: PlannedTensor) -> list[str]:
+    more = [f"  and {len(tensor.pieces) - SHOWN} more"] if len(tensor.pieces) > SHOWN else []
+    pieces = [(f"  {size(piece.nbytes)}", printable(piece.describe())) for piece in tensor.pieces[:SHOWN]]
+    head = f"`{printable(tensor.name)}` {tensor.dtype} {list(tensor.shape)}"
+    return [head, *(columns(pieces).splitlines() if pieces else ()), *more]
+
+
+def _plan_object(plan: Plan) -> dict[str, object]:
+    return {
+        "command": plan.command,
+        "source": plan.source,
+        "edits": dict(plan.edits),
+        "seed": plan.seed,
+        "changes": [{"key": change.key, "before": change.before, "after": change.after} for change in plan.changes],
+        "meaning": list(plan.meaning),
+        "files": [_file_object(file) for file in plan.files],
+        "removed": list(plan.removed),
+        "nbytes": plan.nbytes,
+    }
+
+
+def _file_object(file: OutputFile) -> dict[str, object]:
+    tensors = [
+        {
+            "name": tensor.name,
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "nbytes": tensor.nbytes,
+            "pieces": [{"nbytes": piece.nbytes, "does": piece.describe()} for piece in tensor.pieces],
+        }
+        for tensor in file.tensors
+    ]
+    return {"name": file.name, "nbytes": file.nbytes, "tensors": tensors}

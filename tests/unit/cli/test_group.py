@@ -1,0 +1,48 @@
+"""Every command is there, helps, and ends its help with an example."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+import gte_surgery.cli.commands
+from gte_surgery.cli.entry import run
+from gte_surgery.cli.group import COMMANDS, program
+
+
+def command(name: str) -> click.Command:
+    found = program.get_command(click.Context(program), name)
+    assert found is not None
+    return found
+
+
+def test_each_module_of_commands_is_listed_and_the_other_way_round() -> None:
+    folder = Path(gte_surgery.cli.commands.__path__[0])
+    assert {path.stem for path in folder.glob("*.py")} - {"__init__"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_ends_with_an_example_of_that_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    last = capsys.readouterr().out.rstrip().rpartition("\n")[2]
+    assert re.fullmatch(rf"\s+gte-surgery {name}\b.*", last)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_options_of_an_example_exist(name: str) -> None:
+    options = {option for parameter in command(name).params for option in parameter.opts}
+    assert set(re.findall(r"--[a-z-]+", command(name).epilog or "")) <= options
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_is_explained(name: str) -> None:
+    options = [parameter for parameter in command(name).params if isinstance(parameter, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["frobnicate"]) == 2
+    assert capsys.readouterr().err == "error: No such command 'frobnicate'.\nhint: see `gte-surgery --help`\n"

@@ -1,0 +1,45 @@
+"""What the flags, the environment and the streams decide."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from gte_surgery.cli.terminal import Terminal
+
+
+@pytest.mark.parametrize(
+    ("flag", "is_terminal", "environment", "colored"),
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"NO_COLOR": ""}, True),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("always", False, {}, True),
+        ("always", False, {"NO_COLOR": "1"}, True),
+        ("never", True, {}, False),
+    ],
+)
+def test_colour_follows_the_flag_then_no_color_then_the_terminal(
+    flag: str, is_terminal: bool, environment: dict[str, str], colored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_COLOR", "TERM"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    assert Terminal.for_streams(False, flag).has_color is colored
+
+
+def test_quiet_drops_remarks_and_keeps_results(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(is_quiet=True, has_color=False)
+    terminal.result("result")
+    terminal.message("remark")
+    assert capsys.readouterr() == ("result\n", "")
+
+
+def test_progress_is_drawn_on_a_terminal_only() -> None:
+    with Terminal(is_quiet=False, has_color=False).progress("writing") as advance:
+        assert advance is None
