@@ -6,6 +6,7 @@ The file is {"receipts": [...]}, oldest first. Writing it is left to `surgery`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json, shown
@@ -16,6 +17,9 @@ from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 
+if TYPE_CHECKING:
+    from gte_surgery.checkpoint.directory import Checkpoint
+
 RECEIPT_NAME = "gte-surgery.json"
 
 Receipt = Mapping[str, object]
@@ -24,6 +28,12 @@ Receipt = Mapping[str, object]
 def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
     """The receipts in the bytes of a receipt file, oldest first. Raises CheckpointError if it is not one."""
     return _receipts_of(parse_document(raw, source))
+
+
+def receipts_of(checkpoint: Checkpoint) -> tuple[Receipt, ...]:
+    """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
+    file = checkpoint.file(RECEIPT_NAME)
+    return _receipts_of(read_json(file)) if file is not None else ()
 
 
 def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fault]:

@@ -1,0 +1,144 @@
+"""Carries out a plan: writes its files into the stage of a transaction, adds the receipt, checks the staged
+checkpoint, commits.
+
+In place only the planned files are written; into a new directory everything that the plan does not name is carried
+along.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gte_surgery import __version__
+from gte_surgery.checkpoint.directory import Checkpoint, open_listing
+from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
+from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.pieces import CopyRange
+from gte_surgery.surgery.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
+from gte_surgery.surgery.rewrite import permissions
+from gte_surgery.surgery.target import soundness_errors, unsound
+from gte_surgery.surgery.transaction import Transaction, in_place, into
+from gte_surgery.surgery.writer import Job, Sources, write_files
+
+SPARE = 1 << 20
+"""Bytes asked of the disk beyond what the files hold: folders, receipt, journal."""
+
+Progress = Callable[[int, int], None]
+"""Told (bytes written, bytes to write) as a surgery goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a plan is carried out; none of it changes a byte of a weight file."""
+
+    keep_undo: bool = True
+    hashes: bool = True
+    threads: int | None = None
+    progress: Progress | None = None
+    filesystem: Filesystem = field(default_factory=Filesystem)
+
+
+def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, manner: Manner) -> Receipt:
+    """Carries out `plan` on `target`, or into the new directory `out`, and returns the receipt.
+
+    Raises RefusedError (and LockedError), WriteError, UnfinishedSurgeryError; only after the last has anything changed.
+    """
+    command, filesystem = f"gte-surgery {plan.command}", manner.filesystem
+    opening = in_place(target, command, filesystem) if out is None else into(out, command, filesystem)
+    carried = _carried(plan, checkpoint)
+    jobs = [_job(file) for file in plan.files]
+    sources = plan.sources
+    if out is not None:
+        jobs += [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in carried]
+        sources = _all_sources(plan, carried)
+    with opening as transaction:
+        transaction.require_replaceable([*(job.name for job in jobs), *plan.removed, RECEIPT_NAME])
+        transaction.require_space(sum(job.nbytes for job in jobs) + SPARE)
+        receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
+        _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
+        transaction.commit(plan.removed if out is None else (), manner.keep_undo)
+    return receipt
+
+
+def _carried(plan: Plan, checkpoint: Checkpoint | None) -> list[FileEntry]:
+    """The files that the plan leaves alone."""
+    replaced = {file.name for file in plan.files} | set(plan.removed) | {RECEIPT_NAME}
+    files = checkpoint.files if checkpoint is not None else ()
+    return [file for file in files if file.name not in replaced]
+
+
+def _all_sources(plan: Plan, carried: list[FileEntry]) -> tuple[SourceFile, ...]:
+    named = {source.name for source in plan.sources}
+    others = [SourceFile(f.name, f.path, f.size, f.mtime_ns, "") for f in carried if f.name not in named]
+    return (*plan.sources, *others)
+
+
+def _job(file: OutputFile) -> Job:
+    match file:
+        case WeightFile():
+            pieces = tuple(piece for tensor in file.tensors for piece in tensor.pieces)
+            return Job(file.name, file.mode, file.header, pieces)
+        case TextFile():
+            return Job(file.name, file.mode, file.content)
+
+
+def _stage(
+    plan: Plan,
+    checkpoint: Checkpoint | None,
+    jobs: list[Job],
+    sources: tuple[SourceFile, ...],
+    transaction: Transaction,
+    manner: Manner,
+) -> Receipt:
+    filesystem = manner.filesystem
+    with Sources(sources, filesystem) as opened:
+        written = write_files(
+            jobs,
+            transaction.stage,
+            opened,
+            filesystem,
+            hashes=manner.hashes,
+            threads=manner.threads or os.cpu_count() or 1,
+            advance=_counter(manner.progress, sum(job.nbytes for job in jobs)),
+        )
+    receipt = make_receipt(plan, f"gte-surgery {__version__}", written, transaction.stage)
+    former = receipts_of(checkpoint) if checkpoint is not None else ()
+    entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
+    descriptor = filesystem.create(transaction.stage / RECEIPT_NAME, permissions(entry.mode) if entry else 0o644)
+    try:
+        filesystem.write(descriptor, render_receipts([*former, receipt]))
+    finally:
+        filesystem.close(descriptor)
+    return receipt
+
+
+def _refuse_unsound(transaction: Transaction, carried: Mapping[str, Path]) -> None:
+    """Opens the checkpoint as it would be after the commit and raises RefusedError if it has an error."""
+    staged = {
+        path.relative_to(transaction.stage).as_posix(): path for path in transaction.stage.rglob("*") if path.is_file()
+    }
+    errors = soundness_errors(open_listing(transaction.target, {**carried, **staged}))
+    if errors:
+        raise RefusedError(
+            f"the result would not be sound: {unsound(errors)}; nothing was changed",
+            "`gte-surgery check` on the checkpoint says what is wrong with it now",
+        )
+
+
+def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """Adds up the writer's steps for `progress`."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return advance

@@ -1,0 +1,114 @@
+"""Edits: what a user asks for, as plain values. They are checked against themselves here and against a checkpoint by
+the planners.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from gte_surgery.errors import UsageError
+
+SEED_LIMIT = 2**64
+"""Seeds are whole numbers from 0 up to, not including, this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Give the vocabulary `vocab` rows and make `pad` the pad id; optionally change the type vocabulary.
+
+    `init` says where rows beyond the old table come from: "normal" draws N(0, initializer_range), "zeros", or
+    "copy:ID" repeats old row ID. `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
+    draw it anew ("normal"). `type_vocab_mode` "fold" adds type row 0 to every word row except the pad row before the
+    type table goes, so that outputs stay what they were; "drop" only removes it.
+    """
+
+    vocab: int
+    pad: int
+    type_vocab: int | None = None
+    type_vocab_mode: Literal["fold", "drop"] = "fold"
+    init: str = "normal"
+    round_to: int = 1
+    old_pad: Literal["keep", "normal"] = "keep"
+    tokenizer: Literal["keep", "remove"] = "keep"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("vocab", self.vocab, 1)
+        _at_least("pad", self.pad, 0)
+        _at_least("round-to", self.round_to, 1)
+        if self.type_vocab is not None:
+            _at_least("type-vocab", self.type_vocab, 0)
+        _check_seed(self.seed)
+        copied_row(self.init)
+        if self.pad >= self.rows:
+            raise UsageError(
+                f"pad: {self.pad}, must be below the vocabulary size {self.rows}",
+                f"choose a pad id from 0 to {self.rows - 1}, or a larger --vocab",
+            )
+
+    @property
+    def rows(self) -> int:
+        """The vocabulary size after rounding `vocab` up to a multiple of `round_to`."""
+        return -(-self.vocab // self.round_to) * self.round_to
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Make a checkpoint from scratch with the structure of a published release; None means "as released"."""
+
+    release: str
+    vocab: int | None = None
+    pad: int | None = None
+    type_vocab: int | None = None
+    layers: int | None = None
+    hidden: int | None = None
+    heads: int | None = None
+    intermediate: int | None = None
+    max_positions: int | None = None
+    head: Literal["none", "mlm", "classifier", "reranker"] | None = None
+    dtype: Literal["F32", "F16", "BF16"] | None = None
+    dialect: Literal["native", "remote"] = "native"
+    seed: int = 0
+    shard_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size"):
+            value = getattr(self, name)
+            if value is not None:
+                _at_least(name.replace("_", "-"), value, 1)
+        for name in ("pad", "type_vocab"):
+            value = getattr(self, name)
+            if value is not None:
+                _at_least(name.replace("_", "-"), value, 0)
+        _check_seed(self.seed)
+
+
+Edit = Resize | New
+
+
+def as_record(edit: Edit) -> dict[str, object]:
+    """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
+    return {key: value for key, value in asdict(edit).items() if value is not None}
+
+
+def copied_row(init: str) -> int | None:
+    """The row that `init` copies: 5 for "copy:5", None for "normal" and "zeros"; raises UsageError for anything
+    else.
+    """
+    if init in ("normal", "zeros"):
+        return None
+    kind, _, row = init.partition(":")
+    if kind == "copy" and row.isascii() and row.isdigit():
+        return int(row)
+    raise UsageError(f"init: {init!r}, must be normal, zeros or copy:ID", "for example --init copy:3")
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"{name}: {value}, must be at least {least}")
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEED_LIMIT:
+        raise UsageError(f"seed: {seed}, must be from 0 to {SEED_LIMIT - 1}")

@@ -1,0 +1,91 @@
+"""Turns a small piece into its bytes. The only module of surgery that does arithmetic, and so the only one that needs
+numpy, which it imports when a piece asks for it: pure copies and fills, such as a shrink, never load it.
+
+BF16, which numpy lacks, is kept in 16-bit integers: the upper half of a float32, rounded to nearest even.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Read = Callable[[str, int, int], bytes]
+"""(source, offset, count) -> exactly `count` bytes of that source file."""
+
+ARITHMETIC_DTYPES = ("F64", "F32", "F16", "BF16")
+"""The dtypes in which numbers can be drawn and added; all others are only carried."""
+
+
+def evaluate(piece: Piece, read: Read) -> bytes:
+    """The bytes of a piece, all at once: keep it small (see `pieces.split`)."""
+    match piece:
+        case CopyRange():
+            return read(piece.source, piece.begin, piece.nbytes)
+        case GatherRows():
+            return _gather(piece, read)
+        case Fill():
+            return piece.pattern * piece.count
+        case Normal():
+            return encode(_normal(piece), piece.dtype)
+        case AddRow():
+            row = decode(evaluate(piece.row, read), piece.dtype)
+            table = decode(evaluate(piece.piece, read), piece.dtype).reshape(-1, row.size)
+            return encode(table + row, piece.dtype)
+
+
+def decode(raw: bytes, dtype: str) -> np.ndarray[Any, Any]:
+    """Little-endian elements as float32 (F64: float64) numbers, exactly."""
+    import numpy as np
+
+    if dtype == "BF16":
+        return (np.frombuffer(raw, "<u2").astype(np.uint32) << 16).view(np.float32)
+    if dtype == "F16":
+        return np.frombuffer(raw, "<f2").astype(np.float32)
+    return np.frombuffer(raw, {"F32": "<f4", "F64": "<f8"}[dtype])
+
+
+def encode(values: np.ndarray[Any, Any], dtype: str) -> bytes:
+    """float32 (F64: float64) numbers as little-endian elements, rounded to nearest, ties to even; NaN stays NaN."""
+    import numpy as np
+
+    if dtype == "BF16":
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
+        return np.where(is_nan, (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
+    with np.errstate(over="ignore"):
+        return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
+
+
+def _gather(piece: GatherRows, read: Read) -> bytes:
+    rows: dict[int, bytes] = {}
+    for row in set(piece.rows):
+        rows[row] = read(piece.source, piece.begin + row * piece.row_bytes, piece.row_bytes)
+    return b"".join(rows[row] for row in piece.rows)
+
+
+def _normal(piece: Normal) -> np.ndarray[Any, Any]:
+    import numpy as np
+
+    end = piece.begin + piece.count
+    blocks = range(piece.begin // BLOCK, -(-end // BLOCK))
+    drawn = np.concatenate([_block(piece, block, min(BLOCK, end - block * BLOCK)) for block in blocks])
+    values = drawn[piece.begin - blocks.start * BLOCK :]
+    values *= np.float32(piece.std)
+    return values
+
+
+def _block(piece: Normal, block: int, count: int) -> np.ndarray[Any, Any]:
+    """The first `count` draws of one block, from a generator of its own (SFC64, numpy's float32 ziggurat)."""
+    import numpy as np
+
+    name = f"gte-surgery normal\0{piece.seed}\0{piece.stream}\0{block}".encode()
+    entropy = int.from_bytes(hashlib.sha256(name).digest(), "little")
+    generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
+    return generator.standard_normal(count, dtype=np.float32)

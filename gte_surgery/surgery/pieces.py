@@ -1,0 +1,180 @@
+"""Pieces: the few ways in which the bytes of a tensor come about. A tensor of a plan is a list of them.
+
+A piece is a pure description that knows how many bytes it yields and how to be cut into smaller pieces;
+`evaluate` turns a small one into bytes, and the writer lets the kernel copy the long `CopyRange`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from gte_surgery.checkpoint.header import DTYPE_BITS
+
+BLOCK = 1 << 18
+"""Elements that one random generator draws: the unit in which random streams are addressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRange:
+    """The bytes [begin, end) of the source file named `source`."""
+
+    source: str
+    begin: int
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.end - self.begin
+
+    def describe(self) -> str:
+        return f"copy {self.nbytes} bytes of {self.source} from {self.begin}"
+
+
+@dataclass(frozen=True, slots=True)
+class GatherRows:
+    """Rows of `row_bytes` bytes, in the order of `rows`, of the table that starts at byte `begin` of `source`."""
+
+    source: str
+    begin: int
+    row_bytes: int
+    rows: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.rows) * self.row_bytes
+
+    def describe(self) -> str:
+        distinct = len(set(self.rows))
+        which = f"row {self.rows[0]} {len(self.rows)} times" if distinct == 1 else f"{len(self.rows)} chosen rows"
+        return f"copy {which} of {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`pattern` repeated `count` times; the pattern is one element of the tensor."""
+
+    pattern: bytes
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.pattern) * self.count
+
+    def describe(self) -> str:
+        return f"{self.count} zeros" if not any(self.pattern) else f"{self.count} times 0x{self.pattern.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Elements [begin, begin + count) of the endless stream of N(0, std) draws that (seed, stream) names.
+
+    The stream is named by the tensor, so a table grown in two steps equals one grown in a single step, and
+    `begin` is the element's place in the tensor. `dtype` is F32, F16 or BF16 (rounded to nearest even).
+    """
+
+    stream: str
+    seed: int
+    std: float
+    dtype: str
+    begin: int
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * element_bytes(self.dtype)
+
+    def describe(self) -> str:
+        return f"{self.count} draws of N(0, {self.std:g}), seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddRow:
+    """`piece`, whole rows of it, with the elements of `row` added to each row; sums are rounded to `dtype`."""
+
+    piece: Plain
+    row: CopyRange
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes
+
+    def describe(self) -> str:
+        return f"{self.piece.describe()}, plus the row at {self.row.begin} of {self.row.source}"
+
+
+Plain = CopyRange | GatherRows | Fill | Normal
+Piece = Plain | AddRow
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of a dtype of whole bytes: 2 for "BF16"."""
+    return DTYPE_BITS[dtype] // 8
+
+
+def merge(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The same bytes in fewer pieces: empty ones go, neighbouring ranges of one file become one."""
+    last: Piece | None = None
+    for piece in pieces:
+        if not piece.nbytes:
+            continue
+        if (
+            isinstance(last, CopyRange)
+            and isinstance(piece, CopyRange)
+            and (last.source, last.end) == (piece.source, piece.begin)
+        ):
+            last = replace(last, end=piece.end)
+            continue
+        if last is not None:
+            yield last
+        last = piece
+    if last is not None:
+        yield last
+
+
+def split(piece: Piece, nbytes: int) -> Iterator[Piece]:
+    """Cuts a piece into pieces of at most about `nbytes` bytes, never inside an element, a row, or a random block."""
+    match piece:
+        case CopyRange():
+            for begin in range(piece.begin, piece.end, nbytes):
+                yield replace(piece, begin=begin, end=min(begin + nbytes, piece.end))
+        case GatherRows():
+            step = max(1, nbytes // piece.row_bytes)
+            for first in range(0, len(piece.rows), step):
+                yield replace(piece, rows=piece.rows[first : first + step])
+        case Fill():
+            step = max(1, nbytes // len(piece.pattern))
+            for first in range(0, piece.count, step):
+                yield replace(piece, count=min(step, piece.count - first))
+        case Normal():
+            yield from _split_normal(piece)
+        case AddRow():
+            rows = piece.nbytes // piece.row.nbytes
+            step = max(1, nbytes // piece.row.nbytes)
+            for first in range(0, rows, step):
+                count = min(step, rows - first)
+                yield replace(piece, piece=cut(piece.piece, first * piece.row.nbytes, count * piece.row.nbytes))
+
+
+def cut(piece: Plain, offset: int, nbytes: int) -> Plain:
+    """The `nbytes` bytes of a piece that start at byte `offset`; both must fall between its elements or rows."""
+    match piece:
+        case CopyRange():
+            return replace(piece, begin=piece.begin + offset, end=piece.begin + offset + nbytes)
+        case GatherRows():
+            first = offset // piece.row_bytes
+            return replace(piece, rows=piece.rows[first : first + nbytes // piece.row_bytes])
+        case Fill():
+            return replace(piece, count=nbytes // len(piece.pattern))
+        case Normal():
+            size = element_bytes(piece.dtype)
+            return replace(piece, begin=piece.begin + offset // size, count=nbytes // size)
+
+
+def _split_normal(piece: Normal) -> Iterator[Normal]:
+    begin, end = piece.begin, piece.begin + piece.count
+    while begin < end:
+        stop = min(end, (begin // BLOCK + 1) * BLOCK)
+        yield replace(piece, begin=begin, count=stop - begin)
+        begin = stop

@@ -1,0 +1,58 @@
+"""A checkpoint that a surgery can work on: sound, and understood as a GTE with its tensors under canonical names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checks.run import run
+from gte_surgery.checks.subject import Subject
+from gte_surgery.errors import RefusedError
+from gte_surgery.findings import Finding, Severity
+from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.heads import Head
+from gte_surgery.gte.names import Layout
+
+SOUNDNESS = ("GTE0", "GTE2")
+"""The rule families whose errors forbid surgery: the container and the tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A checkpoint with its config, its name layout, its head, and its tensors by canonical name."""
+
+    checkpoint: Checkpoint
+    config: GteConfig
+    layout: Layout
+    head: Head
+    tensors: Mapping[str, StoredTensor]
+
+
+def understand(checkpoint: Checkpoint, cured: Collection[str]) -> Target:
+    """The checkpoint as a target. Raises RefusedError when it is unsound or not understood.
+
+    Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those.
+    """
+    subject = Subject(checkpoint)
+    cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
+    errors = [finding for finding in soundness_errors(checkpoint) if finding.location.tensor not in cured_names]
+    if errors:
+        raise RefusedError(unsound(errors), f"see `gte-surgery check {checkpoint.path}`, and mend that first")
+    if subject.config is None or subject.layout is None:
+        reason = subject.config_error.message if subject.config_error else "the tensor names are no GTE's"
+        raise RefusedError(f"{checkpoint.path}: cannot be read as a GTE checkpoint: {reason}")
+    tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}
+    return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
+
+
+def soundness_errors(checkpoint: Checkpoint) -> tuple[Finding, ...]:
+    """The errors that forbid surgery."""
+    report = run(checkpoint, select=SOUNDNESS)
+    return tuple(finding for finding in report.findings if finding.severity is Severity.ERROR)
+
+
+def unsound(errors: Iterable[Finding]) -> str:
+    """One line for the first of some errors and the number of the others."""
+    first, *others = errors
+    return f"{first} [{first.code}]" + (f" (and {len(others)} more errors)" if others else "")

@@ -1,0 +1,142 @@
+"""The surgeries as functions, for the command line and for Python alike: open, plan, and carry out unless it is a dry
+run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.receipts import receipts_of
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.surgery import recovery
+from gte_surgery.surgery import undo as undoing
+from gte_surgery.surgery.apply import Manner, Progress, apply
+from gte_surgery.surgery.edits import Edit, New, Resize
+from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.fresh import plan_new
+from gte_surgery.surgery.plan import Plan
+from gte_surgery.surgery.receipt import Receipt
+from gte_surgery.surgery.recovery import Recovery, require_settled
+from gte_surgery.surgery.resize import plan_resize
+from gte_surgery.surgery.target import understand
+
+_RESIZED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS, TOKEN_TYPE_EMBEDDINGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a surgery came to: its plan, the receipt (None for a dry run, or when there was nothing to do), the
+    directory.
+    """
+
+    plan: Plan
+    receipt: Receipt | None
+    target: Path
+
+
+def plan_surgery(checkpoint: Checkpoint | None, edit: Edit) -> Plan:
+    """The plan of an edit; `checkpoint` is None for `New` alone. Raises RefusedError and UsageError."""
+    match edit:
+        case New():
+            return plan_new(edit)
+        case Resize():
+            if checkpoint is None:
+                raise RefusedError("resize: there is no checkpoint, one is needed")
+            return plan_resize(understand(checkpoint, _RESIZED), edit)
+
+
+def resize(
+    path: Path | str,
+    *,
+    vocab: int,
+    pad: int,
+    type_vocab: int | None = None,
+    type_vocab_mode: Literal["fold", "drop"] = "fold",
+    init: str = "normal",
+    round_to: int = 1,
+    old_pad: Literal["keep", "normal"] = "keep",
+    tokenizer: Literal["keep", "remove"] = "keep",
+    seed: int = 0,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    keep_undo: bool = True,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Resizes the vocabulary of the checkpoint in `path`, in place or into the new directory `out`; see `edits.Resize`.
+
+    When the checkpoint is already so, nothing is written in place, and `out` becomes a copy. Raises UsageError,
+    CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
+    """
+    edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed)
+    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+
+
+def new(
+    out: Path | str,
+    *,
+    release: str,
+    vocab: int | None = None,
+    pad: int | None = None,
+    type_vocab: int | None = None,
+    layers: int | None = None,
+    hidden: int | None = None,
+    heads: int | None = None,
+    intermediate: int | None = None,
+    max_positions: int | None = None,
+    head: Literal["none", "mlm", "classifier", "reranker"] | None = None,
+    dtype: Literal["F32", "F16", "BF16"] | None = None,
+    dialect: Literal["native", "remote"] = "native",
+    seed: int = 0,
+    shard_size: int | None = None,
+    dry_run: bool = False,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Makes a checkpoint with random weights in the new directory `out`; see `edits.New`. Raises as `resize` does."""
+    edit = New(
+        release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
+        shard_size,
+    )  # fmt: skip
+    plan, target = plan_new(edit), Path(out)
+    if dry_run:
+        return Outcome(plan, None, target)
+    return Outcome(plan, apply(plan, None, target, target, Manner(True, hashes, threads, progress)), target)
+
+
+def undo(path: Path | str) -> tuple[str, ...]:
+    """Takes back the last surgery on `path`; the names of the files restored or removed. Undoing twice is redoing."""
+    return undoing.undo(Path(path), Filesystem(), "undo")
+
+
+def recover(path: Path | str) -> Recovery:
+    """Settles what an interrupted surgery left in `path`: forward if it was committed, back if not."""
+    return recovery.recover(Path(path), Filesystem())
+
+
+def history(path: Path | str) -> tuple[Receipt, ...]:
+    """The receipts of the checkpoint in `path`, oldest first. Raises CheckpointError when they cannot be read."""
+    return receipts_of(_opened(path))
+
+
+def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool, manner: Manner) -> Outcome:
+    """Plans an edit of an existing checkpoint and carries it out."""
+    checkpoint = _opened(path)
+    plan = plan_surgery(checkpoint, edit)
+    target = checkpoint.path if out is None else Path(out)
+    if dry_run or (plan.is_empty and out is None):
+        return Outcome(plan, None, target)
+    receipt = apply(plan, checkpoint, checkpoint.path, None if out is None else target, manner)
+    return Outcome(plan, receipt, target)
+
+
+def _opened(path: Path | str) -> Checkpoint:
+    checkpoint = open_checkpoint(path)
+    require_settled(checkpoint.path)
+    return checkpoint
