@@ -1,11 +1,11 @@
 """GTE001 to GTE029 and GTE060 to GTE079: the directory, its files, its index, and what surgeries leave behind.
 
-`gte_surgery.checkpoint.directory` finds the faults; here each kind gets its code, its severity and its explanation.
+`gte_surgery.checkpoint` finds the faults; here each kind gets its code, its severity and its explanation.
 """
 
 from __future__ import annotations
 
-from gte_surgery.checkpoint.directory import FaultKind
+from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checks.registry import add_fault_rule
 from gte_surgery.findings import Severity
 
@@ -70,7 +70,8 @@ add_fault_rule(
     "A file cannot be read",
     """
     The operating system refused: permissions, a disk error, a file that vanished or shrank while it was read, or
-    something that is not a plain file (a pipe, a device), which is never opened.
+    something that is not a plain file (a pipe, a device), which is never opened. Nor is a link that leads out of the
+    checkpoint, unless into the blobs of its own hub cache: put the file itself in its place.
     """,
 )
 add_fault_rule(
@@ -142,6 +143,7 @@ add_fault_rule(
     `metadata.total_size` must be the sum of all tensors' bytes. Programs that plan memory by it plan wrongly, and it
     hints that index and shards come from different saves.
     """,
+    requires=("GTE005", "GTE006", "GTE010", "GTE011", "GTE012", "GTE013", "GTE014", "GTE017", "GTE03", "GTE04"),
 )
 add_fault_rule(
     "GTE017",
@@ -201,4 +203,5 @@ add_fault_rule(
     Its size or its header differs from the receipt: it was replaced since, perhaps by training or by an incomplete
     copy. If you replaced it on purpose, nothing is wrong; otherwise copy the checkpoint again.
     """,
+    requires=("GTE002", "GTE003", "GTE004", "GTE005", "GTE006", "GTE01", "GTE03", "GTE04"),
 )

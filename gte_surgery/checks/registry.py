@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 
-from gte_surgery.checkpoint.directory import FaultKind
+from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.header import HeaderFault
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
-RULE_MODULES = ("directory",)
+RULE_MODULES = ("directory", "headers", "config", "rope", "expectations", "layout", "tensors", "rows")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +65,21 @@ def _add_rule(new: Rule) -> None:
     _rules[new.code] = new
 
 
-def add_fault_rule(code: str, severity: Severity, kind: FaultKind | HeaderFault, title: str, explanation: str) -> None:
+def add_fault_rule(
+    code: str,
+    severity: Severity,
+    kind: FaultKind | HeaderFault,
+    title: str,
+    explanation: str,
+    requires: tuple[str, ...] = (),
+) -> None:
     """Register the rule that reports the faults of one kind, which were found when the checkpoint was opened."""
 
     def check(subject: Subject) -> Iterable[Observation]:
         for fault in subject.faults(kind):
             yield Observation(fault.location, fault.message, fault.hint)
 
-    _add_rule(Rule(code, severity, title, _unindented(explanation), (), check))
+    _add_rule(Rule(code, severity, title, _unindented(explanation), requires, check))
 
 
 def all_rules() -> Mapping[str, Rule]:

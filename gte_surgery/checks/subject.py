@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gte_surgery.checkpoint.directory import Checkpoint, Fault, FaultKind
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.header import HeaderFault
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
 from gte_surgery.gte.heads import Head, head_of
-from gte_surgery.gte.inventory import TensorSpec, inventory
+from gte_surgery.gte.inventory import TensorSpec, inventory, optional_inventory
 from gte_surgery.gte.names import Layout, canonical_name, detect_layout
 
 if TYPE_CHECKING:
@@ -96,17 +97,32 @@ class Subject:
 
     @cached_property
     def wanted(self) -> tuple[TensorSpec, ...]:
-        """The tensors that the config asks for, under the names of this checkpoint's layout; empty if either is unknown."""
+        """The tensors that the config asks for, named by this checkpoint's layout; empty if either is unknown."""
         if self.config is None or self.layout is None:
             return ()
         return inventory(self.config, self.layout, self.head)
+
+    @cached_property
+    def allowed(self) -> tuple[TensorSpec, ...]:
+        """Tensors that may be stored beside the wanted ones: a tied decoder weight."""
+        if self.config is None or self.layout is None:
+            return ()
+        return optional_inventory(self.config, self.layout, self.head)
+
+    def stored(self, canonical: str) -> StoredTensor | None:
+        """The tensor of a canonical name, or None where the checkpoint has none."""
+        name = self.canonical.get(canonical)
+        return self.checkpoint.tensors[name] if name is not None else None
 
     def faults(self, kind: FaultKind | HeaderFault) -> tuple[Fault, ...]:
         return tuple(fault for fault in self.checkpoint.faults if fault.kind is kind)
 
     def at(self, key: str) -> Location:
         """Where config.json says `key`, a top-level member or a path such as "rope_scaling/factor"."""
-        pointer = f"/{key}" if key else ""
+        return self.at_pointer(f"/{key}" if key else "")
+
+    def at_pointer(self, pointer: str) -> Location:
+        """Where config.json has the value at a JSON pointer, or would have it."""
         document = self.checkpoint.config
         return document.location(pointer) if document is not None else Location(file=CONFIG, pointer=pointer)
 

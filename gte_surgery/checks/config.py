@@ -1,0 +1,220 @@
+"""GTE100 to GTE119 and GTE140 to GTE149: what config.json says, apart from its rope.
+
+The JSON Schemas hold what can be said of one key at a time; the rules here hold what binds several, and what is legal
+but does not do what it seems to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import shown
+from gte_surgery.findings import Severity
+from gte_surgery.gte.config import Dialect
+
+FLAGS = (
+    "unpad_inputs",
+    "use_memory_efficient_attention",
+    "pack_qkv",
+    "logn_attention_scale",
+    "logn_attention_clip1",
+    "tie_word_embeddings",
+)
+"""The keys of a config that are true or false."""
+_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
+_AFFIRMATIVE = ("true", "1", "yes", "on")
+_REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")
+_WITHOUT_EFFECT = ("logn_attention_scale", "logn_attention_clip1")
+_NATIVELY_FIXED: tuple[tuple[str, object], ...] = (
+    ("layer_norm_type", "layer_norm"),
+    ("position_embedding_type", "rope"),
+    ("pack_qkv", True),
+)
+
+
+@rule("GTE101", Severity.ERROR, requires=("GTE001", "GTE002", "GTE003"))
+def not_a_gte(subject: Subject) -> Iterator[Observation]:
+    """config.json describes no GTE.
+
+    `model_type` must be "new" (the published configs, read by remote code) or "gte" (transformers 5.18 and later, and
+    Snowflake's configs). Any other value is another architecture, with other tensors: nothing further can be judged.
+    """
+    if subject.dialect is None:
+        found = shown(subject.values["model_type"]) if "model_type" in subject.values else "absent"
+        yield Observation(subject.at("model_type"), f'{found}, must be "new" or "gte"')
+
+
+@rule("GTE102", Severity.ERROR, requires=_SOUND)
+def schema_violation(subject: Subject) -> Iterator[Observation]:
+    """config.json breaks its schema.
+
+    A key is missing, has the wrong type or lies out of range. transformers checks little of this: it takes vocab_size
+    -5 and fails later, or trains something else than you meant. `gte-surgery schema config.native` (or config.remote)
+    prints what is allowed.
+    """
+    flags = {f"/{flag}" for flag in FLAGS if isinstance(subject.values.get(flag), str)}
+    for violation in subject.violations:
+        if violation.pointer not in flags:
+            yield Observation(subject.at_pointer(violation.pointer), violation.message, violation.hint)
+
+
+@rule("GTE103", Severity.ERROR, requires=_SOUND)
+def flag_string_negative(subject: Subject) -> Iterator[Observation]:
+    """A flag is a string, and switched on by saying off.
+
+    Python takes every non-empty string for true, so `"false"` in quotes switches the flag on, without a word. Write
+    true or false without quotes.
+    """
+    for flag, text in _flag_strings(subject):
+        if text.lower() not in _AFFIRMATIVE:
+            effect = "on" if text else "off"
+            found = f"the string {shown(text)}, which switches it {effect}; must be true or false"
+            yield Observation(subject.at(flag), found, "write it without quotes")
+
+
+@rule("GTE104", Severity.WARNING, requires=_SOUND)
+def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
+    """A flag is a string that happens to mean what it says.
+
+    `"true"` in quotes works in Python, where every non-empty string is true, and Snowflake published it so. Loaders in
+    other languages refuse it, and whoever edits it to `"false"` switches nothing off. Write true without quotes.
+    """
+    for flag, text in _flag_strings(subject):
+        if text.lower() in _AFFIRMATIVE:
+            yield Observation(subject.at(flag), f"the string {shown(text)}, must be true", "write it without quotes")
+
+
+@rule("GTE105", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+def config_unusable(subject: Subject) -> Iterator[Observation]:
+    """config.json cannot be read as a GTE's, although each key alone is allowed.
+
+    The message names the key. Compare it with a published config of the same size: `gte-surgery new --dry-run` makes
+    one.
+    """
+    if subject.config_error is not None:
+        yield Observation(subject.at(""), subject.config_error.message, subject.config_error.hint)
+
+
+@rule("GTE110", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
+    """The pad id lies outside the vocabulary.
+
+    transformers stops with an AssertionError when it makes the embedding table. It comes from shrinking a vocabulary
+    below the pad id: such a checkpoint saves without complaint and fails on its next load. Choose a pad id below
+    vocab_size: `gte-surgery resize CKPT --vocab N --pad ID`.
+    """
+    pad, rows = subject.values.get("pad_token_id"), subject.values.get("vocab_size")
+    if isinstance(pad, int) and isinstance(rows, int) and pad >= rows:
+        yield Observation(
+            subject.at("pad_token_id"),
+            f"{pad}, must be below vocab_size {rows}",
+            f"gte-surgery resize CKPT --vocab {rows} --pad ID, with an id from 0 to {rows - 1}",
+        )
+
+
+@rule("GTE111", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+def heads_do_not_divide(subject: Subject) -> Iterator[Observation]:
+    """hidden_size cannot be split evenly among the attention heads.
+
+    Each head works on hidden_size / num_attention_heads numbers, and rotary positions turn them in pairs: the quotient
+    must be whole and even. Loaders stop, or round and shape the attention wrongly. Every release has a head size of 64.
+    """
+    hidden, heads = subject.values.get("hidden_size"), subject.values.get("num_attention_heads")
+    if not isinstance(hidden, int) or not isinstance(heads, int) or heads < 1:
+        return
+    if hidden % heads:
+        yield Observation(subject.at("num_attention_heads"), f"{heads}, must divide hidden_size {hidden}")
+    elif hidden // heads % 2:
+        wanted = f"{heads} heads of size {hidden // heads} (hidden_size {hidden}), must be of an even size"
+        yield Observation(subject.at("num_attention_heads"), wanted)
+
+
+@rule("GTE112", Severity.WARNING, requires=(*_SOUND, "GTE102"))
+def vocabulary_not_rounded(subject: Subject) -> Iterator[Observation]:
+    """vocab_size is not a multiple of 64.
+
+    Nothing is wrong with the result, but matrix products over the vocabulary (masked-LM training above all) run on
+    slower GPU kernels. All releases are rounded up. `gte-surgery resize CKPT --vocab N --round-to 64` adds spare rows.
+    """
+    rows = subject.values.get("vocab_size")
+    if isinstance(rows, int) and rows % 64:
+        following = -(-rows // 64) * 64
+        yield Observation(subject.at("vocab_size"), f"{rows}, not a multiple of 64; the next one is {following}")
+
+
+@rule("GTE113", Severity.WARNING, requires=(*_SOUND, "GTE102"))
+def pad_unstated(subject: Subject) -> Iterator[Observation]:
+    """config.json states no pad id.
+
+    The remote code then has no padding row at all: whatever token you pad with gets trained. transformers' own GteModel
+    silently takes id 1. State pad_token_id, the id that your batches are padded with.
+    """
+    if subject.values.get("pad_token_id") is None:
+        meaning = "transformers takes 1" if subject.dialect is Dialect.NATIVE else "no row is exempt from training"
+        yield Observation(subject.at("pad_token_id"), f"absent, {meaning}; must be the id that batches are padded with")
+
+
+@rule("GTE114", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
+    """A native config asks for what the native model does not have.
+
+    transformers' own GteModel always uses LayerNorm, rotary positions and packed q, k, v. It carries other wishes along
+    unread and builds the standard network: weights trained otherwise give nonsense, or are left random. Use the remote
+    dialect (`model_type` "new") for rms_norm and absolute positions; `gte-surgery convert` packs q, k and v.
+    """
+    if subject.dialect is not Dialect.NATIVE:
+        return
+    strings = dict(_flag_strings(subject))
+    for key, only in _NATIVELY_FIXED:
+        value = subject.values.get(key, only)
+        if value != only and key not in strings:
+            yield Observation(subject.at(key), f"{shown(value)}, must be {shown(only)} in the native dialect")
+
+
+@rule("GTE140", Severity.NOTE, requires=_SOUND)
+def code_from_the_hub(subject: Subject) -> Iterator[Observation]:
+    """The config names code to be fetched and run.
+
+    With `trust_remote_code=True`, transformers downloads the modules that `auto_map` names and runs them with your
+    rights. On transformers 5 that code no longer works: its position buffers stay uninitialised. gte-surgery never runs
+    it; a native config needs none.
+    """
+    auto_map = subject.values.get("auto_map")
+    if isinstance(auto_map, dict) and auto_map:
+        modules = sorted({str(value).rpartition("--")[0] or "this directory" for value in auto_map.values()})
+        yield Observation(subject.at("auto_map"), f"takes code from {', '.join(modules)}")
+
+
+@rule("GTE141", Severity.WARNING, requires=_SOUND)
+def unpadding_alone(subject: Subject) -> Iterator[Observation]:
+    """The remote code is told to unpad, but without the attention that gains from it.
+
+    `unpad_inputs` without `use_memory_efficient_attention` packs the tokens, pads them again in every layer for the
+    attention, and packs them again: slower than either setting alone. Set both to true (CUDA and xformers needed), or
+    neither.
+    """
+    unpads, efficient = (bool(subject.values.get(key)) for key in _REFERENCE_ONLY)
+    if subject.dialect is not Dialect.NATIVE and unpads and not efficient:
+        yield Observation(subject.at("unpad_inputs"), "true, needs use_memory_efficient_attention to be true as well")
+
+
+@rule("GTE142", Severity.NOTE, requires=_SOUND)
+def flags_without_effect(subject: Subject) -> Iterator[Observation]:
+    """A flag is set that does nothing.
+
+    The published code reads `logn_attention_scale` and `logn_attention_clip1` and does not act on them; the native
+    model ignores those and the remote code's unpadding flags as well. Harmless, unless you counted on the effect.
+    """
+    idle = _WITHOUT_EFFECT + (_REFERENCE_ONLY if subject.dialect is Dialect.NATIVE else ())
+    for flag in idle:
+        if subject.values.get(flag):
+            yield Observation(subject.at(flag), f"{shown(subject.values[flag])}, but it has no effect")
+
+
+def _flag_strings(subject: Subject) -> Iterator[tuple[str, str]]:
+    for flag in FLAGS:
+        value = subject.values.get(flag)
+        if isinstance(value, str):
+            yield flag, value

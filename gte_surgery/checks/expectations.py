@@ -1,0 +1,55 @@
+"""GTE150 to GTE159: what the user expects of the checkpoint, given as --vocab, --pad and --type-vocab.
+
+Only what is stated is compared. Whether the tables have the rows that the config promises is for the tensor rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.findings import Severity
+
+_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
+
+
+@rule("GTE150", Severity.ERROR, requires=_SOUND)
+def unexpected_vocabulary(subject: Subject) -> Iterator[Observation]:
+    """The vocabulary does not have the size that --vocab expects.
+
+    The tokenizer or encoder that will feed the model makes ids up to that size. Fewer rows mean an IndexError, on CUDA
+    an assertion that poisons the whole process; more rows are only waste, but then something else than you think was
+    built. `gte-surgery resize CKPT --vocab N --pad ID` makes it so.
+    """
+    if subject.config is not None:
+        yield from _compared(subject, "vocab_size", subject.config.vocab_size, subject.expectations.vocab)
+
+
+@rule("GTE151", Severity.ERROR, requires=_SOUND)
+def unexpected_pad(subject: Subject) -> Iterator[Observation]:
+    """The pad id is not the one that --pad expects.
+
+    Batches padded with another id feed a real token's row at every padded place, and the row that never trains is some
+    ordinary token's. `gte-surgery resize CKPT --vocab N --pad ID` moves it and zeroes the new row.
+    """
+    if subject.config is not None:
+        yield from _compared(subject, "pad_token_id", subject.config.pad_token_id, subject.expectations.pad)
+
+
+@rule("GTE152", Severity.ERROR, requires=_SOUND)
+def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
+    """The type vocabulary does not have the size that --type-vocab expects.
+
+    With 0 the model takes no token types, with 1 it adds the same row to every token, from 2 on it tells segments
+    apart. `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` changes it without changing what comes out.
+    """
+    if subject.config is not None:
+        yield from _compared(
+            subject, "type_vocab_size", subject.config.type_vocab_size, subject.expectations.type_vocab
+        )
+
+
+def _compared(subject: Subject, key: str, found: int | None, expected: int | None) -> Iterator[Observation]:
+    if expected is not None and found != expected:
+        yield Observation(subject.at(key), f"{'none' if found is None else found}, expected {expected}")
