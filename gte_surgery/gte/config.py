@@ -11,10 +11,16 @@ from dataclasses import dataclass
 
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.dialect import Dialect, detect_dialect
-from gte_surgery.gte.rope import Rope, read_rope
+from gte_surgery.gte.rope import Rope
+from gte_surgery.gte.rope_reading import LARGEST_NUMBER, read_rope
+from gte_surgery.gte.wording import shown
 
 __all__ = ["Dialect", "GteConfig", "detect_dialect", "read_config"]
 
+LARGEST_SIZE = 2**31 - 1
+"""No size in a config may be larger; the two below hold tighter bounds, since work grows with them."""
+LARGEST_WIDTH = 2**20
+MOST_LAYERS = 2**12
 LAYER_NORM_TYPES = ("layer_norm", "rms_norm")
 POSITION_EMBEDDING_TYPES = ("rope", "absolute")
 
@@ -72,17 +78,19 @@ def read_config(config: Mapping[str, object]) -> GteConfig:
     """
     dialect = detect_dialect(config)
     if dialect is None:
-        found = repr(config["model_type"]) if "model_type" in config else "missing"
-        raise CheckpointError(f"model_type: {found}, must be 'new' or 'gte'", "this is not the config of a GTE model")
+        found = shown(config["model_type"]) if "model_type" in config else "missing"
+        raise CheckpointError(f'model_type: {found}, must be "new" or "gte"', "this is not the config of a GTE model")
     is_native = dialect is Dialect.NATIVE
     defaults = _NATIVE_DEFAULTS if is_native else _REMOTE_DEFAULTS
-    hidden_size = _integer(config, "hidden_size", 768, least=1)
-    heads = _integer(config, "num_attention_heads", 12, least=1)
+    hidden_size = _integer(config, "hidden_size", 768, least=1, most=LARGEST_WIDTH)
+    heads = _integer(config, "num_attention_heads", 12, least=1, most=hidden_size)
+    if is_native:
+        _check_head_dim(config, hidden_size // heads)
     return GteConfig(
         dialect=dialect,
         vocab_size=_integer(config, "vocab_size", defaults.vocab_size, least=1),
         hidden_size=hidden_size,
-        num_hidden_layers=_integer(config, "num_hidden_layers", 12, least=1),
+        num_hidden_layers=_integer(config, "num_hidden_layers", 12, least=1, most=MOST_LAYERS),
         num_attention_heads=heads,
         intermediate_size=_integer(config, "intermediate_size", 3072, least=1),
         max_position_embeddings=_integer(config, "max_position_embeddings", defaults.max_position_embeddings, least=1),
@@ -105,24 +113,33 @@ def read_config(config: Mapping[str, object]) -> GteConfig:
 
 
 def _wrong(key: str, value: object, wanted: str) -> CheckpointError:
-    return CheckpointError(f"{key}: {value!r}, must be {wanted}")
+    return CheckpointError(f"{key}: {shown(value)}, must be {wanted}")
 
 
-def _integer(config: Mapping[str, object], key: str, default: int, least: int) -> int:
+def _integer(config: Mapping[str, object], key: str, default: int, least: int, most: int = LARGEST_SIZE) -> int:
     value = config.get(key, default)
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(key, value, "an integer")
     if value < least:
         raise _wrong(key, value, f"at least {least}")
+    if value > most:
+        raise _wrong(key, value, f"at most {most}")
     return value
+
+
+def _check_head_dim(config: Mapping[str, object], head_size: int) -> None:
+    """The native model obeys a `head_dim`; a GTE has none of its own."""
+    value = config.get("head_dim", head_size)
+    if value != head_size:
+        raise _wrong("head_dim", value, f"absent, or hidden_size / num_attention_heads = {head_size}")
 
 
 def _number(config: Mapping[str, object], key: str, default: float) -> float:
     value = config.get(key, default)
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise _wrong(key, value, "a number")
-    if value < 0:
-        raise _wrong(key, value, "at least 0")
+    if not 0 <= value < LARGEST_NUMBER:
+        raise _wrong(key, value, f"from 0 to {LARGEST_NUMBER}")
     return float(value)
 
 
@@ -136,7 +153,7 @@ def _text(config: Mapping[str, object], key: str, default: str) -> str:
 def _choice(config: Mapping[str, object], key: str, choices: tuple[str, ...]) -> str:
     value = _text(config, key, choices[0])
     if value not in choices:
-        raise _wrong(key, value, " or ".join(map(repr, choices)))
+        raise _wrong(key, value, " or ".join(map(shown, choices)))
     return value
 
 
@@ -155,6 +172,7 @@ def _architectures(config: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _num_labels(config: Mapping[str, object]) -> int:
+    """`id2label` counts, as in transformers 4; a contradicting `num_labels` wins only in transformers 5."""
     labels = config.get("id2label")
     if isinstance(labels, Mapping):
         return len(labels)

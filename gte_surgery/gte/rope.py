@@ -1,19 +1,18 @@
-"""Rotary positions: what a config means, its frequencies, and the same rope in the other dialect.
+"""Rotary positions: their frequencies, and the same rope in the other dialect.
 
 The formulas are those of the reference implementation (Alibaba-NLP/new-impl, modeling.py, `RotaryEmbedding` and
-`NTKScalingRotaryEmbedding`) and of transformers (modeling_rope_utils.py). Whether a rope is the right one is for
-`gte_surgery.checks`.
+`NTKScalingRotaryEmbedding`) and of transformers (modeling_rope_utils.py). Which rope a config means is for
+`rope_reading`, whether it is the right one for `gte_surgery.checks`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.gte.dialect import Dialect
 
 RopeKind = Literal["default", "ntk", "mixed-ntk", "linear", "longrope", "none", "unsupported"]
 
@@ -40,103 +39,6 @@ class Rope:
     factors: tuple[float, ...] = ()
     rope_type: str = ""
     refusal: str = ""
-
-
-def read_rope(config: Mapping[str, object], dialect: Dialect, head_size: int) -> Rope:
-    """The effective rope of a parsed config.json; never raises: what the loader refuses is an "unsupported" Rope."""
-    return _read_native(config, head_size) if dialect is Dialect.NATIVE else _read_remote(config)
-
-
-def _read_remote(config: Mapping[str, object]) -> Rope:
-    theta = _number(config.get("rope_theta", REMOTE_THETA))
-    if config.get("position_embedding_type") == "absolute":
-        return Rope("none", theta or REMOTE_THETA)
-    if theta is None:
-        return _refused("default", f"rope_theta: {config.get('rope_theta')!r}, must be a number above 0")
-    scaling = config.get("rope_scaling")
-    if scaling is None:
-        return Rope("default", theta)
-    if not isinstance(scaling, Mapping):
-        return _refused("", f"rope_scaling: {scaling!r}, must be an object or null", theta)
-    kind = str(scaling.get("type"))
-    factor = _number(scaling.get("factor"))
-    if kind != "ntk":
-        return _refused(kind, f"rope_scaling type: {scaling.get('type')!r}, must be 'ntk'", theta)
-    if factor is None:
-        return _refused(kind, f"rope_scaling factor: {scaling.get('factor')!r}, must be a number above 0", theta)
-    if factor <= 1:
-        # The reference rescales only when factor * max_position_embeddings exceeds max_position_embeddings.
-        return Rope("default", theta)
-    if scaling.get("mixed_b") is None:
-        return Rope("ntk", theta, factor)
-    mixed_b = _number(scaling.get("mixed_b"), positive=False)
-    if mixed_b is None:
-        return _refused(kind, f"rope_scaling mixed_b: {scaling.get('mixed_b')!r}, must be a number", theta)
-    return Rope("mixed-ntk", theta, factor, mixed_b)
-
-
-def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
-    """As PreTrainedConfig.convert_rope_params_to_dict does: a non-empty `rope_scaling` beats `rope_parameters`."""
-    parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    if not isinstance(parameters, Mapping):
-        return _refused("", f"rope_parameters: {parameters!r}, must be an object or null")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    found_theta = parameters.get("rope_theta", config.get("rope_theta", NATIVE_THETA))
-    theta = _number(found_theta)
-    if theta is None:
-        return _refused(str(kind), f"rope_theta: {found_theta!r}, must be a number above 0")
-    partial = parameters.get("partial_rotary_factor", config.get("partial_rotary_factor"))
-    if kind != "default" and partial not in (None, 1):
-        return Rope("unsupported", theta, rope_type=f"{kind} with partial_rotary_factor {partial}")
-    match kind:
-        case "default":
-            return Rope("default", theta)
-        case "linear":
-            return _read_linear(parameters, theta)
-        case "longrope":
-            return _read_longrope(parameters, theta, head_size)
-        case "dynamic" | "yarn" | "llama3" | "proportional":
-            return Rope("unsupported", theta, rope_type=str(kind))
-        case _:
-            return _refused(str(kind), f"rope_type: {kind!r}, is unknown to the native model", theta)
-
-
-def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
-    factor = _number(parameters.get("factor"))
-    if factor is None:
-        return _refused("linear", f"factor: {parameters.get('factor')!r}, must be a number above 0", theta)
-    return Rope("linear", theta, factor)
-
-
-def _read_longrope(parameters: Mapping[str, object], theta: float, head_size: int) -> Rope:
-    short, long = (_factors(parameters.get(key)) for key in ("short_factor", "long_factor"))
-    if short is None or long is None or len(short) != head_size // 2 or len(long) != head_size // 2:
-        wanted = f"short_factor and long_factor must be lists of {head_size // 2} numbers above 0"
-        return _refused("longrope", wanted, theta)
-    if short != long:
-        return Rope("unsupported", theta, rope_type="longrope with short_factor unlike long_factor")
-    if parameters.get("attention_factor") != 1 and not (
-        parameters.get("attention_factor") is None and parameters.get("factor") in (None, 1)
-    ):
-        return Rope("unsupported", theta, rope_type="longrope with an attention_factor")
-    return Rope("longrope", theta, factors=short)
-
-
-def _refused(rope_type: str, refusal: str, theta: float = REMOTE_THETA) -> Rope:
-    return Rope("unsupported", theta, rope_type=rope_type, refusal=refusal)
-
-
-def _number(value: object, positive: bool = True) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or (positive and value <= 0):
-        return None
-    return float(value)
-
-
-def _factors(value: object) -> tuple[float, ...] | None:
-    if not isinstance(value, list):
-        return None
-    numbers = tuple(number for number in map(_number, value) if number is not None)
-    return numbers if len(numbers) == len(value) else None
 
 
 def inv_freq(rope: Rope, head_size: int) -> list[float]:
@@ -174,6 +76,8 @@ def _divided(frequencies: list[float], factors: list[float]) -> list[float]:
 def mixed_factors(rope: Rope, head_size: int) -> list[float]:
     """λ of a mixed-ntk rope, length head_size / 2: λ[i] = exp(a·(i+1)^b), a = ln f / (d/2)^b."""
     pairs = head_size // 2
+    if pairs == 0:
+        return []
     exponent = rope.mixed_b or 0.0
     slope = math.log(rope.factor) / pairs**exponent
     return [math.exp(slope * (i + 1) ** exponent) for i in range(pairs)]

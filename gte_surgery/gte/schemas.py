@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gte_surgery.errors import UsageError
+from gte_surgery.gte.wording import shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 _SUFFIX = ".schema.json"
 _URN = "urn:gte-surgery:schema:"
-_LONGEST = 60
 _PHRASES = {
     "minimum": "must be at least {}",
     "maximum": "must be at most {}",
@@ -62,7 +62,7 @@ def load(name: str) -> dict[str, object]:
     return schema
 
 
-def violations(instance: object, schema_name: str) -> list[Violation]:
+def violations(instance: Any, schema_name: str) -> list[Violation]:
     """How a parsed JSON value departs from a schema, in order of place; raises UsageError for an unknown schema.
 
     Stricter than JSON Schema in one thing: an "integer" is written as one, so 1000.0 and true are refused.
@@ -83,15 +83,16 @@ def _validator(name: str) -> Validator:
     from jsonschema.validators import extend
     from referencing import Registry, Resource
 
-    def retrieve(urn: str) -> Resource[object]:
-        return Resource.from_contents(load(urn.removeprefix(_URN)))
-
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: _is_integer(value))
-    strict = extend(Draft202012Validator, {"required": _required}, type_checker=checker)
-    return strict(load(name), registry=Registry(retrieve=retrieve))
+    registry: Registry[Any] = Registry().with_resources(
+        (_URN + other, Resource.from_contents(load(other))) for other in names()
+    )
+    strict = extend(Draft202012Validator, {"required": _required}, type_checker=checker)  # type: ignore[no-untyped-call]
+    validator: Validator = strict(load(name), registry=registry)
+    return validator
 
 
-def _required(validator: Validator, required: list[str], instance: object, schema: object) -> Iterator[ValidationError]:
+def _required(validator: Validator, required: list[str], instance: Any, schema: object) -> Iterator[ValidationError]:
     """As jsonschema's own, but each error points at the missing key and not at the object around it."""
     from jsonschema.exceptions import ValidationError
 
@@ -107,7 +108,8 @@ def _is_integer(value: object) -> bool:
 
 def _violation(error: ValidationError) -> Violation:
     pointer = "".join(f"/{_escaped(str(step))}" for step in error.absolute_path)
-    found, wanted = _shown(error.instance), error.validator_value
+    found = shown(error.instance)
+    wanted: Any = error.validator_value
     match error.validator:
         case "required":
             return Violation(pointer, error.message)
@@ -117,11 +119,11 @@ def _violation(error: ValidationError) -> Violation:
                 pointer, f"{found}, must be {_either(map(_TYPES.__getitem__, types))}", _hint(error, types)
             )
         case "enum":
-            return Violation(pointer, f"{found}, must be {_either(map(_shown, wanted))}")
+            return Violation(pointer, f"{found}, must be {_either(map(shown, wanted))}")
         case "minLength" | "minItems" | "minProperties":
             return Violation(pointer, f"{found}, must not be empty")
         case str(keyword) if keyword in _PHRASES:
-            return Violation(pointer, f"{found}, {_PHRASES[keyword].format(_shown(wanted))}")
+            return Violation(pointer, f"{found}, {_PHRASES[keyword].format(shown(wanted))}")
         case _:
             return Violation(pointer, error.message)
 
@@ -135,12 +137,6 @@ def _hint(error: ValidationError, wanted: list[str]) -> str:
         case float(number) if "integer" in wanted and number.is_integer():
             return f"write {int(number)}, without a fraction"
     return ""
-
-
-def _shown(value: object) -> str:
-    """The value as JSON, shortened."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _either(choices: Iterable[str]) -> str:
