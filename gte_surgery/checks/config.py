@@ -34,7 +34,7 @@ _NATIVELY_FIXED: tuple[tuple[str, object], ...] = (
 )
 
 
-@rule("GTE101", Severity.ERROR, requires=("GTE001", "GTE002", "GTE003"))
+@rule("GTE101", Severity.ERROR, requires=("GTE001", "GTE002", "GTE003", "GTE006"))
 def not_a_gte(subject: Subject) -> Iterator[Observation]:
     """config.json describes no GTE.
 
@@ -54,9 +54,9 @@ def schema_violation(subject: Subject) -> Iterator[Observation]:
     -5 and fails later, or trains something else than you meant. `gte-surgery schema config.native` (or config.remote)
     prints what is allowed.
     """
-    flags = {f"/{flag}" for flag in FLAGS if isinstance(subject.values.get(flag), str)}
+    judged_elsewhere = {f"/{flag}" for flag, _ in _flag_strings(subject)} | {"/rope_scaling/type"}
     for violation in subject.violations:
-        if violation.pointer not in flags:
+        if violation.pointer not in judged_elsewhere:
             yield Observation(subject.at_pointer(violation.pointer), violation.message, violation.hint)
 
 

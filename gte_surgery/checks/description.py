@@ -1,0 +1,282 @@
+"""What a checkpoint is, for `inspect`: plain frozen values, ready to be rendered or written as JSON.
+
+Nothing is judged here. What a broken checkpoint does not let us know is None or empty; `faults` counts what `check`
+would report of the container.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.header import DTYPE_BITS
+from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
+from gte_surgery.checkpoint.sidecars import TokenizerFacts, max_seq_length, pooling, special_tokens
+from gte_surgery.checks.subject import Subject
+from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.heads import Head
+from gte_surgery.gte.names import TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.gte.releases import Release, resembling
+from gte_surgery.gte.rope import describe as rope_in_words
+from gte_surgery.gte.rope import inv_freq
+
+PART_NAMES = ("embeddings", "layers", "head", "other")
+_COMPARED = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "pad_token_id",
+    "type_vocab_size",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The numbers that a config builds the network from."""
+
+    vocab_size: int
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    head_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the network: embeddings, layers, head, or other (tensors that no GTE has)."""
+
+    name: str
+    tensors: int
+    parameters: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """`rows` of the word table, ids that the `tokenizer` can make (None: unknown), and the `spare` rows between them."""
+
+    rows: int
+    tokenizer: int | None
+    spare: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pad:
+    """The pad id, the tokenizer's token for it, and its row: Euclidean norm, and whether it is all zero."""
+
+    id: int
+    token: str | None
+    norm: float | None
+    is_zero: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class RopeFacts:
+    """The effective rope in words, and the wavelengths of its fastest and slowest pair, in tokens."""
+
+    words: str
+    kind: str
+    theta: float
+    factor: float
+    shortest_wavelength: float | None
+    longest_wavelength: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that the parameters need: weights alone in fp32 and fp16, and training with AdamW in fp32.
+
+    AdamW: weights, gradients and two moments, 16 bytes a parameter. Activations come on top and depend on the batch.
+    """
+
+    inference_fp32: int
+    inference_fp16: int
+    training_fp32: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A file of the checkpoint: relative name and size in bytes."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A stored tensor: name, dtype, shape, bytes, and the file that holds it."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    nbytes: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """Everything that `inspect` shows.
+
+    `differences` are the config values in which it departs from the `release` it resembles, each (key, value here,
+    value there). `dtypes` counts the tensors of each dtype. `special_ids` maps roles ("pad", "cls", …) to the
+    tokenizer's ids.
+    """
+
+    checkpoint: str
+    release: str | None
+    differences: tuple[tuple[str, int | None, int], ...]
+    dialect: str | None
+    layout: str | None
+    prefix: str | None
+    head: str | None
+    architectures: tuple[str, ...]
+    sizes: Sizes | None
+    parts: tuple[Part, ...]
+    parameters: int
+    nbytes: int
+    dtypes: tuple[tuple[str, int], ...]
+    vocabulary: Vocabulary | None
+    pad: Pad | None
+    type_rows: int | None
+    rope: RopeFacts | None
+    files: tuple[FileFacts, ...]
+    shards: int
+    tokenizer_files: tuple[str, ...]
+    special_ids: tuple[tuple[str, int], ...]
+    pooling: str | None
+    max_seq_length: int | None
+    memory: Memory
+    tensors: tuple[TensorFacts, ...]
+    faults: int
+
+
+def describe(checkpoint: Checkpoint) -> Description:
+    """Describe a checkpoint, sound or not; reads one row of one tensor and the small sidecar files, raises nothing."""
+    subject, tokenizer = Subject(checkpoint), special_tokens(checkpoint)
+    config, stored = subject.config, tuple(checkpoint.tensors.values())
+    release = resembling(config, subject.head) if config else None
+    pooled, types = pooling(checkpoint), subject.stored(TOKEN_TYPE_EMBEDDINGS)
+    parameters = sum(math.prod(tensor.shape) for tensor in stored)
+    return Description(
+        checkpoint=str(checkpoint.path),
+        release=release.name if release else None,
+        differences=tuple(_differences(config, release)) if config and release else (),
+        dialect=subject.dialect.value if subject.dialect else None,
+        layout=subject.layout.letter if subject.layout else None,
+        prefix=subject.layout.prefix if subject.layout else None,
+        head=subject.head.value if subject.layout else None,
+        architectures=config.architectures if config else (),
+        sizes=_sizes(config) if config else None,
+        parts=tuple(_parts(subject)),
+        parameters=parameters,
+        nbytes=sum(tensor.nbytes for tensor in stored),
+        dtypes=tuple(sorted(_counts(tensor.dtype for tensor in stored).items())),
+        vocabulary=_vocabulary(subject, tokenizer),
+        pad=_pad(subject, tokenizer),
+        type_rows=types.shape[0] if types is not None and types.shape else None,
+        rope=_rope(config) if config else None,
+        files=tuple(FileFacts(file.name, file.size) for file in checkpoint.files),
+        shards=len(checkpoint.shards),
+        tokenizer_files=tokenizer.files,
+        special_ids=tuple(tokenizer.ids.items()),
+        pooling=pooled.mode if pooled else None,
+        max_seq_length=max_seq_length(checkpoint),
+        memory=Memory(4 * parameters, 2 * parameters, 16 * parameters),
+        tensors=tuple(TensorFacts(t.name, t.dtype, t.shape, t.nbytes, t.shard.file.name) for t in stored),
+        faults=len(checkpoint.faults),
+    )
+
+
+def _differences(config: GteConfig, release: Release) -> Iterator[tuple[str, int | None, int]]:
+    for key in _COMPARED:
+        here, there = getattr(config, key), getattr(release, key)
+        if here != there:
+            yield key, here, there
+
+
+def _sizes(config: GteConfig) -> Sizes:
+    return Sizes(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        head_size=config.head_size,
+        max_position_embeddings=config.max_position_embeddings,
+        type_vocab_size=config.type_vocab_size,
+    )
+
+
+def _parts(subject: Subject) -> Iterator[Part]:
+    part_of = {stored: _part_name(canonical, subject.head) for canonical, stored in subject.canonical.items()}
+    for name in PART_NAMES:
+        members = [t for t in subject.checkpoint.tensors.values() if part_of.get(t.name, "other") == name]
+        if members:
+            parameters = sum(math.prod(tensor.shape) for tensor in members)
+            yield Part(name, len(members), parameters, sum(tensor.nbytes for tensor in members))
+
+
+def _part_name(canonical: str, head: Head) -> str:
+    match canonical.partition(".")[0]:
+        case "embeddings":
+            return "embeddings"
+        case "encoder":
+            return "layers"
+        case "lm_head" | "classifier" | "qa_outputs":
+            return "head"
+        case "pooler" if head is Head.SEQUENCE_CLASSIFICATION:
+            return "head"
+        case _:
+            return "other"
+
+
+def _counts(names: Iterable[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name in names:
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _vocabulary(subject: Subject, tokenizer: TokenizerFacts) -> Vocabulary | None:
+    words = subject.stored(WORD_EMBEDDINGS)
+    if words is None or not words.shape:
+        return None
+    known = tokenizer.vocab_size
+    return Vocabulary(words.shape[0], known, None if known is None else words.shape[0] - known)
+
+
+def _pad(subject: Subject, tokenizer: TokenizerFacts) -> Pad | None:
+    pad = subject.config.pad_token_id if subject.config else None
+    if pad is None:
+        return None
+    words = subject.stored(WORD_EMBEDDINGS)
+    row = _row(words, pad) if words is not None else None
+    token = tokenizer.tokens.get(pad)
+    if row is None or words is None:
+        return Pad(pad, token, None, None)
+    return Pad(pad, token, norm(row, words.dtype), is_zero(row, words.dtype))
+
+
+def _row(table: StoredTensor, row: int) -> bytes | None:
+    if len(table.shape) != 2 or not 0 <= row < table.shape[0] or DTYPE_BITS[table.dtype] < 8:
+        return None
+    try:
+        return read_rows(table, row)
+    except (OSError, EOFError):
+        return None
+
+
+def _rope(config: GteConfig) -> RopeFacts:
+    rope, words = config.rope, rope_in_words(config.rope)
+    frequencies = [] if rope.kind in ("none", "unsupported") else inv_freq(rope, config.head_size)
+    if not frequencies:
+        return RopeFacts(words, rope.kind, rope.theta, rope.factor, None, None)
+    wavelengths = (2 * math.pi / max(frequencies), 2 * math.pi / min(frequencies))
+    return RopeFacts(words, rope.kind, rope.theta, rope.factor, *wavelengths)
