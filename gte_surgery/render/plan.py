@@ -69,14 +69,10 @@ def _file_lines(file: OutputFile) -> list[str]:
     if not file.tensors:
         return [f"{printable(file.name)}: {size(file.nbytes)}"]
     made = [tensor for tensor in file.tensors if not _is_copy(tensor)]
-    summary = f"{count(len(file.tensors), 'tensor')}, {_copies(len(file.tensors) - len(made))}"
+    summary = f"{count(len(file.tensors), 'tensor')}, {len(made):,} of them more than a copy"
     more = [f"  and {len(made) - SHOWN} more"] if len(made) > SHOWN else []
     tensors = [f"  {line}" for tensor in made[:SHOWN] for line in _tensor_lines(tensor)]
     return [f"{printable(file.name)}: {size(file.nbytes)}, {summary}", *tensors, *more]
-
-
-def _copies(number: int) -> str:
-    return "1 plain copy" if number == 1 else f"{number:,} plain copies"
 
 
 def _is_copy(tensor: PlannedTensor) -> bool:

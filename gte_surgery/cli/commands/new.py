@@ -47,7 +47,7 @@ def _sizes(function: Any) -> Any:
 )
 @writing_options
 @pass_terminal
-def command(terminal: Terminal, out: Path, as_json: bool, **edit: Any) -> None:
+def command(terminal: Terminal, /, out: Path, as_json: bool, **edit: Any) -> None:
     """Make a checkpoint in OUT with fresh weights by the model's own rules, streamed to disk.
 
     The same seed gives the same bytes on every machine.

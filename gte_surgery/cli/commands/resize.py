@@ -59,7 +59,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @click.option("--no-undo", "keep_undo", flag_value=False, default=True, help="Keep no way back for `undo`.")
 @writing_options
 @pass_terminal
-def command(terminal: Terminal, checkpoint: Path, as_json: bool, **edit: Any) -> None:
+def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:
     """Give CHECKPOINT a vocabulary of N rows with pad id ID, in place or into --out.
 
     Shrinking keeps the first N rows. Everything not asked for stays to the byte. After a kill or a full disk

@@ -36,7 +36,7 @@ def test_a_plan_tells_config_meaning_and_files_and_details_only_what_is_no_copy(
         "  meaning",
         "    row 0 becomes zero",
         "  files to write",
-        f"    model.safetensors: {WEIGHTS.nbytes} B, 2 tensors, 1 plain copy",
+        f"    model.safetensors: {WEIGHTS.nbytes} B, 2 tensors, 1 of them more than a copy",
         "      `words\\x1b[2J` F32 [2, 4]",
         "        16 B  4 zeros",
         "        16 B  copy 16 bytes of model.safetensors from 1024",

@@ -1,0 +1,197 @@
+"""Each command from its arguments to its output and exit code, on real small checkpoints."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from gte_surgery.cli.entry import run
+from gte_surgery.cli.group import program
+from gte_surgery.gte.schemas import violations
+from gte_surgery.surgery import verbs
+
+OURS = {"as_json", "help"}
+"""Parameters of commands that the verbs do not know."""
+
+
+@pytest.fixture
+def checkpoint(golden: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(golden / "legacy-multilingual", tmp_path / "checkpoint")
+
+
+def printed(capsys: pytest.CaptureFixture[str], code: int, *arguments: str | Path) -> str:
+    """What a command line prints to stdout; its exit code must be `code`."""
+    assert run([str(argument) for argument in arguments]) == code, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def set_config(checkpoint: Path, **members: object) -> None:
+    config = checkpoint / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | members))
+
+
+@pytest.mark.parametrize(("name", "verb"), [("resize", verbs.resize), ("new", verbs.new)])
+def test_a_command_offers_what_its_verb_takes_with_the_same_defaults(name: str, verb: Any) -> None:
+    command = program.get_command(click.Context(program), name)
+    assert command is not None
+    offered = {
+        parameter.name: parameter.default if isinstance(parameter, click.Option) and not parameter.required else None
+        for parameter in command.params
+        if parameter.name not in {*OURS, "checkpoint"}
+    }
+    taken = {
+        parameter.name: None if parameter.default is inspect.Parameter.empty else parameter.default
+        for parameter in inspect.signature(verb).parameters.values()
+        if parameter.name not in {"path", "progress"}
+    }
+    defaults = {key: None if not isinstance(value, (int, str, bool)) else value for key, value in offered.items()}
+    assert {key: value or None for key, value in defaults.items()} == {
+        key: value or None for key, value in taken.items()
+    }
+
+
+def test_check_is_good_on_a_sound_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert f"{checkpoint}: 0 errors" in printed(capsys, 0, "check", checkpoint)
+
+
+@pytest.mark.parametrize(("fail_on", "code"), [("error", 0), ("warning", 1), ("note", 1)])
+def test_fail_on_sets_the_bar(fail_on: str, code: int, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model.safetensors.tmp").write_bytes(b"left behind")
+    printed(capsys, code, "check", checkpoint, "--select", "GTE060", "--fail-on", fail_on)
+
+
+def test_an_expectation_that_does_not_hold_is_a_finding(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(
+        capsys, 1, "check", checkpoint, "--vocab", "160", "--pad", "0", "--type-vocab", "2", "--select", "GTE15"
+    )
+    assert [line.split()[1] for line in text.splitlines()[:-1]] == ["GTE150", "GTE151", "GTE152"]
+
+
+def test_codes_may_be_given_with_commas_and_ignored(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    set_config(checkpoint, pad_token_id=5000)
+    text = printed(capsys, 1, "check", checkpoint, "--select", "GTE110,GTE060", "--format", "json")
+    assert json.loads(text)["rules"] == ["GTE060", "GTE110"]
+    printed(capsys, 0, "check", checkpoint, "--ignore", "GTE110")
+
+
+def test_an_unknown_code_is_a_usage_error(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(checkpoint), "--select", "GTE999"]) == 2
+    assert capsys.readouterr().err.startswith("error: GTE999: ")
+
+
+def test_the_report_goes_to_the_output_file_and_follows_its_schema(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_config(checkpoint, pad_token_id=5000)
+    report = tmp_path / "report.json"
+    assert printed(capsys, 1, "check", checkpoint, "--format", "json", "--output", report) == ""
+    value = json.loads(report.read_text())
+    assert violations(value, "report") == []
+    assert "GTE110" in {finding["code"] for finding in value["findings"]}
+
+
+def test_a_path_that_is_not_there_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", str(tmp_path / "nowhere")]) == 3
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_pickle_is_refused_with_one_error_and_one_hint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (checkpoint / "model.safetensors").write_bytes(b"\x80\x02junk")
+    assert run(["resize", str(checkpoint), "--vocab", "160", "--pad", "0"]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in told] == ["error", "hint"]
+
+
+def test_a_dry_run_prints_the_plan_and_touches_nothing(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in checkpoint.iterdir()}
+    text = printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0", "--dry-run")
+    assert "vocab_size: 256 → 160" in text
+    assert {path: path.read_bytes() for path in checkpoint.iterdir()} == before
+
+
+@pytest.mark.parametrize("extra", [["--dry-run"], []], ids=["dry run", "for real"])
+def test_the_json_of_a_surgery_follows_its_schema(
+    extra: list[str], checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    value = json.loads(printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0", "--json", *extra))
+    assert violations(value, "plan") == []
+    assert (value["receipt"] is None) == bool(extra)
+
+
+def test_resize_undo_undo_comes_back_to_the_resized(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    original = (checkpoint / "model.safetensors").read_bytes()
+    printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0")
+    resized = (checkpoint / "model.safetensors").read_bytes()
+    assert "model.safetensors" in json.loads(printed(capsys, 0, "undo", checkpoint, "--json"))["files"]
+    assert (checkpoint / "model.safetensors").read_bytes() == original
+    assert "as it was before" in printed(capsys, 0, "undo", checkpoint)
+    assert (checkpoint / "model.safetensors").read_bytes() == resized
+
+
+def test_a_second_resize_to_the_same_says_so(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("resize", checkpoint, "--vocab", "160", "--pad", "0")
+    printed(capsys, 0, *arguments)
+    assert printed(capsys, 0, *arguments) == f"{checkpoint}: already so, nothing to write\n"
+
+
+def test_history_lists_the_receipts_and_follows_its_schema(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(capsys, 0, "history", checkpoint) == "no surgery yet\n"
+    printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0", "--no-hash")
+    value = json.loads(printed(capsys, 0, "history", checkpoint, "--json"))
+    assert violations(value, "receipt") == []
+    assert "vocab 160, pad 0" in printed(capsys, 0, "history", checkpoint)
+
+
+def test_nothing_to_recover_is_good(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, 0, "recover", checkpoint) == f"{checkpoint}: nothing to recover\n"
+    assert json.loads(printed(capsys, 0, "recover", checkpoint, "--json"))["recovery"] == "nothing"
+
+
+def test_an_interrupted_surgery_stops_every_surgery_with_exit_code_4(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / ".gte-surgery").mkdir()
+    (checkpoint / ".gte-surgery" / "journal.json").write_text("{}")
+    for command in (["resize", "--vocab", "160", "--pad", "0"], ["undo"], ["history"]):
+        assert run([command[0], str(checkpoint), *command[1:]]) == 4
+        assert "gte-surgery recover" in capsys.readouterr().err
+
+
+def test_explain_prints_the_documentation_of_a_rule(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, 0, "explain", "gte110").startswith("GTE110 (error): ")
+    assert run(["explain", "GTE999"]) == 2
+
+
+def test_rules_are_listed_in_order_once_each(capsys: pytest.CaptureFixture[str]) -> None:
+    codes = [line.split()[0] for line in printed(capsys, 0, "rules").splitlines()]
+    assert codes == sorted(set(codes))
+    assert codes == [rule["code"] for rule in json.loads(printed(capsys, 0, "rules", "--json"))]
+
+
+def test_schemas_are_listed_and_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    names = printed(capsys, 0, "schema").split()
+    assert {"config.native", "config.remote", "index", "report", "plan", "receipt"} <= set(names)
+    assert all(json.loads(printed(capsys, 0, "schema", name))["$schema"] for name in names)
+    assert run(["schema", "nothing"]) == 2
+
+
+def test_the_demo_ends_with_a_checkpoint_that_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = printed(capsys, 0, "demo", tmp_path / "tour")
+    assert "GTE110" in text
+    printed(capsys, 0, "check", tmp_path / "tour", "--vocab", "640", "--pad", "0")
+
+
+def test_the_demo_without_a_directory_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    printed(capsys, 0, "demo")
+    assert list(tmp_path.iterdir()) == []
