@@ -16,7 +16,7 @@ class Content(Enum):
     TORCH_ZIP = "a PyTorch zip archive holding a pickle"
     ZIP = "a zip archive"
     LFS_POINTER = "a Git LFS pointer, not the file itself"
-    HTML = "an HTML page"
+    HTML = "an HTML or XML page"
     GGUF = "a GGUF file"
     JSON = "JSON text"
     EMPTY = "empty"

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
-from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of, shown
+from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shard
 from gte_surgery.checkpoint.strict_json import Document
@@ -95,12 +96,12 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{shown(str(path))}: {reason_of(error)}") from None
     if stat.S_ISDIR(mode):
-        return _open(list_directory(path), WEIGHTS_NAME)
+        return _open(list_directory(path, (CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME)), WEIGHTS_NAME, is_on_disk=True)
     if not stat.S_ISREG(mode) or path.suffix != ".safetensors":
         raise CheckpointError(f"{shown(str(path))}: neither a directory nor a .safetensors file")
     root = path.parent
     beside = {name: root / name for name in (CONFIG_NAME, path.name) if os.path.lexists(root / name)}
-    return _open(list_files(root, beside, is_trusted=False), path.name)
+    return _open(list_files(root, beside, trusted=(path.name,)), path.name, is_on_disk=True)
 
 
 def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
@@ -108,10 +109,10 @@ def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
 
     `path` is where it will lie and need not exist. The given paths are trusted: links are followed.
     """
-    return _open(list_files(path, dict(files), is_trusted=True), WEIGHTS_NAME)
+    return _open(list_files(path, files, trusted=tuple(files)), WEIGHTS_NAME, is_on_disk=False)
 
 
-def _open(listing: Listing, weights_name: str) -> Checkpoint:
+def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
     faults = [
         Fault(FaultKind.UNREADABLE, Location(file=shown(name)), reason) for name, reason in listing.unreadable.items()
     ]
@@ -120,23 +121,24 @@ def _open(listing: Listing, weights_name: str) -> Checkpoint:
     shards: tuple[Shard, ...] = ()
     has_weights = weights_name in listing.files or INDEX_NAME in listing.files
     if not has_weights and CONFIG_NAME not in listing.files:
-        faults.append(_not_a_checkpoint(listing))
+        faults.append(_not_a_checkpoint(listing.root))
     else:
         config, found = _read_config(listing)
         faults += found
         index, shards, found = _read_weights(listing, weights_name)
         faults += found
         faults += compare_receipt(listing, shards)
-    faults += _remains(listing)
+    faults += _leftovers(listing)
+    if is_on_disk:
+        faults += _unfinished_surgery(listing.root)
     files = tuple(listing.files.values())
     return Checkpoint(listing.root, config, index, shards, files, tuple(faults), listing.links_out)
 
 
-def _not_a_checkpoint(listing: Listing) -> Fault:
-    message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME}"
-    below = sorted({name.partition("/")[0] for name in listing.files if name.endswith("/" + CONFIG_NAME)})
-    hint = f"did you mean {shown(below[0])}?" if below else ""
-    return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
+def _not_a_checkpoint(root: Path) -> Fault:
+    message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME} is here"
+    below = sorted(path.parent.name for path in root.glob(f"*/{CONFIG_NAME}"))
+    return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, f"did you mean {shown(below[0])}?" if below else "")
 
 
 def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
@@ -217,21 +219,20 @@ def _weights_missing(listing: Listing, weights_name: str) -> Fault:
     return Fault(FaultKind.WEIGHTS_MISSING, Location(), message)
 
 
-def _remains(listing: Listing) -> Iterator[Fault]:
-    """Faults for what a killed program has left behind: temporary files, and surgeries of our own."""
+def _leftovers(listing: Listing) -> Iterator[Fault]:
     for file in listing.files.values():
         name = file.name.rpartition("/")[2]
         if name.startswith(".tmp") or name.endswith((".tmp", ".incomplete")):
             message = f"a temporary file of {file.size} bytes"
             yield Fault(FaultKind.LEFTOVER, Location(file=shown(file.name)), message)
-    if listing.is_trusted:
-        return
-    folder = listing.root / SURGERY_FOLDER
-    if os.path.lexists(folder / "journal.json"):
+
+
+def _unfinished_surgery(root: Path) -> Iterator[Fault]:
+    command = f"gte-surgery recover {shown(str(root))}"
+    if os.path.lexists(root / SURGERY_FOLDER / "journal.json"):
         location = Location(file=f"{SURGERY_FOLDER}/journal.json")
-        hint = f"gte-surgery recover {shown(str(listing.root))}"
-        yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", hint)
-    elif os.path.lexists(folder / "stage"):
+        yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", command)
+    elif os.path.lexists(root / SURGERY_FOLDER / "stage"):
         location = Location(file=f"{SURGERY_FOLDER}/stage")
-        hint = f"if none is running now: gte-surgery recover {shown(str(listing.root))}"
-        yield Fault(FaultKind.UNFINISHED_STAGING, location, "a surgery was cut short before its commit", hint)
+        message = "a surgery was cut short before its commit, or is running"
+        yield Fault(FaultKind.UNFINISHED_STAGING, location, message, f"if none is running: {command}")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.errors import CheckpointError
 
@@ -115,13 +116,6 @@ def entry_of(name: str, path: Path) -> FileEntry:
         is_symlink,
         is_regular,
     )
-
-
-def shown(name: str) -> str:
-    """`name` fit for a message: line breaks, control characters and bytes that are not UTF-8 as escapes."""
-    if name.isprintable():
-        return name
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
 def reason_of(error: OSError | ValueError) -> str:

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
-from gte_surgery.checkpoint.files import open_regular, read_at, shown
-from gte_surgery.checkpoint.strict_json import parse_text
-from gte_surgery.errors import HeaderError, JsonError
+from gte_surgery.checkpoint.files import open_regular, read_at
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.strict_json import decode
+from gte_surgery.errors import HeaderError
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_UNSIGNED = 2**64 - 1
+_REPR = reprlib.Repr()  # abridges what a hostile header may make long
+_REPR.maxlist = 8
 
 DTYPE_BITS: Mapping[str, int] = MappingProxyType(
     {
@@ -211,7 +215,8 @@ def _header_length(raw: bytes, file_size: int) -> int:
         raise _fault(HeaderFault.TOO_SHORT, f"{min(file_size, len(raw))} bytes, wanted at least 8")
     length = int.from_bytes(raw[:8], "little")
     if length > MAX_HEADER_BYTES:
-        raise _fault(HeaderFault.HEADER_TOO_LARGE, f"header of {length} bytes, at most {MAX_HEADER_BYTES}")
+        reason = f"header of {length} bytes, at most {MAX_HEADER_BYTES}"
+        raise _fault(HeaderFault.HEADER_TOO_LARGE, reason, hint="this is no safetensors file, or its start is damaged")
     if 8 + length > file_size:
         raise _fault(HeaderFault.HEADER_BEYOND_FILE, f"header of {length} bytes in a file of {file_size} bytes")
     return length
@@ -225,12 +230,13 @@ def _parse_json(raw: bytes) -> dict[str, object]:
         raise _fault(HeaderFault.NOT_UTF8, reason) from None
     if not text.startswith("{") and text.lstrip(" \t\n\r").startswith("{"):
         raise _fault(HeaderFault.LEADING_SPACE, "the header starts with white space, wanted `{`")
-    try:
-        value = parse_text(text, "header")
-    except JsonError as error:
-        is_duplicate = error.reason.startswith("duplicate key")
-        fault = HeaderFault.DUPLICATE_NAME if is_duplicate else HeaderFault.INVALID_JSON
-        raise _fault(fault, str(error)) from None
+    value, offence = decode(text)
+    if offence is not None and offence.duplicate is not None:
+        tensor = offence.duplicate if offence.depth == 1 else ""
+        reason = "the name occurs twice" if tensor else f"duplicate key {shown(offence.duplicate)} in an entry"
+        raise _fault(HeaderFault.DUPLICATE_NAME, reason, tensor)
+    if offence is not None:
+        raise _fault(HeaderFault.INVALID_JSON, f"header character {offence.offset}: {offence.reason}")
     if not isinstance(value, dict):
         raise _fault(HeaderFault.NOT_AN_OBJECT, f"the header is a JSON {type(value).__name__}, wanted an object")
     return value
@@ -292,8 +298,7 @@ def _kind(value: object) -> str:
 
 
 def _brief(value: object) -> str:
-    text = str(list(value)) if isinstance(value, (list, tuple)) else repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    return _REPR.repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _fault(fault: HeaderFault, reason: str, tensor: str = "", hint: str = "") -> HeaderError:

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
-from gte_surgery.checkpoint.files import FileEntry, read_json, shown
+from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.checkpoint.strict_json import Document, escape
 from gte_surgery.errors import CheckpointError, JsonError

@@ -6,7 +6,7 @@ Folders are walked without following links and without recursion; nothing is ope
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,50 +20,46 @@ _PASSED_OVER = (SURGERY_FOLDER, ".git")
 class Listing:
     """All files below `root`, by name and sorted by it; `unreadable` maps what could not be listed to the reason.
 
-    Symlinks are listed as what they lead to; a link to a folder is one entry that is not regular.
+    Symlinks are listed as what they lead to; a link to a folder is one entry that is not regular. `links_out` names
+    the links that lead neither into the directory itself nor to the blobs of the hub cache that it is a snapshot in.
     """
 
     root: Path
-    files: dict[str, FileEntry]
-    unreadable: dict[str, str]
-    is_trusted: bool = False
+    files: Mapping[str, FileEntry]
+    unreadable: Mapping[str, str]
+    links_out: frozenset[str]
 
-    def is_safe(self, entry: FileEntry) -> bool:
-        """Whether the file lies in the directory itself, or in the blobs of the hub cache that the directory is in.
-
-        A trusted listing, put together by the caller, is safe throughout.
-        """
-        if self.is_trusted or not entry.is_symlink:
-            return True
-        root, target = os.path.realpath(self.root), os.path.realpath(entry.path)
-        return target.startswith(os.path.join(root, "")) or os.path.dirname(target) == _blobs_of(root)
-
-    @property
-    def links_out(self) -> frozenset[str]:
-        """The names of all links that lead out of the directory."""
-        return frozenset(name for name, entry in self.files.items() if not self.is_safe(entry))
+    def is_safe(self, file: FileEntry) -> bool:
+        """Whether the file may be opened: not a link that leads out."""
+        return file.name not in self.links_out
 
 
-def list_directory(root: Path) -> Listing:
-    """Walk the directory `root`, passing over `.gte-surgery/` and `.git/`."""
+def list_directory(root: Path, expected: Collection[str]) -> Listing:
+    """Walk the directory `root`, passing over `.gte-surgery/` and `.git/`.
+
+    Folders are entered only if one of the `expected` names is there: `/` is never walked.
+    """
     files: dict[str, FileEntry] = {}
     unreadable: dict[str, str] = {}
     pending = [""]
     while pending:
         folder = pending.pop()
+        folders: list[str] = []
         try:
-            for name, path, is_folder in _scan(root, folder):
+            for name, is_folder in _scan(root, folder):
                 if is_folder:
-                    pending.append(name)
+                    folders.append(name)
                 else:
-                    files[name] = entry_of(name, path)
+                    files[name] = entry_of(name, root / name)
         except OSError as error:
             unreadable[folder] = reason_of(error)
-    return Listing(root, dict(sorted(files.items())), unreadable)
+        if folder or any(name in files for name in expected):
+            pending += folders
+    return Listing(root, dict(sorted(files.items())), unreadable, _links_out(root, files))
 
 
-def list_files(root: Path, paths: dict[str, Path], is_trusted: bool) -> Listing:
-    """A listing of just these files: relative name to the path of the content."""
+def list_files(root: Path, paths: Mapping[str, Path], trusted: Collection[str]) -> Listing:
+    """A listing of just these files: relative name to the path of the content; the links in `trusted` may lead out."""
     files: dict[str, FileEntry] = {}
     unreadable: dict[str, str] = {}
     for name, path in sorted(paths.items()):
@@ -71,16 +67,28 @@ def list_files(root: Path, paths: dict[str, Path], is_trusted: bool) -> Listing:
             files[name] = entry_of(name, path)
         except OSError as error:
             unreadable[name] = reason_of(error)
-    return Listing(root, files, unreadable, is_trusted)
+    return Listing(root, files, unreadable, _links_out(root, files) - frozenset(trusted))
 
 
-def _scan(root: Path, folder: str) -> Iterator[tuple[str, Path, bool]]:
+def _scan(root: Path, folder: str) -> Iterator[tuple[str, bool]]:
     with os.scandir(root / folder) as entries:
         for entry in entries:
-            if entry.name in _PASSED_OVER:
-                continue
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            yield name, root / name, entry.is_dir(follow_symlinks=False)
+            if entry.name not in _PASSED_OVER:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                yield name, entry.is_dir(follow_symlinks=False)
+
+
+def _links_out(root: Path, files: Mapping[str, FileEntry]) -> frozenset[str]:
+    links = [file for file in files.values() if file.is_symlink]
+    if not links:
+        return frozenset()
+    real_root = os.path.realpath(root)
+    blobs = _blobs_of(real_root)
+    targets = {file.name: os.path.realpath(file.path) for file in links}
+    inside = os.path.join(real_root, "")
+    return frozenset(
+        name for name, target in targets.items() if not target.startswith(inside) and os.path.dirname(target) != blobs
+    )
 
 
 def _blobs_of(root: str) -> str | None:

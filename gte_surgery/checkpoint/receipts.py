@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
-from gte_surgery.checkpoint.files import FileEntry, read_json, shown
+from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.header import read_header
 from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.errors import CheckpointError, JsonError
@@ -32,8 +33,12 @@ def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
 
 def receipts_of(checkpoint: Checkpoint) -> tuple[Receipt, ...]:
     """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
-    file = checkpoint.file(RECEIPT_NAME)
-    return _receipts_of(read_json(file)) if file is not None else ()
+    if not checkpoint.has(RECEIPT_NAME):
+        return ()
+    file = checkpoint.readable(RECEIPT_NAME)
+    if file is None:
+        raise CheckpointError(f"{RECEIPT_NAME}: not a regular file of this checkpoint")
+    return _receipts_of(read_json(file))
 
 
 def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fault]:
@@ -91,7 +96,11 @@ def _receipts_of(document: Document) -> tuple[Receipt, ...]:
 
 
 def _is_receipt(value: object) -> bool:
-    if not isinstance(value, dict):
+    written = value.get("written", []) if isinstance(value, dict) else None
+    return isinstance(written, list) and all(_is_file_record(record) for record in written)
+
+
+def _is_file_record(value: object) -> bool:
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         return False
-    written = value.get("written", [])
-    return isinstance(written, list) and all(isinstance(r, dict) and isinstance(r.get("name"), str) for r in written)
+    return type(value.get("size", 0)) is int and isinstance(value.get("header", ""), str)

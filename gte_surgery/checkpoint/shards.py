@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.checkpoint.faults import Fault, FaultKind
-from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at, shown
+from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at
 from gte_surgery.checkpoint.header import Header, HeaderFault, TensorEntry, read_header_at
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location
 

@@ -7,6 +7,7 @@ no half surrogate pair, at most 127 levels deep. Finding places in the text is l
 from __future__ import annotations
 
 import json
+import re
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -14,9 +15,12 @@ from itertools import pairwise
 from typing import NoReturn
 
 from gte_surgery.checkpoint import json_scan
-from gte_surgery.checkpoint.json_scan import Member
+from gte_surgery.checkpoint.json_scan import Member, Offence
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import JsonError
 from gte_surgery.findings import Location
+
+_SPACE = " \t\n\r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Document:
     def span(self, pointer: str) -> tuple[int, int] | None:
         """Character offsets [begin, end) of the value in `text`, or None when there is no such value."""
         begin = json_scan.skip_space(self.text, 0)
-        end = len(self.text.rstrip(" \t\n\r"))
+        end = len(self.text.rstrip(_SPACE))
         parent = ""
         for escaped in pointer.split("/")[1:]:
             member = self._members_at(parent, begin).get(escaped.replace("~1", "/").replace("~0", "~"))
@@ -52,7 +56,7 @@ class Document:
             return None
         if not self._newlines:
             self._newlines.append(-1)
-            self._newlines.extend(offset for offset, character in enumerate(self.text) if character == "\n")
+            self._newlines.extend(match.start() for match in re.finditer("\n", self.text))
         line = bisect_left(self._newlines, span[0])
         return line, span[0] - self._newlines[line - 1]
 
@@ -61,7 +65,7 @@ class Document:
         nearest = pointer if pointer.startswith("/") else ""
         while (position := self.position(nearest)) is None:
             nearest = nearest.rpartition("/")[0]
-        return Location(file=self.source, line=position[0], column=position[1], pointer=pointer)
+        return Location(file=self.source, line=position[0], column=position[1], pointer=shown(pointer))
 
     def _members_at(self, pointer: str, begin: int) -> dict[str, Member]:
         if pointer not in self._members:
@@ -69,8 +73,8 @@ class Document:
         return self._members[pointer]
 
 
-class _SuspectError(Exception):
-    """Something forbidden was met; `json_scan.first_offence` finds out where."""
+class _ForbiddenError(Exception):
+    """A decoder's hook met something forbidden; `json_scan.first_offence` finds out where."""
 
 
 def parse_document(raw: bytes, source: str) -> Document:
@@ -83,25 +87,30 @@ def parse_document(raw: bytes, source: str) -> Document:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        before = raw[: error.start]
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8")) + 1
-        reason = f"byte 0x{raw[error.start]:02x} is not UTF-8"
-        raise JsonError(source, before.count(b"\n") + 1, column, reason) from None
-    return Document(source, text, parse_text(text, source))
+        before = raw[: error.start].decode("utf-8")
+        raise _json_error(source, before, len(before), f"byte 0x{raw[error.start]:02x} is not UTF-8") from None
+    value, offence = decode(text)
+    if offence is None:
+        return Document(source, text, value)
+    key = f' "{shown(offence.duplicate)}"' if offence.duplicate is not None else ""
+    raise _json_error(source, text, offence.offset, offence.reason + key)
 
 
-def parse_text(text: str, source: str) -> object:
-    """The value that `text` holds; as `parse_document`, for text that is already decoded."""
+def decode(text: str) -> tuple[object, Offence | None]:
+    """The value that JSON text holds, and the first offence against strictness; the value is None where there is one.
+
+    As serde_json does, `-0` is read as a float, so that it is no integer.
+    """
     try:
         value = _DECODER.decode(text)
-        if json_scan.has_surrogate_escape(text) or _may_be_deep(text):
-            _refuse_offence(text, source)
-        return value
     except json.JSONDecodeError as error:
-        raise JsonError(source, error.lineno, error.colno, f"not JSON: {_lower_first(error.msg)}") from None
-    except (_SuspectError, RecursionError):
-        _refuse_offence(text, source)
-        raise JsonError(source, 1, 1, "not JSON that can be read here") from None
+        return None, Offence(error.pos, f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+    except (_ForbiddenError, RecursionError):
+        return None, json_scan.first_offence(text) or Offence(0, "not JSON that can be read here")
+    offence = json_scan.lone_surrogate(text)
+    if offence is None and _is_deep(text, value):
+        offence = json_scan.first_offence(text)
+    return (None, offence) if offence else (value, None)
 
 
 def escape(token: str) -> str:
@@ -118,30 +127,29 @@ def replace_members(document: Document, members: Mapping[str, object], removed: 
     """
     if not isinstance(document.value, dict):
         raise JsonError(document.source, 1, 1, f"a JSON {type(document.value).__name__}, wanted an object")
-    return _Edit(document).apply(members, [key for key in removed if key not in members])
+    return _Edit(document.text, document.value).apply(members, [key for key in removed if key not in members])
 
 
 class _Edit:
-    """The text of an object cut into opening gap, members, separators and closing gap."""
+    """The text of an object cut into its opening gap, members, separators and closing gap."""
 
-    def __init__(self, document: Document) -> None:
-        text = document.text
-        self.value = document.value if isinstance(document.value, dict) else {}
-        self.begin = json_scan.skip_space(text, 0)
-        self.places = json_scan.members(text, self.begin)
+    def __init__(self, text: str, value: Mapping[str, object]) -> None:
         self.text = text
-        self.end = len(text.rstrip(" \t\n\r"))
+        self.value = value
+        self.begin = json_scan.skip_space(text, 0)
+        self.end = len(text.rstrip(_SPACE))
+        self.places = json_scan.members(text, self.begin)
         found = list(self.places.values())
         first, last = (found[0].key_begin, found[-1].end) if found else (self.end - 1, self.end - 1)
-        self.opening = text[self.begin + 1 : first]
-        self.closing = text[last : self.end - 1]
+        self.opening, self.closing = text[self.begin + 1 : first], text[last : self.end - 1]
         self.colon = text[found[0].key_end : found[0].begin] if found else ": "
-        if not found and not self.opening:
+        if not found:
             self.opening, self.closing = "\n  ", "\n"
         self.separators = [text[left.end : right.key_begin] for left, right in pairwise(found)]
 
     @property
     def separator(self) -> str:
+        """What stands between two members, comma included."""
         if self.separators:
             return self.separators[-1]
         if "\n" in self.opening:
@@ -150,34 +158,35 @@ class _Edit:
 
     def apply(self, members: Mapping[str, object], removed: Collection[str]) -> str:
         kept = [key for key in self.places if key not in removed]
-        if not kept and not members:
-            return f"{self.text[: self.begin]}{{}}{self.text[self.end :]}"
         order = _placed(kept, [key for key in members if key not in self.places])
         before = dict(zip(list(self.places)[1:], self.separators, strict=True))
-        body = ""
+        parts = [self.text[: self.begin], "{"]
         for number, key in enumerate(order):
-            body += (before.get(key, self.separator) if number else "") + self._member(key, members)
-        return f"{self.text[: self.begin]}{{{self.opening}{body}{self.closing}}}{self.text[self.end :]}"
+            parts.append(before.get(key, self.separator) if number else self.opening)
+            parts.append(self._member(key, members))
+        parts += [self.closing if order else "", "}", self.text[self.end :]]
+        return "".join(parts)
 
     def _member(self, key: str, members: Mapping[str, object]) -> str:
         place = self.places.get(key)
         if place is None:
             return self._dump(key) + self.colon + self._dump(members[key])
-        if key not in members or _same(self.value[key], members[key]):
+        if key not in members or json.dumps(self.value[key]) == json.dumps(members[key]):
             return self.text[place.key_begin : place.end]
         return self.text[place.key_begin : place.begin] + self._dump(members[key])
 
     def _dump(self, value: object) -> str:
         """`value` in the file's style; a line break inside it continues at the members' indentation."""
+        if json_scan.lone_surrogate(json.dumps(value, allow_nan=False)):
+            raise ValueError("half of a surrogate pair is no character")
         is_ascii = self.text.isascii()
-        indent = self.opening.rpartition("\n")[2] if "\n" in self.opening else None
-        if indent is None:
-            comma = ", " if self.separator.endswith(" ") else ","
-            colon = ": " if self.colon.endswith(" ") else ":"
-            return json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, separators=(comma, colon))
-        outer = self.closing.rpartition("\n")[2] if "\n" in self.closing else ""
-        unit = indent.removeprefix(outer) or "  "
-        return json.dumps(value, ensure_ascii=is_ascii, allow_nan=False, indent=unit).replace("\n", "\n" + indent)
+        if "\n" not in self.opening:
+            style = (", " if self.separator.endswith(" ") else ",", ": " if self.colon.endswith(" ") else ":")
+            return json.dumps(value, ensure_ascii=is_ascii, separators=style)
+        indent, outer = self.opening.rpartition("\n")[2], self.closing.rpartition("\n")[2]
+        newline = "\r\n" if "\r\n" in self.opening else "\n"
+        literal = json.dumps(value, ensure_ascii=is_ascii, indent=indent.removeprefix(outer) or "  ")
+        return literal.replace("\n", newline + indent)
 
 
 def _placed(kept: list[str], added: list[str]) -> list[str]:
@@ -186,31 +195,27 @@ def _placed(kept: list[str], added: list[str]) -> list[str]:
     return [*kept, *added]
 
 
-def _same(left: object, right: object) -> bool:
-    return json.dumps(left) == json.dumps(right)
-
-
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _SuspectError
+        raise _ForbiddenError
     return value
 
 
 def _finite_float(literal: str) -> float:
     if json_scan.is_too_large(literal):
-        raise _SuspectError
+        raise _ForbiddenError
     return float(literal)
 
 
-def _bounded_int(literal: str) -> int:
+def _bounded_int(literal: str) -> int | float:
     if len(literal) > 300 and json_scan.is_too_large(literal):
-        raise _SuspectError
-    return int(literal)
+        raise _ForbiddenError
+    return -0.0 if literal == "-0" else int(literal)
 
 
 def _no_constant(_literal: str) -> NoReturn:
-    raise _SuspectError
+    raise _ForbiddenError
 
 
 _DECODER = json.JSONDecoder(
@@ -221,18 +226,16 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _may_be_deep(text: str) -> bool:
-    return text.count("{") + text.count("[") > json_scan.MAX_DEPTH
+def _is_deep(text: str, value: object) -> bool:
+    if text.count("{") + text.count("[") <= json_scan.MAX_DEPTH:
+        return False
+    level, depth = [value], 0
+    while level := [item for item in level if isinstance(item, (dict, list))]:
+        depth += 1
+        level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
+    return depth > json_scan.MAX_DEPTH
 
 
-def _refuse_offence(text: str, source: str) -> None:
-    offence = json_scan.first_offence(text)
-    if offence is None:
-        return
-    line = text.count("\n", 0, offence.offset) + 1
-    column = offence.offset - text.rfind("\n", 0, offence.offset)
-    raise JsonError(source, line, column, offence.reason)
-
-
-def _lower_first(message: str) -> str:
-    return message[:1].lower() + message[1:]
+def _json_error(source: str, text: str, offset: int, reason: str) -> JsonError:
+    line_start = text.rfind("\n", 0, offset) + 1
+    return JsonError(source, text.count("\n", 0, offset) + 1, offset - line_start + 1, reason)

@@ -1,0 +1,14 @@
+"""Names out of files, made fit for one line of a message: a hostile name cannot forge lines or drive a terminal."""
+
+from __future__ import annotations
+
+_LONGEST = 300
+
+
+def shown(name: str) -> str:
+    """`name` with line breaks, control characters and bytes that are not UTF-8 as escapes, cut at 300 characters."""
+    if len(name) > _LONGEST:
+        name = name[: _LONGEST - 1] + "…"
+    if name.isprintable():
+        return name
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
