@@ -93,8 +93,11 @@ def config_unusable(subject: Subject) -> Iterator[Observation]:
     The message names the key. Compare it with a published config of the same size: `gte-surgery new --dry-run` makes
     one.
     """
-    if subject.config_error is not None:
-        yield Observation(subject.at(""), subject.config_error.message, subject.config_error.hint)
+    error = subject.config_error
+    if error is not None:
+        key, _, problem = error.message.partition(": ")
+        is_key = key in subject.values and problem
+        yield Observation(subject.at(key if is_key else ""), problem if is_key else error.message, error.hint)
 
 
 @rule("GTE110", Severity.ERROR, requires=(*_SOUND, "GTE102"))
@@ -187,7 +190,7 @@ def code_from_the_hub(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"takes code from {', '.join(modules)}")
 
 
-@rule("GTE141", Severity.WARNING, requires=_SOUND)
+@rule("GTE141", Severity.WARNING, requires=(*_SOUND, "GTE103"))
 def unpadding_alone(subject: Subject) -> Iterator[Observation]:
     """The remote code is told to unpad, but without the attention that gains from it.
 

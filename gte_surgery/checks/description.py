@@ -60,7 +60,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """`rows` of the word table, ids that the `tokenizer` can make (None: unknown), and the `spare` rows between them."""
+    """`rows` of the word table, the ids that the `tokenizer` can make (None: unknown), and the `spare` rows left."""
 
     rows: int
     tokenizer: int | None
@@ -275,8 +275,9 @@ def _row(table: StoredTensor, row: int) -> bytes | None:
 
 def _rope(config: GteConfig) -> RopeFacts:
     rope, words = config.rope, rope_in_words(config.rope)
-    frequencies = [] if rope.kind in ("none", "unsupported") else inv_freq(rope, config.head_size)
-    if not frequencies:
+    has_frequencies = rope.kind not in ("none", "unsupported") and config.head_size >= 2
+    frequencies = inv_freq(rope, config.head_size) if has_frequencies else [0.0]
+    if not min(frequencies) > 0:
         return RopeFacts(words, rope.kind, rope.theta, rope.factor, None, None)
     wavelengths = (2 * math.pi / max(frequencies), 2 * math.pi / min(frequencies))
     return RopeFacts(words, rope.kind, rope.theta, rope.factor, *wavelengths)

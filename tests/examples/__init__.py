@@ -1,0 +1,1 @@
+"""Small example checkpoints, one folder each, and the test that discovers them."""

@@ -1,0 +1,343 @@
+"""Writes the example checkpoints beside this file: `python -m tests.examples.generate` makes them anew.
+
+`valid/<name>/` must pass; `invalid/<CODE>-<slug>/` has one damage each, which exactly the rule of that code finds. What
+each must report stands in its expected.txt, which is written by hand and left alone here.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from tests.builder import (
+    ABSENT,
+    Config,
+    Tensors,
+    change_config,
+    load,
+    native_config,
+    remote_config,
+    save,
+    tensors,
+    write,
+    write_json,
+)
+
+HERE = Path(__file__).resolve().parent
+SMALL: Config = {
+    "hidden_size": 8,
+    "num_attention_heads": 1,
+    "intermediate_size": 8,
+    "num_hidden_layers": 1,
+    "vocab_size": 64,
+    "max_position_embeddings": 16,
+    "dtype": "float16",
+}
+WORDS = "embeddings.word_embeddings.weight"
+TYPES = "embeddings.token_type_embeddings.weight"
+QKV = "encoder.layer.0.attention.qkv_proj.weight"
+INDEX = "model.safetensors.index.json"
+Example = Callable[[Path], object]
+
+
+def small(config: Mapping[str, object], head: str = "none", prefix: str | None = None) -> Tensors:
+    """The tensors of a config, float16."""
+    return {name: array.astype(np.float16) for name, array in tensors(config, head, prefix).items()}
+
+
+def remote(path: Path, head: str = "none", shards: int = 1, **changes: object) -> Path:
+    """A sound remote checkpoint, in shards or in one file."""
+    names = {"none": "Model", "mlm": "ForMaskedLM", "classifier": "ForTokenClassification"}
+    names["reranker"] = "ForSequenceClassification"
+    config = remote_config(**{**SMALL, "architectures": [f"New{names[head]}"], **changes})
+    return write(path, config, small(config, head), shards)
+
+
+def native(path: Path, **changes: object) -> Path:
+    """A sound native checkpoint."""
+    config = native_config(**{**SMALL, **changes})
+    return write(path, config, small(config))
+
+
+def renamed(path: Path, **changes: object) -> Path:
+    """A sound checkpoint in Snowflake's dialect."""
+    return remote(path, model_type="gte", architectures=["GteModel"], rope_scaling=None, **changes)
+
+
+def retensored(path: Path, change: Callable[[Tensors], Tensors], **config: object) -> Path:
+    """A remote checkpoint whose tensors are changed after the config was written."""
+    remote(path, **config)
+    save(path / "model.safetensors", change(load(path)))
+    return path
+
+
+def renamed_tensors(path: Path, old: str, new: str) -> None:
+    """Replace a part of every tensor's name."""
+    arrays = load(path)
+    save(path / "model.safetensors", {name.replace(old, new): array for name, array in arrays.items()})
+
+
+def header(path: Path, text: str | bytes, data: int = 0, length: int | None = None) -> None:
+    """A model.safetensors of this header and so many bytes of data, beside a sound config."""
+    remote(path)
+    raw = text.encode() if isinstance(text, str) else text
+    size = len(raw) if length is None else length
+    (path / "model.safetensors").write_bytes(size.to_bytes(8, "little") + raw + bytes(data))
+
+
+def entry(path: Path, data: int = 8, **fields: object) -> None:
+    """A model.safetensors of one tensor `t`, two F32 numbers, with some fields of its entry replaced."""
+    whole = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8], **fields}
+    header(path, json.dumps({"t": {key: value for key, value in whole.items() if value is not ABSENT}}), data)
+
+
+def pair(path: Path, first: tuple[int, int], second: tuple[int, int], data: int) -> None:
+    """A model.safetensors of two tensors of U8 at these offsets."""
+    ranges = {"a": first, "b": second}
+    entries = {n: {"dtype": "U8", "shape": [e - b], "data_offsets": [b, e]} for n, (b, e) in ranges.items()}
+    header(path, json.dumps(entries), data)
+
+
+def reindexed(path: Path, change: Callable[[dict[str, str], dict[str, object]], object]) -> None:
+    """A checkpoint in two shards whose index is changed: `change` gets the weight map and the metadata."""
+    remote(path, shards=2)
+    index = json.loads((path / INDEX).read_text())
+    change(index["weight_map"], index["metadata"])
+    write_json(path / INDEX, index)
+
+
+def doubled_tensor(path: Path) -> None:
+    """Two shards that both hold the word embeddings; index and total size leave the second aside."""
+    remote(path, shards=2)
+    second = path / "model-00002-of-00002.safetensors"
+    save(second, {**load(second), WORDS: load(path / "model-00001-of-00002.safetensors")[WORDS]})
+
+
+def stale_index(path: Path) -> None:
+    """A whole model.safetensors beside the shards of an earlier save."""
+    remote(path, shards=2)
+    remote(path)
+
+
+def with_file(path: Path, name: str, text: str) -> None:
+    """A sound checkpoint and one more file."""
+    remote(path)
+    (path / name).parent.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text(text)
+
+
+def receipt(path: Path, size: int) -> None:
+    """A checkpoint whose receipt says another size of the weights."""
+    written = [{"name": "model.safetensors", "size": size}]
+    record = {"tool": "gte-surgery 0.1.0", "time": "2026-01-01T00:00:00Z", "command": "resize", "edits": {}}
+    record |= {"seed": None, "sources": [], "written": written, "removed": []}
+    with_file(path, "gte-surgery.json", json.dumps({"receipts": [record]}, indent=2) + "\n")
+
+
+def config_text(path: Path, old: str, new: str) -> None:
+    """A sound checkpoint with a piece of the text of its config.json replaced."""
+    remote(path)
+    text = (path / "config.json").read_text()
+    (path / "config.json").write_text(text.replace(old, new, 1))
+
+
+def changed(path: Path, make: Callable[[Path], object], **config: object) -> None:
+    """A checkpoint whose config is changed after its tensors were made."""
+    make(path)
+    change_config(path, **config)
+
+
+def set_row(name: str, row: int, value: float) -> Callable[[Tensors], Tensors]:
+    """A change of tensors: one row gets one value throughout."""
+
+    def change(arrays: Tensors) -> Tensors:
+        arrays[name][row] = value
+        return arrays
+
+    return change
+
+
+def unpacked(arrays: Tensors) -> Tensors:
+    """q, k and v of every layer apart."""
+    apart: Tensors = {}
+    for name, array in arrays.items():
+        parts = zip("qkv", np.split(array, 3), strict=True) if "qkv_proj" in name else [("qkv", array)]
+        apart |= {name.replace("qkv_proj", f"{part}_proj"): piece for part, piece in parts}
+    return apart
+
+
+def transformers_names(path: Path) -> None:
+    """A native checkpoint saved with save_original_format=False (layout f)."""
+    native(path)
+    arrays: Tensors = {}
+    for name, array in unpacked(load(path)).items():
+        halves = zip(("up", "gate"), np.split(array, 2), strict=True) if "up_gate" in name else [("up_gate", array)]
+        arrays |= {name.replace("up_gate", half): piece for half, piece in halves}
+    save(path / "model.safetensors", arrays)
+    for old, new in (
+        ("encoder.layer.", "layers."),
+        (".attention.", ".self_attn."),
+        (".attn_ln.", ".post_attention_layernorm."),
+        (".mlp_ln.", ".post_mlp_layernorm."),
+    ):
+        renamed_tensors(path, old, new)
+
+
+VALID: dict[str, Example] = {
+    "remote": remote,
+    "remote-sharded": lambda path: remote(path, shards=2),
+    "remote-mlm": lambda path: remote(path, head="mlm"),
+    "remote-classifier": lambda path: remote(path, head="classifier", id2label={"0": "A"}, label2id={"A": 0}),
+    "remote-reranker": lambda path: remote(path, head="reranker", id2label={"0": "A"}, label2id={"A": 0}),
+    "remote-absolute": lambda path: remote(path, position_embedding_type="absolute"),
+    "remote-rms-norm": lambda path: remote(path, layer_norm_type="rms_norm"),
+    "remote-unpacked": lambda path: remote(path, pack_qkv=False),
+    "remote-no-types": lambda path: remote(path, type_vocab_size=0),
+    "remote-tied-decoder-stored": lambda path: retensored(
+        path, lambda t: t | {"lm_head.decoder.weight": t[f"new.{WORDS}"]}, head="mlm"
+    ),
+    "renamed": renamed,
+    "native": native,
+    "native-transformers-names": transformers_names,
+}
+
+INVALID: dict[str, Example] = {
+    "GTE001-readme-only": lambda path: (path.mkdir(parents=True), (path / "README.md").write_text("nothing here\n")),
+    "GTE002-no-config": lambda path: write(path, None, small(remote_config(**SMALL))),
+    "GTE003-duplicate-key": lambda path: config_text(path, '"hidden_size"', '"vocab_size": 32,\n  "hidden_size"'),
+    "GTE004-no-weights": lambda path: (remote(path), (path / "model.safetensors").unlink()),
+    "GTE005-lfs-pointer": lambda path: with_file(
+        path,
+        "model.safetensors",
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 611113336\n",
+    ),
+    "GTE010-no-weight-map": lambda path: (remote(path, shards=2), write_json(path / INDEX, {"metadata": {}})),
+    "GTE011-shard-gone": lambda path: (remote(path, shards=2), (path / "model-00002-of-00002.safetensors").unlink()),
+    "GTE012-parent-folder": lambda path: reindexed(path, lambda m, _: m.update({QKV: "../outside.safetensors"})),
+    "GTE013-listed-in-wrong-shard": lambda path: reindexed(
+        path, lambda m, _: m.update({WORDS: "model-00002-of-00002.safetensors"})
+    ),
+    "GTE014-not-listed": lambda path: reindexed(path, lambda m, _: m.pop(WORDS)),
+    "GTE015-beside-single-file": stale_index,
+    "GTE016-total-size": lambda path: reindexed(path, lambda _, metadata: metadata.update(total_size=1)),
+    "GTE017-in-two-shards": doubled_tensor,
+    "GTE030-four-bytes": lambda path: (remote(path), (path / "model.safetensors").write_bytes(bytes(4))),
+    "GTE031-length-of-ten-to-the-twelve": lambda path: header(path, "{}", length=10**12),
+    "GTE032-cut-inside-header": lambda path: header(path, '{"t":', length=1000),
+    "GTE033-latin-1": lambda path: header(path, '{"é": 1}'.encode("latin-1")),
+    "GTE034-leading-space": lambda path: header(path, " {}"),
+    "GTE035-trailing-comma": lambda path: header(path, '{"t": 1,}'),
+    "GTE036-name-twice": lambda path: header(path, '{"t": 1, "t": 1}'),
+    "GTE037-array": lambda path: header(path, "[]"),
+    "GTE038-null-metadata": lambda path: header(path, '{"__metadata__": null}'),
+    "GTE039-no-dtype": lambda path: entry(path, dtype=ABSENT),
+    "GTE040-dtype-q4": lambda path: entry(path, dtype="Q4"),
+    "GTE041-negative-shape": lambda path: entry(path, shape=[-2]),
+    "GTE042-overflow": lambda path: entry(path, shape=[2**40, 2**40]),
+    "GTE043-end-before-begin": lambda path: entry(path, data_offsets=[8, 0]),
+    "GTE044-too-few-bytes": lambda path: entry(path, shape=[3]),
+    "GTE045-three-of-four-bits": lambda path: entry(path, dtype="F4", shape=[3], data_offsets=[0, 2], data=2),
+    "GTE046-hole": lambda path: pair(path, (0, 4), (8, 12), data=12),
+    "GTE047-overlap": lambda path: pair(path, (0, 4), (2, 6), data=6),
+    "GTE048-cut-inside-data": lambda path: entry(path, data=4),
+    "GTE049-trailing-bytes": lambda path: entry(path, data=9),
+    "GTE060-temporary-file": lambda path: with_file(path, ".tmpAbC123", "half of a tensor"),
+    "GTE061-journal": lambda path: with_file(path, ".gte-surgery/journal.json", "{}\n"),
+    "GTE062-stage": lambda path: with_file(path, ".gte-surgery/stage/config.json", "{}\n"),
+    "GTE063-receipt-is-a-list": lambda path: with_file(path, "gte-surgery.json", "[]\n"),
+    "GTE064-other-size": lambda path: receipt(path, size=4096),
+    "GTE101-bert": lambda path: changed(path, remote, model_type="bert"),
+    "GTE102-negative-vocabulary": lambda path: changed(path, remote, vocab_size=-5),
+    "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),
+    "GTE104-quoted-true": lambda path: changed(path, remote, pack_qkv="true"),
+    "GTE105-labels-in-words": lambda path: changed(path, remote, num_labels="two"),
+    "GTE110-pad-beyond-table": lambda path: changed(path, remote, pad_token_id=5000),
+    "GTE111-three-heads": lambda path: changed(path, remote, num_attention_heads=3),
+    "GTE112-sixty-three-rows": lambda path: remote(path, vocab_size=63),
+    "GTE113-no-pad": lambda path: remote(path, pad_token_id=ABSENT),
+    "GTE114-native-rms-norm": lambda path: changed(path, native, layer_norm_type="rms_norm"),
+    "GTE115-masked-lm-without-head": lambda path: changed(path, remote, architectures=["NewForMaskedLM"]),
+    "GTE116-masked-lm-undeclared": lambda path: remote(path, head="mlm", architectures=["NewModel"]),
+    "GTE120-native-without-rope": lambda path: changed(path, native, rope_parameters=ABSENT),
+    "GTE121-ntk-in-native": lambda path: changed(
+        path, native, rope_parameters=ABSENT, rope_theta=20000, rope_scaling={"type": "ntk", "factor": 8.0}
+    ),
+    "GTE122-saved-again": lambda path: changed(
+        path,
+        remote,
+        rope_theta=ABSENT,
+        rope_scaling=ABSENT,
+        rope_parameters={"rope_type": "ntk", "rope_theta": 20000, "factor": 8.0},
+    ),
+    "GTE123-four-digits": lambda path: changed(
+        path, native, rope_parameters={"rope_type": "linear", "rope_theta": 160000.0, "factor": 1.6818}
+    ),
+    "GTE124-yarn": lambda path: changed(path, remote, rope_scaling={"type": "yarn", "factor": 4.0}),
+    "GTE126-native-yarn": lambda path: changed(
+        path, native, rope_parameters={"rope_type": "yarn", "rope_theta": 160000.0, "factor": 4.0}
+    ),
+    "GTE140-auto-map": lambda path: changed(
+        path, remote, auto_map={"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"}
+    ),
+    "GTE141-unpad-alone": lambda path: changed(path, remote, unpad_inputs=True),
+    "GTE142-logn": lambda path: changed(path, remote, logn_attention_scale=True),
+    "GTE150-expected-32000": remote,
+    "GTE151-expected-pad-0": remote,
+    "GTE152-expected-two-types": remote,
+    "GTE200-bert": lambda path: (remote(path), renamed_tensors(path, "embeddings.word_embeddings", "wte")),
+    "GTE201-norm-gone": lambda path: retensored(
+        path, lambda t: {n: a for n, a in t.items() if n != "encoder.layer.0.attn_ln.bias"}
+    ),
+    "GTE202-layer-beyond": lambda path: changed(path, lambda p: remote(p, num_hidden_layers=2), num_hidden_layers=1),
+    "GTE203-adapter": lambda path: retensored(path, lambda t: t | {"adapter.weight": np.ones((2, 2), np.float16)}),
+    "GTE204-fewer-rows": lambda path: changed(path, remote, vocab_size=128),
+    "GTE206-one-in-float32": lambda path: retensored(path, lambda t: t | {QKV: t[QKV].astype(np.float32)}),
+    "GTE207-int8": lambda path: retensored(path, lambda t: t | {QKV: t[QKV].astype(np.int8)}),
+    "GTE208-stated-float32": lambda path: changed(path, remote, dtype="float32"),
+    "GTE210-doubled-prefix": lambda path: (
+        write(path, config := native_config(**SMALL, architectures=["GteForMaskedLM"]), small(config, "mlm")),
+        renamed_tensors(path, "new.", "new.gte."),
+        renamed_tensors(path, "lm_head.", "new.lm_head."),
+    ),
+    "GTE211-head-norm": lambda path: (
+        write(path, config := native_config(**SMALL, architectures=["GteForMaskedLM"]), small(config, "mlm", "gte.")),
+        renamed_tensors(path, "lm_head.norm", "lm_head.layer_norm"),
+    ),
+    "GTE212-transformers-names": transformers_names,
+    "GTE213-native-names": lambda path: (
+        remote(path, head="mlm"),
+        renamed_tensors(path, "new.", "gte."),
+    ),
+    "GTE214-stored-apart": lambda path: retensored(path, unpacked),
+    "GTE220-table-gone": lambda path: retensored(path, lambda t: {n: a for n, a in t.items() if n != TYPES}),
+    "GTE221-table-denied": lambda path: changed(path, remote, type_vocab_size=0),
+    "GTE222-one-row-for-two": lambda path: changed(path, remote, type_vocab_size=2),
+    "GTE230-trained-pad-row": lambda path: retensored(path, set_row(WORDS, 1, 0.5)),
+    "GTE231-zero-row": lambda path: retensored(path, set_row(WORDS, 7, 0)),
+    "GTE240-other-decoder": lambda path: retensored(
+        path, lambda t: t | {"lm_head.decoder.weight": t[f"new.{WORDS}"] + np.float16(1)}, head="mlm"
+    ),
+    "GTE250-position-ids": lambda path: retensored(
+        path, lambda t: t | {"embeddings.position_ids": np.arange(16)[None]}
+    ),
+}
+
+
+def make(folder: Path, examples: Mapping[str, Example]) -> None:
+    """Write the examples below `folder`, each anew but for its expected.txt."""
+    for name, example in examples.items():
+        path = folder / name
+        kept = (path / "expected.txt").read_text() if (path / "expected.txt").exists() else None
+        shutil.rmtree(path, ignore_errors=True)
+        example(path)
+        if kept is not None:
+            (path / "expected.txt").write_text(kept)
+
+
+if __name__ == "__main__":
+    make(HERE / "valid", VALID)
+    make(HERE / "invalid", INVALID)
