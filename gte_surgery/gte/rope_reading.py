@@ -72,7 +72,7 @@ def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
         case "linear":
             return _read_linear(parameters, theta)
         case "longrope":
-            return _read_longrope(parameters, theta, head_size)
+            return _read_longrope(parameters, theta, head_size, config.get("max_position_embeddings", 8192))
         case "dynamic" | "yarn" | "llama3" | "proportional":
             return Rope("unsupported", theta, rope_type=str(kind))
         case _:
@@ -86,18 +86,28 @@ def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
     return Rope("linear", theta, factor)
 
 
-def _read_longrope(parameters: Mapping[str, object], theta: float, head_size: int) -> Rope:
+def _read_longrope(
+    parameters: Mapping[str, object], theta: float, head_size: int, max_positions: object
+) -> Rope:
     short, long = (_factors(parameters.get(key)) for key in ("short_factor", "long_factor"))
     if short is None or long is None or len(short) != head_size // 2 or len(long) != head_size // 2:
         wanted = f"short_factor and long_factor must be lists of {head_size // 2} numbers above 0"
         return _refused("longrope", wanted, theta)
     if short != long:
         return Rope("unsupported", theta, rope_type="longrope with short_factor unlike long_factor")
-    if parameters.get("attention_factor") != 1 and not (
-        parameters.get("attention_factor") is None and parameters.get("factor") in (None, 1)
-    ):
+    if not _leaves_attention_alone(parameters, max_positions):
         return Rope("unsupported", theta, rope_type="longrope with an attention_factor")
     return Rope("longrope", theta, factors=short)
+
+
+def _leaves_attention_alone(parameters: Mapping[str, object], max_positions: object) -> bool:
+    """Without `attention_factor`, transformers works it out from `factor`, and that from the two lengths."""
+    attention_factor = parameters.get("attention_factor")
+    if attention_factor is not None:
+        return attention_factor == 1
+    if parameters.get("factor") is not None:
+        return parameters["factor"] == 1
+    return parameters.get("original_max_position_embeddings", max_positions) == max_positions
 
 
 def _refused(rope_type: str, refusal: str, theta: float = REMOTE_THETA) -> Rope:
