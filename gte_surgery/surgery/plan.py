@@ -6,12 +6,11 @@ does not name is carried over untouched.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gte_surgery.checkpoint.header import DTYPE_BITS, render_header
+from gte_surgery.checkpoint.header import render_header, tensor_nbytes
 from gte_surgery.surgery.pieces import AddRow, CopyRange, GatherRows, Piece
 
 
@@ -127,16 +126,11 @@ def check_plan(files: Sequence[OutputFile], sizes: Mapping[str, int]) -> None:
         if len(set(seen)) != len(seen):
             raise ValueError(f"a {kind} is planned twice: {sorted(name for name in seen if seen.count(name) > 1)[0]}")
     for tensor in tensors:
-        wanted = tensor_nbytes(tensor.dtype, tensor.shape)
+        wanted = tensor_nbytes(tensor.name, tensor.dtype, tensor.shape)
         if tensor.nbytes != wanted:
             raise ValueError(f"`{tensor.name}`: pieces yield {tensor.nbytes} bytes, its shape needs {wanted}")
         for piece in tensor.pieces:
             _check_ranges(tensor.name, piece, sizes)
-
-
-def tensor_nbytes(dtype: str, shape: Sequence[int]) -> int:
-    """Bytes of a tensor, row-major without gaps: 12 for ("F16", [2, 3])."""
-    return DTYPE_BITS[dtype] * math.prod(shape) // 8
 
 
 def _check_ranges(tensor: str, piece: Piece, sizes: Mapping[str, int]) -> None:

@@ -52,23 +52,26 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
-    table = target.tensors[WORD_EMBEDDINGS]
-    if len(table.shape) != 2 or table.shape[1] != target.config.hidden_size:
+    words, types = target.tensors[WORD_EMBEDDINGS], target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    place = f"{words.shard.file.name}: `{words.name}`"
+    if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
+        wanted = [target.config.vocab_size, target.config.hidden_size]
+        raise RefusedError(f"{place}: shape {list(words.shape)}, config needs {wanted}")
+    source, grows = copied_row(edit.init), edit.rows > words.shape[0]
+    if grows and source is not None and source >= words.shape[0]:
         raise RefusedError(
-            f"{table.shard.file.name}: `{table.name}`: shape {list(table.shape)}, "
-            f"config needs [{target.config.vocab_size}, {target.config.hidden_size}]"
+            f"init: copy:{source}, the table has rows 0 to {words.shape[0] - 1}", "name a row that the table has"
         )
-    source = copied_row(edit.init)
-    if source is not None and source >= table.shape[0]:
+    draws = (grows and edit.init == "normal") or edit.old_pad == "normal"
+    if (draws or _folds(target, edit)) and words.dtype not in ARITHMETIC_DTYPES:
         raise RefusedError(
-            f"init: copy:{source}, the table has rows 0 to {table.shape[0] - 1}", "name a row that the table has"
-        )
-    draws = edit.init == "normal" and edit.rows > table.shape[0]
-    if (draws or edit.old_pad == "normal" or _folds(target, edit)) and table.dtype not in ARITHMETIC_DTYPES:
-        raise RefusedError(
-            f"{table.shard.file.name}: `{table.name}`: dtype {table.dtype}, "
-            f"numbers can be made in {', '.join(ARITHMETIC_DTYPES)} only",
+            f"{place}: dtype {words.dtype}, numbers are made in {', '.join(ARITHMETIC_DTYPES)} only",
             "use --init zeros, and --type-vocab-mode drop for the type vocabulary",
+        )
+    if _folds(target, edit) and types is not None and types.dtype != words.dtype:
+        raise RefusedError(
+            f"{types.shard.file.name}: `{types.name}`: dtype {types.dtype}, cannot be added to {words.dtype} rows",
+            "give both tables one dtype first, or use --type-vocab-mode drop",
         )
 
 

@@ -1,0 +1,117 @@
+"""Pieces: cutting, merging and evaluating them never changes a byte."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gte_surgery.surgery.evaluate import decode, encode, evaluate
+from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece, merge, split
+
+SOURCE = bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8))
+
+
+def read(source: str, offset: int, count: int) -> bytes:
+    assert source == "a"
+    return SOURCE[offset : offset + count]
+
+
+def rows(width: int) -> st.SearchStrategy[Piece]:
+    """Pieces that yield whole rows of `width` float16 elements."""
+    ranges = st.tuples(st.integers(0, 40), st.integers(0, 40)).map(sorted)
+    return st.one_of(
+        ranges.map(lambda r: CopyRange("a", r[0] * 2 * width, r[1] * 2 * width)),
+        st.lists(st.integers(0, 20), max_size=9).map(lambda chosen: GatherRows("a", 0, 2 * width, tuple(chosen))),
+        st.integers(0, 9).map(lambda count: Fill(b"\0\0", count * width)),
+        st.tuples(st.integers(0, 3 * BLOCK), st.integers(0, 99)).map(
+            lambda n: Normal("t", 7, 0.02, "F16", n[0] * width, n[1] * width)
+        ),
+    )
+
+
+@given(piece=rows(4), folded=st.booleans(), size=st.integers(1, 999))
+def test_splitting_a_piece_keeps_its_bytes(piece: Piece, folded: bool, size: int) -> None:
+    if folded:
+        piece = AddRow(piece, CopyRange("a", 8, 16), "F16")  # type: ignore[arg-type]
+    whole = evaluate(piece, read) if piece.nbytes else b""
+    assert b"".join(evaluate(part, read) for part in split(piece, size)) == whole
+    assert len(whole) == piece.nbytes
+
+
+@given(pieces=st.lists(rows(4), max_size=8))
+def test_merging_pieces_keeps_their_bytes_and_leaves_no_neighbours(pieces: list[Piece]) -> None:
+    merged = list(merge(pieces))
+    whole = b"".join(evaluate(piece, read) for piece in pieces if piece.nbytes)
+    assert b"".join(evaluate(piece, read) for piece in merged) == whole
+    for one, other in pairwise(merged):
+        assert not (isinstance(one, CopyRange) and isinstance(other, CopyRange) and one.end == other.begin)
+
+
+def test_a_split_normal_never_crosses_a_block() -> None:
+    parts = list(split(Normal("t", 0, 1.0, "F32", BLOCK - 3, BLOCK + 9), 1))
+    assert [(part.begin, part.count) for part in parts] == [(BLOCK - 3, 3), (BLOCK, BLOCK), (2 * BLOCK, 6)]  # type: ignore[union-attr]
+
+
+def test_normal_draws_are_normal() -> None:
+    values = np.frombuffer(evaluate(Normal("t", 3, 0.02, "F32", 0, 4 * BLOCK), read), "<f4").astype(np.float64) / 0.02
+    count = values.size
+    assert abs(values.mean()) < 5 / math.sqrt(count)
+    assert abs(values.std() - 1) < 5 / math.sqrt(2 * count)
+    assert abs((values**4).mean() - 3) < 5 * math.sqrt(96 / count)
+    assert abs(np.corrcoef(values[:-1], values[1:])[0, 1]) < 5 / math.sqrt(count)
+
+
+def test_streams_differ_by_name_seed_and_block_only() -> None:
+    def draw(stream: str, seed: int, begin: int) -> bytes:
+        return evaluate(Normal(stream, seed, 1.0, "F32", begin, 64), read)
+
+    drawn = [draw("a", 0, 0), draw("b", 0, 0), draw("a", 1, 0), draw("a", 0, BLOCK)]
+    assert len(set(drawn)) == 4
+    assert draw("a", 0, 0) == drawn[0]
+
+
+def test_the_random_stream_is_pinned() -> None:
+    """The bytes that seed 0 gives are a promise: the same on every machine and in every later version."""
+    raw = evaluate(Normal("embeddings.word_embeddings.weight", 0, 0.02, "F32", 0, 4), read)
+    assert raw.hex() == "29f198bcc2ed7bbc2eb1debc4f7002bc"
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("F16", 16), ("BF16", 16), ("F32", 32), ("F64", 64)])
+def test_every_number_survives_decoding_and_encoding(dtype: str, bits: int) -> None:
+    if bits == 16:
+        raw = np.arange(1 << 16, dtype="<u2").tobytes()
+    else:
+        raw = np.random.default_rng(1).integers(0, 256, 80_000, dtype=np.uint8).tobytes()
+    again = np.frombuffer(encode(decode(raw, dtype), dtype), f"<u{bits // 8}")
+    before = np.frombuffer(raw, f"<u{bits // 8}")
+    is_nan = np.isnan(decode(raw, dtype))
+    assert (again == before)[~is_nan].all()
+    assert np.isnan(decode(again.tobytes(), dtype))[is_nan].all()
+
+
+def test_bf16_rounds_as_torch_does() -> None:
+    torch = pytest.importorskip("torch")
+    bits = np.random.default_rng(2).integers(0, 1 << 32, 200_000, dtype=np.uint32)
+    edges = np.array([0x3F808000, 0x3F818000, 0x3F807FFF, 0x3F808001, 0x7F7FFFFF, 0xFF7FFFFF, 0, 1 << 31], np.uint32)
+    values = np.concatenate([bits, edges]).view(np.float32)
+    values = values[~np.isnan(values)]
+    ours = np.frombuffer(encode(values, "BF16"), "<i2")
+    theirs = torch.from_numpy(values.copy()).to(torch.bfloat16).view(torch.int16).numpy()
+    assert (ours == theirs).all()
+
+
+def test_a_source_is_read_only_inside_its_piece(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def spy(source: str, offset: int, count: int) -> bytes:
+        seen.append((offset, offset + count))
+        return SOURCE[offset : offset + count]
+
+    evaluate(GatherRows("a", 100, 10, (3, 3, 5)), spy)
+    assert sorted(seen) == [(130, 140), (150, 160)]
