@@ -126,7 +126,7 @@ JSON = st.recursive(
 )
 KEYS = ("rope_type", "type", "factor", "rope_theta", "mixed_b", "short_factor", "long_factor", "attention_factor")
 KINDS = st.sampled_from(["default", "linear", "ntk", "longrope", "yarn"])
-SCALING = st.fixed_dictionaries({}, optional={key: KINDS | JSON for key in KEYS}) | JSON
+SCALING = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, KINDS | JSON)) | JSON
 
 
 @given(

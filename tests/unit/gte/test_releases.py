@@ -1,0 +1,149 @@
+"""The eight releases: totals of the published files, configs that read back, and which one a checkpoint resembles."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gte_surgery.errors import UsageError
+from gte_surgery.gte.config import Dialect, GteConfig, read_config
+from gte_surgery.gte.heads import Head
+from gte_surgery.gte.inventory import inventory, parameter_count
+from gte_surgery.gte.names import BARE, REMOTE_HEAD
+from gte_surgery.gte.releases import RELEASES, Release, find_release, release_config, resembling
+from gte_surgery.gte.rope import Rope, angle_gap
+from gte_surgery.gte.schemas import violations
+
+PUBLISHED = {
+    "gte-multilingual-base": (138, 305_369_089),
+    "gte-base-en-v1.5": (135, 136_776_192),
+    "gte-large-en-v1.5": (268, 434_139_136),
+    "gte-multilingual-mlm-base": (141, 306_210_496),
+    "gte-en-mlm-base": (140, 137_398_848),
+    "gte-en-mlm-large": (273, 435_221_312),
+    "gte-multilingual-reranker-base": (140, 305_959_681),
+    "snowflake-arctic-embed-m-v2.0": (136, 305_368_320),
+}
+every_release = pytest.mark.parametrize("release", RELEASES, ids=lambda release: release.name)
+every_dialect = pytest.mark.parametrize("dialect", Dialect, ids=lambda dialect: dialect.value)
+
+
+def config_of(release: Release, dialect: Dialect = Dialect.REMOTE, head: Head | None = None) -> GteConfig:
+    return read_config(release_config(release, dialect, head))
+
+
+def test_the_releases_are_the_published_eight() -> None:
+    assert {release.name: (release.tensors, release.parameters) for release in RELEASES} == PUBLISHED
+
+
+@every_dialect
+@every_release
+def test_the_inventory_has_as_many_tensors_and_parameters_as_the_published_file(
+    release: Release, dialect: Dialect
+) -> None:
+    specs = inventory(config_of(release, dialect), release.layout, release.head)
+    assert (len(specs), parameter_count(specs)) == PUBLISHED[release.name]
+
+
+@every_dialect
+@every_release
+def test_a_release_config_fits_its_schema_and_reads_back(release: Release, dialect: Dialect) -> None:
+    written = release_config(release, dialect)
+    assert violations(written, "config.native" if dialect is Dialect.NATIVE else "config.remote") == []
+    config = read_config(json.loads(json.dumps(written)))
+    assert config.dialect is dialect
+    assert (config.vocab_size, config.pad_token_id) == (release.vocab_size, release.pad_token_id)
+    assert angle_gap(config.rope, release.rope, 64, 8191) < 1e-9
+    assert list(written) == sorted(written)
+
+
+@every_dialect
+@every_release
+def test_a_release_resembles_itself(release: Release, dialect: Dialect) -> None:
+    assert resembling(config_of(release, dialect), release.head) is release
+
+
+def test_a_remote_config_has_the_keys_of_the_golden_one(golden: Path) -> None:
+    wanted = json.loads((golden / "legacy-multilingual" / "config.json").read_text())
+    written = release_config(find_release("gte-multilingual-base"), Dialect.REMOTE)
+    assert set(wanted) - set(written) == {"transformers_version"}
+    assert set(written) <= set(wanted)
+    assert written["auto_map"] == wanted["auto_map"]
+    assert written["architectures"] == ["NewModel", "NewForTokenClassification"]
+
+
+def test_a_renamed_config_has_the_keys_of_the_golden_one(golden: Path) -> None:
+    wanted = json.loads((golden / "snowflake-m-v2" / "config.json").read_text())
+    written = release_config(find_release("snowflake-arctic-embed-m-v2.0"), Dialect.RENAMED)
+    assert set(written) == set(wanted) - {"transformers_version"}
+    assert (written["auto_map"], written["architectures"]) == (wanted["auto_map"], ["GteModel"])
+
+
+def test_a_native_config_brings_its_rope_and_no_code() -> None:
+    written = release_config(find_release("gte-base-en-v1.5"), Dialect.NATIVE)
+    assert written["rope_parameters"] == {
+        "rope_type": "linear",
+        "rope_theta": 1000000.0,
+        "factor": 1.0218971486541166,
+    }
+    assert {"auto_map", "rope_theta", "rope_scaling"} & set(written) == set()
+
+
+def test_changes_and_another_head_are_taken_over() -> None:
+    release = find_release("gte-base-en-v1.5")
+    written = release_config(release, Dialect.NATIVE, Head.MASKED_LM, vocab_size=1024, num_hidden_layers=2)
+    assert (written["vocab_size"], written["num_hidden_layers"]) == (1024, 2)
+    assert written["architectures"] == ["GteForMaskedLM"]
+    reranker = release_config(release, Dialect.REMOTE, Head.SEQUENCE_CLASSIFICATION)
+    assert (reranker["id2label"], reranker["label2id"]) == ({"0": "LABEL_0"}, {"LABEL_0": 0})
+
+
+def test_the_native_rope_follows_a_changed_head_size() -> None:
+    release = find_release("gte-multilingual-base")
+    written = release_config(release, Dialect.NATIVE, hidden_size=384)
+    assert written["rope_parameters"] == {"rope_type": "linear", "rope_theta": 160000.0, "factor": 8 ** (2 / 32)}
+
+
+def test_an_unknown_release_is_told_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="gte-huge") as raised:
+        find_release("gte-huge")
+    assert "gte-multilingual-reranker-base" in raised.value.hint
+
+
+MULTILINGUAL = find_release("gte-multilingual-base")
+SNOWFLAKE = find_release("snowflake-arctic-embed-m-v2.0")
+
+
+@every_release
+def test_a_release_whose_rope_was_lost_still_resembles_itself(release: Release) -> None:
+    lost = replace(config_of(release), rope=Rope("default", 160000.0))
+    assert resembling(lost, release.head) is release
+
+
+@every_release
+def test_a_release_whose_factor_was_rounded_still_resembles_itself(release: Release) -> None:
+    rope = config_of(release, Dialect.NATIVE).rope
+    rounded = replace(config_of(release), rope=replace(rope, factor=round(rope.factor, 4)))
+    assert resembling(rounded, release.head) is release
+
+
+def test_a_shrunken_vocabulary_does_not_make_a_multilingual_model_english() -> None:
+    shrunken = replace(config_of(MULTILINGUAL), vocab_size=32000, pad_token_id=0)
+    assert resembling(shrunken, MULTILINGUAL.head) is MULTILINGUAL
+
+
+def test_a_bare_copy_resembles_the_release_whose_rope_it_has() -> None:
+    assert resembling(config_of(MULTILINGUAL), Head.NONE) is MULTILINGUAL
+    assert resembling(config_of(SNOWFLAKE), Head.NONE) is SNOWFLAKE
+
+
+def test_other_sizes_resemble_nothing() -> None:
+    assert resembling(replace(config_of(MULTILINGUAL), num_hidden_layers=6), Head.NONE) is None
+
+
+def test_a_release_is_laid_out_by_its_head() -> None:
+    assert {release.layout for release in RELEASES if release.head is Head.NONE} == {BARE}
+    assert {release.layout for release in RELEASES if release.head is not Head.NONE} == {REMOTE_HEAD}
