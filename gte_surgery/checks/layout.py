@@ -101,7 +101,7 @@ def transformers_names(subject: Subject) -> Iterator[Observation]:
 
 @rule("GTE213", Severity.ERROR, requires=(*_READABLE, "GTE210", "GTE211"))
 def names_foreign_to_dialect(subject: Subject) -> Iterator[Observation]:
-    """The config calls for the remote code, but the names are those of transformers' own model.
+    """The config calls for the remote code, the names are those of transformers' own model.
 
     The remote code looks for `new.encoder.layer` or `encoder.layer`. It finds nothing, and makes the whole network from
     random numbers with no more than a warning. Convert config and names together: `gte-surgery convert CKPT`.

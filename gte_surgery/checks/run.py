@@ -30,7 +30,7 @@ def run(
     judge = _Judge(Subject(checkpoint, expectations), rules)
     for code in chosen:
         judge.judge(code)
-    findings = [finding for code in chosen for finding in judge.findings[code]]
+    findings = dict.fromkeys(finding for code in chosen for finding in judge.findings[code])
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
     return Report(str(checkpoint.path), tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
 
