@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """Control characters, which move the cursor or start an escape sequence; marks that reorder a line; lone surrogates."""
@@ -35,7 +36,7 @@ def size(nbytes: int) -> str:
     return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
-def columns(rows: list[tuple[str, ...]], indent: str = "") -> str:
+def columns(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Rows in aligned columns, two spaces apart; the last column is ragged."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(

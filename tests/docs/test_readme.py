@@ -66,7 +66,7 @@ def test_the_changelog_is_about_this_version() -> None:
 
 
 def test_every_file_that_the_readme_points_to_is_there() -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"^\| `([\w/.]+)` \|", README, re.MULTILINE)
+    links = re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"^\| `([\w/.]+\.py)` \|", README, re.MULTILINE)
     assert links
     assert [link for link in links if not (ROOT / link).exists() and not (ROOT / "gte_surgery" / link).exists()] == []
 

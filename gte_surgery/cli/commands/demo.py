@@ -45,7 +45,8 @@ def _tour(terminal: Terminal, checkpoint: Path) -> int:
     _run(terminal, checkpoint, "resize", "--vocab 640 --pad 0")
     _say(terminal, "And the check again, now with what we expect of it:")
     code = _run(terminal, checkpoint, "check", "--vocab 640 --pad 0")
-    _say(terminal, "All is well. `gte-surgery undo` would take the resize back; `gte-surgery --help` shows the rest.")
+    _say(terminal, "It passes; what is left is a note: row 1, the pad row of old, is all zero.")
+    _say(terminal, "`gte-surgery undo` would take the resize back; `gte-surgery --help` shows the rest.")
     return code
 
 
