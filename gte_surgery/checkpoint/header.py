@@ -199,6 +199,8 @@ def tensor_nbytes(name: str, dtype: str, shape: Sequence[int]) -> int:
     """Bytes of a tensor. Raises HeaderError naming the tensor if its dtype or shape cannot be."""
     if (bits := DTYPE_BITS.get(dtype)) is None:
         raise _fault(HeaderFault.UNKNOWN_DTYPE, f"dtype {shown(dtype)}, wanted one of {', '.join(DTYPE_BITS)}", name)
+    if any(dimension < 0 for dimension in shape):
+        raise _fault(HeaderFault.BAD_SHAPE, f"shape {_brief(shape)}, wanted non-negative integers", name)
     size = 1
     for dimension in (*shape, bits):  # left to right, as the format's own parser multiplies
         size *= dimension

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import open_regular, read_at, read_json, read_whole
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError
 
 TOKENIZER_FILES = (
@@ -32,7 +33,8 @@ _VOCABULARY_LIMIT = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFacts:
-    """What the tokenizer files say: `files` present, special `ids` by role ("pad", "cls", ...), added `tokens` by id.
+    """What the tokenizer files say: `files` present, special `ids` by role ("pad", "cls", ...), added `tokens` by id
+    (as messages show them).
 
     `vocab_size` is the least number of table rows that holds every id seen; None when none was seen.
     """
@@ -71,7 +73,8 @@ def special_tokens(checkpoint: Checkpoint) -> TokenizerFacts:
             text = _token_text(source.get(f"{role}_token"))
             if text in by_text:
                 ids.setdefault(role, by_text[text])
-    return TokenizerFacts(files, ids, tokens, max(by_text.values()) + 1 if by_text else None)
+    printable = {number: shown(text) for number, text in tokens.items()}
+    return TokenizerFacts(files, ids, printable, max(by_text.values()) + 1 if by_text else None)
 
 
 def pooling(checkpoint: Checkpoint) -> Pooling | None:

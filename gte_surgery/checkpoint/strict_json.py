@@ -104,7 +104,8 @@ def decode(text: str) -> tuple[object, Offence | None]:
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
-        return None, Offence(error.pos, f"not JSON: {error.msg[:1].lower()}{error.msg[1:]}")
+        reason = error.msg.removesuffix(" at").removesuffix(" starting")
+        return None, Offence(error.pos, f"not JSON: {reason[:1].lower()}{reason[1:]}")
     except (_ForbiddenError, RecursionError):
         return None, json_scan.first_offence(text) or Offence(0, "not JSON that can be read here")
     offence = json_scan.lone_surrogate(text)
@@ -159,6 +160,8 @@ class _Edit:
     def apply(self, members: Mapping[str, object], removed: Collection[str]) -> str:
         kept = [key for key in self.places if key not in removed]
         order = _placed(kept, [key for key in members if key not in self.places])
+        if not order and not self.places:
+            return self.text
         before = dict(zip(list(self.places)[1:], self.separators, strict=True))
         parts = [self.text[: self.begin], "{"]
         for number, key in enumerate(order):
