@@ -34,14 +34,17 @@ seed_option = click.option(
 )
 
 
+def switch_off(flag: str, name: str, text: str) -> Callable[[Function], Function]:
+    """A flag that makes the parameter `name`, which is True without it, False."""
+    return click.option(flag, name, is_flag=True, callback=lambda ctx, param, value: not value, help=text)
+
+
 def writing_options(function: Function) -> Function:
     """--dry-run, --no-hash, --threads and --json: what every command takes that writes weights."""
     for option in reversed(
         (
             click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing."),
-            click.option(
-                "--no-hash", "hashes", flag_value=False, default=True, help="Leave SHA-256 out of the receipt."
-            ),
+            switch_off("--no-hash", "hashes", "Leave SHA-256 out of the receipt."),
             click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads to draw numbers with."),
             json_option,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gte_surgery.cli.options import checkpoint_argument, example, seed_option, writing_options
+from gte_surgery.cli.options import checkpoint_argument, example, seed_option, switch_off, writing_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
@@ -56,7 +56,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
 )
-@click.option("--no-undo", "keep_undo", flag_value=False, default=True, help="Keep no way back for `undo`.")
+@switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`.")
 @writing_options
 @pass_terminal
 def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:

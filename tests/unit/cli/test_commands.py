@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
@@ -15,9 +15,6 @@ from gte_surgery.cli.entry import run
 from gte_surgery.cli.group import program
 from gte_surgery.gte.schemas import violations
 from gte_surgery.surgery import verbs
-
-OURS = {"as_json", "help"}
-"""Parameters of commands that the verbs do not know."""
 
 
 @pytest.fixture
@@ -36,24 +33,30 @@ def set_config(checkpoint: Path, **members: object) -> None:
     config.write_text(json.dumps(json.loads(config.read_text()) | members))
 
 
-@pytest.mark.parametrize(("name", "verb"), [("resize", verbs.resize), ("new", verbs.new)])
-def test_a_command_offers_what_its_verb_takes_with_the_same_defaults(name: str, verb: Any) -> None:
+@pytest.mark.parametrize(
+    ("name", "verb", "required"),
+    [
+        ("resize", verbs.resize, ["ckpt", "--vocab", "160", "--pad", "0"]),
+        ("new", verbs.new, ["ckpt", "--release", "gte-base-en-v1.5"]),
+    ],
+)
+def test_a_command_gives_its_verb_what_it_takes_with_the_same_defaults(
+    name: str, verb: Callable[..., object], required: list[str]
+) -> None:
     command = program.get_command(click.Context(program), name)
     assert command is not None
-    offered = {
-        parameter.name: parameter.default if isinstance(parameter, click.Option) and not parameter.required else None
-        for parameter in command.params
-        if parameter.name not in {*OURS, "checkpoint"}
-    }
-    taken = {
-        parameter.name: None if parameter.default is inspect.Parameter.empty else parameter.default
-        for parameter in inspect.signature(verb).parameters.values()
-        if parameter.name not in {"path", "progress"}
-    }
-    defaults = {key: None if not isinstance(value, (int, str, bool)) else value for key, value in offered.items()}
-    assert {key: value or None for key, value in defaults.items()} == {
-        key: value or None for key, value in taken.items()
-    }
+    given = command.make_context(name, list(required)).params
+    taken = {name: it.default for name, it in inspect.signature(verb).parameters.items() if name != "progress"}
+    defaults = {name: value for name, value in taken.items() if value is not inspect.Parameter.empty}
+    assert {**given, **defaults} == given
+    assert set(given) - set(taken) <= {"as_json", "checkpoint"}
+
+
+@pytest.mark.parametrize(("flag", "name"), [("--no-hash", "hashes"), ("--no-undo", "keep_undo")])
+def test_a_switch_off_makes_its_parameter_false(flag: str, name: str) -> None:
+    command = program.get_command(click.Context(program), "resize")
+    assert command is not None
+    assert command.make_context("resize", ["ckpt", "--vocab", "160", "--pad", "0", flag]).params[name] is False
 
 
 def test_check_is_good_on_a_sound_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
