@@ -86,9 +86,7 @@ def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
     return Rope("linear", theta, factor)
 
 
-def _read_longrope(
-    parameters: Mapping[str, object], theta: float, head_size: int, max_positions: object
-) -> Rope:
+def _read_longrope(parameters: Mapping[str, object], theta: float, head_size: int, max_positions: object) -> Rope:
     short, long = (_factors(parameters.get(key)) for key in ("short_factor", "long_factor"))
     if short is None or long is None or len(short) != head_size // 2 or len(long) != head_size // 2:
         wanted = f"short_factor and long_factor must be lists of {head_size // 2} numbers above 0"
