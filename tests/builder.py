@@ -7,6 +7,7 @@ Names and shapes are written down here a second time, from the reference impleme
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -71,9 +72,7 @@ def tensors(config: Mapping[str, object], head: str = "none", prefix: str | None
     N(0, initializer_range); norms are 1 and 0, biases 0, the pad row is zero.
     """
     body = prefix if prefix is not None else ("" if head == "none" else "new.")
-    shapes = {body + name: shape for name, shape in _body_shapes(config).items()}
-    for name, shape in _head_shapes(config, head).items():
-        shapes[(body if name.startswith("pooler") else "") + name] = shape
+    shapes = _shapes(config, head, body)
     generator = np.random.default_rng(seed)
     std = _number(config, "initializer_range")
     made = {name: _initial(name, shape, std, generator) for name, shape in shapes.items()}
@@ -99,6 +98,22 @@ def write(path: Path, config: Mapping[str, object] | None, arrays: Mapping[str, 
         save(path / file, {name: arrays[name] for name in names if weight_map[name] == file})
     total = sum(array.nbytes for array in arrays.values())
     write_json(path / "model.safetensors.index.json", {"metadata": {"total_size": total}, "weight_map": weight_map})
+    return path
+
+
+def write_sparse(path: Path, config: Mapping[str, object], head: str = "none", dtype: str = "F32") -> Path:
+    """A checkpoint of any size whose weights are all zero and take no room on disk; the header is written by hand."""
+    path.mkdir(parents=True, exist_ok=True)
+    write_json(path / "config.json", config)
+    width, offset, entries = {"F32": 4, "F16": 2}[dtype], 0, {}
+    for name, shape in sorted(_shapes(config, head, "" if head == "none" else "new.").items()):
+        end = offset + width * math.prod(shape)
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
+    header = json.dumps(entries).encode()
+    with open(path / "model.safetensors", "wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + offset)
     return path
 
 
@@ -128,6 +143,13 @@ def change_config(path: Path, **changes: object) -> None:
     """Replace keys of the config.json of a checkpoint; ABSENT removes one."""
     file = path / "config.json"
     write_json(file, _changed(json.loads(file.read_text(encoding="utf-8")), changes))
+
+
+def _shapes(config: Mapping[str, object], head: str, body: str) -> dict[str, tuple[int, ...]]:
+    shapes = {body + name: shape for name, shape in _body_shapes(config).items()}
+    for name, shape in _head_shapes(config, head).items():
+        shapes[(body if name.startswith("pooler") else "") + name] = shape
+    return shapes
 
 
 def _body_shapes(config: Mapping[str, object]) -> dict[str, tuple[int, ...]]:

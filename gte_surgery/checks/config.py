@@ -86,7 +86,7 @@ def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(flag), f"the string {shown(text)}, must be true", "write it without quotes")
 
 
-@rule("GTE105", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+@rule("GTE105", Severity.ERROR, requires=(*_SOUND, "GTE102", "GTE111"))
 def config_unusable(subject: Subject) -> Iterator[Observation]:
     """config.json cannot be read as a GTE's, although each key alone is allowed.
 
@@ -190,7 +190,7 @@ def code_from_the_hub(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"takes code from {', '.join(modules)}")
 
 
-@rule("GTE141", Severity.WARNING, requires=(*_SOUND, "GTE103"))
+@rule("GTE141", Severity.WARNING, requires=(*_SOUND, "GTE102", "GTE103"))
 def unpadding_alone(subject: Subject) -> Iterator[Observation]:
     """The remote code is told to unpad, but without the attention that gains from it.
 

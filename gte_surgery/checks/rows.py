@@ -21,7 +21,7 @@ from gte_surgery.gte.names import DECODER_WEIGHT, WORD_EMBEDDINGS
 EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""
 _PIECE = 8 << 20
-_READABLE_ROWS = (*COMPLETE, "GTE204", "GTE110")
+_READABLE_ROWS = (*COMPLETE, "GTE110", "GTE204", "GTE207")
 
 
 @rule("GTE230", Severity.WARNING, requires=_READABLE_ROWS)
