@@ -212,7 +212,7 @@ def test_something_else_under_the_name_of_weights(tmp_path: Path, content: bytes
     assert grave(tmp_path) == {"GTE005"}
 
 
-@pytest.mark.parametrize("content", [b"", b"\x00" * 4, gzip.compress(b"weights"), os.urandom(3)])
+@pytest.mark.parametrize("content", [b"", b"\x00" * 4, gzip.compress(b"weights", mtime=0), b"\xff\xfe\xfd"])
 def test_a_few_stray_bytes_are_one_error(tmp_path: Path, content: bytes) -> None:
     (build(tmp_path) / "model.safetensors").write_bytes(content)
     assert len(grave(tmp_path)) == 1
