@@ -234,9 +234,9 @@ def _parse_json(raw: bytes) -> dict[str, object]:
         raise _fault(HeaderFault.LEADING_SPACE, "the header starts with white space, wanted `{`")
     value, offence = decode(text)
     if offence is not None and offence.duplicate is not None:
-        tensor = offence.duplicate if offence.depth == 1 else ""
-        reason = "the name occurs twice" if tensor else f"duplicate key {shown(offence.duplicate)} in an entry"
-        raise _fault(HeaderFault.DUPLICATE_NAME, reason, tensor)
+        is_name = offence.depth == 1
+        reason = "the name occurs twice" if is_name else f"duplicate key {shown(offence.duplicate)}"
+        raise _fault(HeaderFault.DUPLICATE_NAME, reason, offence.duplicate if is_name else "")
     if offence is not None:
         raise _fault(HeaderFault.INVALID_JSON, f"header character {offence.offset}: {offence.reason}")
     if not isinstance(value, dict):

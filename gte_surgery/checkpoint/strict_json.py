@@ -21,6 +21,7 @@ from gte_surgery.errors import JsonError
 from gte_surgery.findings import Location
 
 _SPACE = " \t\n\r"
+_PLACED = 1 << 22  # offences are placed within so many characters; beyond them they are only named
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,11 @@ class Document:
 
 
 class _ForbiddenError(Exception):
-    """A decoder's hook met something forbidden; `json_scan.first_offence` finds out where."""
+    """A decoder's hook met something forbidden; where, is for `json_scan.first_offence` to find out."""
+
+    def __init__(self, offence: Offence) -> None:
+        super().__init__(offence.reason)
+        self.offence = offence
 
 
 def parse_document(raw: bytes, source: str) -> Document:
@@ -99,15 +104,18 @@ def parse_document(raw: bytes, source: str) -> Document:
 def decode(text: str) -> tuple[object, Offence | None]:
     """The value that JSON text holds, and the first offence against strictness; the value is None where there is one.
 
-    As serde_json does, `-0` is read as a float, so that it is no integer.
+    `-0` is read as a float, as serde_json does, so that it is no integer. An offence beyond the first 4 Mi characters
+    may be named without its place.
     """
     try:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         reason = error.msg.removesuffix(" at").removesuffix(" starting")
         return None, Offence(error.pos, f"not JSON: {reason[:1].lower()}{reason[1:]}")
-    except (_ForbiddenError, RecursionError):
-        return None, json_scan.first_offence(text) or Offence(0, "not JSON that can be read here")
+    except _ForbiddenError as error:
+        return None, json_scan.first_offence(text[:_PLACED]) or error.offence
+    except RecursionError:
+        return None, json_scan.first_offence(text) or Offence(0, "nested too deep")
     offence = json_scan.lone_surrogate(text)
     if offence is None and _is_deep(text, value):
         offence = json_scan.first_offence(text)
@@ -200,25 +208,30 @@ def _placed(kept: list[str], added: list[str]) -> list[str]:
 
 def _unique_object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
-    if len(value) != len(pairs):
-        raise _ForbiddenError
+    if len(value) == len(pairs):
+        return value
+    seen: set[str] = set()
+    for key, _ in pairs:
+        if key in seen:
+            raise _ForbiddenError(Offence(0, "duplicate key", key))
+        seen.add(key)
     return value
 
 
 def _finite_float(literal: str) -> float:
     if json_scan.is_too_large(literal):
-        raise _ForbiddenError
+        raise _ForbiddenError(Offence(0, "a number beyond a 64-bit float"))
     return float(literal)
 
 
 def _bounded_int(literal: str) -> int | float:
     if len(literal) > 300 and json_scan.is_too_large(literal):
-        raise _ForbiddenError
+        raise _ForbiddenError(Offence(0, "a number beyond a 64-bit float"))
     return -0.0 if literal == "-0" else int(literal)
 
 
-def _no_constant(_literal: str) -> NoReturn:
-    raise _ForbiddenError
+def _no_constant(literal: str) -> NoReturn:
+    raise _ForbiddenError(Offence(0, f"{literal} is not JSON"))
 
 
 _DECODER = json.JSONDecoder(

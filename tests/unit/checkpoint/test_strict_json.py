@@ -114,3 +114,26 @@ def test_positions_in_a_large_file_are_found_in_little_time() -> None:
     document = parse_document(text.encode(), "c.json")
     for number in range(0, 50_000, 5):
         assert document.position(f"/weight_map/layer.{number}") == (number + 2, len(f'"layer.{number}": ') + 1)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ('{"k": 1, "k": 2}', 'duplicate key "k"'),
+        ("1e999", "a number beyond a 64-bit float"),
+        ("9" * 5000, "a number beyond a 64-bit float"),
+        ("NaN", "NaN is not JSON"),
+    ],
+)
+def test_an_offence_far_into_a_large_file_is_named_without_scanning_all_of_it(value: str, reason: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        parse_document(b'{"long": "' + b"x" * (1 << 23) + b'", "a": ' + value.encode() + b"}", "c.json")
+    assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("text", ["-0", "[-0]", '{"a-0": -0 }'])
+def test_minus_zero_is_no_integer(text: str) -> None:
+    value = parse_document(text.encode(), "c.json").value
+    while isinstance(value, (list, dict)):
+        value = value[0] if isinstance(value, list) else value["a-0"]
+    assert isinstance(value, float)
