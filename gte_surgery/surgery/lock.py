@@ -32,6 +32,7 @@ def locked(state: StateFolder, command: str, fs: Filesystem) -> Iterator[None]:
     try:
         descriptor = _acquire(state, fs)
     except OSError as error:
+        _remove_folder(state, fs)
         raise _refusal(state, error) from error
     try:
         _sign(descriptor, command, fs)
@@ -50,35 +51,41 @@ def _acquire(state: StateFolder, fs: Filesystem) -> int:
             descriptor = fs.open_lock(state.lock)
         except FileNotFoundError:
             continue
-        try:
-            is_ours = fs.lock(descriptor)
-            if not is_ours:
-                raise LockedError(
-                    f"{state.target}: another surgery is at work: {_holder(descriptor, fs)}", "wait until it has ended"
-                )
-            inode = fs.fstat(descriptor).st_ino
-            found = status(fs, state.lock)
-            is_ours = found is not None and found.st_ino == inode
-        except BaseException:
-            is_ours = False
-            raise
-        finally:
-            if not is_ours:
-                fs.close(descriptor)
-        return descriptor
+        if _is_locked(state, descriptor, fs):
+            return descriptor
+        fs.close(descriptor)
     raise LockedError(f"{state.target}: other surgeries come and go too fast", "try again")
 
 
+def _is_locked(state: StateFolder, descriptor: int, fs: Filesystem) -> bool:
+    """Lock the open file; False if its name is gone or another's by then. Closes it before it raises."""
+    is_held = False
+    try:
+        is_held = fs.lock(descriptor)
+        if not is_held:
+            holder = _holder(descriptor, fs)
+            raise LockedError(f"{state.target}: another surgery is at work: {holder}", "wait until it has ended")
+        found = status(fs, state.lock)
+        return found is not None and found.st_ino == fs.fstat(descriptor).st_ino
+    except BaseException:
+        if is_held:
+            _release(state, descriptor, fs)
+        else:
+            fs.close(descriptor)
+        raise
+
+
 def _sign(descriptor: int, command: str, fs: Filesystem) -> None:
-    """Write into the lock file who holds it."""
+    """Write into the lock file who holds it; on a full disk the lock holds without a name."""
     holder = {
         "pid": os.getpid(),
         "host": os.uname().nodename,
         "command": command,
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    fs.truncate(descriptor)
-    fs.write(descriptor, json.dumps(holder).encode("ascii"))
+    with suppress(OSError):
+        fs.truncate(descriptor)
+        fs.write(descriptor, json.dumps(holder).encode("ascii"))
 
 
 def _holder(descriptor: int, fs: Filesystem) -> str:
@@ -97,7 +104,13 @@ def _release(state: StateFolder, descriptor: int, fs: Filesystem) -> None:
     """Remove the lock file while it is still held, then let go; what cannot be removed does no harm."""
     with suppress(OSError):
         fs.unlink(state.lock)
-    fs.close(descriptor)
+    with suppress(OSError):
+        fs.close(descriptor)
+    _remove_folder(state, fs)
+
+
+def _remove_folder(state: StateFolder, fs: Filesystem) -> None:
+    """Remove the state folder if it is empty."""
     with suppress(OSError):
         fs.rmdir(state.path)
 

@@ -53,29 +53,30 @@ def recover(target: Path, fs: Filesystem) -> Recovery:
     cannot be trusted, `UnfinishedSurgeryError` if the system fails again on the way forward.
     """
     target = target.resolve()
+    inside, beside = state_inside(target), state_beside(target)
     outcome = Recovery.NOTHING
-    beside = state_beside(target)
-    if is_folder(fs, beside.path):
-        outcome = _settle(beside, fs)
-    elif not is_folder(fs, target):
-        raise CheckpointError(f"{target}: is no directory")
-    inside = state_inside(target)
-    refuse_link(fs, inside.path)
-    if is_folder(fs, inside.path) and set(fs.listdir(inside.path)) - {inside.previous.name}:
-        outcome = max(outcome, _settle(inside, fs), key=list(Recovery).index)
+    try:
+        if is_folder(fs, beside.path):
+            outcome = _settle(beside, fs)
+        elif not is_folder(fs, target):
+            raise CheckpointError(f"{target}: is no directory")
+        refuse_link(fs, inside.path)
+        if is_folder(fs, inside.path) and fs.listdir(inside.path) != [inside.previous.name]:
+            outcome = max(outcome, _settle(inside, fs), key=list(Recovery).index)
+    except OSError as error:
+        place = error.filename or target
+        raise WriteError(f"{place}: {error.strerror}", "nothing is lost: run it again") from error
     return outcome
 
 
 def _settle(state: StateFolder, fs: Filesystem) -> Recovery:
+    """Forward with a journal, back without one, under the lock."""
     with locked(state, "gte-surgery recover", fs):
         if status(fs, state.journal) is None:
-            try:
-                return Recovery.ROLLED_BACK if roll_back(state, fs) else Recovery.NOTHING
-            except OSError as error:
-                raise WriteError(f"{state.path}: cannot be cleared: {error.strerror}") from error
-        journal = read_journal(fs, state.journal)
-        _require_complete(state, journal, fs)
+            return Recovery.ROLLED_BACK if roll_back(state, fs) else Recovery.NOTHING
         try:
+            journal = read_journal(fs, state.journal)
+            _require_complete(state, journal, fs)
             finish(state, journal, fs)
         except OSError as error:
             raise unfinished(state.target, f"the surgery is still not finished: {error.strerror}") from error
@@ -108,7 +109,8 @@ def finish(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
     _keep_generation(state, journal, fs)
     remove_tree(fs, state.stage)
     fs.fsync_directory(state.path)
-    fs.unlink(state.journal)
+    if status(fs, state.journal) is not None:
+        fs.unlink(state.journal)
     fs.fsync_directory(state.path)
 
 

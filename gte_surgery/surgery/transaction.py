@@ -93,7 +93,7 @@ class Transaction:
         if not staged and not removed:
             return
         if self._is_in_place:
-            self._commit_in_place(staged, tuple(removed), keep_undo)
+            self._commit_in_place(staged, tuple(dict.fromkeys(removed)), keep_undo)
         elif removed:
             raise UsageError(f"{self._state.target}: is new, nothing can be removed from it")
         else:
@@ -126,20 +126,26 @@ class Transaction:
         self._finish(journal)
 
     def _finish(self, journal: Journal) -> None:
-        """Pass the commit point and do the rest."""
+        """Pass the commit point and do the rest; the journal on disk, not an exception, says whether it was passed."""
         state, fs = self._state, self._fs
+        interrupt = None
         try:
             fs.replace(state.journal_draft, state.journal)
-            self.is_committed = True
-            finish(state, journal, fs)
-        except OSError as error:
-            if not self.is_committed and not _has_journal(state, fs):
+        except (OSError, KeyboardInterrupt) as error:
+            if not _may_be_committed(state, fs):
                 raise
-            raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
-        except KeyboardInterrupt:
-            if _has_journal(state, fs):
+            interrupt = error if isinstance(error, KeyboardInterrupt) else None
+        self.is_committed = True
+        try:
+            try:
                 finish(state, journal, fs)
-            raise
+            except KeyboardInterrupt as error:
+                interrupt = error
+                finish(state, journal, fs)
+        except OSError as error:
+            raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
+        if interrupt is not None:
+            raise interrupt
 
 
 @contextmanager
@@ -150,19 +156,21 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
     `UnfinishedSurgeryError` before anything is written, `WriteError` for any `OSError` before the commit point.
     """
     target = target.resolve()
-    if not is_folder(fs, target):
-        raise CheckpointError(f"{target}: is no directory")
-    if not fs.is_writable(target):
-        raise RefusedError(f"{target}: is not writable", _ELSEWHERE)
-    state = state_inside(target)
-    with locked(state, command, fs):
-        if status(fs, state.journal) is not None:
-            raise unfinished(target, "a surgery was committed but not finished")
-        with _staging(Transaction(state, command, fs, is_in_place=True), state, fs) as transaction:
-            fs.mkdir(state.stage)
-            fs.fsync_directory(state.path)
-            fs.fsync_directory(target)
-            yield transaction
+    transaction = Transaction(state_inside(target), command, fs, is_in_place=True)
+    with _plain_failures(transaction):
+        if not is_folder(fs, target):
+            raise CheckpointError(f"{target}: is no directory")
+        if not fs.is_writable(target):
+            raise RefusedError(f"{target}: is not writable", _ELSEWHERE)
+        state = state_inside(target)
+        with locked(state, command, fs):
+            if status(fs, state.journal) is not None:
+                raise unfinished(target, "a surgery was committed but not finished")
+            with _cleared(state, fs):
+                fs.mkdir(state.stage)
+                fs.fsync_directory(state.path)
+                fs.fsync_directory(target)
+                yield transaction
 
 
 @contextmanager
@@ -173,39 +181,50 @@ def into(out: Path, command: str, fs: Filesystem) -> Iterator[Transaction]:
     """
     out = Path(os.path.abspath(out))
     out = out.parent.resolve() / out.name
-    mode = _require_free(out, fs)
     state = state_beside(out)
-    with locked(state, command, fs):
-        mode = _require_free(out, fs)
-        with _staging(Transaction(state, command, fs, is_in_place=False), state, fs) as transaction:
-            fs.mkdir(state.stage, mode)
-            yield transaction
+    transaction = Transaction(state, command, fs, is_in_place=False)
+    with _plain_failures(transaction):
+        _require_free(out, fs)
+        with locked(state, command, fs):
+            mode = _require_free(out, fs)
+            with _cleared(state, fs):
+                fs.mkdir(state.stage, mode)
+                yield transaction
 
 
 @contextmanager
-def _staging(transaction: Transaction, state: StateFolder, fs: Filesystem) -> Iterator[Transaction]:
-    """Clear what a dead surgery left; roll back at the end unless committed; tell the system's failures plainly."""
+def _plain_failures(transaction: Transaction) -> Iterator[None]:
+    """Tell a failure of the operating system before the commit as what it is: nothing was changed."""
+    try:
+        yield
+    except OSError as error:
+        if transaction.is_committed:
+            raise
+        place = error.filename or transaction.target
+        raise WriteError(f"{place}: {error.strerror}; nothing was changed") from error
+
+
+@contextmanager
+def _cleared(state: StateFolder, fs: Filesystem) -> Iterator[None]:
+    """Clear what a dead surgery left, and at the end what this one leaves, unless a journal says it is committed.
+
+    What cannot be cleared now is cleared by the next surgery.
+    """
     try:
         roll_back(state, fs)
-        yield transaction
-    except BaseException as error:
-        _abandon(state, fs)
-        if isinstance(error, OSError) and not transaction.is_committed:
-            place = error.filename or state.target
-            raise WriteError(f"{place}: {error.strerror}; nothing was changed") from error
-        raise
-    _abandon(state, fs)
+        yield
+    finally:
+        if not _may_be_committed(state, fs):
+            with suppress(OSError):
+                roll_back(state, fs)
 
 
-def _abandon(state: StateFolder, fs: Filesystem) -> None:
-    """Roll back unless a journal says that the surgery is committed; what cannot be cleared is cleared by the next."""
-    with suppress(OSError):
-        if not _has_journal(state, fs):
-            roll_back(state, fs)
-
-
-def _has_journal(state: StateFolder, fs: Filesystem) -> bool:
-    return status(fs, state.journal) is not None
+def _may_be_committed(state: StateFolder, fs: Filesystem) -> bool:
+    """Whether there is a journal; also where the disk does not answer."""
+    try:
+        return status(fs, state.journal) is not None
+    except OSError:
+        return True
 
 
 def _require_free(out: Path, fs: Filesystem) -> int:
@@ -248,11 +267,20 @@ def _require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
         raise RefusedError(
             f"{state.target / name}: has {found.st_nlink} hard links, its bytes belong to others too", _ELSEWHERE
         )
+    folder_found = fs.lstat((state.target / name).parent)
+    if folder_found.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder_found.st_uid, found.st_uid):
+        raise RefusedError(f"{state.target / name}: belongs to someone else, in a sticky folder", _ELSEWHERE)
 
 
 def _staged_sizes(stage: Path, fs: Filesystem) -> dict[str, int]:
-    """Names and sizes in bytes of the staged files."""
-    return {name: found.st_size for name, found in walk(fs, stage) if not stat.S_ISDIR(found.st_mode)}
+    """Names and sizes in bytes of the staged files; `RefusedError` for anything that is neither file nor folder."""
+    sizes = {}
+    for name, found in walk(fs, stage):
+        if stat.S_ISREG(found.st_mode):
+            sizes[name] = found.st_size
+        elif not stat.S_ISDIR(found.st_mode):
+            raise RefusedError(f"{stage / name}: is no regular file, it cannot be committed")
+    return sizes
 
 
 def _set_aside(
