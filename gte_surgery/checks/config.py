@@ -90,8 +90,7 @@ def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
 def config_unusable(subject: Subject) -> Iterator[Observation]:
     """config.json cannot be read as a GTE's, although each key alone is allowed.
 
-    The message names the key. Compare it with a published config of the same size: `gte-surgery new --dry-run` makes
-    one.
+    The message names the key. Compare it with the config of the release that the checkpoint comes from.
     """
     error = subject.config_error
     if error is not None:
@@ -165,7 +164,7 @@ def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
 
     transformers' own GteModel always uses LayerNorm, rotary positions and packed q, k, v. It carries other wishes along
     unread and builds the standard network: weights trained otherwise give nonsense, or are left random. Use the remote
-    dialect (`model_type` "new") for rms_norm and absolute positions; `gte-surgery convert` packs q, k and v.
+    dialect (`model_type` "new") for them.
     """
     if subject.dialect is not Dialect.NATIVE:
         return

@@ -42,7 +42,7 @@ def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
     """The type vocabulary does not have the size that --type-vocab expects.
 
     With 0 the model takes no token types, with 1 it adds the same row to every token, from 2 on it tells segments
-    apart. `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` changes it without changing what comes out.
+    apart. `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` changes config and table together.
     """
     if subject.config is not None:
         yield from _compared(

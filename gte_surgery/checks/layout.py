@@ -70,7 +70,8 @@ def doubled_prefix(subject: Subject) -> Iterator[Observation]:
 
     A head model of transformers 5 was loaded from a published checkpoint and saved again. transformers 5 reads its own
     names back; transformers 4 with the remote code, vLLM and text-embeddings-inference find none of them, and
-    transformers 4 then trains random weights with no more than a warning. Rename: `gte-surgery convert CKPT`.
+    transformers 4 then trains random weights with no more than a warning. Go back to the checkpoint before that save,
+    or take the inner `gte.` out of every name.
     """
     if subject.layout is not None and subject.layout.letter == "c":
         yield _name_observation(subject, "`new.gte.`, must be `new.`")
@@ -81,7 +82,7 @@ def renamed_head_norm(subject: Subject) -> Iterator[Observation]:
     """The masked-LM head has transformers' own names while the encoder has the original ones.
 
     `lm_head.layer_norm` beside `gte.encoder.layer`: transformers 5 made it from a bare checkpoint and reads it back;
-    everything else leaves the head's norm at its initial values or stops. Rename: `gte-surgery convert CKPT`.
+    everything else leaves the head's norm at its initial values or stops. Rename those two tensors to `lm_head.norm`.
     """
     layout = subject.layout
     if layout is not None and not layout.is_renamed and layout.head_norm == "layer_norm" and layout.letter != "c":
@@ -93,34 +94,35 @@ def transformers_names(subject: Subject) -> Iterator[Observation]:
     """The tensors have transformers' own names.
 
     Saved with `save_original_format=False`: `layers.0.self_attn.q_proj` and so on. transformers from 5.18 on reads
-    them, nothing else does. `gte-surgery convert CKPT` gives the original names.
+    them, nothing else does. Saved without that argument, the model gets the original names.
     """
     if subject.layout is not None and subject.layout.is_renamed:
         yield _name_observation(subject, "`layers.N.self_attn`, which only transformers 5.18 and later read")
 
 
-@rule("GTE213", Severity.ERROR, requires=(*_READABLE, "GTE210", "GTE211"))
+@rule("GTE213", Severity.ERROR, requires=_READABLE)
 def names_foreign_to_dialect(subject: Subject) -> Iterator[Observation]:
     """The config calls for the remote code, the names are those of transformers' own model.
 
-    The remote code looks for `new.encoder.layer` or `encoder.layer`. It finds nothing, and makes the whole network from
-    random numbers with no more than a warning. Convert config and names together: `gte-surgery convert CKPT`.
+    The remote code looks for `new.encoder.layer` or `encoder.layer`. It finds nothing, and makes the whole network
+    from random numbers with no more than a warning. Take the config that was saved with these weights: model_type
+    "gte", with `rope_parameters`.
     """
     layout, dialect = subject.layout, subject.dialect
-    if layout is None or dialect is None or dialect is Dialect.NATIVE:
+    if layout is None or layout.is_damaged or dialect is None or dialect is Dialect.NATIVE:
         return
     if layout.is_renamed or (layout.prefix == "gte." and dialect is Dialect.REMOTE):
         wanted = f"`{layout.prefix}{_body(layout)}`, must be `new.encoder.layer` or `encoder.layer` for model_type"
         yield _name_observation(subject, f"{wanted} {subject.values.get('model_type')}")
 
 
-@rule("GTE214", Severity.ERROR, requires=(*_READABLE, "GTE213"))
+@rule("GTE214", Severity.ERROR, requires=_READABLE)
 def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
     """q, k and v are stored packed where the config says apart, or the other way round.
 
     The loader looks for the names that the config implies, misses the attention of every layer and fills it with
-    random numbers. Set pack_qkv to what is stored (remote dialect), or pack the weights: `gte-surgery convert CKPT
-    --to native`.
+    random numbers. In the remote dialect set pack_qkv to what is stored. The native dialect wants them packed: the
+    rows of q, then of k, then of v, in one qkv_proj.
     """
     config, layout = subject.config, subject.layout
     if config is None or layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:

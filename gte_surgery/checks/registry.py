@@ -52,7 +52,7 @@ def rule(code: str, severity: Severity, requires: tuple[str, ...] = ()) -> Calla
 
     def register(check: Check) -> Check:
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
-        _add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), requires, check))
+        _add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), tuple(sorted(requires)), check))
         return check
 
     return register
@@ -79,7 +79,7 @@ def add_fault_rule(
         for fault in subject.faults(kind):
             yield Observation(fault.location, fault.message, fault.hint)
 
-    _add_rule(Rule(code, severity, title, _unindented(explanation), requires, check))
+    _add_rule(Rule(code, severity, title, _unindented(explanation), tuple(sorted(requires)), check))
 
 
 def all_rules() -> Mapping[str, Rule]:

@@ -17,7 +17,7 @@ from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.heads import Head
 from gte_surgery.gte.releases import RELEASES, Release, resembling
-from gte_surgery.gte.rope import NATIVE_THETA, Rope, angle_gap, describe, to_native
+from gte_surgery.gte.rope import NATIVE_THETA, REMOTE_THETA, Rope, angle_gap, describe, to_native
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105", "GTE111")
 _NTK_FACTORS = range(2, 65)
@@ -65,7 +65,7 @@ def rope_moved(subject: Subject) -> Iterator[Observation]:
 
     It now stands in `rope_parameters`, which the remote code on transformers 4, text-embeddings-inference and vLLM do
     not read: they fall back to theta 10000 without scaling, or stop. Put rope_theta and rope_scaling back at the top
-    level, or convert to the native dialect.
+    level; the hint says what they were.
     """
     parameters = subject.values.get("rope_parameters")
     if subject.dialect is not Dialect.REMOTE or not isinstance(parameters, Mapping):
@@ -74,7 +74,7 @@ def rope_moved(subject: Subject) -> Iterator[Observation]:
         _kind(parameters) != "default" and not subject.values.get("rope_scaling")
     ):
         message = f"{shown(parameters)}, must be rope_theta and rope_scaling at the top level"
-        yield Observation(subject.at("rope_parameters"), message, "gte-surgery convert CKPT --to native")
+        yield Observation(subject.at("rope_parameters"), message, _remote_spelling(parameters))
 
 
 @rule("GTE123", Severity.ERROR, requires=(*_SOUND, "GTE120", "GTE121"))
@@ -174,6 +174,15 @@ def _trained(config: GteConfig, head: Head) -> str:
     return f"{release.name}, which it resembles, has {where}"
 
 
+def _remote_spelling(parameters: Mapping[str, object]) -> str:
+    """The hint for a remote rope that was moved into `rope_parameters`: the same at the top level."""
+    theta = f'"rope_theta": {shown(parameters.get("rope_theta", REMOTE_THETA))}'
+    if _kind(parameters) == "default":
+        return f'write {theta}, "rope_scaling": null'
+    scaling = {key: parameters[key] for key in ("factor", "mixed_b") if key in parameters}
+    return f'write {theta}, "rope_scaling": {shown({"type": _kind(parameters), **scaling})}'
+
+
 def _native_spelling(subject: Subject, scaling: Mapping[str, object]) -> str:
     """The hint for an ntk scaling in a `gte` config: the same frequencies as `rope_parameters`."""
     theta, factor = scaling.get("rope_theta", subject.values.get("rope_theta")), scaling.get("factor")
@@ -184,7 +193,8 @@ def _native_spelling(subject: Subject, scaling: Mapping[str, object]) -> str:
     exponent = float(mixed_b) if isinstance(mixed_b, (int, float)) else None
     rope = Rope("ntk" if exponent is None else "mixed-ntk", float(theta), float(factor), exponent)
     if exponent is not None:
-        return "gte-surgery convert CKPT --to native spells it as longrope"
+        wanted = "short_factor and long_factor exp(a·(i+1)^b), a = ln f / (d/2)^b, i from 0 to d/2 − 1"
+        return f'write rope_type "longrope", factor 1.0, {wanted}'
     native = json.dumps(to_native(rope, config.head_size, config.max_position_embeddings))
     return f'write "rope_parameters": {native} and remove rope_theta and rope_scaling'
 

@@ -89,7 +89,8 @@ def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collecti
 
 
 def _matching(rules: Mapping[str, Rule], patterns: Collection[str]) -> tuple[str, ...]:
-    return tuple(code for code in rules if any(code.startswith(pattern) for pattern in patterns))
+    prefixes = tuple(patterns)
+    return tuple(code for code in rules if code.startswith(prefixes))
 
 
 def _place(finding: Finding) -> tuple[str, str, int, int, str, str]:

@@ -17,7 +17,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.inventory import TensorSpec, is_vocabulary_sized
 from gte_surgery.gte.names import TOKEN_TYPE_EMBEDDINGS, canonical_name
 
-READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE213", "GTE214")
+READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
@@ -97,7 +97,7 @@ def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
     """The tensors have different floating-point dtypes.
 
     Loaders cast all to one dtype, and which one depends on the loader: float32 tensors may lose digits without a word.
-    It also hints that two saves were mixed. Save the model again in one dtype: `gte-surgery convert CKPT --dtype F32`.
+    It also hints that two saves were mixed. Save the model again in one dtype.
     """
     dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in _FLOATS}
     ranked = Counter(dtypes.values()).most_common()
@@ -153,7 +153,8 @@ def type_table_denied(subject: Subject) -> Iterator[Observation]:
     """A table of token types is stored, but the config has none.
 
     The loader ignores it silently, and every token lacks the row that it was trained with. Set type_vocab_size to the
-    table's rows, or fold the row into the words: `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 0` does that.
+    table's number of rows. To do without the table, let `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 0`
+    fold its row into the words afterwards: then outputs stay what they were.
     """
     table = subject.stored(TOKEN_TYPE_EMBEDDINGS)
     if subject.config and subject.config.type_vocab_size == 0 and table is not None:

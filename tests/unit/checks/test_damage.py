@@ -332,3 +332,22 @@ def test_zero_rows_are_told_with_their_tokens(tmp_path: Path) -> None:
     assert "4 rows all zero" in finding.message
     assert "0 (`<s>`), 5, 2000 (`<mask>`), 4095" in finding.message
     assert "searched" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [("new.", "new.gte.", "GTE210"), ("new.", "gte.", None), ("lm_head.norm", "lm_head.layer_norm", "GTE211")],
+)
+def test_damaged_names_do_not_keep_the_tensors_from_being_judged(
+    tmp_path: Path, old: str, new: str, code: str | None
+) -> None:
+    config = native_config(architectures=["GteForMaskedLM"])
+    arrays = {name.replace(old, new): array for name, array in tensors(config, "mlm").items()}
+    if new == "new.gte.":
+        arrays = {name.replace("lm_head", "new.lm_head"): array for name, array in arrays.items()}
+    wanted = set() if code is None else {code}
+    report = run(open_checkpoint(write(tmp_path, config, arrays)))
+    assert report.skipped == ()
+    assert grave(tmp_path) == wanted
+    write(tmp_path, config, {name: array for name, array in arrays.items() if not name.endswith("dense.bias")})
+    assert grave(tmp_path) == {*wanted, "GTE201"}
