@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.directory import CONFIG_NAME, INDEX_NAME, WEIGHTS_NAME
+from gte_surgery.checkpoint.directory import CONFIG_NAME
 from gte_surgery.errors import UsageError
 from gte_surgery.gte.config import Dialect, GteConfig, read_config
 from gte_surgery.gte.heads import Head
@@ -19,10 +19,12 @@ from gte_surgery.gte.releases import Release, find_release, release_config
 from gte_surgery.gte.schemas import violations
 from gte_surgery.surgery.edits import New, as_record
 from gte_surgery.surgery.pieces import Fill, Normal, Piece, element_bytes
-from gte_surgery.surgery.plan import OutputFile, Plan, PlannedTensor, TextFile, WeightFile
-from gte_surgery.surgery.rewrite import render_index
+from gte_surgery.surgery.plan import Plan, PlannedTensor, TextFile
+from gte_surgery.surgery.sharding import weight_files
 
 MODE = 0o644
+METADATA = (("format", "pt"),)
+"""What transformers wants to find in a header."""
 _ONE = {"F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}
 _CONFIG_DTYPE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _RENAMED_RELEASE = "snowflake-arctic-embed-m-v2.0"
@@ -43,7 +45,7 @@ def plan_new(edit: New) -> Plan:
         edits=as_record(edit),
         seed=edit.seed,
         sources=(),
-        files=(*_weights(tensors, edit.shard_size), text),
+        files=(*weight_files(tensors, edit.shard_size, MODE, METADATA), text),
         removed=(),
         changes=(),
         meaning=tuple(_meaning(release, head, tensors, edit)),
@@ -119,41 +121,8 @@ def _drawn(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Iterat
     yield Normal(spec.canonical, seed, config.initializer_range, dtype, after, spec.size - after)
 
 
-def _weights(tensors: tuple[PlannedTensor, ...], shard_size: int | None) -> Iterator[OutputFile]:
-    """One file, or shards of at most `shard_size` bytes (a larger tensor alone) with their index, as transformers
-    does.
-    """
-    metadata = (("format", "pt"),)
-    shards = _shards(tensors, shard_size)
-    if len(shards) == 1:
-        yield WeightFile(WEIGHTS_NAME, MODE, metadata, tensors)
-        return
-    weight_map: dict[str, str] = {}
-    for number, shard in enumerate(shards, 1):
-        name = f"model-{number:05}-of-{len(shards):05}.safetensors"
-        weight_map |= {tensor.name: name for tensor in shard}
-        yield WeightFile(name, MODE, metadata, tuple(shard))
-    parameters = sum(tensor.nbytes // element_bytes(tensor.dtype) for tensor in tensors)
-    total = sum(tensor.nbytes for tensor in tensors)
-    yield TextFile(INDEX_NAME, MODE, render_index(weight_map, total, parameters))
-
-
-def _shards(tensors: tuple[PlannedTensor, ...], shard_size: int | None) -> list[list[PlannedTensor]]:
-    """Fills shard after shard in order; a tensor that would exceed the size starts the next [huggingface_hub]."""
-    shards: list[list[PlannedTensor]] = [[]]
-    room = shard_size
-    for tensor in tensors:
-        if room is not None and shard_size is not None:
-            if shards[-1] and tensor.nbytes > room:
-                shards.append([])
-                room = shard_size
-            room -= tensor.nbytes
-        shards[-1].append(tensor)
-    return shards
-
-
 def _meaning(release: Release, head: Head, tensors: tuple[PlannedTensor, ...], edit: New) -> Iterator[str]:
-    parameters = sum(tensor.nbytes // element_bytes(tensor.dtype) for tensor in tensors)
+    parameters = sum(tensor.size for tensor in tensors)
     yield (
         f"{len(tensors)} tensors, {parameters:,} parameters, with the structure of {release.name} "
         f"and random weights (seed {edit.seed})"

@@ -4,7 +4,6 @@ copied byte for byte; the index follows. Every surgery on an existing checkpoint
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,12 +112,3 @@ def _totals_after(checkpoint: Checkpoint, metadata: Mapping[str, object], change
     if "total_parameters" in metadata:
         totals["total_parameters"] = sum(math.prod(shape) for _, shape in tensors.values())
     return totals
-
-
-def render_index(weight_map: Mapping[str, str], total_size: int, total_parameters: int) -> bytes:
-    """A new index as transformers writes it: sorted keys, two spaces, a final newline
-    [modeling_utils.save_pretrained].
-    """
-    metadata = {"total_parameters": total_parameters, "total_size": total_size}
-    index = {"metadata": metadata, "weight_map": dict(sorted(weight_map.items()))}
-    return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()
