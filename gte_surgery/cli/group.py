@@ -39,10 +39,22 @@ class LazyGroup(click.Group):
         command = import_module(f"gte_surgery.cli.commands.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but an unknown name that is close to a known one is answered with that one."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            close = get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"{args[0]}: no such command" + (f", did you mean {close[0]}?" if close else ""))
+        return super().resolve_command(ctx, args)
+
 
 @click.command(
     PROGRAM,
     cls=LazyGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="\b\nExample:\n  gte-surgery resize ckpt/ --vocab 32000 --pad 0 --dry-run",
 )
@@ -61,4 +73,6 @@ def program(ctx: click.Context, quiet: bool, color: str) -> None:
 
     Nothing runs code from a checkpoint, and nothing touches the network.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
     ctx.obj = Terminal.for_streams(quiet, color)

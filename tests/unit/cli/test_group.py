@@ -43,6 +43,20 @@ def test_every_option_is_explained(name: str) -> None:
     assert [option.name for option in options if not option.help] == []
 
 
-def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["frobnicate"]) == 2
-    assert capsys.readouterr().err == "error: No such command 'frobnicate'.\nhint: see `gte-surgery --help`\n"
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("frobnicate", "error: frobnicate: no such command\n"),
+        ("reszie", "error: reszie: no such command, did you mean resize?\n"),
+    ],
+)
+def test_an_unknown_command_is_a_usage_error(typed: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([typed]) == 2
+    assert capsys.readouterr().err == told + "hint: see `gte-surgery --help`\n"
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    alone = capsys.readouterr()
+    assert run(["--help"]) == 0
+    assert alone == capsys.readouterr()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +45,25 @@ def test_quiet_drops_remarks_and_keeps_results(capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("result\n", "")
 
 
-def test_progress_is_drawn_on_a_terminal_only() -> None:
+def test_progress_has_no_listener_where_no_terminal_is() -> None:
     with Terminal(is_quiet=False, has_color=False).progress("writing") as advance:
         assert advance is None
+
+
+@pytest.mark.parametrize(("flags", "is_drawn"), [([], True), (["--quiet"], False)], ids=["loud", "quiet"])
+def test_progress_is_drawn_on_a_terminal_and_on_stderr_alone(flags: list[str], is_drawn: bool, tmp_path: Path) -> None:
+    arguments = ["new", str(tmp_path / "ckpt"), "--release", "gte-base-en-v1.5", "--layers", "1", "--vocab", "64"]
+    ours, theirs = pty.openpty()
+    ran = subprocess.Popen(
+        [sys.executable, "-m", "gte_surgery", *flags, *arguments], stdout=subprocess.PIPE, stderr=theirs
+    )
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side of a pty has closed
+        while part := os.read(ours, 4096):
+            drawn += part
+    os.close(ours)
+    result, _ = ran.communicate()
+    assert (b"100%" in drawn) is is_drawn
+    assert result.startswith(b"new ")
+    assert b"%" not in result
