@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.checkpoint.header_fault import HeaderFault
 from gte_surgery.errors import JsonError
 from gte_surgery.findings import Location
 

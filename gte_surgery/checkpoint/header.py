@@ -11,14 +11,27 @@ import json
 import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
 from gte_surgery.checkpoint.files import open_regular, read_at
+from gte_surgery.checkpoint.header_fault import HeaderFault
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.strict_json import decode
 from gte_surgery.errors import HeaderError
+
+__all__ = [
+    "DTYPE_BITS",
+    "MAX_HEADER_BYTES",
+    "Header",
+    "HeaderFault",
+    "TensorEntry",
+    "parse_header",
+    "read_header",
+    "read_header_at",
+    "render_header",
+    "tensor_nbytes",
+]
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_UNSIGNED = 2**64 - 1
@@ -51,60 +64,6 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
         "U64": 64,
     }
 )
-
-
-class HeaderFault(Enum):
-    """Every way in which a file can fail to be well-formed safetensors; `sentence` says the rule that it breaks."""
-
-    TOO_SHORT = "too-short"
-    HEADER_TOO_LARGE = "header-too-large"
-    HEADER_BEYOND_FILE = "header-beyond-file"
-    NOT_UTF8 = "not-utf8"
-    LEADING_SPACE = "leading-space"
-    INVALID_JSON = "invalid-json"
-    DUPLICATE_NAME = "duplicate-name"
-    NOT_AN_OBJECT = "not-an-object"
-    BAD_METADATA = "bad-metadata"
-    BAD_ENTRY = "bad-entry"
-    UNKNOWN_DTYPE = "unknown-dtype"
-    BAD_SHAPE = "bad-shape"
-    SHAPE_OVERFLOW = "shape-overflow"
-    BAD_OFFSETS = "bad-offsets"
-    SIZE_MISMATCH = "size-mismatch"
-    SUB_BYTE_MISALIGNED = "sub-byte-misaligned"
-    HOLE = "hole"
-    OVERLAP = "overlap"
-    BEYOND_FILE = "beyond-file"
-    TRAILING_BYTES = "trailing-bytes"
-
-    @property
-    def sentence(self) -> str:
-        """The rule of the format that this fault breaks, one sentence."""
-        return _SENTENCES[self]
-
-
-_SENTENCES: Mapping[HeaderFault, str] = {
-    HeaderFault.TOO_SHORT: "A safetensors file starts with eight bytes that hold its header's length.",
-    HeaderFault.HEADER_TOO_LARGE: f"A header is at most {MAX_HEADER_BYTES:,} bytes long.",
-    HeaderFault.HEADER_BEYOND_FILE: "The header lies wholly inside the file.",
-    HeaderFault.NOT_UTF8: "The header is UTF-8 text.",
-    HeaderFault.LEADING_SPACE: "The header's first character is `{`.",
-    HeaderFault.INVALID_JSON: "The header is strict JSON.",
-    HeaderFault.DUPLICATE_NAME: "No name occurs twice in a header.",
-    HeaderFault.NOT_AN_OBJECT: "The header is a JSON object.",
-    HeaderFault.BAD_METADATA: "`__metadata__`, where present, is an object whose values are strings.",
-    HeaderFault.BAD_ENTRY: "A tensor's entry is an object with a dtype, a shape and two data offsets.",
-    HeaderFault.UNKNOWN_DTYPE: "A dtype is one of those that the format names.",
-    HeaderFault.BAD_SHAPE: "A shape is a list of non-negative integers below 2**64.",
-    HeaderFault.SHAPE_OVERFLOW: "A tensor's number of elements and of bits fits in 64 bits.",
-    HeaderFault.BAD_OFFSETS: "Data offsets are two non-negative integers, begin and end, in that order.",
-    HeaderFault.SIZE_MISMATCH: "A tensor's data is exactly as long as its dtype and shape say.",
-    HeaderFault.SUB_BYTE_MISALIGNED: "A tensor of a dtype narrower than a byte still fills whole bytes.",
-    HeaderFault.HOLE: "Tensors follow one another without a hole.",
-    HeaderFault.OVERLAP: "No two tensors share a byte.",
-    HeaderFault.BEYOND_FILE: "Every tensor's data lies inside the file.",
-    HeaderFault.TRAILING_BYTES: "The file ends with the last tensor's last byte.",
-}
 
 
 @dataclass(frozen=True, slots=True)

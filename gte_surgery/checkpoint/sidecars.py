@@ -33,10 +33,10 @@ _VOCABULARY_LIMIT = 1 << 24
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFacts:
-    """What the tokenizer files say: `files` present, special `ids` by role ("pad", "cls", ...), added `tokens` by id
-    (as messages show them).
+    """What the tokenizer files say: `files` present, special `ids` by role ("pad", "cls", ...), added `tokens` by id.
 
-    `vocab_size` is the least number of table rows that holds every id seen; None when none was seen.
+    Tokens are as messages show them. `vocab_size` is the least number of table rows that holds every id seen; None
+    when none was seen.
     """
 
     files: tuple[str, ...] = ()

@@ -187,6 +187,11 @@ def test_files_damaged_in_their_bytes_are_never_judged_more_laxly(
             '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}',
             2,
         ),
+        (
+            '{"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}',
+            2,
+        ),
+        ('{"a":{"dtype":"U8","shape":[4611686018427387904,4,0],"data_offsets":[0,0]}}', 0),
         ('{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}\0', 1),
         ("[]", 0),
         ("", 0),

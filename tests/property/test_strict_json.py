@@ -95,6 +95,10 @@ def test_what_is_not_there_has_no_position_and_is_located_at_its_nearest_ancesto
 @example("-0")
 @example("[1e400]")
 @example("-Infinity")
+@example("1E310E")
+@example("NaNx")
+@example('{"a":1,"a":2}"\\x"')
+@example('[NaN "\\x"')
 @example('"' + "\\" * 7)
 def test_any_text_is_accepted_exactly_when_json_accepts_it_and_nothing_is_forbidden(text: str) -> None:
     forbidden: list[str] = []

@@ -358,11 +358,13 @@ def test_a_weight_map_value_that_is_no_plain_relative_path_is_unsafe_and_never_o
     assert fault.kind is FaultKind.INDEX_UNSAFE_PATH
     assert fault.location.pointer == "/weight_map/z"
     assert fault.message.isprintable()
-    assert all(path.startswith(str(sharded)) for path in opened)
+    assert all(path.startswith(f"{sharded}/") for path in opened)
 
 
 def outside_file(root: Path) -> Path:
-    outside = root.parent / "outside.safetensors"
+    """A weight file in a folder beside `root`, whose name starts like that of `root`."""
+    outside = root.parent / f"{root.name}-outside" / "x.safetensors"
+    outside.parent.mkdir()
     save_file({"c": np.ones(4, "f2")}, outside)
     return outside
 
@@ -373,7 +375,7 @@ def test_a_shard_that_links_out_is_unsafe_and_never_opened(sharded: Path, opened
     fault = only_fault(sharded)
     assert fault.kind is FaultKind.INDEX_UNSAFE_PATH
     assert "leads out" in fault.message
-    assert all(path.startswith(str(sharded)) for path in opened)
+    assert all(path.startswith(f"{sharded}/") for path in opened)
 
 
 def test_a_shard_below_a_linked_folder_is_unsafe_and_never_opened(sharded: Path, opened: list[str]) -> None:
@@ -384,7 +386,7 @@ def test_a_shard_below_a_linked_folder_is_unsafe_and_never_opened(sharded: Path,
     write_index(sharded, GOOD | {"c": "sub/x.safetensors"})
     fault = only_fault(sharded)
     assert fault.kind is FaultKind.INDEX_UNSAFE_PATH
-    assert all(path.startswith(str(sharded)) for path in opened)
+    assert all(path.startswith(f"{sharded}/") for path in opened)
 
 
 @pytest.mark.parametrize("name", ["config.json", W, INDEX, "gte-surgery.json"])
@@ -395,7 +397,7 @@ def test_any_file_that_links_out_is_never_opened(single: Path, opened: list[str]
     assert FaultKind.UNREADABLE in kinds(checkpoint) or FaultKind.RECEIPT_UNREADABLE in kinds(checkpoint)
     assert checkpoint.links_out == {name}
     assert checkpoint.readable(name) is None
-    assert all(path.startswith(str(single)) for path in opened)
+    assert all(path.startswith(f"{single}/") for path in opened)
 
 
 def test_a_link_within_the_checkpoint_is_followed(sharded: Path) -> None:
