@@ -12,17 +12,8 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import shown
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.config import FLAGS, Dialect
 
-FLAGS = (
-    "unpad_inputs",
-    "use_memory_efficient_attention",
-    "pack_qkv",
-    "logn_attention_scale",
-    "logn_attention_clip1",
-    "tie_word_embeddings",
-)
-"""The keys of a config that are true or false."""
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 _AFFIRMATIVE = ("true", "1", "yes", "on")
 _REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")

@@ -15,8 +15,17 @@ from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.rope_reading import LARGEST_NUMBER, read_rope
 from gte_surgery.gte.wording import shown
 
-__all__ = ["Dialect", "GteConfig", "detect_dialect", "read_config"]
+__all__ = ["FLAGS", "Dialect", "GteConfig", "detect_dialect", "read_config"]
 
+FLAGS = (
+    "unpad_inputs",
+    "use_memory_efficient_attention",
+    "pack_qkv",
+    "logn_attention_scale",
+    "logn_attention_clip1",
+    "tie_word_embeddings",
+)
+"""The keys of a config that are true or false."""
 LARGEST_SIZE = 2**31 - 1
 """No size in a config may be larger; the two below hold tighter bounds, since work grows with them."""
 LARGEST_WIDTH = 2**20
