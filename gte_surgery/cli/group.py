@@ -18,6 +18,7 @@ COMMANDS = (
     "rules",
     "schema",
     "resize",
+    "convert",
     "new",
     "undo",
     "recover",

@@ -193,7 +193,7 @@ def _dialect_keys(release: Release, dialect: Dialect, config: Mapping[str, objec
         return {"model_type": "gte", "rope_parameters": parameters, "tie_word_embeddings": True}
     is_ntk = release.rope.kind == "ntk"
     return {
-        "auto_map": _auto_map(dialect),
+        "auto_map": auto_map(dialect),
         "logn_attention_clip1": False,
         "logn_attention_scale": False,
         "model_type": "new" if dialect is Dialect.REMOTE else "gte",
@@ -204,7 +204,8 @@ def _dialect_keys(release: Release, dialect: Dialect, config: Mapping[str, objec
     }
 
 
-def _auto_map(dialect: Dialect) -> dict[str, object]:
+def auto_map(dialect: Dialect) -> dict[str, object]:
+    """Where the published code for a remote dialect lies, as `auto_map` says it. Never fetched or run by us."""
     if dialect is Dialect.RENAMED:
         return {
             "AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig",

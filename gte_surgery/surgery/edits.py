@@ -84,7 +84,28 @@ class New:
         _check_seed(self.seed)
 
 
-Edit = Resize | New
+@dataclass(frozen=True, slots=True)
+class Convert:
+    """Give a checkpoint another dialect (`to`), dtype, shard size in bytes or layout; None leaves that as it is.
+
+    `layout` is a letter of `gte.names`: a (the bare model), b, d (a model with a head) or f (transformers' own names).
+    A dialect brings its usual layout, a or b, unless `layout` says otherwise.
+    """
+
+    to: Literal["native", "remote"] | None = None
+    dtype: Literal["F32", "F16", "BF16"] | None = None
+    shard_size: int | None = None
+    layout: Literal["a", "b", "d", "f"] | None = None
+    allow_overflow: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.to, self.dtype, self.shard_size, self.layout) == (None,) * 4:
+            raise UsageError("convert: nothing is asked for", "give --to, --dtype, --shard-size or --layout")
+        if self.shard_size is not None:
+            _at_least("shard-size", self.shard_size, 1)
+
+
+Edit = Resize | New | Convert
 
 
 def as_record(edit: Edit) -> dict[str, object]:

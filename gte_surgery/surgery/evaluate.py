@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece
+from gte_surgery.surgery.pieces import BLOCK, AddRow, Cast, CopyRange, Fill, GatherRows, Normal, Piece
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,7 +36,17 @@ def evaluate(piece: Piece, read: Read) -> bytes:
         case AddRow():
             row = decode(evaluate(piece.row, read), piece.dtype)
             table = decode(evaluate(piece.piece, read), piece.dtype).reshape(-1, row.size)
-            return encode(table + row, piece.dtype)
+            return encode(_sum(table, row), piece.dtype)
+        case Cast():
+            return encode(decode(evaluate(piece.piece, read), piece.before), piece.after)
+
+
+def _sum(table: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Element by element, infinities and NaN as IEEE 754 has them, without a word of warning."""
+    import numpy as np
+
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.add(table, row)
 
 
 def decode(raw: bytes, dtype: str) -> np.ndarray[Any, Any]:

@@ -106,7 +106,7 @@ def _tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Plann
         case Init.ONES:
             pieces = (Fill(_ONE[dtype], spec.size),)
         case Init.NORMAL:
-            pieces = tuple(_drawn(spec, config, dtype, seed))
+            pieces = tuple(piece for piece in _drawn(spec, config, dtype, seed) if piece.nbytes)
     return PlannedTensor(spec.name, dtype, spec.shape, pieces)
 
 

@@ -104,8 +104,24 @@ class AddRow:
         return f"{self.piece.describe()}, plus the row at {self.row.begin} of {self.row.source}"
 
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """`piece`, elements of dtype `before`, rounded to dtype `after`."""
+
+    piece: Plain
+    before: str
+    after: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes // element_bytes(self.before) * element_bytes(self.after)
+
+    def describe(self) -> str:
+        return f"{self.piece.describe()}, {self.before} to {self.after}"
+
+
 Plain = CopyRange | GatherRows | Fill | Normal
-Piece = Plain | AddRow
+Piece = Plain | AddRow | Cast
 
 
 def element_bytes(dtype: str) -> int:
@@ -155,6 +171,11 @@ def split(piece: Piece, nbytes: int) -> Iterator[Piece]:
             for first in range(0, rows, step):
                 count = min(step, rows - first)
                 yield replace(piece, piece=cut(piece.piece, first * piece.row.nbytes, count * piece.row.nbytes))
+        case Cast():
+            size = element_bytes(piece.before)
+            step = max(1, nbytes // size) * size
+            for first in range(0, piece.piece.nbytes, step):
+                yield replace(piece, piece=cut(piece.piece, first, min(step, piece.piece.nbytes - first)))
 
 
 def cut(piece: Plain, offset: int, nbytes: int) -> Plain:

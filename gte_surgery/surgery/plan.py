@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.header import render_header, tensor_nbytes
-from gte_surgery.surgery.pieces import AddRow, CopyRange, GatherRows, Piece
+from gte_surgery.surgery.pieces import AddRow, Cast, CopyRange, GatherRows, Piece
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +149,9 @@ def _check_ranges(tensor: str, piece: Piece, sizes: Mapping[str, int]) -> None:
         case AddRow():
             _check_ranges(tensor, piece.piece, sizes)
             _check_ranges(tensor, piece.row, sizes)
+            return
+        case Cast():
+            _check_ranges(tensor, piece.piece, sizes)
             return
         case _:
             return

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
 from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
-from gte_surgery.checkpoint.strict_json import replace_members
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS, stored_name
@@ -18,8 +17,8 @@ from gte_surgery.surgery.edits import Resize, as_record, copied_row
 from gte_surgery.surgery.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.meaning import meaning_of_resize
 from gte_surgery.surgery.pieces import AddRow, Fill, Plain, element_bytes
-from gte_surgery.surgery.plan import ConfigChange, OutputFile, Plan, PlannedTensor
-from gte_surgery.surgery.rewrite import TensorChanges, rewrite, source_files, text_file
+from gte_surgery.surgery.plan import Plan, PlannedTensor
+from gte_surgery.surgery.rewrite import TensorChanges, edited_config, rewrite, source_files
 from gte_surgery.surgery.tables import RowSource
 from gte_surgery.surgery.target import Target
 
@@ -31,12 +30,8 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
     _refuse_misfits(target, edit)
     changes = TensorChanges(dict(_rewritten(target, edit)), _removed(target, edit), _added(target, edit))
     weights, emptied = rewrite(target.checkpoint, changes)
-    members = _config_members(target.config, edit)
-    document = target.checkpoint.config
-    files: tuple[OutputFile, ...] = weights
-    if members and document is not None:
-        files += (text_file(target.checkpoint, document, replace_members(document, members)),)
-    before = document.value if document is not None and isinstance(document.value, dict) else {}
+    config, config_changes = edited_config(target.checkpoint, _config_members(target.config, edit))
+    files = weights + config
     removed = emptied + _removed_sidecars(target.checkpoint, edit)
     return Plan(
         command="resize",
@@ -46,7 +41,7 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
         sources=source_files(target.checkpoint),
         files=files,
         removed=removed,
-        changes=tuple(ConfigChange(key, before.get(key), value) for key, value in members.items()),
+        changes=config_changes,
         meaning=tuple(meaning_of_resize(target, edit)) if files or removed else (),
     )
 

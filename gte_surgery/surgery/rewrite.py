@@ -4,14 +4,17 @@ copied byte for byte; the index follows. Every surgery on an existing checkpoint
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gte_surgery.checkpoint.directory import Checkpoint, Index, StoredTensor
+from gte_surgery.checkpoint.directory import Checkpoint, Index, Shard, StoredTensor
+from gte_surgery.checkpoint.header import TensorEntry
 from gte_surgery.checkpoint.strict_json import Document, replace_members
 from gte_surgery.surgery.pieces import CopyRange
-from gte_surgery.surgery.plan import OutputFile, PlannedTensor, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.plan import ConfigChange, OutputFile, PlannedTensor, SourceFile, TextFile, WeightFile
+
+Files = tuple[tuple[OutputFile, ...], tuple[str, ...]]
+"""Files to write, and names of weight files that are to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +43,56 @@ def copied(tensor: StoredTensor) -> PlannedTensor:
     return PlannedTensor(tensor.name, tensor.dtype, tensor.shape, (piece,))
 
 
-def rewrite(checkpoint: Checkpoint, changes: TensorChanges) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
-    """The files to write (shards that change, then the index if it changes) and the names of shards left without a
-    tensor.
+def rewrite(checkpoint: Checkpoint, changes: TensorChanges) -> Files:
+    """The files that `changes` make; see `regroup`."""
+    shards = {
+        shard.file.name: _tensors_after(checkpoint, [entry.name for entry in _entries(shard)], changes)
+        for shard in checkpoint.shards
+    }
+    return regroup(checkpoint, shards)
+
+
+def regroup(checkpoint: Checkpoint, shards: Mapping[str, Sequence[PlannedTensor]]) -> Files:
+    """The files to write so that each shard holds the given tensors: shards that differ, then the index if it does.
+
+    With them come the names of the shards that are left without a tensor.
     """
     files: list[OutputFile] = []
     emptied: list[str] = []
     for shard in checkpoint.shards:
-        before = [entry.name for entry in shard.header.tensors] if shard.header else []
-        after = _tensors_after(checkpoint, before, changes)
-        if [tensor.name for tensor in after] == before and not any(name in changes.rewritten for name in before):
+        name, after = shard.file.name, tuple(shards[shard.file.name])
+        if after == tuple(copied(checkpoint.tensors[entry.name]) for entry in _entries(shard)):
             continue
         if after:
             metadata = shard.header.metadata if shard.header else None
-            files.append(WeightFile(shard.file.name, permissions(shard.file.mode), metadata, tuple(after)))
+            files.append(WeightFile(name, permissions(shard.file.mode), metadata, after))
         else:
-            emptied.append(shard.file.name)
+            emptied.append(name)
     if checkpoint.index is not None:
-        files.extend(_index_after(checkpoint, checkpoint.index, files, changes))
+        files.extend(_index_after(checkpoint, checkpoint.index, shards))
     return tuple(files), tuple(emptied)
+
+
+def edited_config(
+    checkpoint: Checkpoint, members: Mapping[str, object], removed: Collection[str] = ()
+) -> tuple[tuple[OutputFile, ...], tuple[ConfigChange, ...]]:
+    """config.json with these members set and those removed, all else to the byte, and the changes; nothing if none."""
+    document = checkpoint.config
+    if document is None or not isinstance(document.value, dict):
+        return (), ()
+    before = document.value
+    changed = {key: value for key, value in members.items() if key not in before or not is_same(before[key], value)}
+    gone = tuple(key for key in removed if key in before)
+    if not changed and not gone:
+        return (), ()
+    changes = [ConfigChange(key, before.get(key), value) for key, value in changed.items()]
+    changes += [ConfigChange(key, before[key], None) for key in gone]
+    return (text_file(checkpoint, document, replace_members(document, changed, gone)),), tuple(changes)
+
+
+def is_same(one: object, other: object) -> bool:
+    """Whether two JSON values are equal and of one type: 1, 1.0 and true are three values."""
+    return type(one) is type(other) and one == other
 
 
 def text_file(checkpoint: Checkpoint, document: Document, text: str) -> TextFile:
@@ -82,17 +116,17 @@ def _tensors_after(checkpoint: Checkpoint, names: Sequence[str], changes: Tensor
     return after
 
 
-def _index_after(
-    checkpoint: Checkpoint, index: Index, files: Sequence[OutputFile], changes: TensorChanges
-) -> list[TextFile]:
-    """The index with names and totals brought up to date, in its own order; nothing when it stays the same."""
-    weight_map = {name: shard for name, shard in index.weight_map.items() if name not in changes.removed}
-    weight_map |= {tensor.name: file.name for file in files for tensor in file.tensors}
+def _index_after(checkpoint: Checkpoint, index: Index, shards: Mapping[str, Sequence[PlannedTensor]]) -> list[TextFile]:
+    """The index with names and totals brought up to date, its own order kept; nothing when it stays the same."""
+    found = {tensor.name: name for name, tensors in shards.items() for tensor in tensors}
+    kept = {name: found[name] for name in index.weight_map if name in found}
+    weight_map = kept | {name: shard for name, shard in found.items() if name not in kept}
     if list(index.weight_map) == sorted(index.weight_map):
         weight_map = dict(sorted(weight_map.items()))
     value = index.document.value
-    metadata = dict(value.get("metadata") or {}) if isinstance(value, dict) else {}
-    metadata |= _totals_after(checkpoint, metadata, changes)
+    former = value.get("metadata") if isinstance(value, dict) else None
+    metadata = dict(former) if isinstance(former, dict) else {}
+    metadata |= _totals([tensor for tensors in shards.values() for tensor in tensors], metadata)
     members = {"metadata": metadata, "weight_map": weight_map}
     changed = {key: new for key, new in members.items() if isinstance(value, dict) and value.get(key, {}) != new}
     if not changed:
@@ -100,15 +134,14 @@ def _index_after(
     return [text_file(checkpoint, index.document, replace_members(index.document, changed))]
 
 
-def _totals_after(checkpoint: Checkpoint, metadata: Mapping[str, object], changes: TensorChanges) -> dict[str, object]:
+def _totals(tensors: Sequence[PlannedTensor], metadata: Mapping[str, object]) -> dict[str, object]:
     """`total_size` (bytes) and `total_parameters`, where the index states them."""
-    tensors = {name: (tensor.nbytes, tensor.shape) for name, tensor in checkpoint.tensors.items()}
-    tensors = {name: facts for name, facts in tensors.items() if name not in changes.removed}
-    for tensor in (*changes.rewritten.values(), *changes.added.values()):
-        tensors[tensor.name] = (tensor.nbytes, tensor.shape)
-    totals: dict[str, object] = {}
-    if "total_size" in metadata:
-        totals["total_size"] = sum(nbytes for nbytes, _ in tensors.values())
-    if "total_parameters" in metadata:
-        totals["total_parameters"] = sum(math.prod(shape) for _, shape in tensors.values())
-    return totals
+    totals: dict[str, object] = {
+        "total_size": sum(tensor.nbytes for tensor in tensors),
+        "total_parameters": sum(tensor.size for tensor in tensors),
+    }
+    return {key: total for key, total in totals.items() if key in metadata}
+
+
+def _entries(shard: Shard) -> tuple[TensorEntry, ...]:
+    return shard.header.tensors if shard.header is not None else ()

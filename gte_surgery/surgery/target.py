@@ -17,6 +17,9 @@ from gte_surgery.gte.names import Layout
 SOUNDNESS = ("GTE0", "GTE2")
 """The rule families whose errors forbid surgery: the container and the tensors."""
 
+DAMAGED_NAMES = ("GTE210", "GTE211")
+"""Errors that do not: names that only transformers 5 reads are carried, or mended by `convert`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -29,14 +32,19 @@ class Target:
     tensors: Mapping[str, StoredTensor]
 
 
-def understand(checkpoint: Checkpoint, cured: Collection[str]) -> Target:
+def understand(checkpoint: Checkpoint, cured: Collection[str] = (), cured_codes: Collection[str] = ()) -> Target:
     """The checkpoint as a target. Raises RefusedError when it is unsound or not understood.
 
-    Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those.
+    Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those, nor do
+    errors of the rules `cured_codes`, which the edit mends.
     """
     subject = Subject(checkpoint)
     cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
-    errors = [finding for finding in soundness_errors(checkpoint) if finding.location.tensor not in cured_names]
+    errors = [
+        finding
+        for finding in soundness_errors(checkpoint)
+        if finding.location.tensor not in cured_names and finding.code not in cured_codes
+    ]
     if errors:
         raise RefusedError(unsound(errors), f"see `gte-surgery check {checkpoint.path}`, and mend that first")
     if subject.config is None or subject.layout is None:
@@ -48,7 +56,7 @@ def understand(checkpoint: Checkpoint, cured: Collection[str]) -> Target:
 
 def soundness_errors(checkpoint: Checkpoint) -> tuple[Finding, ...]:
     """The errors that forbid surgery."""
-    report = run(checkpoint, select=SOUNDNESS)
+    report = run(checkpoint, select=SOUNDNESS, ignore=DAMAGED_NAMES)
     return tuple(finding for finding in report.findings if finding.severity is Severity.ERROR)
 
 

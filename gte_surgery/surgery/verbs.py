@@ -15,7 +15,8 @@ from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBED
 from gte_surgery.surgery import recovery
 from gte_surgery.surgery import undo as undoing
 from gte_surgery.surgery.apply import Manner, Progress, apply
-from gte_surgery.surgery.edits import Edit, New, Resize
+from gte_surgery.surgery.convert import CURED, plan_convert
+from gte_surgery.surgery.edits import Convert, Edit, New, Resize
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.fresh import plan_new
 from gte_surgery.surgery.plan import Plan
@@ -38,15 +39,21 @@ class Outcome:
     target: Path
 
 
-def plan_surgery(checkpoint: Checkpoint | None, edit: Edit) -> Plan:
-    """The plan of an edit; `checkpoint` is None for `New` alone. Raises RefusedError and UsageError."""
+def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None = None) -> Plan:
+    """The plan of an edit; `checkpoint` is None for `New` alone. Raises RefusedError and UsageError.
+
+    `threads` work on what a plan must know of the numbers; their number changes nothing.
+    """
+    if isinstance(edit, New):
+        return plan_new(edit)
+    if checkpoint is None:
+        raise RefusedError("there is no checkpoint, one is needed")
     match edit:
-        case New():
-            return plan_new(edit)
         case Resize():
-            if checkpoint is None:
-                raise RefusedError("resize: there is no checkpoint, one is needed")
             return plan_resize(understand(checkpoint, _RESIZED), edit)
+        case Convert():
+            cured = CURED if edit.to is not None else ()
+            return plan_convert(understand(checkpoint, cured_codes=cured), edit, threads)
 
 
 def resize(
@@ -74,6 +81,29 @@ def resize(
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
     edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed)
+    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+
+
+def convert(
+    path: Path | str,
+    *,
+    to: Literal["native", "remote"] | None = None,
+    dtype: Literal["F32", "F16", "BF16"] | None = None,
+    shard_size: int | None = None,
+    layout: Literal["a", "b", "d", "f"] | None = None,
+    allow_overflow: bool = False,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    keep_undo: bool = True,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Gives the checkpoint in `path` another dialect, dtype, sharding or layout; see `edits.Convert`.
+
+    In place or into `out`; raises as `resize` does.
+    """
+    edit = Convert(to, dtype, shard_size, layout, allow_overflow)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
@@ -128,7 +158,7 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
 def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool, manner: Manner) -> Outcome:
     """Plans an edit of an existing checkpoint and carries it out."""
     checkpoint = _opened(path)
-    plan = plan_surgery(checkpoint, edit)
+    plan = plan_surgery(checkpoint, edit, manner.threads)
     target = checkpoint.path if out is None else Path(out)
     if dry_run or (plan.is_empty and out is None):
         return Outcome(plan, None, target)

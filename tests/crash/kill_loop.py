@@ -71,7 +71,7 @@ def main(base: Path, kills: int) -> None:
         if found not in (old, new) or leftovers(filesystem, folder):
             sys.exit(f"after {counts['killed']} kills the checkpoint is neither the old nor the new one")
         counts["old" if found == old else "new"] += 1
-    print(*(f"{name}={counts[name]}" for name in ("killed", "old", "new", "recovered")))
+    sys.stdout.write(" ".join(f"{name}={counts[name]}" for name in ("killed", "old", "new", "recovered")) + "\n")
 
 
 if __name__ == "__main__":

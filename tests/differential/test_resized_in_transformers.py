@@ -1,4 +1,4 @@
-"""A resized checkpoint in programs that are not ours: it opens in safetensors, and loads and computes in transformers."""
+"""A resized checkpoint in programs that are not ours: safetensors opens it, transformers loads it and computes."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gte_surgery.cli.operate import operate
 from gte_surgery.cli.options import example, seed_option, size, writing_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
@@ -52,10 +53,6 @@ def command(terminal: Terminal, /, out: Path, as_json: bool, **edit: Any) -> Non
 
     The same seed gives the same bytes on every machine.
     """
-    from gte_surgery.render.plan import outcome_json, outcome_text
     from gte_surgery.surgery.verbs import new
 
-    with terminal.progress("writing") as progress:
-        outcome = new(out, progress=progress, **edit)
-    parts = outcome.plan, outcome.receipt, outcome.target
-    terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
+    operate(terminal, new, out, as_json, edit)

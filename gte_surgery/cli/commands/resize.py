@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from gte_surgery.cli.options import checkpoint_argument, example, seed_option, switch_off, writing_options
+from gte_surgery.cli.operate import operate
+from gte_surgery.cli.options import checkpoint_argument, editing_options, example, seed_option
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
@@ -53,11 +54,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     help="What becomes of the tokenizer's files.",
 )
 @seed_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
-)
-@switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`.")
-@writing_options
+@editing_options
 @pass_terminal
 def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:
     """Give CHECKPOINT a vocabulary of N rows with pad id ID, in place or into --out.
@@ -65,12 +62,6 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any)
     Shrinking keeps the first N rows. Everything not asked for stays to the byte. After a kill or a full disk
     at any point the checkpoint is exactly the old or exactly the new one.
     """
-    from gte_surgery.render.plan import outcome_json, outcome_text
     from gte_surgery.surgery.verbs import resize
 
-    with terminal.progress("writing") as progress:
-        outcome = resize(checkpoint, progress=progress, **edit)
-    parts = outcome.plan, outcome.receipt, outcome.target
-    terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
-    if outcome.receipt is not None and edit["out"] is None and edit["keep_undo"]:
-        terminal.message(f"take it back with `gte-surgery undo {checkpoint}`")
+    operate(terminal, resize, checkpoint, as_json, edit)

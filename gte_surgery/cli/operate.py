@@ -1,0 +1,27 @@
+"""What every command that edits or makes a checkpoint does around its one core call: progress, result, the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gte_surgery.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from gte_surgery.surgery.verbs import Outcome
+
+
+def operate(
+    terminal: Terminal, verb: Callable[..., Outcome], place: Path, as_json: bool, options: dict[str, Any]
+) -> None:
+    """Calls `verb` on `place` with the command's options under a progress bar and prints what came of it."""
+    from gte_surgery.render.plan import outcome_json, outcome_text
+
+    with terminal.progress("writing") as progress:
+        outcome = verb(place, progress=progress, **options)
+    parts = outcome.plan, outcome.receipt, outcome.target
+    terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
+    is_in_place = "keep_undo" in options and options["out"] is None
+    if outcome.receipt is not None and is_in_place and options["keep_undo"]:
+        terminal.message(f"take it back with `gte-surgery undo {place}`")
