@@ -17,7 +17,6 @@ from gte_surgery.surgery.lock import locked
 from gte_surgery.surgery.tree import (
     StateFolder,
     is_folder,
-    make_parents,
     parents,
     refuse_link,
     remove_tree,
@@ -98,9 +97,9 @@ def finish(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
     names go. The journal goes only when all of this is durable.
     """
     fs.fsync_directory(state.path)
+    _make_folders(state, journal, fs)
     for name in sorted(journal.staged, key=lambda name: (_rank(name), name)):
         if status(fs, state.stage / name) is not None:
-            make_parents(fs, state.target, name)
             fs.replace(state.stage / name, state.target / name)
     for name in journal.removed:
         if status(fs, state.target / name) is not None:
@@ -120,6 +119,16 @@ def _rank(name: str) -> int:
     if name == "config.json":
         return 3
     return 0 if name.endswith((".safetensors", ".bin")) else 1
+
+
+def _make_folders(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
+    """Make the folders of the staged names, durably: a file moved into a folder that is lost would be lost with it."""
+    for folder in reversed(_folders(tuple(journal.staged))):
+        path = state.target / folder
+        if folder:
+            if not is_folder(fs, path):
+                fs.mkdir(path)
+            fs.fsync_directory(path.parent)
 
 
 def _settle_folders(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
