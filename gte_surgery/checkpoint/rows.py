@@ -1,5 +1,6 @@
-"""Single rows of a stored table, read with one `pread` and decoded with the standard library: enough for the handful of rows
-(pad, special tokens) that inspecting, checking and planning look at. Bulk arithmetic belongs to `surgery.evaluate`.
+"""Single rows of a stored table, read with one `pread` and decoded with the standard library: enough for the handful
+of rows (pad, special tokens) that inspecting, checking and planning look at. Bulk arithmetic belongs to
+`surgery.evaluate`.
 """
 
 from __future__ import annotations

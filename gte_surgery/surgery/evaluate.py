@@ -46,7 +46,8 @@ def _sum(table: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> np.ndarray[A
     import numpy as np
 
     with np.errstate(invalid="ignore", over="ignore"):
-        return np.add(table, row)
+        total: np.ndarray[Any, Any] = np.add(table, row)
+    return total
 
 
 def decode(raw: bytes, dtype: str) -> np.ndarray[Any, Any]:
