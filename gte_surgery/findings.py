@@ -59,6 +59,23 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Code:
+    """What a code stands for where no rule of `gte_surgery.checks` carries it: batches are judged in one pass for all
+    their codes. `title` is one line, `explanation` what `gte-surgery explain` prints below it.
+    """
+
+    code: str
+    severity: Severity
+    title: str
+    explanation: str
+    requires: tuple[str, ...] = ()
+
+    def found(self, location: Location, message: str, hint: str = "") -> Finding:
+        """A finding under this code."""
+        return Finding(self.code, self.severity, location, message, hint)
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedRule:
     """A rule that could not be judged, because the rules `because` (their codes) found errors."""
 

@@ -1,0 +1,168 @@
+"""What a batch must be to fit a model: the sizes and ids that both sides of the feeding have to agree on.
+
+A contract comes from a checkpoint or from a JSON file (schema: contract). Judging a batch by it is left to
+`gte_surgery.contract.batch`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.files import MAX_JSON_BYTES, read_whole
+from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
+from gte_surgery.checkpoint.strict_json import Document, parse_document
+from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.gte.config import GteConfig, read_config
+
+if TYPE_CHECKING:
+    from gte_surgery.findings import Report
+
+IGNORED = -100
+"""The label that the loss skips [torch.nn.CrossEntropyLoss, ignore_index]."""
+
+
+@dataclass(frozen=True, slots=True)
+class IdContract:
+    """Sizes and ids that batches must respect. Raises UsageError where they contradict each other.
+
+    `max_length` counts tokens in a row, padding included. `cls_token_id` is what every row begins with, or None where
+    rows may begin with anything. `special_ids` are ids beside pad, CLS and mask that masked-LM training never hides.
+    `hidden_size` is the width of `inputs_embeds`, or None for any.
+
+    >>> IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8).allowed_ids
+    range(0, 128)
+    """
+
+    vocab_size: int
+    pad_token_id: int
+    type_vocab_size: int
+    max_length: int
+    cls_token_id: int | None = None
+    mask_token_id: int | None = None
+    padding_side: Literal["right", "left"] = "right"
+    ignore_label: int = IGNORED
+    hidden_size: int | None = None
+    special_ids: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("vocab_size", 1), ("type_vocab_size", 0), ("max_length", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"{name}: {getattr(self, name)}, must be at least {least}")
+        if self.padding_side not in ("right", "left"):
+            raise UsageError(f'padding_side: {self.padding_side!r}, must be "right" or "left"')
+        for name, value in self._ids():
+            if value not in self.allowed_ids:
+                raise UsageError(f"{name}: {value}, must be from 0 to vocab_size − 1 = {self.vocab_size - 1}")
+        for name in ("cls_token_id", "mask_token_id"):
+            if getattr(self, name) == self.pad_token_id:
+                raise UsageError(f"{name}: {self.pad_token_id}, must not be the pad id")
+        if self.ignore_label in self.allowed_ids:
+            raise UsageError(f"ignore_label: {self.ignore_label}, must not be an id of the vocabulary")
+
+    @property
+    def allowed_ids(self) -> range:
+        return range(self.vocab_size)
+
+    @property
+    def kept_ids(self) -> frozenset[int]:
+        """Ids that masked-LM training neither hides nor predicts: pad, CLS, mask and the special ones."""
+        named = (self.pad_token_id, self.cls_token_id, self.mask_token_id)
+        return frozenset(self.special_ids).union(number for number in named if number is not None)
+
+    @classmethod
+    def read(cls, path: Path | str) -> IdContract:
+        """The contract in the JSON file, or of the checkpoint, at `path`. Raises as `from_json`, `from_checkpoint`."""
+        path = Path(path)
+        if path.suffix == ".json":
+            return cls.from_json(read_whole(path, MAX_JSON_BYTES), str(path))
+        return cls.from_checkpoint(path)
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Checkpoint | Path | str) -> IdContract:
+        """The contract of a checkpoint: sizes from config.json, special ids from its tokenizer where that fits.
+
+        A tokenizer that pads with another id, or whose ids lie beyond the table, is not the one that feeds this model,
+        and is left aside. Raises CheckpointError for a checkpoint that is none, or has no pad id.
+        """
+        opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+        values = opened.config.value if opened.config is not None else None
+        if not isinstance(values, dict):
+            raise CheckpointError(
+                f"{opened.path}: no readable config.json", f"`gte-surgery check {opened.path}` tells more"
+            )
+        config = read_config(values)
+        if config.pad_token_id is None:
+            raise CheckpointError(
+                f"{opened.path}: config.json: pad_token_id: none, one is needed",
+                "`gte-surgery resize CKPT --vocab N --pad ID` sets it",
+            )
+        with _blamed_on(f"{opened.path}: config.json"):
+            return _contract(config, config.pad_token_id, special_tokens(opened))
+
+    @classmethod
+    def from_json(cls, text: str | bytes, source: str = "contract.json") -> IdContract:
+        """The contract that `to_json` wrote; `source` names it in messages. Raises CheckpointError for text
+        that is not strict JSON, departs from the schema, or holds values that contradict each other."""
+        document = parse_document(text.encode("utf-8") if isinstance(text, str) else text, source)
+        members = _members(document)
+        with _blamed_on(source):
+            return cls(**members)
+
+    def to_json(self) -> str:
+        """The contract as JSON, one member a line, ending with a newline."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def check_batch(self, batch: object, *, allow_int32: bool = False, raise_on_error: bool = False) -> Report:
+        """Judge one batch; see `gte_surgery.contract.batch.check_batch`."""
+        from gte_surgery.contract.batch import check_batch
+
+        return check_batch(batch, self, allow_int32=allow_int32, raise_on_error=raise_on_error)
+
+    def _ids(self) -> list[tuple[str, int]]:
+        named = [("pad_token_id", self.pad_token_id)]
+        named += [
+            (name, value) for name in ("cls_token_id", "mask_token_id") if (value := getattr(self, name)) is not None
+        ]
+        return named + [("special_ids", number) for number in self.special_ids]
+
+
+@contextmanager
+def _blamed_on(source: str) -> Iterator[None]:
+    """Contradicting values are what `source` says, not what a caller asked for."""
+    try:
+        yield
+    except UsageError as error:
+        raise CheckpointError(f"{source}: {error.message}", error.hint) from None
+
+
+def _contract(config: GteConfig, pad: int, tokenizer: TokenizerFacts) -> IdContract:
+    ids = tokenizer.ids if tokenizer.ids.get("pad", pad) == pad else {}
+    fitting = {role: number for role, number in ids.items() if 0 <= number < config.vocab_size and number != pad}
+    mask = fitting.get("mask")
+    return IdContract(
+        vocab_size=config.vocab_size,
+        pad_token_id=pad,
+        type_vocab_size=config.type_vocab_size,
+        max_length=config.max_position_embeddings,
+        cls_token_id=fitting.get("cls"),
+        mask_token_id=mask,
+        hidden_size=config.hidden_size,
+        special_ids=tuple(sorted(set(fitting.values()))),
+    )
+
+
+def _members(document: Document) -> dict[str, Any]:
+    """The arguments of an IdContract that a JSON document holds."""
+    from gte_surgery.gte.schemas import violations
+
+    for violation in violations(document.value, "contract"):
+        place = document.location(violation.pointer)
+        raise CheckpointError(f"{place}: {violation.message}", violation.hint or "`gte-surgery schema contract`")
+    members: Any = document.value
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in members.items()}
