@@ -43,7 +43,7 @@ _TABLE = (
         "GTE404",
         _ERROR,
         "A member is not a tensor, an array or nested lists of numbers",
-        "Strings, objects, sparse tensors and tensors on the meta device hold no ids that could be judged or looked up.",
+        "Strings, objects, sparse tensors and tensors on the meta device hold no ids to judge or to look up.",
     ),
     Code(
         "GTE405",
@@ -141,7 +141,7 @@ _TABLE = (
         "GTE423",
         _ERROR,
         "attention_mask holds neither integers nor booleans",
-        "A floating-point mask makes the lengths of the rows floating point in the reference code, which fails on them.",
+        "A floating-point mask makes the rows' lengths floating point in the reference code, which fails on them.",
     ),
     Code(
         "GTE424",
@@ -154,8 +154,8 @@ _TABLE = (
         "GTE425",
         _ERROR,
         "attention_mask has values other than 0 and 1",
-        "Whatever is not 0 counts as a token, so that document numbers of packed rows, or a mask added to itself, lose\n"
-        "their meaning silently.",
+        "Whatever is not 0 counts as a token, so that document numbers of packed rows, or a mask added to itself,\n"
+        "lose their meaning silently.",
     ),
     Code(
         "GTE426",
@@ -214,16 +214,16 @@ _TABLE = (
         "GTE442",
         _ERROR,
         "A token type is beyond the type table",
-        "An IndexError on a CPU, on CUDA a device-side assert that poisons the whole process; the published remote code\n"
-        "with one type replaces all types by 0 instead, and segments are lost silently.\n"
+        "An IndexError on a CPU, on CUDA a device-side assert that poisons the whole process; the published remote\n"
+        "code with one type replaces all types by 0 instead, and segments are lost silently.\n"
         "`gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` enlarges the table.",
     ),
     Code(
         "GTE443",
         _WARNING,
         "Token types are given to a model that has none",
-        "type_vocab_size is 0: the model ignores token_type_ids, and what the segments should tell is lost. Types that\n"
-        "are all 0 tell nothing and pass.",
+        "type_vocab_size is 0: the model ignores token_type_ids, and what the segments should tell is lost. Types\n"
+        "that are all 0 tell nothing and pass.",
     ),
     Code(
         "GTE450",
