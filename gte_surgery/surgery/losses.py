@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gte_surgery.surgery.cutting import split
 from gte_surgery.surgery.evaluate import Read, decode, encode, evaluate
-from gte_surgery.surgery.pieces import Cast, Piece, split
+from gte_surgery.surgery.pieces import Cast, Piece
 from gte_surgery.surgery.plan import PlannedTensor
 
 _LOSSY = {("F64", "F32"), ("F64", "F16"), ("F64", "BF16"), ("F32", "F16"), ("F32", "BF16"), ("BF16", "F16")}

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.header import read_header
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.cutting import merge, split
 from gte_surgery.surgery.evaluate import Read, evaluate
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.following_hash import FollowingHash
-from gte_surgery.surgery.pieces import CopyRange, Fill, GatherRows, Piece, merge, split
+from gte_surgery.surgery.pieces import CopyRange, Fill, GatherRows, Piece
 from gte_surgery.surgery.plan import SourceFile
 
 if TYPE_CHECKING:

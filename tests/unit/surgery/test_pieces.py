@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gte_surgery.surgery.cutting import merge, split
 from gte_surgery.surgery.evaluate import decode, encode, evaluate
-from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece, merge, split
+from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece
 
 SOURCE = bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8))
 
