@@ -25,6 +25,7 @@ from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import GENERATION_FILES, GENERATION_NAME, Generation, Journal, name_fault, write_note
 from gte_surgery.surgery.lock import locked
 from gte_surgery.surgery.recovery import finish, roll_back, unfinished
+from gte_surgery.surgery.refusals import ELSEWHERE, require_free, require_replaceable
 from gte_surgery.surgery.tree import (
     StateFolder,
     fsync_folders,
@@ -32,14 +33,11 @@ from gte_surgery.surgery.tree import (
     is_folder,
     link_or_copy,
     make_parents,
-    parents,
     state_beside,
     state_inside,
     status,
     walk,
 )
-
-_ELSEWHERE = "write the result elsewhere with --out DIR"
 
 
 class Transaction:
@@ -79,7 +77,7 @@ class Transaction:
         """
         if self._is_in_place:
             for name in names:
-                _require_replaceable(self._state, name, self._fs)
+                require_replaceable(self._state, name, self._fs)
 
     def commit(self, removed: Collection[str] = (), keep_undo: bool = True) -> None:
         """Make the staged files, and the absence of the `removed` ones, the checkpoint, durably.
@@ -161,7 +159,7 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
         if not is_folder(fs, target):
             raise CheckpointError(f"{target}: is no directory")
         if not fs.is_writable(target):
-            raise RefusedError(f"{target}: is not writable", _ELSEWHERE)
+            raise RefusedError(f"{target}: is not writable", ELSEWHERE)
         state = state_inside(target)
         with locked(state, command, fs):
             if status(fs, state.journal) is not None:
@@ -184,9 +182,9 @@ def into(out: Path, command: str, fs: Filesystem) -> Iterator[Transaction]:
     state = state_beside(out)
     transaction = Transaction(state, command, fs, is_in_place=False)
     with _plain_failures(transaction):
-        _require_free(out, fs)
+        require_free(out, fs)
         with locked(state, command, fs):
-            mode = _require_free(out, fs)
+            mode = require_free(out, fs)
             with _cleared(state, fs):
                 fs.mkdir(state.stage, mode)
                 yield transaction
@@ -225,51 +223,6 @@ def _may_be_committed(state: StateFolder, fs: Filesystem) -> bool:
         return status(fs, state.journal) is not None
     except OSError:
         return True
-
-
-def _require_free(out: Path, fs: Filesystem) -> int:
-    """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name."""
-    if not is_folder(fs, out.parent):
-        raise RefusedError(f"{out.parent}: is no directory", f"make it first: mkdir -p {out.parent}")
-    found = status(fs, out)
-    if found is None:
-        return 0o777
-    if not stat.S_ISDIR(found.st_mode):
-        kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "no directory"
-        raise RefusedError(f"{out}: exists and is {kind}", "choose another --out")
-    if fs.listdir(out):
-        raise RefusedError(f"{out}: exists and is not empty", "choose another --out")
-    return stat.S_IMODE(found.st_mode)
-
-
-def _require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
-    if fault := name_fault(name):
-        raise RefusedError(f"{name}: {fault}")
-    device = fs.lstat(state.path).st_dev
-    for folder in parents(name):
-        path = state.target / folder
-        found = status(fs, path)
-        if found is None:
-            continue
-        if not stat.S_ISDIR(found.st_mode):
-            raise RefusedError(f"{path}: is no folder of this checkpoint", _ELSEWHERE)
-        if found.st_dev != device:
-            raise RefusedError(f"{path}: lies on another file system", _ELSEWHERE)
-        if not fs.is_writable(path):
-            raise RefusedError(f"{path}: is not writable", _ELSEWHERE)
-    found = status(fs, state.target / name)
-    if found is None:
-        return
-    if not stat.S_ISREG(found.st_mode):
-        kind = "a symlink, perhaps into a hub cache" if stat.S_ISLNK(found.st_mode) else "no regular file"
-        raise RefusedError(f"{state.target / name}: is {kind}", _ELSEWHERE)
-    if found.st_nlink > 1:
-        raise RefusedError(
-            f"{state.target / name}: has {found.st_nlink} hard links, its bytes belong to others too", _ELSEWHERE
-        )
-    folder_found = fs.lstat((state.target / name).parent)
-    if folder_found.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder_found.st_uid, found.st_uid):
-        raise RefusedError(f"{state.target / name}: belongs to someone else, in a sticky folder", _ELSEWHERE)
 
 
 def _staged_sizes(stage: Path, fs: Filesystem) -> dict[str, int]:

@@ -1,0 +1,66 @@
+"""What a surgery refuses to touch: files that belong to others as well, folders that it cannot write, taken names.
+
+All of it is asked before the commit point, so that nothing behind it can fail for a reason that could be known.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.journal import name_fault
+from gte_surgery.surgery.tree import StateFolder, is_folder, parents, status
+
+ELSEWHERE = "write the result elsewhere with --out DIR"
+
+
+def require_free(out: Path, fs: Filesystem) -> int:
+    """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name."""
+    if not is_folder(fs, out.parent):
+        raise RefusedError(f"{out.parent}: is no directory", f"make it first: mkdir -p {out.parent}")
+    found = status(fs, out)
+    if found is None:
+        return 0o777
+    if not stat.S_ISDIR(found.st_mode):
+        kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "no directory"
+        raise RefusedError(f"{out}: exists and is {kind}", "choose another --out")
+    if fs.listdir(out):
+        raise RefusedError(f"{out}: exists and is not empty", "choose another --out")
+    return stat.S_IMODE(found.st_mode)
+
+
+def require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
+    """Raise `RefusedError` if the relative `name` cannot be replaced, removed or added in place without harm."""
+    if fault := name_fault(name):
+        raise RefusedError(f"{name}: {fault}")
+    for folder in parents(name):
+        _require_ordinary_folder(state, folder, fs)
+    path = state.target / name
+    found = status(fs, path)
+    if found is None:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a symlink, perhaps into a hub cache" if stat.S_ISLNK(found.st_mode) else "no regular file"
+        raise RefusedError(f"{path}: is {kind}", ELSEWHERE)
+    if found.st_nlink > 1:
+        raise RefusedError(f"{path}: has {found.st_nlink} hard links, its bytes belong to others too", ELSEWHERE)
+    folder_found = fs.lstat(path.parent)
+    if folder_found.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder_found.st_uid, found.st_uid):
+        raise RefusedError(f"{path}: belongs to someone else, in a sticky folder", ELSEWHERE)
+
+
+def _require_ordinary_folder(state: StateFolder, folder: str, fs: Filesystem) -> None:
+    """A folder that is there must be a writable one of the same file system: files are renamed into it."""
+    path = state.target / folder
+    found = status(fs, path)
+    if found is None:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        raise RefusedError(f"{path}: is no folder of this checkpoint", ELSEWHERE)
+    if found.st_dev != fs.lstat(state.path).st_dev:
+        raise RefusedError(f"{path}: lies on another file system", ELSEWHERE)
+    if not fs.is_writable(path):
+        raise RefusedError(f"{path}: is not writable", ELSEWHERE)
