@@ -21,9 +21,11 @@ from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.pieces import CopyRange
 from gte_surgery.surgery.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
+from gte_surgery.surgery.refusals import require_free, require_replaceable
 from gte_surgery.surgery.rewrite import permissions
 from gte_surgery.surgery.target import soundness_errors, unsound
 from gte_surgery.surgery.transaction import Transaction, in_place, into
+from gte_surgery.surgery.tree import state_inside
 from gte_surgery.surgery.writer import Job, Sources, write_files
 
 SPARE = 1 << 20
@@ -64,6 +66,16 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
         transaction.commit(plan.removed if out is None else (), manner.keep_undo)
     return receipt
+
+
+def rehearse(plan: Plan, target: Path, out: Path | None, filesystem: Filesystem) -> None:
+    """Raises RefusedError where `apply` would refuse the place that it is to write to; touches nothing."""
+    if out is not None:
+        require_free(Path(os.path.abspath(out)), filesystem)
+        return
+    state = state_inside(target.resolve())
+    for name in (*(file.name for file in plan.files), *plan.removed):
+        require_replaceable(state, name, filesystem)
 
 
 def _carried(plan: Plan, checkpoint: Checkpoint | None) -> list[FileEntry]:

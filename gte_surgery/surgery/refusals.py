@@ -60,7 +60,7 @@ def _require_ordinary_folder(state: StateFolder, folder: str, fs: Filesystem) ->
         return
     if not stat.S_ISDIR(found.st_mode):
         raise RefusedError(f"{path}: is no folder of this checkpoint", ELSEWHERE)
-    if found.st_dev != fs.lstat(state.path).st_dev:
+    if found.st_dev != fs.lstat(state.target).st_dev:
         raise RefusedError(f"{path}: lies on another file system", ELSEWHERE)
     if not fs.is_writable(path):
         raise RefusedError(f"{path}: is not writable", ELSEWHERE)
