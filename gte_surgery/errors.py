@@ -7,6 +7,7 @@
     │   └── HeaderError          a file is not a well-formed safetensors file; knows the fault and the tensor
     ├── RefusedError             the request would lose something or cannot be done; nothing was changed
     │   └── LockedError          another surgery holds the checkpoint
+    ├── BatchError               a batch breaks the contract of ids and masks; carries the report
     ├── UnfinishedSurgeryError   a committed surgery was cut short and must be recovered first
     └── WriteError               the operating system failed us before the commit; nothing was changed
 
@@ -14,6 +15,11 @@ The command line translates them to exit codes in one place, `gte_surgery.cli`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gte_surgery.findings import Report
 
 
 class GteSurgeryError(Exception):
@@ -60,6 +66,16 @@ class RefusedError(GteSurgeryError):
 
 class LockedError(RefusedError):
     """Another surgery holds the checkpoint."""
+
+
+class BatchError(GteSurgeryError):
+    """A batch breaks the contract of ids and masks; `report` tells all of it, the message its first finding."""
+
+    def __init__(self, report: Report) -> None:
+        first, *others = report.findings
+        more = f" (and {len(others)} more findings)" if others else ""
+        super().__init__(f"{first.code} {first}{more}", first.hint)
+        self.report = report
 
 
 class UnfinishedSurgeryError(GteSurgeryError):

@@ -1,4 +1,4 @@
-"""How rules word what they found: lists cut to five, JSON values as the file shows them, shapes and counts."""
+"""How rules word what they found: what all messages share, and JSON values as config.json shows them."""
 
 from __future__ import annotations
 
@@ -6,32 +6,17 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
+from gte_surgery.gte.wording import SHOWN, counted, listed, shape
+
+__all__ = ["SHOWN", "counted", "first", "listed", "shape", "shown"]
+
 Item = TypeVar("Item")
-
-SHOWN = 5
-"""So many items of a long list are shown; the rest are counted."""
-
-
-def listed(items: Sequence[str]) -> str:
-    """`a, b, c`; of more than five items the first five "and 7 more"."""
-    rest = len(items) - SHOWN
-    return ", ".join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def shown(value: object) -> str:
     """A JSON value as config.json writes it, cut short when it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def shape(sizes: Sequence[int]) -> str:
-    """`[2304, 768]`."""
-    return "[" + ", ".join(str(size) for size in sizes) + "]"
-
-
-def counted(count: int, noun: str) -> str:
-    """`1 tensor`, `1,024 tensors`."""
-    return f"{count:,} {noun}" + ("" if count == 1 else "s")
 
 
 def first(items: Sequence[Item]) -> Iterator[tuple[Item, str]]:
