@@ -7,16 +7,34 @@ BF16, which numpy lacks, is kept in 16-bit integers: the upper half of a float32
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from gte_surgery.surgery.pieces import BLOCK, AddRow, Cast, CopyRange, Fill, GatherRows, Normal, Piece
+from gte_surgery.surgery.correlation import correlated
+from gte_surgery.surgery.pieces import (
+    BLOCK,
+    AddRow,
+    Cast,
+    CopyRange,
+    Correlated,
+    Fill,
+    GatherRows,
+    LikeTable,
+    MeanRows,
+    Normal,
+    Overlay,
+    Piece,
+)
 
 if TYPE_CHECKING:
     import numpy as np
 
 Read = Callable[[str, int, int], bytes]
 """(source, offset, count) -> exactly `count` bytes of that source file."""
+
+GAP = 4096
+"""Bytes between two wanted rows that are rather read along than skipped with another read."""
 
 ARITHMETIC_DTYPES = ("F64", "F32", "F16", "BF16")
 """The dtypes in which numbers can be drawn and added; all others are only carried."""
@@ -28,7 +46,10 @@ def evaluate(piece: Piece, read: Read) -> bytes:
         case CopyRange():
             return read(piece.source, piece.begin, piece.nbytes)
         case GatherRows():
-            return _gather(piece, read)
+            rows = _read_rows(piece, piece.rows, read)
+            return b"".join(map(rows.__getitem__, piece.rows))
+        case MeanRows():
+            return _means(piece, read)
         case Fill():
             return piece.pattern * piece.count
         case Normal():
@@ -39,6 +60,12 @@ def evaluate(piece: Piece, read: Read) -> bytes:
             return encode(_sum(table, row), piece.dtype)
         case Cast():
             return encode(decode(evaluate(piece.piece, read), piece.before), piece.after)
+        case LikeTable():
+            raise ValueError("the table is not measured yet: `statistics.settled` comes first")
+        case Correlated():
+            return encode(correlated(piece.moments, _normal(piece.noise)), piece.dtype)
+        case Overlay():
+            return _overlay(piece, read)
 
 
 def _sum(table: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -74,11 +101,49 @@ def encode(values: np.ndarray[Any, Any], dtype: str) -> bytes:
         return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
 
 
-def _gather(piece: GatherRows, read: Read) -> bytes:
-    rows: dict[int, bytes] = {}
-    for row in set(piece.rows):
-        rows[row] = read(piece.source, piece.begin + row * piece.row_bytes, piece.row_bytes)
-    return b"".join(rows[row] for row in piece.rows)
+def _read_rows(piece: GatherRows | MeanRows, rows: Iterable[int], read: Read) -> dict[int, bytes]:
+    """The bytes of some rows of the table, each read once: in ascending order, near ones together."""
+    size, found = piece.row_bytes, {}
+    for run in _runs(sorted(set(rows)), 1 + GAP // size):
+        first = run[0]
+        block = read(piece.source, piece.begin + first * size, (run[-1] + 1 - first) * size)
+        for row in run:
+            found[row] = block[(row - first) * size : (row + 1 - first) * size]
+    return found
+
+
+def _runs(rows: Sequence[int], apart: int) -> Iterator[Sequence[int]]:
+    """Ascending rows in runs whose members are at most `apart` from the next."""
+    begin = 0
+    for at in range(1, len(rows) + 1):
+        if at == len(rows) or rows[at] - rows[at - 1] > apart:
+            yield rows[begin:at]
+            begin = at
+
+
+def _means(piece: MeanRows, read: Read) -> bytes:
+    """Sums run in the order of the rows, in float64, so that they are the same everywhere."""
+    import numpy as np
+
+    found = _read_rows(piece, piece.rows[piece.offsets[0] : piece.offsets[-1]], read)
+    made = []
+    for begin, end in pairwise(piece.offsets):
+        first, *others = piece.rows[begin:end]
+        if others:
+            total = decode(found[first], piece.dtype).astype(np.float64)
+            for row in others:
+                total += decode(found[row], piece.dtype)
+            made.append(encode(total / (end - begin), piece.dtype))
+        else:
+            made.append(found[first])
+    return b"".join(made)
+
+
+def _overlay(piece: Overlay, read: Read) -> bytes:
+    rows, over, size = bytearray(evaluate(piece.under, read)), evaluate(piece.over, read), piece.row_bytes
+    for at, place in enumerate(piece.places):
+        rows[place * size : (place + 1) * size] = over[at * size : (at + 1) * size]
+    return bytes(rows)
 
 
 def _normal(piece: Normal) -> np.ndarray[Any, Any]:

@@ -6,7 +6,9 @@ a small one into bytes, and the writer lets the kernel copy the long `CopyRange`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gte_surgery.checkpoint.header import DTYPE_BITS
 
@@ -37,7 +39,7 @@ class GatherRows:
     source: str
     begin: int
     row_bytes: int
-    rows: tuple[int, ...]
+    rows: Sequence[int]
 
     @property
     def nbytes(self) -> int:
@@ -51,7 +53,7 @@ class GatherRows:
 
 @dataclass(frozen=True, slots=True)
 class Fill:
-    """`pattern` repeated `count` times; the pattern is one element of the tensor."""
+    """`pattern` repeated `count` times; the pattern is one element of the tensor, or one row."""
 
     pattern: bytes
     count: int
@@ -88,6 +90,123 @@ class Normal:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanRows:
+    """Rows that each are the mean of some rows of a stored table, as `GatherRows` addresses it.
+
+    Row i is the mean of rows[offsets[i]:offsets[i + 1]], added up in float64 and rounded to `dtype`; of one row it is
+    that row, byte for byte. With `rows` (7, 3, 4) and `offsets` (0, 1, 3): row 7, then the mean of rows 3 and 4.
+    """
+
+    source: str
+    begin: int
+    row_bytes: int
+    rows: Sequence[int]
+    offsets: Sequence[int]
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.row_bytes
+
+    def describe(self) -> str:
+        means = sum(end - begin > 1 for begin, end in pairwise(self.offsets))
+        return f"copy {self.count - means} chosen rows of {self.source}, and make {means} of the means of several"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A stored table of numbers: `rows` rows of `width` elements of `dtype`, from byte `begin` of `source`."""
+
+    source: str
+    begin: int
+    rows: int
+    width: int
+    dtype: str
+
+    @property
+    def row_bytes(self) -> int:
+        return self.width * element_bytes(self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LikeTable:
+    """Rows like those of a whole table: its mean, or draws from N(mean, covariance) made of the standard draws `noise`.
+
+    `statistics` measures the table when the plan is carried out, and settles this piece into a `Fill` or `Correlated`.
+    """
+
+    table: Table
+    noise: Normal
+    is_drawn: bool
+
+    @property
+    def nbytes(self) -> int:
+        return self.noise.count * element_bytes(self.table.dtype)
+
+    def describe(self) -> str:
+        rows = self.noise.count // self.table.width
+        what = f"mean of the {self.table.rows} rows"
+        if not self.is_drawn:
+            return f"{rows} times the {what}"
+        return f"{rows} draws from N({what}, their covariance), seed {self.noise.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The mean of the rows of a table, and what turns standard draws into draws with its covariance; see `statistics`.
+
+    Little-endian float64: `mean` has one element a column. `factor`, empty when only the mean was wanted, is a square
+    matrix of whole numbers, a row of it for each column of the table, and `steps` the unit of each of those rows.
+    """
+
+    mean: bytes
+    factor: bytes = b""
+    steps: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Correlated:
+    """The standard draws `noise`, row by row, turned into draws with the mean and covariance of `moments`."""
+
+    noise: Normal
+    moments: Moments
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.noise.count * element_bytes(self.dtype)
+
+    def describe(self) -> str:
+        return f"{self.noise.count} correlated draws, seed {self.noise.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The rows of `under`, where row places[i] is replaced by row i of `over`; `places` ascend."""
+
+    under: Plain
+    over: Plain
+    places: Sequence[int]
+    row_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.under.nbytes
+
+    def describe(self) -> str:
+        rows = self.nbytes // self.row_bytes
+        return f"{self.over.describe()}; the other {rows - len(self.places)} of {rows} from {self.under.describe()}"
+
+
+@dataclass(frozen=True, slots=True)
 class AddRow:
     """`piece`, whole rows of it, with the elements of `row` added to each row; sums are rounded to `dtype`."""
 
@@ -119,7 +238,7 @@ class Cast:
         return f"{self.piece.describe()}, {self.before} to {self.after}"
 
 
-Plain = CopyRange | GatherRows | Fill | Normal
+Plain = CopyRange | GatherRows | MeanRows | Fill | Normal | LikeTable | Correlated | Overlay
 Piece = Plain | AddRow | Cast
 
 

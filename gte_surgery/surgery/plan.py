@@ -7,12 +7,24 @@ does not name is carried over untouched.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.header import render_header, tensor_nbytes
-from gte_surgery.surgery.pieces import AddRow, Cast, CopyRange, GatherRows, Piece
+from gte_surgery.surgery.pieces import (
+    AddRow,
+    Cast,
+    CopyRange,
+    Correlated,
+    Fill,
+    GatherRows,
+    LikeTable,
+    MeanRows,
+    Normal,
+    Overlay,
+    Piece,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,25 +147,28 @@ def check_plan(files: Sequence[OutputFile], sizes: Mapping[str, int]) -> None:
         wanted = tensor_nbytes(tensor.name, tensor.dtype, tensor.shape)
         if tensor.nbytes != wanted:
             raise ValueError(f"`{tensor.name}`: pieces yield {tensor.nbytes} bytes, its shape needs {wanted}")
-        for piece in tensor.pieces:
-            _check_ranges(tensor.name, piece, sizes)
+        for source, begin, end in (piece_range for piece in tensor.pieces for piece_range in _ranges(piece)):
+            if not 0 <= begin <= end <= sizes[source]:
+                raise ValueError(f"`{tensor.name}`: bytes {begin} to {end} lie outside {source}")
 
 
-def _check_ranges(tensor: str, piece: Piece, sizes: Mapping[str, int]) -> None:
+def _ranges(piece: Piece) -> Iterator[tuple[str, int, int]]:
+    """(source, begin, end) of the bytes that a piece may read."""
     match piece:
         case CopyRange():
-            begin, end = piece.begin, piece.end
-        case GatherRows():
-            begin = piece.begin + piece.row_bytes * min(piece.rows, default=0)
-            end = piece.begin + piece.row_bytes * (max(piece.rows, default=-1) + 1)
+            yield piece.source, piece.begin, piece.end
+        case GatherRows() | MeanRows():
+            least, most = min(piece.rows, default=0), max(piece.rows, default=-1)
+            yield piece.source, piece.begin + piece.row_bytes * least, piece.begin + piece.row_bytes * (most + 1)
+        case LikeTable(table=table):
+            yield table.source, table.begin, table.begin + table.nbytes
         case AddRow():
-            _check_ranges(tensor, piece.piece, sizes)
-            _check_ranges(tensor, piece.row, sizes)
-            return
+            yield from _ranges(piece.piece)
+            yield from _ranges(piece.row)
         case Cast():
-            _check_ranges(tensor, piece.piece, sizes)
+            yield from _ranges(piece.piece)
+        case Overlay():
+            yield from _ranges(piece.under)
+            yield from _ranges(piece.over)
+        case Fill() | Normal() | Correlated():
             return
-        case _:
-            return
-    if not 0 <= begin <= end <= sizes[piece.source]:
-        raise ValueError(f"`{tensor}`: bytes {begin} to {end} lie outside {piece.source}")

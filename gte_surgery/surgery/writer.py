@@ -19,14 +19,18 @@ from gte_surgery.surgery.cutting import merge, split
 from gte_surgery.surgery.evaluate import Read, evaluate
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.following_hash import FollowingHash
-from gte_surgery.surgery.pieces import CopyRange, Fill, GatherRows, Piece
+from gte_surgery.surgery.pieces import CopyRange, Fill, Piece
 from gte_surgery.surgery.plan import SourceFile
+from gte_surgery.surgery.statistics import settle
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-PART = 1 << 20
+PART = 1 << 18
 """Bytes computed at a time."""
+
+AHEAD = 16
+"""Parts that are computed in advance at most, however many threads there are."""
 
 STEP = 32 << 20
 """Bytes asked of the kernel at a time, so that progress and the hash can follow."""
@@ -119,7 +123,8 @@ def write_files(
 
     with ThreadPoolExecutor(threads, "gte-surgery") as pool:
         written = tuple(
-            _write_file(job, folder, sources, filesystem, hashes, pool, 2 * threads, advance) for job in jobs
+            _write_file(job, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
+            for job in jobs
         )
     sources.refuse_changed()
     return written
@@ -135,12 +140,13 @@ def _write_file(
     ahead: int,
     advance: Advance,
 ) -> WrittenFile:
+    pieces = settle(job.pieces, sources.read, pool)
     _make_folders(folder, job.name, filesystem)
     descriptor = filesystem.create(folder / job.name, job.mode)
     try:
         with FollowingHash(descriptor, filesystem, hashes) as following:
             size = 0
-            for part in _stream(job, sources.read, pool, ahead):
+            for part in _stream(job.head, pieces, sources.read, pool, ahead):
                 match part:
                     case CopyRange():
                         filesystem.copy_range(sources.descriptor(part.source), descriptor, part.begin, part.nbytes)
@@ -156,12 +162,16 @@ def _write_file(
         filesystem.close(descriptor)
 
 
-def _stream(job: Job, read: Read, pool: Executor, ahead: int) -> Iterator[CopyRange | bytes]:
-    """The file in order: ranges still to be copied, and bytes; numbers are computed up to `ahead` parts in advance."""
+def _stream(
+    head: bytes, pieces: Iterable[Piece], read: Read, pool: Executor, ahead: int
+) -> Iterator[CopyRange | bytes]:
+    """The file in order: ranges still to be copied, and bytes, which are read and computed up to `ahead` parts in
+    advance.
+    """
     pending: deque[CopyRange | bytes | Future[bytes]] = deque()
-    if job.head:
-        pending.append(job.head)
-    for piece in merge(job.pieces):
+    if head:
+        pending.append(head)
+    for piece in merge(pieces):
         for part in split(piece, STEP if isinstance(piece, CopyRange) else PART):
             pending.append(_begun(part, read, pool))
             while len(pending) > ahead:
@@ -174,7 +184,7 @@ def _begun(part: Piece, read: Read, pool: Executor) -> CopyRange | bytes | Futur
     match part:
         case CopyRange():
             return part
-        case Fill() | GatherRows():
+        case Fill():
             return evaluate(part, read)
         case _:
             return pool.submit(evaluate, part, read)

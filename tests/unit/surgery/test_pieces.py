@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,12 +106,23 @@ def test_bf16_rounds_as_torch_does() -> None:
     assert (ours == theirs).all()
 
 
-def test_a_source_is_read_only_inside_its_piece(tmp_path: Path) -> None:
+def reads(piece: Piece) -> list[tuple[int, int]]:
+    """The ranges that evaluating a piece reads, of a source of any length."""
     seen: list[tuple[int, int]] = []
 
     def spy(source: str, offset: int, count: int) -> bytes:
         seen.append((offset, offset + count))
-        return SOURCE[offset : offset + count]
+        return bytes(count)
 
-    evaluate(GatherRows("a", 100, 10, (3, 3, 5)), spy)
-    assert sorted(seen) == [(130, 140), (150, 160)]
+    evaluate(piece, spy)
+    return seen
+
+
+def test_near_rows_are_read_together_far_ones_alone_and_each_once() -> None:
+    assert reads(GatherRows("a", 100, 10, (5, 3, 3))) == [(130, 160)]
+    assert reads(GatherRows("a", 0, 4000, (9, 2, 4, 9, 3, 0))) == [(0, 20_000), (36_000, 40_000)]
+
+
+def test_reading_along_what_lies_between_never_costs_more_than_a_page_a_row() -> None:
+    assert reads(GatherRows("a", 0, 4096, (0, 2, 4))) == [(0, 20480)]
+    assert reads(GatherRows("a", 0, 4097, (0, 2, 4))) == [(0, 4097), (8194, 12291), (16388, 20485)]
