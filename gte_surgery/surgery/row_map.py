@@ -1,0 +1,127 @@
+"""Row maps: which old rows make which new rows, as a plain value that names no row twice. Files that hold one are read
+in `map_files`, maps between tokenizers are made in `token_map`; what becomes of the rows is for `remap`.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from gte_surgery.errors import RefusedError
+
+ID_LIMIT = 2**31
+"""Ids are below this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the entries of a map stand, for messages: `at[i]` is the place of entry i in `source`.
+
+    A "line" is counted from 1 and shown as "map.tsv:17", any other unit as "map.npy: element 16".
+    """
+
+    source: str
+    unit: str
+    at: Sequence[int]
+
+    def __getitem__(self, entry: int) -> str:
+        return place(self.source, self.unit, self.at[entry])
+
+
+@dataclass(frozen=True, slots=True)
+class RowMap:
+    """New row `new[i]` is made of the old rows `old[offsets[i]:offsets[i + 1]]`: one is kept as it is, of several the
+    mean is taken. New rows that `new` does not name have no origin. `new` ascends and names none twice.
+
+    `rows` is the size of the new vocabulary as far as the map knows it, `places` where each entry stands. `record` is
+    what a receipt says of the map, `coverage` what a plan says, in words.
+    """
+
+    rows: int
+    new: Sequence[int]
+    old: Sequence[int]
+    offsets: Sequence[int]
+    places: Places
+    record: Mapping[str, object] = field(default_factory=dict)
+    coverage: tuple[str, ...] = ()
+
+    def new_ids(self) -> dict[int, int]:
+        """{old id: new id} of the rows that are kept as they are; the first new id where there are several."""
+        found: dict[int, int] = {}
+        for new, (begin, end) in zip(self.new, pairwise(self.offsets), strict=True):
+            if end - begin == 1:
+                found.setdefault(self.old[begin], new)
+        return found
+
+
+def row_map(
+    new: Sequence[int],
+    old: Sequence[int],
+    places: Places,
+    record: Mapping[str, object],
+    *,
+    rows: int | None = None,
+    allow_repeats: bool = False,
+) -> RowMap:
+    """The map that makes row `new[i]` of row `old[i]`, in any order; `rows` as far as the highest new id if not given.
+
+    Raises RefusedError for no entry at all, a new id named twice, and an old id named twice unless `allow_repeats`.
+    """
+    if not new:
+        raise RefusedError(f"{places.source}: names no row, must name at least one")
+    if not allow_repeats:
+        hint = "name each row once, or let several new ids share a row with --allow-repeats"
+        _refuse_twice("old id", old, places, hint)
+    order = _refuse_twice("new id", new, places, "name each new id once")
+    ordered = (array("q", map(kept.__getitem__, order)) for kept in (new, old, places.at))
+    ascending, origins, at = ordered
+    rows = ascending[-1] + 1 if rows is None else rows
+    offsets = array("q", range(len(new) + 1))
+    return RowMap(rows, ascending, origins, offsets, Places(places.source, places.unit, at), record)
+
+
+def map_of(pairs: Mapping[int, int], allow_repeats: bool = False) -> RowMap:
+    """The map {new id: old id}; raises RefusedError as `row_map`, and for numbers that are no ids."""
+    places = Places("map", "entry", range(len(pairs)))
+    return row_map(
+        _ids(pairs, places), _ids(pairs.values(), places), places, {"map": "given"}, allow_repeats=allow_repeats
+    )
+
+
+def keep_of(ids: Iterable[int], allow_repeats: bool = False) -> RowMap:
+    """The map that keeps these old ids in their order; raises RefusedError as `map_of`."""
+    listed = list(ids)
+    places = Places("keep", "entry", range(len(listed)))
+    old = _ids(listed, places)
+    return row_map(range(len(old)), old, places, {"keep": "given"}, allow_repeats=allow_repeats)
+
+
+def place(source: str, unit: str, at: int) -> str:
+    """A place in words: "map.tsv:17", or "map.npy: element 16"."""
+    return f"{source}:{at}" if unit == "line" else f"{source}: {unit} {at}"
+
+
+def refused_id(where: str, found: object) -> RefusedError:
+    """What is raised for a number that is no id."""
+    return RefusedError(f"{where}: id {found}, must be from 0 to {ID_LIMIT - 1}")
+
+
+def _ids(numbers: Iterable[int], places: Places) -> array[int]:
+    ids = array("q")
+    for entry, number in enumerate(numbers):
+        if not 0 <= number < ID_LIMIT:
+            raise refused_id(places[entry], number)
+        ids.append(number)
+    return ids
+
+
+def _refuse_twice(kind: str, ids: Sequence[int], places: Places, hint: str) -> Sequence[int]:
+    """The entries in ascending order of their ids; raises RefusedError when two of them are the same."""
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    for one, other in pairwise(order):
+        if ids[one] == ids[other]:
+            first = "line" if places.unit == "line" else places.unit
+            raise RefusedError(f"{places[other]}: {kind} {ids[other]} is there already, {first} {places.at[one]}", hint)
+    return order
