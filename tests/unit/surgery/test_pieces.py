@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from array import array
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gte_surgery.surgery.cutting import merge, split
+from gte_surgery.surgery.correlation import moments_of
+from gte_surgery.surgery.cutting import cut, merge, split
 from gte_surgery.surgery.evaluate import decode, encode, evaluate
-from gte_surgery.surgery.pieces import BLOCK, AddRow, CopyRange, Fill, GatherRows, Normal, Piece
+from gte_surgery.surgery.pieces import (
+    BLOCK,
+    AddRow,
+    CopyRange,
+    Correlated,
+    Fill,
+    GatherRows,
+    MeanRows,
+    Normal,
+    Overlay,
+    Piece,
+)
 
 SOURCE = bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8))
 
@@ -22,20 +36,48 @@ def read(source: str, offset: int, count: int) -> bytes:
     return SOURCE[offset : offset + count]
 
 
+def mean_rows(width: int) -> st.SearchStrategy[MeanRows]:
+    groups = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=3), max_size=9)
+    return groups.map(
+        lambda chosen: MeanRows(
+            "a", 0, 2 * width, list(itertools.chain(*chosen)), (0, *itertools.accumulate(map(len, chosen))), "F16"
+        )
+    )
+
+
+def correlated_rows(width: int, first: int, count: int) -> Correlated:
+    covariance = 0.1 * np.eye(width) + 0.02
+    noise = Normal("t", 7, 1.0, "F32", first * width, count * width)
+    return Correlated(noise, moments_of(np.arange(width) / 8, covariance), "F16")
+
+
+@st.composite
+def overlays(draw: st.DrawFn, width: int) -> Overlay:
+    """Chosen rows laid over fresh ones."""
+    over = draw(mean_rows(width))
+    count = draw(st.integers(over.count, 20))
+    places = sorted(draw(st.sets(st.integers(0, count - 1), min_size=over.count, max_size=over.count))) if count else ()
+    under = draw(st.sampled_from([Fill(b"\0\x3c", count * width), Normal("t", 7, 0.02, "F16", 3, count * width)]))
+    return Overlay(under, over, array("q", places), 2 * width)
+
+
 def rows(width: int) -> st.SearchStrategy[Piece]:
     """Pieces that yield whole rows of `width` float16 elements."""
     ranges = st.tuples(st.integers(0, 40), st.integers(0, 40)).map(sorted)
     return st.one_of(
         ranges.map(lambda r: CopyRange("a", r[0] * 2 * width, r[1] * 2 * width)),
         st.lists(st.integers(0, 20), max_size=9).map(lambda chosen: GatherRows("a", 0, 2 * width, tuple(chosen))),
+        mean_rows(width),
         st.integers(0, 9).map(lambda count: Fill(b"\0\0", count * width)),
+        st.integers(0, 9).map(lambda count: Fill(SOURCE[: 2 * width], count)),
+        st.tuples(st.integers(0, 9), st.integers(0, 99)).map(lambda n: correlated_rows(width, *n)),
         st.tuples(st.integers(0, 3 * BLOCK), st.integers(0, 99)).map(
             lambda n: Normal("t", 7, 0.02, "F16", n[0] * width, n[1] * width)
         ),
     )
 
 
-@given(piece=rows(4), folded=st.booleans(), size=st.integers(1, 999))
+@given(piece=st.one_of(rows(4), overlays(4)), folded=st.booleans(), size=st.integers(1, 999))
 def test_splitting_a_piece_keeps_its_bytes(piece: Piece, folded: bool, size: int) -> None:
     if folded:
         piece = AddRow(piece, CopyRange("a", 8, 16), "F16")  # type: ignore[arg-type]
@@ -51,6 +93,24 @@ def test_merging_pieces_keeps_their_bytes_and_leaves_no_neighbours(pieces: list[
     assert b"".join(evaluate(piece, read) for piece in merged) == whole
     for one, other in pairwise(merged):
         assert not (isinstance(one, CopyRange) and isinstance(other, CopyRange) and one.end == other.begin)
+
+
+def test_a_mean_is_the_mean_and_of_one_row_the_row_itself() -> None:
+    table = np.arange(12, dtype="<f4").reshape(4, 3)
+    table[1, 1] = np.nan
+    bits = table.tobytes()
+    piece = MeanRows("a", 0, 12, (3, 0, 2, 1), (0, 1, 3, 4), "F32")
+    made = evaluate(piece, lambda source, offset, count: bits[offset : offset + count])
+    assert made == table[3].tobytes() + ((table[0] + table[2]) / 2).tobytes() + table[1].tobytes()
+
+
+def test_an_overlay_makes_nothing_that_is_not_seen() -> None:
+    under, over = Normal("t", 0, 1.0, "F16", 0, 40), GatherRows("a", 0, 8, (5, 6, 7))
+    piece = Overlay(under, over, (2, 3, 8), 8)
+    assert cut(piece, 0, 16) == Normal("t", 0, 1.0, "F16", 0, 8)
+    assert cut(piece, 16, 16) == GatherRows("a", 0, 8, (5, 6))
+    mixed = cut(piece, 24, 16)
+    assert mixed == Overlay(Normal("t", 0, 1.0, "F16", 12, 8), GatherRows("a", 0, 8, (6,)), array("q", [0]), 8)
 
 
 def test_a_split_normal_never_crosses_a_block() -> None:
