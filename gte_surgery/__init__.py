@@ -28,6 +28,7 @@ __all__ = [
     "new",
     "open_checkpoint",
     "recover",
+    "reinit",
     "resize",
     "undo",
 ]
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from gte_surgery.errors import GteSurgeryError
     from gte_surgery.findings import Finding, Location, Report, Severity
     from gte_surgery.surgery.plan import Plan
-    from gte_surgery.surgery.verbs import Outcome, convert, history, new, recover, resize, undo
+    from gte_surgery.surgery.verbs import Outcome, convert, history, new, recover, reinit, resize, undo
 
 _HOMES = {
     "checkpoint.directory": ("Checkpoint", "open_checkpoint"),
@@ -50,7 +51,7 @@ _HOMES = {
     "errors": ("GteSurgeryError",),
     "findings": ("Finding", "Location", "Report", "Severity"),
     "surgery.plan": ("Plan",),
-    "surgery.verbs": ("Outcome", "convert", "history", "new", "recover", "resize", "undo"),
+    "surgery.verbs": ("Outcome", "convert", "history", "new", "recover", "reinit", "resize", "undo"),
 }
 _NAMES_AT_HOME = {"check": "run"}
 

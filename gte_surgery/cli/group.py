@@ -19,6 +19,7 @@ COMMANDS = (
     "schema",
     "resize",
     "convert",
+    "reinit",
     "new",
     "undo",
     "recover",

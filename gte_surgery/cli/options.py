@@ -30,7 +30,7 @@ def example(*lines: str) -> str:
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 seed_option = click.option(
-    "--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the numbers drawn for new rows."
+    "--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the numbers that are drawn."
 )
 
 

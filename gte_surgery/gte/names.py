@@ -19,6 +19,11 @@ DECODER_WEIGHT = "lm_head.decoder.weight"
 DECODER_BIAS = "lm_head.decoder.bias"
 
 PREFIXES = ("", "new.", "gte.", "new.gte.")
+PACKED = {
+    "attention.qkv_proj": ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
+    "mlp.up_gate_proj": ("mlp.up_proj", "mlp.gate_proj"),
+}
+"""Modules that may be stored as one or in parts of equal shape, whose rows follow each other in this order."""
 _HEAD_PARTS = ("lm_head", "classifier", "qa_outputs")
 _RENAMED_LAYER_PARTS = {
     "attention.q_proj": "self_attn.q_proj",
@@ -141,6 +146,23 @@ def stored_name(canonical: str, layout: Layout) -> str:
         return layout.prefix + canonical
     layer, part, kind = found.groups()
     return f"{layout.prefix}layers.{layer}.{_RENAMED_LAYER_PARTS.get(part, part)}.{kind}"
+
+
+def parts_of(canonical: str) -> tuple[str, ...]:
+    """The names of a packed tensor's parts: q, k and v of a qkv. A tensor that is not packed is its own part."""
+    for whole, parts in PACKED.items():
+        if f".{whole}." in canonical:
+            return tuple(canonical.replace(whole, part) for part in parts)
+    return (canonical,)
+
+
+def place_in_packed(canonical: str) -> tuple[str, int]:
+    """The packed tensor of a part and the part's number in it: k_proj → qkv_proj, 1. Other tensors: themselves, 0."""
+    for whole, parts in PACKED.items():
+        for number, part in enumerate(parts):
+            if f".{part}." in canonical:
+                return canonical.replace(part, whole), number
+    return canonical, 0
 
 
 def _is_head(name: str, head_prefix: str) -> bool:

@@ -12,13 +12,17 @@ from gte_surgery.errors import UsageError
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""
 
+INITS = ("normal", "mean", "mean-cov", "zeros")
+"""What new rows may hold, beside copies of an old row: draws of N(0, initializer_range), the mean of the old rows, draws
+with the mean and covariance of the old rows, zeros.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Resize:
     """Give the vocabulary `vocab` rows and make `pad` the pad id; optionally change the type vocabulary.
 
-    `init` says where rows beyond the old table come from: "normal" draws N(0, initializer_range), "zeros", or
-    "copy:ID" repeats old row ID. `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
+    `init` says where rows beyond the old table come from: a word of `INITS`, or "copy:ID" for old row ID. `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
     draw it anew ("normal"). `type_vocab_mode` "fold" adds type row 0 to every word row except the pad row before the
     type table goes, so that outputs stay what they were; "drop" only removes it.
     """
@@ -105,7 +109,22 @@ class Convert:
             _at_least("shard-size", self.shard_size, 1)
 
 
-Edit = Resize | New | Convert
+@dataclass(frozen=True, slots=True)
+class Reinit:
+    """Fresh weights by the model's own rules: for every tensor, or for those whose stored or canonical name matches one
+    of the shell patterns `only`.
+    """
+
+    only: tuple[str, ...] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.only == ():
+            raise UsageError("only: no pattern is given", "leave it out to draw all tensors anew")
+        _check_seed(self.seed)
+
+
+Edit = Resize | New | Convert | Reinit
 
 
 def as_record(edit: Edit) -> dict[str, object]:
@@ -114,15 +133,13 @@ def as_record(edit: Edit) -> dict[str, object]:
 
 
 def copied_row(init: str) -> int | None:
-    """The row that `init` copies: 5 for "copy:5", None for "normal" and "zeros"; raises UsageError for anything
-    else.
-    """
-    if init in ("normal", "zeros"):
+    """The row that `init` copies: 5 for "copy:5", None for the words of `INITS`; raises UsageError for anything else."""
+    if init in INITS:
         return None
     kind, _, row = init.partition(":")
     if kind == "copy" and row.isascii() and row.isdigit():
         return int(row)
-    raise UsageError(f"init: {init!r}, must be normal, zeros or copy:ID", "for example --init copy:3")
+    raise UsageError(f"init: {init!r}, must be {', '.join(INITS)} or copy:ID", "for example --init copy:3")
 
 
 def _at_least(name: str, value: int, least: int) -> None:

@@ -14,7 +14,7 @@ from gte_surgery.errors import UsageError
 from gte_surgery.gte.config import Dialect, GteConfig, read_config
 from gte_surgery.gte.heads import Head
 from gte_surgery.gte.inventory import Init, TensorSpec, inventory
-from gte_surgery.gte.names import BARE, REMOTE_HEAD, WORD_EMBEDDINGS, Layout
+from gte_surgery.gte.names import BARE, POSITION_EMBEDDINGS, REMOTE_HEAD, WORD_EMBEDDINGS, Layout, place_in_packed
 from gte_surgery.gte.releases import Release, find_release, release_config
 from gte_surgery.gte.schemas import violations
 from gte_surgery.surgery.edits import New, as_record
@@ -25,7 +25,7 @@ from gte_surgery.surgery.sharding import weight_files
 MODE = 0o644
 METADATA = (("format", "pt"),)
 """What transformers wants to find in a header."""
-_ONE = {"F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}
+_ONE = {"F64": b"\x00\x00\x00\x00\x00\x00\xf0\x3f", "F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}
 _CONFIG_DTYPE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _RENAMED_RELEASE = "snowflake-arctic-embed-m-v2.0"
 
@@ -37,7 +37,9 @@ def plan_new(edit: New) -> Plan:
     dtype = edit.dtype or release.dtype
     members = _config(release, head, dtype, edit)
     config = read_config(members)
-    tensors = tuple(_tensor(spec, config, dtype, edit.seed) for spec in inventory(config, _layout(release, head), head))
+    tensors = tuple(
+        fresh_tensor(spec, config, dtype, edit.seed) for spec in inventory(config, _layout(release, head), head)
+    )
     text = TextFile(CONFIG_NAME, MODE, (json.dumps(members, indent=2) + "\n").encode())
     return Plan(
         command="new",
@@ -99,7 +101,11 @@ def _refuse_impossible(members: dict[str, object]) -> None:
         )
 
 
-def _tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> PlannedTensor:
+def fresh_tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> PlannedTensor:
+    """The tensor as the model's own rules fill it; for weights, from a random stream that its canonical name names.
+
+    Part of a packed tensor gets its part of that one's stream, so that a network has the same numbers in every layout.
+    """
     match spec.init:
         case Init.ZEROS:
             pieces: tuple[Piece, ...] = (Fill(bytes(element_bytes(dtype)), spec.size),)
@@ -110,15 +116,25 @@ def _tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Plann
     return PlannedTensor(spec.name, dtype, spec.shape, pieces)
 
 
+def pad_row(spec: TensorSpec, config: GteConfig) -> int | None:
+    """The row of a table that the model keeps at zero: that of the pad id among words, and among absolute positions.
+
+    None for other tensors, and where the table has no such row [reference implementation, NewEmbeddings: both tables
+    get `padding_idx=pad_token_id`].
+    """
+    pad = config.pad_token_id
+    is_padded = spec.canonical in (WORD_EMBEDDINGS, POSITION_EMBEDDINGS)
+    return pad if is_padded and pad is not None and 0 <= pad < spec.shape[0] else None
+
+
 def _drawn(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Iterator[Piece]:
-    """The tensor's own random stream, with the pad row of the word table put to zero."""
-    has_pad = spec.canonical == WORD_EMBEDDINGS and config.pad_token_id is not None
-    width = spec.shape[-1]
-    pad = (config.pad_token_id or 0) * width if has_pad else spec.size
-    after = min(pad + width, spec.size)
-    yield Normal(spec.canonical, seed, config.initializer_range, dtype, 0, pad)
+    """The tensor's own random stream, with the pad row put to zero."""
+    stream, number = place_in_packed(spec.canonical)
+    start, width, row = number * spec.size, spec.shape[-1], pad_row(spec, config)
+    pad, after = (spec.size, spec.size) if row is None else (row * width, (row + 1) * width)
+    yield Normal(stream, seed, config.initializer_range, dtype, start, pad)
     yield Fill(bytes(element_bytes(dtype)), after - pad)
-    yield Normal(spec.canonical, seed, config.initializer_range, dtype, after, spec.size - after)
+    yield Normal(stream, seed, config.initializer_range, dtype, start + after, spec.size - after)
 
 
 def _meaning(release: Release, head: Head, tensors: tuple[PlannedTensor, ...], edit: New) -> Iterator[str]:

@@ -10,16 +10,11 @@ from dataclasses import dataclass
 
 from gte_surgery.checkpoint.header import DTYPE_BITS
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.names import Layout, stored_name
+from gte_surgery.gte.names import Layout, parts_of, place_in_packed, stored_name
 from gte_surgery.surgery.pieces import CopyRange
 from gte_surgery.surgery.plan import PlannedTensor
 from gte_surgery.surgery.rewrite import copied
 from gte_surgery.surgery.target import Target
-
-_QKV = ("attention.q_proj", "attention.k_proj", "attention.v_proj")
-_UP_GATE = ("mlp.up_proj", "mlp.gate_proj")
-_PARTS = {"attention.qkv_proj": _QKV, "mlp.up_gate_proj": _UP_GATE}
-_WHOLE = {part: whole for whole, parts in _PARTS.items() for part in parts}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +56,7 @@ def _split(target: Target) -> Iterator[_Part]:
     """Every known tensor, the packed ones cut into their parts, under canonical names."""
     for canonical, stored in target.tensors.items():
         whole, shard = copied(stored), stored.shard.file.name
-        names = _parts_of(canonical)
+        names = parts_of(canonical)
         if len(names) > 1 and whole.shape and whole.shape[0] % len(names) == 0:
             rows, width = whole.shape[0] // len(names), whole.nbytes // len(names)
             begin = stored.file_begin
@@ -77,7 +72,7 @@ def _groups(parts: Mapping[str, _Part], layout: Layout) -> Iterator[tuple[str, S
     done: set[str] = set()
     for name, part in parts.items():
         whole = _whole_of(name, layout)
-        names = _parts_of(whole) if whole != name else (name,)
+        names = parts_of(whole) if whole != name else (name,)
         if whole in done:
             continue
         done.add(whole)
@@ -88,20 +83,8 @@ def _groups(parts: Mapping[str, _Part], layout: Layout) -> Iterator[tuple[str, S
         yield whole, group or [part]
 
 
-def _parts_of(canonical: str) -> tuple[str, ...]:
-    """The names that a packed tensor's parts have: q, k and v for a qkv; a tensor that is not packed is its own
-    part.
-    """
-    for whole, parts in _PARTS.items():
-        if f".{whole}." in canonical:
-            return tuple(canonical.replace(whole, part) for part in parts)
-    return (canonical,)
-
-
 def _whole_of(canonical: str, layout: Layout) -> str:
     """The name of the tensor in which the layout stores a part: the part itself where it stores them split."""
-    for part, whole in _WHOLE.items():
-        is_split = layout.has_split_qkv if part in _QKV else layout.has_split_mlp
-        if f".{part}." in canonical and not is_split:
-            return canonical.replace(part, whole)
-    return canonical
+    whole, _ = place_in_packed(canonical)
+    is_split = layout.has_split_qkv if ".attention." in whole else layout.has_split_mlp
+    return canonical if is_split else whole

@@ -4,6 +4,7 @@ run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,14 +15,15 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery import recovery
 from gte_surgery.surgery import undo as undoing
-from gte_surgery.surgery.apply import Manner, Progress, apply
+from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
 from gte_surgery.surgery.convert import CURED, plan_convert
-from gte_surgery.surgery.edits import Convert, Edit, New, Resize
+from gte_surgery.surgery.edits import Convert, Edit, New, Reinit, Resize
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.fresh import plan_new
 from gte_surgery.surgery.plan import Plan
 from gte_surgery.surgery.receipt import Receipt
 from gte_surgery.surgery.recovery import Recovery, require_settled
+from gte_surgery.surgery.reinit import plan_reinit
 from gte_surgery.surgery.resize import plan_resize
 from gte_surgery.surgery.target import understand
 
@@ -54,6 +56,8 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         case Convert():
             cured = CURED if edit.to is not None else ()
             return plan_convert(understand(checkpoint, cured_codes=cured), edit, threads)
+        case Reinit():
+            return plan_reinit(understand(checkpoint, (DECODER_WEIGHT,) if edit.only is None else ()), edit)
 
 
 def resize(
@@ -107,6 +111,37 @@ def convert(
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
+def reinit(
+    path: Path | str,
+    *,
+    only: str | Sequence[str] | None = None,
+    seed: int = 0,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    keep_undo: bool = True,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Gives the checkpoint in `path` fresh weights, all or those whose names match `only`; see `edits.Reinit`.
+
+    In place or into `out`; raises as `resize` does. With the same seed it makes the numbers that `new` makes:
+
+    >>> from gte_surgery import diff, new, reinit
+    >>> sizes = dict(layers=2, hidden=64, heads=4, intermediate=96, vocab=640, pad=0)
+    >>> fresh, other = (new(f"seed-{seed}", release="gte-en-mlm-base", seed=seed, **sizes).target for seed in (7, 8))
+    >>> diff(fresh, other).is_equal
+    False
+    >>> print(reinit(other, seed=7).plan.meaning[0])
+    30 tensors (115,584 parameters) are made anew by the model's own rules, seed 7
+    >>> diff(fresh, other).is_equal
+    True
+    """
+    patterns = (only,) if isinstance(only, str) else only
+    edit = Reinit(None if patterns is None else tuple(patterns), seed)
+    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+
+
 def new(
     out: Path | str,
     *,
@@ -136,6 +171,7 @@ def new(
     )  # fmt: skip
     plan, target = plan_new(edit), Path(out)
     if dry_run:
+        rehearse(plan, target, target, Filesystem())
         return Outcome(plan, None, target)
     return Outcome(plan, apply(plan, None, target, target, Manner(True, hashes, threads, progress)), target)
 
@@ -159,11 +195,13 @@ def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool
     """Plans an edit of an existing checkpoint and carries it out."""
     checkpoint = _opened(path)
     plan = plan_surgery(checkpoint, edit, manner.threads)
-    target = checkpoint.path if out is None else Path(out)
-    if dry_run or (plan.is_empty and out is None):
+    place = None if out is None else Path(out)
+    target = place or checkpoint.path
+    if dry_run:
+        rehearse(plan, checkpoint.path, place, manner.filesystem)
+    if dry_run or (plan.is_empty and place is None):
         return Outcome(plan, None, target)
-    receipt = apply(plan, checkpoint, checkpoint.path, None if out is None else target, manner)
-    return Outcome(plan, receipt, target)
+    return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
 
 
 def _opened(path: Path | str) -> Checkpoint:

@@ -37,6 +37,7 @@ def set_config(checkpoint: Path, **members: object) -> None:
     ("name", "verb", "required"),
     [
         ("resize", verbs.resize, ["ckpt", "--vocab", "160", "--pad", "0"]),
+        ("reinit", verbs.reinit, ["ckpt"]),
         ("new", verbs.new, ["ckpt", "--release", "gte-base-en-v1.5"]),
     ],
 )
@@ -109,6 +110,21 @@ def test_a_pickle_is_refused_with_one_error_and_one_hint(checkpoint: Path, capsy
     assert run(["resize", str(checkpoint), "--vocab", "160", "--pad", "0"]) == 3
     told = capsys.readouterr().err.splitlines()
     assert [line.partition(":")[0] for line in told] == ["error", "hint"]
+
+
+def test_reinit_takes_several_patterns_and_says_what_it_makes(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = printed(
+        capsys, 0, "reinit", checkpoint, "--only", "classifier.*", "--only", "*attn_ln*", "--seed", "5",
+        "--out", tmp_path / "out", "--json",
+    )  # fmt: skip
+    value = json.loads(text)
+    assert violations(value, "plan") == []
+    assert value["edits"] == {"only": ["classifier.*", "*attn_ln*"], "seed": 5}
+    assert value["meaning"][0].startswith("6 tensors (")
+    assert run(["reinit", str(checkpoint), "--only", "nothing"]) == 3
+    assert "matches no tensor" in capsys.readouterr().err
 
 
 def test_a_dry_run_prints_the_plan_and_touches_nothing(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
