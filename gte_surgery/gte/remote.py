@@ -28,7 +28,7 @@ def remote_members(values: Mapping[str, object], head: Head) -> dict[str, object
     members = {key: value for key, value in values.items() if key != "rope_parameters"}
     if config.dialect is Dialect.NATIVE and config.tie_word_embeddings:
         members.pop("tie_word_embeddings", None)
-    members |= {"architectures": [architecture(head, Dialect.REMOTE)], "model_type": "new"}
+    members |= {"architectures": _architectures(config, head), "model_type": "new"}
     if config.dialect is Dialect.REMOTE:
         return members
     theta, scaling = _rope(config)
@@ -36,6 +36,13 @@ def remote_members(values: Mapping[str, object], head: Head) -> dict[str, object
     members["vocab_size"] = config.vocab_size
     members |= {key: getattr(config, key) for key in _EXPLICIT if key not in members}
     return dict(sorted(members.items())) if list(values) == sorted(values) else members
+
+
+def _architectures(config: GteConfig, head: Head) -> list[str]:
+    """The class of the head really there; the bare model stays beside it where the config names both."""
+    bare, named = (architecture(each, Dialect.REMOTE) for each in (Head.NONE, head))
+    both = [architecture(each, config.dialect) for each in (Head.NONE, head)]
+    return [bare, named] if bare != named and list(config.architectures) == both else [named]
 
 
 def _rope(config: GteConfig) -> tuple[int | float, dict[str, object] | None]:

@@ -10,6 +10,8 @@ from gte_surgery.render.ink import columns, count, paint, printable, size
 from gte_surgery.surgery.pieces import CopyRange
 from gte_surgery.surgery.plan import OutputFile, Plan, PlannedTensor
 
+LONGEST_VALUE = 100
+"""Characters of a config value that the text form shows."""
 SHOWN = 5
 """Of a long list, so many are shown."""
 
@@ -58,11 +60,16 @@ def _section(title: str, lines: list[str]) -> str:
 def _change_lines(plan: Plan) -> list[str]:
     if not plan.source:
         return []
-    return [f"{printable(change.key)}: {_value(change.before)} → {_value(change.after)}" for change in plan.changes]
+    told = [change for change in plan.changes if (change.before, change.after) != (None, None)]
+    return [f"{printable(change.key)}: {_value(change.before)} → {_value(change.after)}" for change in told]
 
 
 def _value(value: object) -> str:
-    return "absent" if value is None else printable(json.dumps(value, ensure_ascii=False))
+    """The value as JSON, cut short; absent and null are one."""
+    if value is None:
+        return "absent"
+    text = printable(json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 1]}…"
 
 
 def _file_lines(file: OutputFile) -> list[str]:

@@ -1,0 +1,86 @@
+"""Memory stays under 64 MiB whatever the size of a checkpoint: 0.2 GB and ten times as much, made of sparse files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import builder
+
+LIMIT = 64 << 20
+HIDDEN = 768
+
+
+def sparse(folder: Path, vocab: int) -> Path:
+    """A sound two-layer checkpoint in F32 whose tensors are all zero and take no space on disk."""
+    config = builder.remote_config(vocab_size=vocab, hidden_size=HIDDEN, num_attention_heads=12, intermediate_size=3072)
+    small = builder.remote_config(vocab_size=2, hidden_size=32, num_attention_heads=4, pad_token_id=1)
+    folder.mkdir()
+    builder.write_json(folder / "config.json", config)
+    sizes = {32: HIDDEN, 48: 3072, 96: 3 * HIDDEN, 2: vocab}
+    header: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, array in sorted(builder.tensors(small).items()):
+        shape = [6144 if "up_gate" in name and n == 0 else sizes.get(size, size) for n, size in enumerate(array.shape)]
+        begin, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    raw = json.dumps(header).encode()
+    weights = folder / "model.safetensors"
+    weights.write_bytes(len(raw).to_bytes(8, "little") + raw)
+    os.truncate(weights, 8 + len(raw) + end)
+    return folder
+
+
+def peak(*arguments: str | Path, exit_code: int = 0) -> int:
+    """Peak resident memory in bytes of one run of the command."""
+    command = [sys.executable, "-m", "gte_surgery", "--quiet", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == exit_code
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("vocab", [60_000, 3_000_000])
+def test_reading_and_shrinking_stay_under_the_limit(vocab: int, tmp_path: Path) -> None:
+    source = sparse(tmp_path / "ckpt", vocab)
+    assert (source / "model.safetensors").stat().st_size > vocab * HIDDEN * 4
+    peaks = {
+        "inspect": peak("inspect", source),
+        "check": peak("check", source),
+        "shrink": peak("resize", source, "--vocab", "30000", "--pad", "0", "--out", tmp_path / "out"),
+        "dry run": peak("resize", source, "--vocab", "30000", "--pad", "0", "--dry-run"),
+        "in place": peak("resize", source, "--vocab", "30000", "--pad", "0"),
+    }
+    assert {name: found for name, found in peaks.items() if found > LIMIT} == {}
+
+
+def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) -> None:
+    """numpy alone takes about 30 MiB, and each thread some blocks."""
+    source = sparse(tmp_path / "ckpt", 60_000)
+    peaks = {
+        "grow": peak("resize", source, "--vocab", "90000", "--pad", "0", "--out", tmp_path / "a", "--threads", "2"),
+        "fold": peak(
+            "resize",
+            source,
+            "--vocab",
+            "60000",
+            "--pad",
+            "1",
+            "--type-vocab",
+            "0",
+            "--out",
+            tmp_path / "b",
+            "--threads",
+            "2",
+        ),
+        "cast": peak("convert", source, "--dtype", "BF16", "--out", tmp_path / "c", "--threads", "2"),
+    }
+    assert {name: found for name, found in peaks.items() if found > 2 * LIMIT} == {}
+    sys.stderr.write(f"{ {name: found >> 20 for name, found in peaks.items()} }\n")
