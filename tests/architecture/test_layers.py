@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-LAYERS = ("errors", "findings", "checkpoint", "gte", "checks", "surgery", "cli")
+LAYERS = ("errors", "findings", "checkpoint", "gte", "checks", "surgery", "contract", "model", "smoke", "cli")
 """Each may import those before it."""
 
 RENDER_SHOWS = {
@@ -29,10 +29,14 @@ HOMES = {
     "jsonschema": "gte/schemas.py",
     "referencing": "gte/schemas.py",
     "numpy": "surgery/",
+    "torch": ("model/", "smoke/"),
+    "transformers": ("model/", "smoke/"),
+    "safetensors": "model/",
+    "xformers": "model/",
 }
 """Where a third-party package may be imported; one that is not listed may be imported nowhere."""
 
-AT_MODULE_LEVEL = {"click"}
+AT_MODULE_LEVEL = {"click", "torch", "transformers", "safetensors"}
 """The others are imported inside functions, so that what does not need them does not pay."""
 
 

@@ -1,0 +1,110 @@
+"""Which attention backend works here, why the others do not, and which one `auto` takes.
+
+"Works" is not guessed from versions: each backend runs once on a few tokens of the model's own head size, dtype and
+device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.model import xformers_library
+from gte_surgery.model.attention import BACKENDS, Backend, implementation, keywords
+from gte_surgery.model.packing import pack_mask
+
+_FASTEST_FIRST: tuple[Backend, ...] = ("xformers", "varlen", "sdpa", "eager")
+_FASTEST_COMPILED: tuple[Backend, ...] = ("varlen", "sdpa", "eager")
+_FASTEST_WITHOUT_PADS: Backend = "sdpa"
+"""With nothing to leave out, torch's own attention over the batch as it is beats packing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What attention is for: everything that decides whether a backend can serve."""
+
+    device: torch.device
+    dtype: torch.dtype
+    heads: int
+    head_size: int
+    dropout: float = 0.0
+    is_compiled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The backend taken for packed and for full batches, and why each one that cannot serve cannot."""
+
+    packed: Backend
+    full: Backend
+    refused: Mapping[Backend, str]
+
+
+def choose(attention: str, use: Use) -> Choice:
+    """The backends for a model; `attention` is "auto" or a backend's name.
+
+    Raises UsageError for another name and RefusedError when the named backend does not work here.
+    """
+    if attention != "auto" and attention not in BACKENDS:
+        raise UsageError(f"attention: {attention!r}, must be auto, {', '.join(BACKENDS)}")
+    refused = {backend: reason for backend in BACKENDS if (reason := obstacle(backend, use))}
+    if attention == "auto":
+        order = _FASTEST_COMPILED if use.is_compiled else _FASTEST_FIRST
+        packed = next(backend for backend in order if backend not in refused)
+        full = packed if use.is_compiled or _FASTEST_WITHOUT_PADS in refused else _FASTEST_WITHOUT_PADS
+        return Choice(packed, full, refused)
+    named = next(backend for backend in BACKENDS if backend == attention)
+    if named in refused:
+        raise RefusedError(f"attention {named}: {refused[named]}", "--attention auto takes one that works")
+    return Choice(named, named, refused)
+
+
+@cache
+def obstacle(backend: Backend, use: Use) -> str:
+    """Why the backend cannot serve this use; "" when it can."""
+    if backend == "xformers":
+        return _xformers_obstacle(use) or _tried(backend, use)
+    if backend == "varlen":
+        return _varlen_obstacle(use) or _tried(backend, use)
+    return ""
+
+
+def _xformers_obstacle(use: Use) -> str:
+    if use.device.type != "cuda":
+        return f"has no operator for device {use.device.type}"
+    if use.is_compiled:
+        return "cannot be compiled: its block mask would be a new graph for every batch"
+    return xformers_library.trouble()
+
+
+def _varlen_obstacle(use: Use) -> str:
+    if use.device.type != "cuda":
+        return f"has no operator for device {use.device.type}"
+    if use.dtype not in (torch.float16, torch.bfloat16):
+        return f"takes float16 and bfloat16 only, not {str(use.dtype).removeprefix('torch.')}"
+    if use.dropout > 0:
+        return f"has no dropout, and attention_probs_dropout_prob is {use.dropout}"
+    try:
+        from torch.nn.attention import varlen as varlen
+    except ImportError:
+        return f"torch {torch.__version__} does not have it, 2.10 does"
+    return ""
+
+
+def _tried(backend: Backend, use: Use) -> str:
+    """What happens when the backend attends over rows of 3 and 5 tokens; "" when it works."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    packing = pack_mask(torch.tensor([[1, 1, 1, 0, 0], [1] * 5], device=use.device))
+    tokens = torch.zeros(1, use.heads, packing.tokens, use.head_size, device=use.device, dtype=use.dtype)
+    attend = ALL_ATTENTION_FUNCTIONS[implementation(backend, is_packed=True)]
+    scaling = use.head_size**-0.5
+    try:
+        attend(None, tokens, tokens, tokens, None, scaling=scaling, **keywords(backend, packing, is_packed=True))
+    except (RuntimeError, ValueError, TypeError) as error:
+        return f"failed on a few tokens: {' '.join(str(error).split())[:200]}"
+    return ""

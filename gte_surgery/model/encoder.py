@@ -1,0 +1,179 @@
+"""GteEncoder: a GTE model that takes ordinary padded batches and works on packed tokens inside.
+
+It decides per batch between the packed and the padded path, and keeps attention backends apart; what the weights are,
+and where they came from, is for `native`, reading a checkpoint for `load`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.findings import Report, Severity
+from gte_surgery.gte.heads import Head
+from gte_surgery.model.attention import Backend, implementation, keywords
+from gte_surgery.model.availability import Choice
+from gte_surgery.model.compiled import compiling
+from gte_surgery.model.native import body_of
+from gte_surgery.model.packing import Packing, pack_full, pack_mask
+
+
+class Guard(Protocol):
+    """What looks at a batch before the model does, such as an `IdContract`."""
+
+    def check_batch(self, batch: Mapping[str, object], /) -> Report:
+        """All that is wrong with the batch."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """The encoder's output: packed [1, tokens, hidden], or padded [rows, width, hidden] as it came in.
+
+    `packing` is None only for a padded batch without a mask.
+    """
+
+    states: Tensor
+    packing: Packing | None
+    is_packed: bool
+
+    def padded(self) -> Tensor:
+        """[rows, width, hidden]; where the mask is 0, zeros on the packed path and anything on the padded one."""
+        return self.packing.unpack(self.states) if self.is_packed and self.packing else self.states
+
+    def first(self) -> Tensor:
+        """The first token of each row, the CLS position: [rows, hidden]."""
+        if self.packing is None:
+            return self.states[:, 0]
+        if self.is_packed:
+            return self.packing.first(self.states)
+        return self.states.flatten(0, 1).index_select(0, self.packing.indices[self.packing.cu_seqlens[:-1].long()])
+
+
+class GteEncoder(nn.Module):
+    """A GTE encoder over padded batches, unpadded inside.
+
+    `model` is the native transformers model, `choice` the attention backends in use, `head` what is on top. A `guard`
+    checks every batch before the forward, and RefusedError tells what it found. Made by `load_encoder`.
+    """
+
+    def __init__(
+        self, model: nn.Module, head: Head, choice: Choice, unpad: bool = True, guard: Guard | None = None
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.head = head
+        self.choice = choice
+        self.unpad = unpad
+        self.guard = guard
+        self.is_compiled = False
+
+    @property
+    def config(self) -> Any:
+        """The native config."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        unpad_inputs: bool | None = None,
+    ) -> Tensor:
+        """`last_hidden_state`, [rows, width, hidden]; on the packed path it is zero where the mask is 0."""
+        batch = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        return self.encode(batch, unpad_inputs).padded()
+
+    def embed(self, batch: Mapping[str, Tensor | None], dim: int | None = None) -> Tensor:
+        """The text embeddings [rows, hidden], float32: the CLS states, cut to `dim` numbers if given, of length 1."""
+        width = self.config.hidden_size
+        if dim is not None and not 1 <= dim <= width:
+            raise UsageError(f"dim: {dim}, must be from 1 to {width}")
+        return functional.normalize(self.encode(batch).first().float()[:, :dim], dim=-1)
+
+    def logits(self, batch: Mapping[str, Tensor | None]) -> Tensor:
+        """What the head says: [rows, width, vocabulary or labels], or [rows, labels] of a sequence classifier.
+
+        Raises UsageError when there is no head.
+        """
+        hidden = self.encode(batch)
+        model: Any = self.model
+        match self.head:
+            case Head.MASKED_LM:
+                said = model.lm_head(hidden.states)
+            case Head.TOKEN_CLASSIFICATION:
+                said = model.classifier(model.dropout(hidden.states))
+            case Head.SEQUENCE_CLASSIFICATION:
+                pooled = body_of(model).pooler(hidden.first().unsqueeze(1))  # type: ignore[operator]
+                return torch.as_tensor(model.classifier(model.dropout(pooled)))
+            case _:
+                raise UsageError(f"logits: the checkpoint's head is {self.head.value}, which gives none")
+        return Hidden(said, hidden.packing, hidden.is_packed).padded()
+
+    def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
+        """The hidden states, packed or padded as they were worked on."""
+        if self.guard is not None:
+            _refuse_bad(self.guard.check_batch({key: value for key, value in batch.items() if value is not None}))
+        tokens = _tokens(batch)
+        rows, width = tokens.shape[:2]
+        mask = batch.get("attention_mask")
+        unpads = self.unpad if unpad_inputs is None else unpad_inputs
+        packing = pack_full(rows, width, tokens.device) if mask is None else pack_mask(mask)
+        backend = self.choice.full if packing.is_full else self.choice.packed
+        is_packed = unpads and not (packing.is_full and self.choice.full != self.choice.packed)
+        return Hidden(self._run(batch, packing, backend, is_packed), packing, is_packed)
+
+    def _run(self, batch: Mapping[str, Tensor | None], packing: Packing, backend: Backend, is_packed: bool) -> Tensor:
+        inputs = {name: batch.get(name) for name in ("input_ids", "inputs_embeds")}
+        inputs["token_type_ids"] = batch.get("token_type_ids") if self.config.type_vocab_size > 1 else None
+        mask = None if packing.is_full else batch.get("attention_mask")
+        if is_packed:
+            inputs = {name: packing.pack(tensor) for name, tensor in inputs.items() if tensor is not None}
+            inputs |= {"position_ids": packing.position_ids}
+            mask = None
+        self.config._attn_implementation = implementation(backend, is_packed)
+        is_worth_compiling = is_packed and packing.tokens > 1
+        with compiling(is_worth_compiling) if self.is_compiled else nullcontext():
+            states = body_of(self.model)(
+                **inputs, attention_mask=mask, **keywords(backend, packing, is_packed)
+            ).last_hidden_state
+        return torch.as_tensor(states)
+
+
+def _tokens(batch: Mapping[str, Tensor | None]) -> Tensor:
+    ids, embeddings = batch.get("input_ids"), batch.get("inputs_embeds")
+    tokens = ids if embeddings is None else embeddings
+    if tokens is None or (ids is not None and embeddings is not None):
+        raise UsageError("batch: exactly one of input_ids and inputs_embeds must be given")
+    if tokens.dim() != (2 if embeddings is None else 3):
+        name = "input_ids" if embeddings is None else "inputs_embeds"
+        raise UsageError(f"{name}: shape {list(tokens.shape)}, must be [rows, width{', hidden' * (ids is None)}]")
+    return tokens
+
+
+def _refuse_bad(report: Report) -> None:
+    wrong = [str(finding) for finding in report.findings if finding.severity is Severity.ERROR]
+    if wrong:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        raise RefusedError(f"batch: {wrong[0]}{more}", "the guard refused it before the model saw it")

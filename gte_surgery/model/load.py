@@ -1,0 +1,76 @@
+"""`load_encoder`: from a checkpoint on disk to an encoder on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.model.availability import Use, choose
+from gte_surgery.model.compiled import compile_layers
+from gte_surgery.model.encoder import GteEncoder, Guard
+from gte_surgery.model.native import build_model
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+def load_encoder(
+    path: Path | str | Checkpoint,
+    device: str = "cuda",
+    dtype: str = "float16",
+    attention: str = "auto",
+    unpad: bool = True,
+    compile: bool = False,
+    guard: Guard | None = None,
+) -> GteEncoder:
+    """The encoder of a checkpoint of any dialect and layout, in eval mode, without running any code from it.
+
+    `dtype` is float32, float16 or bfloat16; `attention` is auto, xformers, varlen, sdpa or eager; `unpad` is the
+    default of the encoder's `unpad_inputs`; `compile` compiles the layers over packed tokens; `guard`, such as an
+    `IdContract`, checks each batch first. Raises CheckpointError when tensors are missing, unexpected or misshapen,
+    RefusedError for a network that the native model cannot express or a device or backend that is not here.
+    """
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype: {dtype!r}, must be float32, float16 or bfloat16")
+    place = find_device(device)
+    checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(path)
+    model, head = build_model(checkpoint, place, DTYPES[dtype])
+    config = model.config
+    use = Use(
+        place,
+        DTYPES[dtype],
+        config.num_attention_heads,
+        config.hidden_size // config.num_attention_heads,
+        config.attention_probs_dropout_prob,
+        compile,
+    )
+    encoder = GteEncoder(model, head, choose(attention, use), unpad, guard)
+    if compile:
+        compile_layers(model)
+        encoder.is_compiled = True
+    return encoder
+
+
+def find_device(device: str) -> torch.device:
+    """The device by name, with its number; raises RefusedError when it is not here."""
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise UsageError(f"device: {device!r}, is not one that torch knows", "for example cuda, cuda:1, cpu") from None
+    if place.type != "cuda":
+        return place
+    if not torch.cuda.is_available():
+        raise RefusedError(f"device {device}: no CUDA device is here", "--device cpu runs on the CPU")
+    number = int(device.rpartition(":")[2]) if ":" in device else torch.cuda.current_device()
+    if number >= torch.cuda.device_count():
+        raise RefusedError(f"device {device}: there are {torch.cuda.device_count()} CUDA devices here")
+    return torch.device("cuda", number)

@@ -1,0 +1,74 @@
+"""The native transformers model of a checkpoint, with its weights: no remote code, no from_pretrained, no disk written.
+
+The config is converted in memory, the modules are built without storage, and every parameter is then the tensor that
+was read. Buffers that no checkpoint holds, the rotary frequencies, are computed in float32 whatever the model's dtype.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from torch import nn
+
+from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
+from gte_surgery.errors import CheckpointError, RefusedError
+from gte_surgery.gte.config import read_config
+from gte_surgery.gte.dialect import Dialect
+from gte_surgery.gte.heads import Head, architecture, head_of
+from gte_surgery.gte.names import DECODER_WEIGHT, canonical_name, detect_layout
+from gte_surgery.gte.native import native_members
+from gte_surgery.model.weights import find_sources, read_parameters
+
+OLDEST_TRANSFORMERS = "5.18"
+
+
+def build_model(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> tuple[transformers.PreTrainedModel, Head]:
+    """The native model with the checkpoint's weights, in eval mode, and the head that it has.
+
+    Raises RefusedError for a network that is not native, CheckpointError for a checkpoint that is not whole.
+    """
+    values = checkpoint.config.value if checkpoint.config is not None else None
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{checkpoint.path}: no readable {CONFIG_NAME}", "`gte-surgery check` tells why")
+    layout = detect_layout(checkpoint.tensors)
+    if layout is None:
+        raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", "`gte-surgery check` tells why")
+    head = head_of(name for name in (canonical_name(n, layout) for n in checkpoint.tensors) if name is not None)
+    members = native_members(values, head)
+    sources = find_sources(checkpoint, layout, read_config(members), head)
+    model = _empty_model(members, head)
+    parameters = {name: nn.Parameter(tensor) for name, tensor in read_parameters(sources, device, dtype).items()}
+    if head is Head.MASKED_LM and DECODER_WEIGHT not in parameters:
+        parameters[DECODER_WEIGHT] = parameters["gte.embeddings.word_embeddings.weight"]
+    model.load_state_dict(parameters, strict=True, assign=True)
+    _renew_rotary(model)
+    model.to(device=device)  # type: ignore[call-arg]
+    return model.train(False), head
+
+
+def body_of(model: nn.Module) -> nn.Module:
+    """The encoder inside a model with a head, or the bare model itself."""
+    return getattr(model, "gte", model)
+
+
+def _empty_model(members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
+    """The model of a native config, on the meta device: shapes without storage."""
+    if not hasattr(transformers, "GteModel"):
+        found = f"transformers {transformers.__version__} has no native GTE"
+        raise RefusedError(f"{found}, it needs {OLDEST_TRANSFORMERS}", "pip install -U transformers")
+    known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
+    config = transformers.GteConfig(**known)
+    with torch.device("meta"):
+        model = getattr(transformers, architecture(head, Dialect.NATIVE))(config)
+    if not isinstance(model, transformers.PreTrainedModel):
+        raise TypeError(type(model).__name__)
+    return model
+
+
+def _renew_rotary(model: nn.Module) -> None:
+    body = body_of(model)
+    body.rotary_emb = type(body.rotary_emb)(body.config)

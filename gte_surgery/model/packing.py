@@ -1,0 +1,143 @@
+"""Packing: the real tokens of a padded batch, row after row without the pads, and the way back.
+
+Everything that a batch needs is made here once, with a single wait for the device. Attention over packed tokens is for
+`attention`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from gte_surgery.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where the real tokens of a batch [rows, width] lie. Not slotted: the cached properties live in the instance.
+
+    `indices` (tokens,) int64: their places in the flattened batch. `cu_seqlens` (rows + 1,) int32: where each row
+    begins among them, and their number. `position_ids` (1, tokens): from 0 in every row. `lengths`: tokens of each row,
+    on the host.
+    """
+
+    indices: Tensor
+    cu_seqlens: Tensor
+    position_ids: Tensor
+    lengths: tuple[int, ...]
+    width: int
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def longest(self) -> int:
+        return max(self.lengths)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is nothing to leave out."""
+        return self.tokens == self.rows * self.width
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The tightest padded form."""
+        return _slots(self)
+
+    def pack(self, padded: Tensor) -> Tensor:
+        """[rows, width, …] → [1, tokens, …]."""
+        if self.is_full:
+            return padded.flatten(0, 1).unsqueeze(0)
+        return padded.flatten(0, 1).index_select(0, self.indices).unsqueeze(0)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """[1, tokens, …] → [rows, width, …], zeros where nothing was kept."""
+        if self.is_full:
+            return packed[0].reshape(self.rows, self.width, *packed.shape[2:])
+        flat = packed.new_zeros(self.rows * self.width, *packed.shape[2:])
+        return flat.index_copy(0, self.indices, packed[0]).view(self.rows, self.width, *packed.shape[2:])
+
+    def first(self, packed: Tensor) -> Tensor:
+        """The first token of each row, the CLS position: [1, tokens, …] → [rows, …]."""
+        return packed[0].index_select(0, self.cu_seqlens[:-1])
+
+
+@dataclass(frozen=True)
+class Slots:
+    """The tightest padded form of a packing, for attention that knows padded batches only.
+
+    `indices` (tokens,) int64 into the flattened [rows, longest]; `mask` (rows, 1, 1, longest), true where a token is.
+    Both sizes are at least 2: a compiled graph would treat 1 as a constant and be made anew for it.
+    """
+
+    indices: Tensor
+    mask: Tensor
+    rows: int
+    longest: int
+
+    def spread(self, packed: Tensor) -> Tensor:
+        """[1, heads, tokens, size] → [rows, heads, longest, size], zeros where no token is."""
+        flat = packed.new_zeros(self.rows * self.longest, packed.shape[1], packed.shape[3])
+        flat = flat.index_copy(0, self.indices, packed[0].transpose(0, 1))
+        return flat.view(self.rows, self.longest, *flat.shape[1:]).transpose(1, 2)
+
+    def gather(self, padded: Tensor) -> Tensor:
+        """[rows, heads, longest, size] → [1, tokens, heads, size]."""
+        return padded.transpose(1, 2).flatten(0, 1).index_select(0, self.indices).unsqueeze(0)
+
+
+def pack_mask(mask: Tensor) -> Packing:
+    """The packing of an attention mask [rows, width] of 1 and 0, integers or booleans, wherever the ones stand.
+
+    Waits for the device once, for the lengths. Raises UsageError for a float mask (an additive one would be read
+    inside out) and for a row without a token.
+
+    mask [[1, 1, 0], [1, 0, 0]] → indices [0, 1, 3], cu_seqlens [0, 2, 3], position_ids [[0, 1, 0]], lengths (2, 1)
+    """
+    if mask.is_floating_point() or mask.dim() != 2:
+        found = f"{str(mask.dtype).removeprefix('torch.')} {list(mask.shape)}"
+        raise UsageError(
+            f"attention_mask: {found}, must be [rows, width] of integers 0 and 1", "1 stands for a token, 0 for a pad"
+        )
+    kept = mask != 0
+    counts = kept.sum(dim=1)
+    lengths = tuple(counts.tolist())
+    if 0 in lengths:
+        raise UsageError(f"attention_mask: row {lengths.index(0)} has no token", "leave empty rows out of the batch")
+    return _packing(kept.flatten(), counts, lengths, mask.shape[1])
+
+
+def pack_full(rows: int, width: int, device: torch.device) -> Packing:
+    """The packing of a batch without pads; never waits for the device."""
+    counts = torch.full((rows,), width, device=device)
+    return _packing(torch.ones(rows * width, dtype=torch.bool, device=device), counts, (width,) * rows, width)
+
+
+def _packing(kept: Tensor, counts: Tensor, lengths: tuple[int, ...], width: int) -> Packing:
+    tokens = sum(lengths)
+    places = torch.arange(len(kept), device=kept.device)
+    # Each kept place goes to its rank; all others go to one slot at the end, which is cut off.
+    ranks = torch.where(kept, kept.cumsum(0) - 1, tokens)
+    indices = torch.empty(tokens + 1, dtype=torch.int64, device=kept.device).scatter_(0, ranks, places)[:tokens]
+    ends = counts.cumsum(0)
+    starts = torch.repeat_interleave(ends - counts, counts, output_size=tokens)
+    positions = torch.arange(tokens, device=kept.device) - starts
+    cu_seqlens = torch.nn.functional.pad(ends, (1, 0)).to(torch.int32)
+    return Packing(indices, cu_seqlens, positions.unsqueeze(0), lengths, width)
+
+
+def _slots(packing: Packing) -> Slots:
+    rows, longest = max(packing.rows, 2), max(packing.longest, 2)
+    ends = packing.cu_seqlens[1:].long()
+    row = torch.bucketize(torch.arange(packing.tokens, device=ends.device), ends, right=True)
+    indices = row * longest + packing.position_ids[0]
+    mask = torch.zeros(rows * longest, dtype=torch.bool, device=ends.device).index_fill(0, indices, True)
+    return Slots(indices, mask.view(rows, 1, 1, longest), rows, longest)

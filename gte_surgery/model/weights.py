@@ -1,0 +1,122 @@
+"""The tensors of a checkpoint as the native model's parameters, read from disk straight to the device.
+
+Any layout, split or packed, in any sharding: a packed tensor is read piece by piece. A tensor that is missing,
+unexpected or misshapen is an error here, never a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.errors import CheckpointError
+from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.heads import Head
+from gte_surgery.gte.inventory import TensorSpec, inventory, optional_inventory
+from gte_surgery.gte.names import Layout, canonical_name, stored_name
+
+_SHOWN = 5
+_PACKED = {
+    ".attention.q_proj.": (".attention.qkv_proj.", 0, 3),
+    ".attention.k_proj.": (".attention.qkv_proj.", 1, 3),
+    ".attention.v_proj.": (".attention.qkv_proj.", 2, 3),
+    ".mlp.up_proj.": (".mlp.up_gate_proj.", 0, 2),
+    ".mlp.gate_proj.": (".mlp.up_gate_proj.", 1, 2),
+}
+"""Of a split tensor: the packed one that holds it, which part it is, and of how many [reference implementation]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a parameter comes from: rows `begin` to `end` of a stored tensor, or all of it where `end` is None."""
+
+    parameter: str
+    stored: StoredTensor
+    begin: int = 0
+    end: int | None = None
+
+
+def native_layout(head: Head) -> Layout:
+    """The names of the native model's own parameters: layout f, prefixed under a head."""
+    prefix = "" if head is Head.NONE else "gte."
+    return Layout("f", prefix, is_renamed=True, has_split_qkv=True, has_split_mlp=True, head_norm="layer_norm")
+
+
+def find_sources(checkpoint: Checkpoint, layout: Layout, config: GteConfig, head: Head) -> tuple[Source, ...]:
+    """One source for each parameter of the native model; raises CheckpointError naming what does not fit."""
+    stored = {canonical_name(name, layout) or name: tensor for name, tensor in checkpoint.tensors.items()}
+    wanted = inventory(config, native_layout(head), head)
+    holders = {spec.canonical: _holder(spec.canonical, stored) for spec in wanted}
+    missing = [stored_name(name, layout) for name, _, _ in holders.values() if name not in stored]
+    spare = {spec.canonical for spec in optional_inventory(config, layout, head)}
+    used = {name for name, _, _ in holders.values()} | spare
+    unexpected = [tensor.name for name, tensor in stored.items() if name not in used]
+    sources = [_source(spec, stored, holders[spec.canonical]) for spec in wanted] if not missing else []
+    misshapen = [told for told in map(_misshapen, sources, wanted) if told]
+    problems = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
+    _refuse(checkpoint, {kind: list(dict.fromkeys(names)) for kind, names in problems.items() if names})
+    return tuple(sources)
+
+
+def _holder(canonical: str, stored: Collection[str]) -> tuple[str, int, int]:
+    """(canonical name of the stored tensor, which part of it, of how many)."""
+    if canonical not in stored:
+        for split, (packed, part, parts) in _PACKED.items():
+            if split in canonical:
+                return canonical.replace(split, packed), part, parts
+    return canonical, 0, 1
+
+
+def _source(spec: TensorSpec, stored: Mapping[str, StoredTensor], holder: tuple[str, int, int]) -> Source:
+    name, part, parts = holder
+    if parts == 1:
+        return Source(spec.name, stored[name])
+    return Source(spec.name, stored[name], part * spec.shape[0], (part + 1) * spec.shape[0])
+
+
+def _misshapen(source: Source, spec: TensorSpec) -> str:
+    parts = 1 if source.end is None else (2 if ".mlp." in spec.canonical else 3)
+    wanted = [parts * spec.shape[0], *spec.shape[1:]]
+    if list(source.stored.shape) == wanted:
+        return ""
+    return f"`{source.stored.name}`: shape {list(source.stored.shape)}, config needs {wanted}"
+
+
+def _refuse(checkpoint: Checkpoint, problems: Mapping[str, list[str]]) -> None:
+    if problems:
+        told = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items())
+        raise CheckpointError(
+            f"{checkpoint.path}: tensors and config do not fit: {told}", "`gte-surgery check` tells more"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    shown = ", ".join(name if name.startswith("`") else f"`{name}`" for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def read_parameters(sources: Iterable[Source], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """The parameters by name, on the device and in the dtype; raises CheckpointError for a file that does not open."""
+    with ExitStack() as files:
+        return {name: tensor.to(dtype) for name, tensor in _read(sources, device, files)}
+
+
+def _read(sources: Iterable[Source], device: torch.device, files: ExitStack) -> Iterator[tuple[str, Tensor]]:
+    opened = {}
+    for source in sources:
+        path = str(source.stored.shard.file.path)
+        try:
+            if path not in opened:
+                opened[path] = files.enter_context(safe_open(path, framework="pt", device=str(device)))
+            if source.end is None:
+                yield source.parameter, opened[path].get_tensor(source.stored.name)
+            else:
+                yield source.parameter, opened[path].get_slice(source.stored.name)[source.begin : source.end]
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: {error}") from None

@@ -1,0 +1,147 @@
+"""The encoder gives the same answers packed and padded, on every backend, compiled or not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.findings import Finding, Location, Report, Severity
+from tests import builder
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers", minversion="5.18")
+
+from gte_surgery.model.compiled import graphs_made  # noqa: E402
+from gte_surgery.model.load import load_encoder  # noqa: E402
+
+IDS = torch.tensor([[5, 9, 7, 3, 8, 2], [8, 4, 1, 1, 1, 1], [6, 1, 1, 1, 1, 1]])
+MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return builder.build(tmp_path_factory.mktemp("encoder") / "x", builder.remote_config(initializer_range=0.3))
+
+
+@pytest.mark.parametrize("attention", ["auto", "sdpa", "eager"])
+def test_packed_equals_padded(folder: Path, attention: str) -> None:
+    encoder = load_encoder(folder, "cpu", "float32", attention)
+    with torch.no_grad():
+        packed = encoder(IDS, MASK)
+        padded = encoder(IDS, MASK, unpad_inputs=False)
+    assert (packed - padded)[MASK == 1].abs().max() < 1e-5
+    assert (packed[MASK == 0] == 0).all()
+
+
+def test_gradients_are_the_same_packed_and_padded_and_the_pad_row_gets_none(folder: Path) -> None:
+    found = []
+    for unpad in (True, False):
+        encoder = load_encoder(folder, "cpu", "float32", unpad=unpad)
+        encoder.embed({"input_ids": IDS, "attention_mask": MASK})[:, 0].sum().backward()
+        found.append({name: parameter.grad for name, parameter in encoder.named_parameters()})
+    for name, gradient in found[0].items():
+        assert (gradient - found[1][name]).abs().max() < 1e-5, name
+    assert (found[0]["model.embeddings.word_embeddings.weight"][1] == 0).all()
+    assert (found[0]["model.embeddings.word_embeddings.weight"][5] != 0).any()
+
+
+def test_left_padding_and_holes_change_the_place_of_a_token_but_not_the_text_that_is_read(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    left = {"input_ids": torch.tensor([[1, 1, 8, 4]]), "attention_mask": torch.tensor([[0, 0, 1, 1]])}
+    right = {"input_ids": torch.tensor([[8, 4, 1, 1]]), "attention_mask": torch.tensor([[1, 1, 0, 0]])}
+    with torch.no_grad():
+        assert torch.allclose(encoder.embed(left), encoder.embed(right), atol=1e-6)
+        encoder.unpad = False
+        assert torch.allclose(encoder.embed(left), encoder.embed(right), atol=1e-6)
+
+
+def test_embeddings_are_of_length_one_and_a_cut_one_is_too(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    batch = {"input_ids": IDS, "attention_mask": MASK}
+    with torch.no_grad():
+        whole, cut = encoder.embed(batch), encoder.embed(batch, dim=8)
+    assert (whole.shape, cut.shape) == ((3, 32), (3, 8))
+    for vectors in (whole, cut):
+        assert torch.allclose(vectors.norm(dim=-1), torch.ones(3))
+    assert torch.allclose(cut, torch.nn.functional.normalize(whole[:, :8], dim=-1), atol=1e-6)
+
+
+@pytest.mark.parametrize("dim", [0, 33])
+def test_a_width_that_the_model_does_not_have_is_refused(folder: Path, dim: int) -> None:
+    with pytest.raises(UsageError, match="from 1 to 32"):
+        load_encoder(folder, "cpu", "float32").embed({"input_ids": IDS}, dim=dim)
+
+
+def test_inputs_embeds_from_the_table_equal_input_ids(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    table = encoder.model.get_input_embeddings().weight
+    with torch.no_grad():
+        assert torch.equal(encoder(IDS, MASK), encoder(inputs_embeds=table[IDS], attention_mask=MASK))
+
+
+def test_with_one_type_every_type_id_counts_as_zero(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    with torch.no_grad():
+        assert torch.equal(encoder(IDS, MASK, token_type_ids=torch.ones_like(IDS)), encoder(IDS, MASK))
+
+
+def test_with_two_types_they_count_packed_as_padded(golden: Path) -> None:
+    encoder = load_encoder(golden / "legacy-type2", "cpu", "float32")
+    types = torch.tensor([[0, 0, 1, 1, 1, 1], [0, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]])
+    with torch.no_grad():
+        packed, plain = encoder(IDS, MASK, types), encoder(IDS, MASK)
+        padded = encoder(IDS, MASK, types, unpad_inputs=False)
+    assert (packed - padded)[MASK == 1].abs().max() < 1e-5
+    assert (packed - plain)[2, 0].abs().max() > 0.1
+
+
+def test_a_batch_without_pads_and_one_without_a_mask_are_the_same(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    with torch.no_grad():
+        assert torch.equal(encoder(IDS), encoder(IDS, torch.ones_like(IDS)))
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [{}, {"input_ids": IDS, "inputs_embeds": torch.zeros(3, 6, 32)}, {"input_ids": IDS[0]}, {"inputs_embeds": IDS}],
+    ids=["neither", "both", "one row", "embeddings without width"],
+)
+def test_a_batch_without_clear_tokens_is_refused(folder: Path, batch: dict[str, torch.Tensor]) -> None:
+    with pytest.raises(UsageError):
+        load_encoder(folder, "cpu", "float32")(**batch)
+
+
+def test_a_head_that_is_not_there_is_not_asked(folder: Path) -> None:
+    with pytest.raises(UsageError, match="head is none"):
+        load_encoder(folder, "cpu", "float32").logits({"input_ids": IDS})
+
+
+class Suspicious:
+    """A guard that objects to the id 9."""
+
+    def check_batch(self, batch: dict[str, torch.Tensor]) -> Report:
+        is_bad = bool((batch["input_ids"] == 9).any())
+        finding = Finding("GTE400", Severity.ERROR, Location(), "nine is here")
+        return Report("batch", (finding,) if is_bad else (), (), ("GTE400",))
+
+
+def test_a_guard_sees_the_batch_before_the_model(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32", guard=Suspicious())
+    encoder(IDS[1:], MASK[1:])
+    with pytest.raises(RefusedError, match="nine is here"):
+        encoder(IDS, MASK)
+
+
+def test_one_graph_serves_every_layer_batch_size_and_length(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32", compile=True)
+    before = graphs_made()
+    with torch.no_grad():
+        for rows, width in ((3, 5), (1, 7), (2, 2), (4, 4), (7, 3), (2, 1), (1, 2), (1, 1), (5, 60)):
+            ids = torch.arange(rows * width).view(rows, width) % 100 + 2
+            mask = torch.ones_like(ids)
+            mask[-1, width // 2 + 1 :] = 0
+            compiled = encoder(ids, mask)
+            assert (compiled - encoder(ids, mask, unpad_inputs=False))[mask == 1].abs().max() < 1e-5
+    assert graphs_made() - before == 1
