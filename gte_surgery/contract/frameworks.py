@@ -81,15 +81,25 @@ def load(name: FrameworkName) -> Any:
 
 
 def tensor(framework: Framework, nested: Any, dtype: str = "int64", device: object = None) -> Any:
-    """Nested lists as a tensor of a framework; lists stay as they are, whatever the dtype."""
+    """Nested lists, or a numpy array, as a tensor of a framework; as lists they have no dtype."""
     match framework:
         case Framework.LISTS:
-            return nested
+            return plain(nested)
         case Framework.NUMPY:
             return load("numpy").array(nested, dtype=dtype)
         case Framework.TORCH:
             torch = load("torch")
             return torch.tensor(nested, dtype=getattr(torch, dtype), device=device)
+
+
+def plain(value: Any) -> Any:
+    """Nested lists and tuples, and arrays, tensors and their scalars in them, as lists of Python numbers."""
+    if isinstance(value, (list, tuple)):
+        if set(map(type, value)) <= {int}:
+            return list(value)
+        return [plain(each) for each in value]
+    as_list = getattr(value, "tolist", None)
+    return as_list() if callable(as_list) else value
 
 
 def member(name: str, value: object) -> Member:
@@ -101,7 +111,7 @@ def member(name: str, value: object) -> Member:
     if arrays is not None and isinstance(value, arrays):
         return _numpy_member(name, value)
     if isinstance(value, (list, tuple)):
-        return _list_member(name, _plain(value))
+        return _list_member(name, plain(value))
     raise UnreadableError(f"{type(value).__name__}, must be a tensor, an array or nested lists of numbers")
 
 
@@ -151,16 +161,6 @@ def _list_member(name: str, value: list[Any]) -> Member:
         strange = sorted(each.__name__ for each in kinds - {int, bool, float})
         raise UnreadableError(f"lists of {', '.join(strange)}, must hold numbers")
     return Member(name, value, Framework.LISTS, shape, kind, dtype)
-
-
-def _plain(value: Any) -> Any:
-    """Nested lists and tuples, and arrays, tensors and their scalars in them, as lists of Python numbers."""
-    if isinstance(value, (list, tuple)):
-        if set(map(type, value)) <= {int}:
-            return list(value)
-        return [_plain(each) for each in value]
-    as_list = getattr(value, "tolist", None)
-    return as_list() if callable(as_list) else value
 
 
 def _measured(value: list[Any]) -> tuple[tuple[int, ...], list[Any]]:

@@ -1,0 +1,155 @@
+"""Joins an encoder, such as the VocabManager of a project, to the contract of a model: encode, align, pack, check.
+
+The encoder turns texts into ids and stays as it is; what it returns goes to the model only if it keeps the contract.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.codes import CODES
+from gte_surgery.contract.collate import Batch, checked, filled
+from gte_surgery.contract.frameworks import FrameworkName, plain
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.structure import IDS, MASK, POSITIONS, TYPES
+from gte_surgery.errors import BatchError, RefusedError
+from gte_surgery.findings import Location, Report
+
+Rows = dict[str, list[Any]]
+"""Members of a batch as lists of rows."""
+
+_ROWS = (IDS, MASK, TYPES, POSITIONS)
+"""The members that an encoder may return; others, such as offsets into the text, are left behind."""
+
+
+class SequenceEncoder(Protocol):
+    """What an encoder must offer. It may also have `pad_token_id` or `pad_id`, the id that it pads with."""
+
+    def encode_batch(self, sequences: Sequence[Any], *, add_special_tokens: bool, max_length: int) -> Mapping[str, Any]:
+        """One row for each sequence, in order, none longer than `max_length`: input_ids as lists (of equal lengths or
+        not) or tensors, and if it likes attention_mask and token_type_ids."""
+
+
+class TruncationWarning(UserWarning):
+    """Sequences were cut to fit the model, as `overflow="cut"` asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class GteAdapter:
+    """Calls an encoder and returns batches that the model takes: int64 tensors on `device`, with the model's pad id.
+
+    Nothing is cut silently: the encoder is asked for one token more than the model takes, and a row that uses it was
+    too long. Then `overflow="error"` raises RefusedError, "cut" encodes once more at the model's length and says so
+    with a TruncationWarning. `pad_id` is what the encoder pads with, if it does not say so itself.
+    """
+
+    encoder: SequenceEncoder
+    contract: IdContract
+    device: object = None
+    framework: FrameworkName = "torch"
+    overflow: Literal["error", "cut"] = "error"
+    pad_id: int | None = None
+
+    def __call__(
+        self, sequences: Sequence[Any], *, max_length: int | None = None, add_special_tokens: bool = True
+    ) -> Batch:
+        """Encode `sequences` into one batch, rows of at most `max_length` tokens (None: as many as the model takes).
+
+        Raises BatchError where the batch breaks the contract, RefusedError where a row is too long.
+        """
+        limit = min(max_length or self.contract.max_length, self.contract.max_length)
+        batch = self._encoded(sequences, add_special_tokens, limit + 1)
+        if long := _longer(batch, limit):
+            self._tell(long, len(sequences), limit)
+            batch = self._encoded(sequences, add_special_tokens, limit)
+            if long := _longer(batch, limit):
+                raise RefusedError(f"row {long[0]} has more than the {limit} tokens that the encoder was asked for")
+        return checked(_trimmed(batch, limit, self.contract.padding_side), self.contract, self.framework, self.device)
+
+    def _tell(self, long: list[int], count: int, limit: int) -> None:
+        rows = ", ".join(map(str, long[:5])) + (", …" if len(long) > 5 else "")
+        message = f"{len(long)} of {count} sequences have more than {limit} tokens: {rows}"
+        if self.overflow == "error":
+            raise RefusedError(message, 'overflow="cut" cuts them and warns')
+        warnings.warn(f"{message}; they were cut", TruncationWarning, stacklevel=3)
+
+    def _encoded(self, sequences: Sequence[Any], add_special_tokens: bool, max_length: int) -> Rows:
+        """What the encoder returns as nested lists, rows of one length, padded with the model's pad id."""
+        returned = self.encoder.encode_batch(sequences, add_special_tokens=add_special_tokens, max_length=max_length)
+        rows = _rows_of(returned, self.contract)
+        if len(rows[IDS]) != len(sequences):
+            found = f"{len(rows[IDS])} rows for {len(sequences)} sequences, must be as many"
+            raise BatchError(Report("batch", (CODES["GTE491"].found(Location(pointer=f"/{IDS}"), found),), (), ()))
+        if self.contract.type_vocab_size == 0 and not any(map(any, rows.get(TYPES, ()))):
+            rows.pop(TYPES, None)
+        return _squared(_aligned(rows, self._their_pad(), self.contract), self.contract)
+
+    def _their_pad(self) -> int | None:
+        """The id that the encoder pads with; None where nobody says."""
+        said = (self.pad_id, getattr(self.encoder, "pad_token_id", None), getattr(self.encoder, "pad_id", None))
+        return next((number for number in said if isinstance(number, int)), None)
+
+
+def _rows_of(returned: object, contract: IdContract) -> Rows:
+    """The members as lists of rows of integers, each as long as its ids. Raises BatchError where they are not that."""
+    members = returned if isinstance(returned, Mapping) else {}
+    rows = {name: plain(value) for name in _ROWS if (value := members.get(name)) is not None}
+    lengths = [_lengths(name, value) for name, value in rows.items()]
+    if IDS not in rows or None in lengths or any(each != lengths[0] for each in lengths):
+        report = check_batch(returned, contract)
+        raise BatchError(report if report.findings else _uneven(rows))
+    return rows
+
+
+def _lengths(name: str, rows: Any) -> list[int] | None:
+    """Lengths of the rows; None for what is no list of lists of integers. A mask may hold booleans."""
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        return None
+    allowed = {int, bool} if name == MASK else {int}
+    return [len(row) for row in rows] if all(set(map(type, row)) <= allowed for row in rows) else None
+
+
+def _uneven(rows: Rows) -> Report:
+    found = f"{', '.join(rows)}: rows of different lengths, must be alike"
+    return Report("batch", (CODES["GTE405"].found(Location(), found),), (), ())
+
+
+def _aligned(rows: Rows, their_pad: int | None, contract: IdContract) -> Rows:
+    """The rows with the model's pad id wherever the encoder padded, and with a mask.
+
+    Without a mask the encoder's pad ids are the padding. Without their pad id it is what the mask leaves out, if that
+    is one id and no other. A masked token that is no pad stays, for the check to find.
+    """
+    mask = rows.get(MASK) or [[int(number != their_pad) for number in row] for row in rows[IDS]]
+    pairs = [list(zip(row, kept, strict=True)) for row, kept in zip(rows[IDS], mask, strict=True)]
+    left_out = {number for row in pairs for number, is_kept in row if not is_kept}
+    pad = next(iter(left_out)) if their_pad is None and len(left_out) == 1 else their_pad
+    ids = [
+        [contract.pad_token_id if number == pad and not is_kept else number for number, is_kept in row] for row in pairs
+    ]
+    return {**rows, IDS: ids, MASK: mask}
+
+
+def _squared(rows: Rows, contract: IdContract) -> Rows:
+    """Rows of unequal lengths filled up on the contract's side."""
+    width = max(map(len, rows[IDS]), default=0)
+    filling = {IDS: contract.pad_token_id}
+    return {
+        name: [filled(row, filling.get(name, 0), width, contract.padding_side) for row in value]
+        for name, value in rows.items()
+    }
+
+
+def _longer(rows: Rows, limit: int) -> list[int]:
+    """Numbers of the rows with more than `limit` tokens."""
+    return [number for number, mask in enumerate(rows[MASK]) if sum(map(bool, mask)) > limit]
+
+
+def _trimmed(rows: Rows, limit: int, padding_side: str) -> Rows:
+    """Rows of at most `limit` columns, where those beyond are padding alone: encoders that pad to a fixed length."""
+    kept = slice(None, limit) if padding_side == "right" else slice(-limit, None)
+    return {name: [row[kept] for row in value] for name, value in rows.items()}

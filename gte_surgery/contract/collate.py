@@ -1,0 +1,142 @@
+"""From sequences of ids to a batch that keeps the contract, and back.
+
+Nothing is cut or repaired on the way: what breaks the contract raises. Making ids from text is the encoder's part,
+joining an encoder to a contract that of `adapter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, tensor
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.structure import IDS, LABELS, MASK
+from gte_surgery.errors import UsageError
+
+Batch = dict[str, Any]
+
+
+def collate(
+    sequences: Iterable[Any],
+    contract: IdContract,
+    *,
+    framework: FrameworkName = "torch",
+    device: object = None,
+    pad_to_multiple_of: int = 1,
+) -> Batch:
+    """Pad sequences of ids into `{"input_ids", "attention_mask"}`, int64 tensors [rows, columns] on `device`.
+
+    A sequence is a list, tuple, array or tensor of integers, or a mapping that holds one as input_ids. Rows are as wide
+    as the longest sequence, rounded up to `pad_to_multiple_of` where max_length allows. Raises UsageError for what are
+    no integers, BatchError where the contract is broken: an id beyond the table, a sequence that is empty or too long.
+
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> collate([[5, 6, 7], (8,)], contract, framework="lists")
+    {'input_ids': [[5, 6, 7], [8, 0, 0]], 'attention_mask': [[1, 1, 1], [1, 0, 0]]}
+    """
+    return checked(padded(map(ids_of, sequences), contract, pad_to_multiple_of), contract, framework, device)
+
+
+def uncollate(batch: Mapping[str, Any], contract: IdContract) -> list[list[int]]:
+    """The sequences of a batch without their padding: `collate` undone. Raises BatchError for a batch that breaks the
+    contract."""
+    check_batch(batch, contract, raise_on_error=True)
+    rows = list(member(IDS, batch[IDS]).rows())
+    return [[number for number in row if number != contract.pad_token_id] for row in rows]
+
+
+@dataclass(frozen=True)
+class MaskedLmCollator:
+    """Collates sequences and hides tokens for masked-LM training: call it with a list of sequences.
+
+    Of the tokens that are not pads or special, each is chosen with `probability`, at least one in a batch; 80 % of the
+    chosen become the mask id, 10 % a random ordinary id, 10 % stay [Devlin et al. 2019, section 3.1]. `labels` are
+    their former ids there and ignore_label elsewhere. The same seed and calls give the same batches; give each worker
+    of a data loader a seed of its own. Raises UsageError for a contract without mask id.
+    """
+
+    contract: IdContract
+    probability: float = 0.15
+    seed: int = 0
+    framework: FrameworkName = "torch"
+    device: object = None
+    pad_to_multiple_of: int = 1
+    _random: Any = field(init=False, repr=False, compare=False)
+    _ordinary: Any = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.contract.mask_token_id is None:
+            raise UsageError("mask_token_id: none, masked-LM training needs one", "set it in the contract")
+        if not 0 < self.probability <= 1:
+            raise UsageError(f"probability: {self.probability}, must be above 0 and at most 1")
+        numpy = load("numpy")
+        ordinary = numpy.setdiff1d(numpy.arange(self.contract.vocab_size), sorted(self.contract.kept_ids))
+        if not len(ordinary):
+            raise UsageError("vocab_size: every id is special, an ordinary one is needed")
+        object.__setattr__(self, "_ordinary", ordinary)
+        object.__setattr__(self, "_random", numpy.random.default_rng(self.seed))
+
+    def __call__(self, sequences: Iterable[Any]) -> Batch:
+        """The next batch: input_ids, attention_mask and labels. Raises as `collate` does."""
+        batch = padded(map(ids_of, sequences), self.contract, self.pad_to_multiple_of)
+        checked(batch, self.contract, "numpy", None)
+        batch[IDS], batch[LABELS] = self._hidden(load("numpy").array(batch[IDS], dtype="int64"))
+        return checked(batch, self.contract, self.framework, self.device)
+
+    def _hidden(self, ids: Any) -> tuple[Any, Any]:
+        """The ids with tokens hidden, and the labels; both [rows, columns]."""
+        numpy = load("numpy")
+        candidates = numpy.isin(ids, self._ordinary)
+        chosen = candidates & (self._random.random(ids.shape) < self.probability)
+        if candidates.any() and not chosen.any():
+            chosen.flat[self._random.choice(numpy.flatnonzero(candidates))] = True
+        labels = numpy.where(chosen, ids, self.contract.ignore_label)
+        lot = self._random.random(ids.shape)
+        drawn = self._random.choice(self._ordinary, size=ids.shape)
+        hidden = numpy.where(chosen & (lot < 0.8), self.contract.mask_token_id, ids)
+        return numpy.where(chosen & (lot >= 0.9), drawn, hidden), labels
+
+
+def ids_of(sequence: Any) -> list[int]:
+    """One sequence as Python integers. Raises UsageError for anything else."""
+    ids = sequence.get(IDS) if isinstance(sequence, Mapping) else sequence
+    try:
+        each = member(IDS, ids)
+    except UnreadableError as error:
+        raise UsageError(f"a sequence: {error}") from None
+    if each.kind is not Kind.INTEGER or len(each.shape) != 1:
+        raise UsageError(f"a sequence: {each.dtype} of {len(each.shape)} dimensions, must be one row of integers")
+    return list(each.rows()) if each.framework is Framework.LISTS else list(each.value.tolist())
+
+
+def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple_of: int = 1) -> Batch:
+    """Nested lists of ids and their mask, padded on the contract's side."""
+    if pad_to_multiple_of < 1:
+        raise UsageError(f"pad_to_multiple_of: {pad_to_multiple_of}, must be at least 1")
+    rows = list(sequences)
+    longest = max(map(len, rows), default=0)
+    width = max(longest, min(-(-longest // pad_to_multiple_of) * pad_to_multiple_of, contract.max_length))
+    return {
+        IDS: [filled(row, contract.pad_token_id, width, contract.padding_side) for row in rows],
+        MASK: [filled([1] * len(row), 0, width, contract.padding_side) for row in rows],
+    }
+
+
+def filled(row: Sequence[int], filling: int, width: int, padding_side: str) -> list[int]:
+    """A row with `filling` at one end up to the width."""
+    rest = [filling] * (width - len(row))
+    return [*row, *rest] if padding_side == "right" else [*rest, *row]
+
+
+def checked(batch: Mapping[str, Any], contract: IdContract, framework: FrameworkName, device: object) -> Batch:
+    """Nested lists or arrays as int64 tensors of a framework, once they keep the contract. Raises BatchError."""
+    kind = Framework(framework)
+    try:
+        tensors = {name: tensor(kind, value, device=device) for name, value in batch.items()}
+    except (OverflowError, ValueError):
+        tensors = dict(batch)  # no tensor can hold these; the check says why
+    check_batch(tensors, contract, raise_on_error=True)
+    return tensors
