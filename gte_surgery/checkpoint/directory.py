@@ -85,6 +85,9 @@ class Checkpoint:
         return file if is_readable else None
 
 
+_WANTED = "give the directory that holds config.json and the weights; nothing is fetched from a hub"
+
+
 def open_checkpoint(path: Path | str) -> Checkpoint:
     """Open the checkpoint in the directory `path`, or the one `.safetensors` file `path` and the config.json beside it.
 
@@ -94,11 +97,11 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown(str(path))}: {reason_of(error)}") from None
+        raise CheckpointError(f"{shown(str(path))}: {reason_of(error)}", _WANTED) from None
     if stat.S_ISDIR(mode):
         return _open(list_directory(path, (CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME)), WEIGHTS_NAME, is_on_disk=True)
     if not stat.S_ISREG(mode) or path.suffix != ".safetensors":
-        raise CheckpointError(f"{shown(str(path))}: neither a directory nor a .safetensors file")
+        raise CheckpointError(f"{shown(str(path))}: neither a directory nor a .safetensors file", _WANTED)
     root = path.parent
     beside = {name: root / name for name in (CONFIG_NAME, path.name) if os.path.lexists(root / name)}
     return _open(list_files(root, beside, trusted=(path.name,)), path.name, is_on_disk=True)

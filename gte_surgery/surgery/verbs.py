@@ -11,7 +11,7 @@ from typing import Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.checkpoint.receipts import receipts_of
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery import recovery
 from gte_surgery.surgery import undo as undoing
@@ -193,6 +193,8 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
 
 def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool, manner: Manner) -> Outcome:
     """Plans an edit of an existing checkpoint and carries it out."""
+    if Path(path).is_file():
+        raise UsageError(f"{path}: is a file, a surgery takes the whole directory", f"give {Path(path).parent}")
     checkpoint = _opened(path)
     plan = plan_surgery(checkpoint, edit, manner.threads)
     place = None if out is None else Path(out)

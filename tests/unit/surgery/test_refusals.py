@@ -140,6 +140,12 @@ def test_copying_a_row_that_the_table_lacks_is_refused(tmp_path: Path) -> None:
         resize(source, vocab=200, pad=0, init="copy:128")
 
 
+def test_a_single_file_is_no_place_for_surgery(tmp_path: Path) -> None:
+    source = builder.build(tmp_path / "ckpt")
+    with pytest.raises(UsageError, match="takes the whole directory"):
+        resize(source / "model.safetensors", vocab=64, pad=0)
+
+
 def test_files_keep_their_modes(tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt")
     (source / "config.json").chmod(0o664)
