@@ -4,17 +4,18 @@ the planners.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from gte_surgery.errors import UsageError
+from gte_surgery.surgery.row_map import RowMap
 
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""
 
 INITS = ("normal", "mean", "mean-cov", "zeros")
-"""What new rows may hold, beside copies of an old row: draws of N(0, initializer_range), the mean of the old rows, draws
-with the mean and covariance of the old rows, zeros.
+"""What new rows may hold, beside copies of an old row: draws of N(0, initializer_range), the mean of the old rows,
+draws with the mean and covariance of the old rows, zeros.
 """
 
 
@@ -22,9 +23,10 @@ with the mean and covariance of the old rows, zeros.
 class Resize:
     """Give the vocabulary `vocab` rows and make `pad` the pad id; optionally change the type vocabulary.
 
-    `init` says where rows beyond the old table come from: a word of `INITS`, or "copy:ID" for old row ID. `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
-    draw it anew ("normal"). `type_vocab_mode` "fold" adds type row 0 to every word row except the pad row before the
-    type table goes, so that outputs stay what they were; "drop" only removes it.
+    `init` says where rows beyond the old table come from: a word of `INITS`, or "copy:ID" for old row ID. `old_pad`
+    says what becomes of the former pad row, which is zero: "keep" it or draw it anew ("normal"). `type_vocab_mode`
+    "fold" adds type row 0 to every word row except the pad row before the type table goes, so that outputs stay what
+    they were; "drop" only removes it.
     """
 
     vocab: int
@@ -55,6 +57,50 @@ class Resize:
     def rows(self) -> int:
         """The vocabulary size after rounding `vocab` up to a multiple of `round_to`."""
         return -(-self.vocab // self.round_to) * self.round_to
+
+
+@dataclass(frozen=True, slots=True)
+class Remap:
+    """Make a new vocabulary of the rows that `origins` chooses; rows without an origin come from `init` as in `Resize`.
+
+    `vocab` is for more rows than the map names, None means just those. `pad` is a new id; None means that the pad id
+    follows the map.
+    """
+
+    origins: RowMap
+    pad: int | None = None
+    vocab: int | None = None
+    init: str = "normal"
+    round_to: int = 1
+    tokenizer: Literal["keep", "remove"] = "keep"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("round-to", self.round_to, 1)
+        _check_seed(self.seed)
+        copied_row(self.init)
+        if self.vocab is not None and self.vocab < self.origins.rows:
+            raise UsageError(
+                f"vocab: {self.vocab}, the map makes {self.origins.rows} rows",
+                "leave --vocab out, or give at least as many",
+            )
+        if self.pad is not None:
+            _at_least("pad", self.pad, 0)
+            if self.pad >= self.rows:
+                raise UsageError(
+                    f"pad: {self.pad}, must be below the vocabulary size {self.rows}",
+                    f"choose a new id from 0 to {self.rows - 1}, or a larger --vocab",
+                )
+
+    @property
+    def wanted(self) -> int:
+        """The vocabulary size before rounding."""
+        return self.vocab or self.origins.rows
+
+    @property
+    def rows(self) -> int:
+        """The vocabulary size after rounding up to a multiple of `round_to`."""
+        return -(-self.wanted // self.round_to) * self.round_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +170,18 @@ class Reinit:
         _check_seed(self.seed)
 
 
-Edit = Resize | New | Convert | Reinit
+Edit = Resize | Remap | New | Convert | Reinit
 
 
 def as_record(edit: Edit) -> dict[str, object]:
     """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
-    return {key: value for key, value in asdict(edit).items() if value is not None}
+    values = {field.name: getattr(edit, field.name) for field in fields(edit)}
+    origins = values.pop("origins").record if isinstance(edit, Remap) else {}
+    return {**origins, **{key: value for key, value in values.items() if value is not None}}
 
 
 def copied_row(init: str) -> int | None:
-    """The row that `init` copies: 5 for "copy:5", None for the words of `INITS`; raises UsageError for anything else."""
+    """The row that `init` copies: 5 for "copy:5", None for a word of `INITS`; raises UsageError for anything else."""
     if init in INITS:
         return None
     kind, _, row = init.partition(":")

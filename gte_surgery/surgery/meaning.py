@@ -13,7 +13,8 @@ from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.target import Target
 
 _OTHER_WEIGHTS = (".bin", ".onnx", ".pt", ".pth", ".h5", ".msgpack", ".gguf")
-_CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
+CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
+"""The members of config.json that hold a special id, beside pad_token_id."""
 
 
 def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
@@ -23,7 +24,7 @@ def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
     yield from _pad(target, edit, tokenizer)
     yield from _types(target, edit)
     yield from _special_ids(target, edit, tokenizer)
-    yield from _other_files(target, edit)
+    yield from other_weights(target)
 
 
 def _rows(target: Target, edit: Resize) -> Iterator[str]:
@@ -32,14 +33,29 @@ def _rows(target: Target, edit: Resize) -> Iterator[str]:
     if edit.rows < held:
         yield f"rows {edit.rows} to {held - 1} ({held - edit.rows} of {held}) are dropped{heads}"
     elif edit.rows > held:
-        origin = {"normal": f"drawn from N(0, {target.config.initializer_range:g})", "zeros": "zero"}
-        how = origin.get(edit.init, f"copies of row {edit.init.partition(':')[2]}")
+        how = fresh_rows(edit.init, target.config.initializer_range)
         yield f"rows {held} to {edit.rows - 1} ({edit.rows - held}) are new, {how}{heads}"
-    if edit.rows != edit.vocab:
-        yield f"the vocabulary is rounded up from {edit.vocab} to {edit.rows}, a multiple of {edit.round_to}"
-    elif edit.rows % 64:
-        multiple = -(-edit.rows // 64) * 64
-        yield f"{edit.rows} is no multiple of 64, which costs speed on a GPU (`--round-to 64` makes it {multiple})"
+    yield from rounding(edit.vocab, edit.rows)
+
+
+def fresh_rows(init: str, std: float) -> str:
+    """What rows that have no origin hold: "copies of row 3" for "copy:3"."""
+    words = {
+        "normal": f"drawn from N(0, {std:g})",
+        "mean": "the mean of the old rows",
+        "mean-cov": "drawn with the mean and covariance of the old rows",
+        "zeros": "zero",
+    }
+    return words.get(init) or f"copies of row {init.partition(':')[2]}"
+
+
+def rounding(wanted: int, rows: int) -> Iterator[str]:
+    """What there is to say of a vocabulary of `rows` rows where `wanted` were asked for."""
+    if rows != wanted:
+        yield f"the vocabulary is rounded up from {wanted} to {rows}"
+    elif rows % 64:
+        multiple = -(-rows // 64) * 64
+        yield f"{rows} is no multiple of 64, which costs speed on a GPU (`--round-to 64` makes it {multiple})"
 
 
 def _pad(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
@@ -102,16 +118,28 @@ def _types(target: Target, edit: Resize) -> Iterator[str]:
 
 
 def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
-    lost = {role: token for role, token in tokenizer.ids.items() if token >= edit.rows}
-    document = target.checkpoint.config
-    if document is not None and isinstance(document.value, dict):
-        for key in _CONFIG_IDS:
-            token = document.value.get(key)
-            if isinstance(token, int) and token >= edit.rows:
-                lost.setdefault(key.removesuffix("_token_id"), token)
+    lost = {role: token for role, token in special_ids(target, tokenizer).items() if token >= edit.rows}
     if lost:
         yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
-    if tokenizer.files and edit.tokenizer == "keep":
+    if edit.tokenizer == "keep":
+        yield from stale_tokenizer(tokenizer)
+
+
+def special_ids(target: Target, tokenizer: TokenizerFacts) -> dict[str, int]:
+    """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
+    found = dict(tokenizer.ids)
+    document = target.checkpoint.config
+    if document is not None and isinstance(document.value, dict):
+        for key in CONFIG_IDS:
+            token = document.value.get(key)
+            if type(token) is int:
+                found.setdefault(key.removesuffix("_token_id"), token)
+    return found
+
+
+def stale_tokenizer(tokenizer: TokenizerFacts) -> Iterator[str]:
+    """That the tokenizer files, which stay, no longer fit."""
+    if tokenizer.files:
         size = f" of {tokenizer.vocab_size} tokens" if tokenizer.vocab_size else ""
         yield (
             f"the tokenizer files ({', '.join(tokenizer.files)}) stay, with the old vocabulary{size}: "
@@ -119,7 +147,8 @@ def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Ite
         )
 
 
-def _other_files(target: Target, edit: Resize) -> Iterator[str]:
+def other_weights(target: Target) -> Iterator[str]:
+    """That weights in files that are not ours to change keep the old vocabulary."""
     weights = {shard.file.name for shard in target.checkpoint.shards}
     stale = [
         file.name

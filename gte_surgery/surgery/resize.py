@@ -13,13 +13,12 @@ from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS, stored_name
-from gte_surgery.surgery.edits import Resize, as_record, copied_row
-from gte_surgery.surgery.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.edits import Resize, as_record
 from gte_surgery.surgery.meaning import meaning_of_resize
 from gte_surgery.surgery.pieces import AddRow, Fill, Plain, element_bytes
 from gte_surgery.surgery.plan import Plan, PlannedTensor
 from gte_surgery.surgery.rewrite import TensorChanges, edited_config, rewrite, source_files
-from gte_surgery.surgery.tables import RowSource
+from gte_surgery.surgery.tables import RowSource, is_computed, refuse_absent_row, refuse_uncountable, word_table
 from gte_surgery.surgery.target import Target
 
 
@@ -47,22 +46,13 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
-    words, types = target.tensors[WORD_EMBEDDINGS], target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
-    place = f"{words.shard.file.name}: `{words.name}`"
-    if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
-        wanted = [target.config.vocab_size, target.config.hidden_size]
-        raise RefusedError(f"{place}: shape {list(words.shape)}, config needs {wanted}")
-    source, grows = copied_row(edit.init), edit.rows > words.shape[0]
-    if grows and source is not None and source >= words.shape[0]:
-        raise RefusedError(
-            f"init: copy:{source}, the table has rows 0 to {words.shape[0] - 1}", "name a row that the table has"
-        )
-    draws = (grows and edit.init == "normal") or edit.old_pad == "normal"
-    if (draws or _folds(target, edit)) and words.dtype not in ARITHMETIC_DTYPES:
-        raise RefusedError(
-            f"{place}: dtype {words.dtype}, numbers are made in {', '.join(ARITHMETIC_DTYPES)} only",
-            "use --init zeros, and --type-vocab-mode drop for the type vocabulary",
-        )
+    words, types = word_table(target), target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    grows = edit.rows > words.shape[0]
+    if grows:
+        refuse_absent_row(words, edit.init)
+    draws = (grows and is_computed(edit.init)) or edit.old_pad == "normal"
+    if draws or _folds(target, edit):
+        refuse_uncountable(words, "use --init zeros, and --type-vocab-mode drop for the type vocabulary")
     if _folds(target, edit) and types is not None and types.dtype != words.dtype:
         raise RefusedError(
             f"{types.shard.file.name}: `{types.name}`: dtype {types.dtype}, cannot be added to {words.dtype} rows",

@@ -5,7 +5,8 @@ in `map_files`, maps between tokenizers are made in `token_map`; what becomes of
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -47,6 +48,13 @@ class RowMap:
     record: Mapping[str, object] = field(default_factory=dict)
     coverage: tuple[str, ...] = ()
 
+    def origin(self, new: int) -> Sequence[int]:
+        """The old rows of which a new row is made; none when it has no origin."""
+        at = bisect_left(self.new, new)
+        if at == len(self.new) or self.new[at] != new:
+            return ()
+        return self.old[self.offsets[at] : self.offsets[at + 1]]
+
     def new_ids(self) -> dict[int, int]:
         """{old id: new id} of the rows that are kept as they are; the first new id where there are several."""
         found: dict[int, int] = {}
@@ -54,6 +62,27 @@ class RowMap:
             if end - begin == 1:
                 found.setdefault(self.old[begin], new)
         return found
+
+    def stretches(self, first: int, stop: int) -> Iterator[tuple[int, int, bool]]:
+        """(begin, end, whether it has an origin) of the stretches that make up new rows [first, stop): old rows kept
+        side by side, or rows without an origin. A mean of several is a stretch of its own.
+        """
+        begin = at = first
+        before: int | None = None
+        for entry in range(bisect_left(self.new, first), bisect_left(self.new, stop)):
+            new, origin = self.new[entry], self.offsets[entry]
+            distance = self.old[origin] - new if self.offsets[entry + 1] - origin == 1 else None
+            if begin < at and (new > at or distance is None or distance != before):
+                yield begin, at, True
+                begin = at
+            if at < new:
+                yield at, new, False
+                begin = new
+            before, at = distance, new + 1
+        if begin < at:
+            yield begin, at, True
+        if at < stop:
+            yield at, stop, False
 
 
 def row_map(

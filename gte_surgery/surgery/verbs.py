@@ -17,17 +17,20 @@ from gte_surgery.surgery import recovery
 from gte_surgery.surgery import undo as undoing
 from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
 from gte_surgery.surgery.convert import CURED, plan_convert
-from gte_surgery.surgery.edits import Convert, Edit, New, Reinit, Resize
+from gte_surgery.surgery.edits import Convert, Edit, New, Reinit, Remap, Resize
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.fresh import plan_new
+from gte_surgery.surgery.origins import Keep, Map, row_origins
 from gte_surgery.surgery.plan import Plan
 from gte_surgery.surgery.receipt import Receipt
 from gte_surgery.surgery.recovery import Recovery, require_settled
 from gte_surgery.surgery.reinit import plan_reinit
+from gte_surgery.surgery.remap import plan_remap
 from gte_surgery.surgery.resize import plan_resize
 from gte_surgery.surgery.target import understand
 
-_RESIZED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS, TOKEN_TYPE_EMBEDDINGS)
+_REMAPPED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS)
+_RESIZED = (*_REMAPPED, TOKEN_TYPE_EMBEDDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     match edit:
         case Resize():
             return plan_resize(understand(checkpoint, _RESIZED), edit)
+        case Remap():
+            return plan_remap(understand(checkpoint, _REMAPPED), edit)
         case Convert():
             cured = CURED if edit.to is not None else ()
             return plan_convert(understand(checkpoint, cured_codes=cured), edit, threads)
@@ -85,6 +90,55 @@ def resize(
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
     edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed)
+    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+
+
+def remap(
+    path: Path | str,
+    *,
+    map: Map | None = None,
+    keep: Keep | None = None,
+    from_tokenizer: Path | str | None = None,
+    to_tokenizer: Path | str | None = None,
+    pad: int | None = None,
+    vocab: int | None = None,
+    init: str = "normal",
+    round_to: int = 1,
+    allow_repeats: bool = False,
+    tokenizer: Literal["keep", "remove"] = "keep",
+    seed: int = 0,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    keep_undo: bool = True,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Makes a new vocabulary of chosen rows of the checkpoint in `path`; see `edits.Remap`.
+
+    The rows are named by one of `map` (a file, or {new id: old id}), `keep` (a file, or old ids in their new order)
+    and `to_tokenizer` (a tokenizer.json; `from_tokenizer` is the checkpoint's own if not given). In place or into
+    `out`; raises as `resize` does.
+
+    >>> from gte_surgery import new, remap
+    >>> sizes = dict(layers=2, hidden=64, heads=4, intermediate=96, vocab=640, pad=0)
+    >>> _ = new("wide", release="gte-en-mlm-base", **sizes)
+    >>> for sentence in remap("wide", keep=[0, 101, 102, *range(512, 576)], init="mean", round_to=64).plan.meaning:
+    ...     print(sentence)
+    67 of 640 rows are kept under new ids, 573 are dropped, and the masked-LM head follows
+    61 new rows have no origin, the first is 67: the mean of the old rows
+    the vocabulary is rounded up from 67 to 128
+    the pad row stays row 0
+    """
+    origins = row_origins(
+        Path(path),
+        map=map,
+        keep=keep,
+        from_tokenizer=from_tokenizer,
+        to_tokenizer=to_tokenizer,
+        allow_repeats=allow_repeats,
+    )
+    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
