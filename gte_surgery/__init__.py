@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Checkpoint",
     "Description",
+    "Difference",
     "Expectations",
     "Finding",
     "GteSurgeryError",
@@ -24,11 +25,13 @@ __all__ = [
     "check",
     "convert",
     "describe",
+    "diff",
     "history",
     "new",
     "open_checkpoint",
     "recover",
     "reinit",
+    "remap",
     "resize",
     "undo",
 ]
@@ -40,8 +43,9 @@ if TYPE_CHECKING:
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.errors import GteSurgeryError
     from gte_surgery.findings import Finding, Location, Report, Severity
+    from gte_surgery.surgery.difference import Difference, diff
     from gte_surgery.surgery.plan import Plan
-    from gte_surgery.surgery.verbs import Outcome, convert, history, new, recover, reinit, resize, undo
+    from gte_surgery.surgery.verbs import Outcome, convert, history, new, recover, reinit, remap, resize, undo
 
 _HOMES = {
     "checkpoint.directory": ("Checkpoint", "open_checkpoint"),
@@ -50,8 +54,9 @@ _HOMES = {
     "checks.subject": ("Expectations",),
     "errors": ("GteSurgeryError",),
     "findings": ("Finding", "Location", "Report", "Severity"),
+    "surgery.difference": ("Difference", "diff"),
     "surgery.plan": ("Plan",),
-    "surgery.verbs": ("Outcome", "convert", "history", "new", "recover", "reinit", "resize", "undo"),
+    "surgery.verbs": ("Outcome", "convert", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
 }
 _NAMES_AT_HOME = {"check": "run"}
 

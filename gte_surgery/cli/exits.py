@@ -5,6 +5,8 @@ from __future__ import annotations
 GOOD = 0
 FINDINGS = 1
 """`check` found something at or above `--fail-on`."""
+DIFFERENT = 1
+"""`diff` found a difference."""
 USAGE = 2
 REFUSED = 3
 """Refused, or could not finish; nothing was changed."""

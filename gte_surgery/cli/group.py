@@ -14,10 +14,12 @@ PROGRAM = "gte-surgery"
 COMMANDS = (
     "inspect",
     "check",
+    "diff",
     "explain",
     "rules",
     "schema",
     "resize",
+    "remap",
     "convert",
     "reinit",
     "new",

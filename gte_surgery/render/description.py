@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from gte_surgery.checks.description import Description, Pad, RopeFacts, Sizes, Vocabulary
-from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.render.ink import columns, count, finite, paint, printable, size
 
 _LAYOUTS = {
     "a": "as published for the bare model",
@@ -41,19 +40,7 @@ def description_json(description: Description, has_tensors: bool = False) -> str
     }
     if not has_tensors:
         del value["tensors"]
-    return json.dumps(_finite(value), indent=2)
-
-
-def _finite(value: object) -> object:
-    match value:
-        case dict():
-            return {key: _finite(member) for key, member in value.items()}
-        case list() | tuple():
-            return [_finite(member) for member in value]
-        case float() if not math.isfinite(value):
-            return None
-        case _:
-            return value
+    return json.dumps(finite(value), indent=2)
 
 
 def _rows(d: Description) -> Iterator[tuple[str, str]]:

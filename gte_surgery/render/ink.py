@@ -1,7 +1,8 @@
-"""What all text output is made of: harmless names, colours, and numbers for people."""
+"""What all output is made of: harmless names, colours, numbers for people and for JSON."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -43,3 +44,16 @@ def columns(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
         (indent + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
         for row in rows
     )
+
+
+def finite(value: object) -> object:
+    """The value for JSON, which has no NaN and no infinity: such numbers are null, at any depth."""
+    match value:
+        case dict():
+            return {key: finite(member) for key, member in value.items()}
+        case list() | tuple():
+            return [finite(member) for member in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value

@@ -32,17 +32,22 @@ class Target:
     tensors: Mapping[str, StoredTensor]
 
 
-def understand(checkpoint: Checkpoint, cured: Collection[str] = (), cured_codes: Collection[str] = ()) -> Target:
+def understand(
+    checkpoint: Checkpoint,
+    cured: Collection[str] = (),
+    cured_codes: Collection[str] = (),
+    families: Collection[str] = SOUNDNESS,
+) -> Target:
     """The checkpoint as a target. Raises RefusedError when it is unsound or not understood.
 
     Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those, nor do
-    errors of the rules `cured_codes`, which the edit mends.
+    errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of rules.
     """
     subject = Subject(checkpoint)
     cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
     errors = [
         finding
-        for finding in soundness_errors(checkpoint)
+        for finding in soundness_errors(checkpoint, families)
         if finding.location.tensor not in cured_names and finding.code not in cured_codes
     ]
     if errors:
@@ -54,9 +59,9 @@ def understand(checkpoint: Checkpoint, cured: Collection[str] = (), cured_codes:
     return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
 
 
-def soundness_errors(checkpoint: Checkpoint) -> tuple[Finding, ...]:
+def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:
     """The errors that forbid surgery."""
-    report = run(checkpoint, select=SOUNDNESS, ignore=DAMAGED_NAMES)
+    report = run(checkpoint, select=families, ignore=DAMAGED_NAMES)
     return tuple(finding for finding in report.findings if finding.severity is Severity.ERROR)
 
 

@@ -1,0 +1,125 @@
+"""What `diff` found, as text for people and as JSON for programs (schema: diff)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from gte_surgery.render.ink import columns, count, finite, paint, printable
+from gte_surgery.surgery.difference import Difference, Gap, KeyDifference, RowChanges, Stored, TensorDifference
+
+SHOWN = 5
+"""Of the renamed tensors and of the ranges of changed rows, so many are shown."""
+LONGEST = 60
+_STYLES = {"added": "good", "removed": "error"}
+
+
+def difference_text(difference: Difference, color: bool = False) -> str:
+    """Config keys, tensors that differ, renamed ones in short, and the verdict in the last line."""
+    parts = [
+        _section("config.json", _key_lines(difference.config)),
+        _section("config.json, other words for the same", _key_lines(difference.spelling)),
+        _section("tensors", [line for tensor in _differing(difference) for line in _tensor_lines(tensor, color)]),
+        _section("tensors under other names", _renamed_lines(difference)),
+        _verdict(difference, color),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def verdict_text(difference: Difference, color: bool = False) -> str:
+    """The last line alone, for a brief diff: whether they differ, and in how much where all was compared."""
+    return _verdict(difference, color)
+
+
+def difference_json(difference: Difference) -> str:
+    """Everything that was found; JSON has no infinity, so numbers beyond float64 are null."""
+    value = {
+        "left": str(difference.left),
+        "right": str(difference.right),
+        "equal": difference.is_equal,
+        "complete": difference.is_complete,
+        "config": [asdict(key) for key in difference.config],
+        "spelling": [asdict(key) for key in difference.spelling],
+        "compared": difference.compared,
+        "tensors": [_tensor_object(tensor) for tensor in difference.tensors],
+    }
+    return json.dumps(finite(value), indent=2)
+
+
+def _section(title: str, lines: Sequence[str]) -> str:
+    return "\n".join((title, *(f"  {line}" for line in lines))) if lines else ""
+
+
+def _key_lines(keys: Sequence[KeyDifference]) -> list[str]:
+    return [f"{printable(key.key)}: {_value(key.left)} → {_value(key.right)}" for key in keys]
+
+
+def _value(value: object) -> str:
+    if value is None:
+        return "absent"
+    text = printable(value if isinstance(value, str) and " " in value else json.dumps(value, ensure_ascii=False))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _differing(difference: Difference) -> list[TensorDifference]:
+    return [tensor for tensor in difference.tensors if not tensor.is_equal]
+
+
+def _tensor_lines(tensor: TensorDifference, color: bool) -> Iterator[str]:
+    """The tensor, then what is known of its numbers and rows, indented."""
+    kinds = [kind for kind in tensor.kinds if kind != "renamed"]
+    word = paint(", ".join(kinds), _STYLES.get(kinds[0], "warning"), color)
+    yield f"{word} `{printable(tensor.name)}` {_shapes(tensor.left, tensor.right)}"
+    if tensor.common_rows is not None and (tensor.gap is None or tensor.gap.rows is None):
+        differ = {True: "differ", False: "are equal", None: "are of two dtypes"}[tensor.has_changed]
+        yield f"    the {count(tensor.common_rows, 'row')} in common {differ}"
+    if tensor.gap is not None:
+        yield f"    {_gap_words(tensor.gap)}"
+        if tensor.gap.rows is not None:
+            yield f"    {_row_words(tensor.gap.rows)}"
+
+
+def _shapes(left: Stored | None, right: Stored | None) -> str:
+    words = [f"{side.dtype} {list(side.shape)}" for side in (left, right) if side is not None]
+    return " → ".join(dict.fromkeys(words))
+
+
+def _gap_words(gap: Gap) -> str:
+    cosine = "undefined" if gap.cosine is None else f"{gap.cosine:.9g}"
+    words = f"largest difference {gap.largest:.3g}, mean {gap.mean:.3g}, cosine {cosine}"
+    return f"{words}; {gap.not_finite:,} NaN or infinite, left out" if gap.not_finite else words
+
+
+def _row_words(rows: RowChanges) -> str:
+    shown = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in rows.ranges[:SHOWN])
+    rest = max(0, len(rows.ranges) - SHOWN) + rows.left_out
+    more = f" and {count(rest, 'more range')}" if rest else ""
+    where = f": {shown}{more}" if rows.ranges else ""
+    return f"{rows.changed:,} of {count(rows.compared, 'row')} changed{where}"
+
+
+def _renamed_lines(difference: Difference) -> list[str]:
+    pairs = [
+        (f"`{printable(tensor.left.name)}`", f"→ `{printable(tensor.right.name)}`")
+        for tensor in difference.tensors
+        if tensor.left and tensor.right and "renamed" in tensor.kinds
+    ]
+    more = [f"and {len(pairs) - SHOWN:,} more"] if len(pairs) > SHOWN else []
+    return [*(columns(pairs[:SHOWN]).splitlines() if pairs else ()), *more]
+
+
+def _verdict(difference: Difference, color: bool) -> str:
+    names = f"{printable(str(difference.left))} and {printable(str(difference.right))}"
+    if difference.is_equal:
+        same = f"{count(difference.compared, 'tensor')} and the config mean the same"
+        return f"{names}: {paint('equal', 'good', color)}, {same}"
+    if not difference.is_complete:
+        return f"{names}: {paint('different', 'error', color)}"
+    keys, tensors = len(difference.config), len(_differing(difference))
+    told = f"{count(keys, 'config key')} and {tensors:,} of {count(difference.compared, 'tensor')} differ"
+    return f"{names}: {paint('different', 'error', color)}, {told}"
+
+
+def _tensor_object(tensor: TensorDifference) -> dict[str, object]:
+    return {**asdict(tensor), "kinds": list(tensor.kinds)}
