@@ -296,6 +296,38 @@ _TABLE = (
         "One such value makes its whole row of the batch NaN, and by the loss every weight.",
     ),
     Code(
+        "GTE480",
+        _ERROR,
+        "A file of the corpus cannot be read",
+        "It is cut off, damaged, or not what its name says: a Git LFS pointer, an HTML error page, a JSON array. Rows\n"
+        "before the damage are counted; the scan goes on with the next file.",
+    ),
+    Code(
+        "GTE481",
+        _ERROR,
+        "A file has no such column",
+        "The ids, or a column that was asked for by name, are not in it. `--ids NAME` and its like say where to look.",
+    ),
+    Code(
+        "GTE482",
+        _ERROR,
+        "A row cannot be read",
+        "A line that is no JSON object, ids that are null, or a null among the values of a row. It is left out of all\n"
+        "other counts.",
+    ),
+    Code(
+        "GTE483",
+        _ERROR,
+        "Offsets do not cut the ids into rows",
+        "Offsets begin with 0, never fall, and end with the number of ids, as cu_seqlens of packed attention do.",
+    ),
+    Code(
+        "GTE484",
+        _WARNING,
+        "A file has no rows",
+        "Nothing is wrong with it, but somebody may have expected rows: a job that wrote nothing, an empty split.",
+    ),
+    Code(
         "GTE490",
         _ERROR,
         "The encoder raised",

@@ -50,7 +50,7 @@ class Offences:
     """Takes offences one by one, in order of rows, and words them by the contract."""
 
     def __init__(self, contract: IdContract) -> None:
-        self._words = _words(contract)
+        self._words = words(contract)
         self._groups: dict[str, _Group] = {}
         self._whole: list[Finding] = []
 
@@ -60,7 +60,7 @@ class Offences:
 
     def add_whole(self, code: str, name: str, message: str) -> None:
         """Add a finding about a member as a whole."""
-        self._whole.append(CODES[code].found(Location(pointer=f"/{name}"), message, _HINTS.get(code, "")))
+        self._whole.append(CODES[code].found(Location(pointer=f"/{name}"), message, HINTS.get(code, "")))
 
     def findings(self) -> list[Finding]:
         """One finding for each code, in order of code."""
@@ -73,7 +73,7 @@ class Offences:
         place = f"in row {row}" if column is None else f"at row {row}, column {column}"
         message = f"{found.format(group.first)} {place}, {wanted}{_others(group)}"
         pointer = f"/{group.name}/{row}" + ("" if column is None else f"/{column}")
-        return CODES[code].found(Location(pointer=pointer), message, _HINTS.get(code, ""))
+        return CODES[code].found(Location(pointer=pointer), message, HINTS.get(code, ""))
 
 
 def _others(group: _Group) -> str:
@@ -87,7 +87,7 @@ def _others(group: _Group) -> str:
     return f" ({group.count:,} such in {counted(group.rows, 'row')}{span}: {places}{more})"
 
 
-def _words(contract: IdContract) -> dict[str, tuple[str, str]]:
+def words(contract: IdContract) -> dict[str, tuple[str, str]]:
     """What was found, with {} for the value, and what was wanted, by code."""
     begins = "the first token" if contract.padding_side == "right" else "the last token"
     side = "before" if contract.padding_side == "right" else "after"
@@ -115,7 +115,7 @@ def _words(contract: IdContract) -> dict[str, tuple[str, str]]:
     }
 
 
-_HINTS = {
+HINTS = {
     "GTE414": "`gte-surgery resize CKPT --vocab N --pad ID` gives the table more rows",
     "GTE416": "encode with add_special_tokens=True",
     "GTE420": "pass attention_mask = (input_ids != pad_token_id)",

@@ -1,0 +1,166 @@
+"""The scan as one function: find the files, plan them, judge their portions somewhere, and word what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Protocol
+
+from gte_surgery.contract.scan.columns import Columns
+from gte_surgery.contract.scan.files import find
+from gte_surgery.contract.scan.portions import Portion
+from gte_surgery.contract.scan.summary import Summary, empty, merged
+from gte_surgery.contract.scan.wording import worded
+from gte_surgery.contract.scan.work import Planned, Request
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.findings import Finding, Severity
+
+Progress = Callable[[int, int, int], None]
+"""(bytes on disk done, bytes in all, tokens seen): called now and then."""
+
+_PLAIN = (".npy", ".npz", ".safetensors")
+"""What can be read without pyarrow."""
+
+
+class Place(Protocol):
+    """Where a scan runs."""
+
+    def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
+        """The plan of each file, in their order."""
+
+    def scan(
+        self, request: Request, portions: Sequence[Portion], start: Summary, seen: Callable[[Portion, int], None]
+    ) -> Summary:
+        """The sum of all portions and of `start`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorpusReport:
+    """What a scan came to: how many files of how many bytes, what was seen in them, and what is wrong.
+
+    `findings` are in order of file and code, for as many pairs of both as were asked for; `summary.sums` counts
+    every fault.
+    """
+
+    contract: IdContract
+    files: int
+    nbytes: int
+    summary: Summary
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Severity | None:
+        """The severity of the worst fault, counted ones included."""
+        return max((fault.severity for fault in self.summary.sums), default=None)
+
+    @property
+    def unused_ids(self) -> int:
+        """Rows of the embedding table that no id of the corpus looks up."""
+        return int((self.summary.uses == 0).sum())
+
+
+def scan(
+    contract: IdContract | Path | str,
+    *paths: Path | str,
+    columns: Columns | None = None,
+    workers: int = 1,
+    limit: int | None = None,
+    max_findings: int = 100,
+    counts: bool = False,
+    runner: Literal["local", "ray"] = "local",
+    address: str = "auto",
+    progress: Progress | None = None,
+) -> CorpusReport:
+    """Judge a corpus by a contract, or by that of a checkpoint or a JSON file.
+
+    `paths` are files, folders and patterns. `workers` processes share the work on this machine; more than one need a
+    script whose entry is guarded by `if __name__ == "__main__"`. `limit` rows in all are looked at. With `counts`,
+    `summary.uses` counts each id; without, it tells which occur. `runner="ray"` works on the Ray cluster at `address`.
+
+    Raises RefusedError where there is nothing to scan or a package is missing, UsageError, and what `IdContract.read`
+    raises. What is wrong with a file is a finding, never an exception.
+
+    >>> import numpy as np, tempfile
+    >>> contract = IdContract(vocab_size=100, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/ids.npy", np.array([[5, 7, 0, 0], [9, 100, 3, 0]]))
+    ...     report = scan(contract, folder)
+    >>> report.summary.rows, report.summary.real_tokens, report.unused_ids
+    (2, 5, 95)
+    >>> [finding.code for finding in report.findings], report.findings[0].message
+    (['GTE414'], '100 at row 1, column 1, must be below vocab_size 100')
+    """
+    _require(workers, limit, max_findings)
+    contract = contract if isinstance(contract, IdContract) else IdContract.read(contract)
+    columns = columns or Columns()
+    names = find([str(path) for path in paths], columns)
+    if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
+        raise RefusedError("pyarrow is not installed, and reads all but numpy and safetensors", _EXTRA.format("data"))
+    request = Request(contract, columns, counts, max_findings, limit)
+    with _place(runner, workers, address) as place:
+        planned = place.plan(request, names)
+        portions = _limited([portion for each in planned for portion in each.portions], limit)
+        summary = merged((_start(request), *(each.failed for each in planned if each.failed is not None)), max_findings)
+        summary = place.scan(request, portions, summary, _teller(portions, progress))
+    nbytes = sum(Path(name).stat().st_size for name in names)
+    findings = tuple(worded(fault, contract) for fault in summary.faults)
+    return CorpusReport(contract, len(names), nbytes, summary, findings)
+
+
+_EXTRA = "`pip install 'gte-surgery[{}]'`"
+
+
+def _require(workers: int, limit: int | None, max_findings: int) -> None:
+    for name, value, least in (("workers", workers, 1), ("limit", limit, 1), ("max_findings", max_findings, 0)):
+        if value is not None and value < least:
+            raise UsageError(f"{name}: {value}, must be at least {least}")
+
+
+@contextmanager
+def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
+    if runner != "ray":
+        from gte_surgery.contract.scan.local import Local
+
+        yield Local(workers)
+        return
+    if find_spec("ray") is None:
+        raise RefusedError("ray is not installed", _EXTRA.format("ray"))
+    from gte_surgery.contract.scan.on_ray import cluster
+
+    with cluster(address) as place:
+        yield place
+
+
+def _start(request: Request) -> Summary:
+    return empty(request.contract.vocab_size, request.contract.max_length, request.has_counts)
+
+
+def _limited(portions: list[Portion], limit: int | None) -> list[Portion]:
+    """The portions of the first `limit` rows, in order of the files."""
+    if limit is None:
+        return portions
+    kept = []
+    for portion in portions:
+        rows = min(portion.span.rows or 0, limit)
+        if rows > 0 or (limit > 0 and portion.is_whole):
+            kept.append(replace(portion, span=replace(portion.span, rows=rows)))
+        limit -= rows
+    return kept
+
+
+def _teller(portions: Sequence[Portion], progress: Progress | None) -> Callable[[Portion, int], None]:
+    """Adds up what is done, for the progress shown."""
+    total = sum(portion.span.nbytes for portion in portions)
+    done = tokens = 0
+
+    def seen(portion: Portion, found: int) -> None:
+        nonlocal done, tokens
+        done, tokens = done + portion.span.nbytes, tokens + found
+        if progress is not None:
+            progress(done, total, tokens)
+
+    return seen

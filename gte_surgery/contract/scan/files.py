@@ -1,0 +1,114 @@
+"""Which files a scan reads: paths, folders and patterns, in an order that does not depend on the machine.
+
+A folder of the `datasets` library is read as that library would: the files that its state.json names, and none of the
+caches beside them.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import stat
+from collections.abc import Iterator, Sequence
+
+from gte_surgery.checkpoint.content import Content, sniff
+from gte_surgery.contract.scan.columns import Columns
+from gte_surgery.contract.scan.npy import is_companion
+from gte_surgery.contract.scan.portions import Format
+from gte_surgery.errors import RefusedError
+
+SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".npy", ".npz", ".safetensors")
+COMPRESSED = (".gz", ".zst")
+"""What is looked for in folders, with or without one of these behind; a file that is named may have any name."""
+
+_STATE = "state.json"
+_MAGICS = {
+    b"PAR1": Format.PARQUET,
+    b"ARROW1": Format.ARROW,
+    b"\xff\xff\xff\xff": Format.ARROW,
+    b"\x93NUMPY": Format.NPY,
+    b"PK": Format.NPZ,
+    b"\x1f\x8b": Format.JSON_LINES,
+    b"\x28\xb5\x2f\xfd": Format.JSON_LINES,
+}
+
+
+def find(patterns: Sequence[str], columns: Columns) -> list[str]:
+    """Files that paths, folders and patterns such as `data/**/*.parquet` stand for, each once.
+
+    Raises RefusedError for one that stands for nothing.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        files = list(_files(pattern, columns))
+        if not files:
+            wanted = ", ".join(SUFFIXES) if os.path.isdir(pattern) else "a file, a folder or a pattern"
+            raise RefusedError(f"{pattern}: no file to scan, must be {wanted}")
+        found.update(dict.fromkeys(files))
+    return list(found)
+
+
+def tell(path: str) -> tuple[Format, int] | str:
+    """Format and size of a file by its first bytes; or what it is instead."""
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    with open(path, "rb") as file:
+        head = file.read(512)
+    content = sniff(head)
+    for magic, form in _MAGICS.items():
+        if head.startswith(magic) and content is not Content.TORCH_ZIP:
+            return form, status.st_size
+    if content is Content.SAFETENSORS:
+        return Format.SAFETENSORS, status.st_size
+    if content is Content.JSON and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
+        return Format.JSON_LINES, status.st_size
+    if content is Content.UNKNOWN and _is_named(path, (".jsonl", ".ndjson", ".json")):
+        return Format.JSON_LINES, status.st_size
+    return "a JSON array, must be one object a line" if content is Content.JSON else content.value
+
+
+def _files(pattern: str, columns: Columns) -> Iterator[str]:
+    if os.path.isdir(pattern):
+        yield from _below(pattern, columns)
+    elif os.path.lexists(pattern):
+        yield pattern
+    else:
+        for path in sorted(glob.glob(pattern, recursive=True)):
+            if os.path.isdir(path):
+                yield from _below(path, columns) if "**" not in pattern else ()
+            elif not is_companion(path, columns):
+                yield path
+
+
+def _below(folder: str, columns: Columns) -> Iterator[str]:
+    """The files to scan in a folder and those below it, hidden ones left out."""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    named = _state_files(folder) if _STATE in names else None
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            if not os.path.islink(path):
+                yield from _below(path, columns)
+        elif named is None and _is_named(name, SUFFIXES) and not is_companion(path, columns):
+            yield path
+    yield from named or ()
+
+
+def _is_named(name: str, suffixes: tuple[str, ...]) -> bool:
+    for suffix in COMPRESSED:
+        name = name.removesuffix(suffix)
+    return name.endswith(suffixes)
+
+
+def _state_files(folder: str) -> list[str] | None:
+    """The files that a `datasets` folder consists of, in their order; None where its state.json says nothing of it."""
+    try:
+        with open(os.path.join(folder, _STATE), "rb") as file:
+            names = [entry["filename"] for entry in json.load(file)["_data_files"]]
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+    if not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
+        return None
+    return [os.path.join(folder, name) for name in names]

@@ -1,0 +1,123 @@
+"""The scan on a Ray cluster: the same plans and portions as tasks, summed up by further tasks.
+
+Files are read where the tasks run, under the paths given, so every node must see them there. What comes back to the
+caller are plans, token counts, and one summary. A task whose worker or node is lost runs again elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from logging import ERROR
+from typing import Any
+
+import ray
+
+from gte_surgery.contract.scan.local import Seen
+from gte_surgery.contract.scan.portions import Portion
+from gte_surgery.contract.scan.summary import Summary, merged
+from gte_surgery.contract.scan.work import Planned, Request, plan, scan
+from gte_surgery.errors import RefusedError
+
+RETRIES = 5
+"""How often a task may lose its worker before the scan gives up."""
+
+_TOGETHER = 16
+"""Summaries that one task adds up."""
+
+_AHEAD = 4
+"""Tasks under way for each processor of the cluster."""
+
+
+class OnRay:
+    """Runs plans and portions as tasks, `ahead` of them at a time."""
+
+    def __init__(self, ahead: int) -> None:
+        self._ahead = ahead
+
+    def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
+        """The plan of each file, in their order."""
+        asked = ray.put(request)
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_plan)
+        rest = enumerate(names)
+        found: dict[int, Planned] = {}
+        running = [task.remote(asked, name, order) for order, name in islice(rest, self._ahead)]
+        while running:
+            done, running = ray.wait(running)
+            found.update(ray.get(done))
+            running += [task.remote(asked, name, order) for order, name in islice(rest, len(done))]
+        return [found[order] for order in range(len(names))]
+
+    def scan(self, request: Request, portions: Sequence[Portion], start: Summary, seen: Seen) -> Summary:
+        """The sum of all portions and of `start`. A summary stays where it was made until a task adds it to others."""
+        asked = ray.put(request)
+        task: Any = ray.remote(num_cpus=1, max_retries=RETRIES, num_returns=2)(_scan)
+        add = ray.remote(num_cpus=1, max_retries=RETRIES)(_add)
+        rest = iter(portions)
+        running: dict[Any, tuple[Any, Portion]] = {}
+        parts: list[Any] = [ray.put(start)]
+
+        def begin(count: int) -> None:
+            for portion in islice(rest, count):
+                tokens, summary = task.remote(asked, portion)
+                running[tokens] = (summary, portion)
+
+        begin(self._ahead)
+        while running:
+            (tokens,), _ = ray.wait(list(running))
+            summary, portion = running.pop(tokens)
+            seen(portion, ray.get(tokens))
+            parts.append(summary)
+            if len(parts) >= _TOGETHER:
+                parts = [add.remote(request.most, *parts)]
+            begin(1)
+        whole: Summary = ray.get(add.remote(request.most, *parts))
+        return whole
+
+
+def _plan(request: Request, name: str, order: int) -> tuple[int, Planned]:
+    return order, plan(request, name, order)
+
+
+def _scan(request: Request, portion: Portion) -> tuple[int, Summary]:
+    summary = scan(request, portion)
+    return summary.tokens, summary
+
+
+def _add(most: int, *parts: Summary) -> Summary:
+    return merged(parts, most)
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[OnRay]:
+    """The running cluster at `address`; "auto" finds the one of this machine. Raises RefusedError where there is none,
+    or where a task failed for good."""
+    is_ours = not ray.is_initialized()
+    try:
+        if is_ours:
+            _connect(address)
+        yield OnRay(_AHEAD * max(1, _processors()))
+    except ray.exceptions.RayError as error:
+        raise RefusedError(f"ray: {_reason(error)}", "do all nodes have this version of gte-surgery?") from error
+    finally:
+        if is_ours and ray.is_initialized():
+            ray.shutdown()
+
+
+def _processors() -> int:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
+
+
+def _connect(address: str) -> None:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        hint = "start a cluster with `ray start --head`, or give the --address of one"
+        raise RefusedError(f"ray: {_reason(error)}", hint) from error
+
+
+def _reason(error: Exception) -> str:
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    return str(cause).strip().partition("\n")[0]

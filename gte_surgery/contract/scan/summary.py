@@ -1,0 +1,132 @@
+"""What a scan has seen, in a form that adds up: `merged(a, b)` is the same whichever way the parts are put together.
+
+Findings are kept for the first files in order, first offenders for each; sums are kept for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from heapq import nsmallest
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gte_surgery.contract.scan.faults import Fault
+
+Array = npt.NDArray[Any]
+
+OFFENDERS = 3
+"""How many offenders of one kind are kept for each file."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Offender:
+    """Where: the row in its file, and the column in that row, both from 0; −1 is "not that precise". What: `value`."""
+
+    row: int
+    column: int = -1
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Sums:
+    """How often something is so: in how many places (positions, or rows where the whole row is at fault) and rows."""
+
+    places: int
+    rows: int
+
+    def __add__(self, other: Sums) -> Sums:
+        return Sums(self.places + other.places, self.rows + other.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFault:
+    """One kind of fault in one file: how often, and where first. `order` is the place of the file in the scan."""
+
+    order: int
+    file: str
+    fault: Fault
+    sums: Sums
+    offenders: tuple[Offender, ...]
+
+    @property
+    def key(self) -> tuple[int, str]:
+        return self.order, self.fault.value
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """All that was seen in some part of a corpus.
+
+    `rows` as the files have them, `sequences` after unpacking and without those that could not be judged; `tokens` are
+    positions, pads included, `real_tokens` without. `unmasked` sequences had no mask. `lengths[n]` sequences have n
+    real tokens; the last entry counts all longer ones. `uses[i]` tells how often id i occurs, or with bools whether.
+    `longest` counts real tokens.
+    """
+
+    rows: int
+    sequences: int
+    tokens: int
+    real_tokens: int
+    unmasked: int
+    max_id: int
+    longest: int
+    lengths: Array
+    uses: Array
+    faults: tuple[FileFault, ...] = ()
+    sums: Mapping[Fault, Sums] = field(default_factory=dict)
+
+
+def empty(vocab_size: int, max_length: int, has_counts: bool) -> Summary:
+    """The summary of nothing: merged with any other, it changes nothing."""
+    uses = np.zeros(vocab_size, np.int64 if has_counts else bool)
+    return Summary(0, 0, 0, 0, 0, -1, 0, np.zeros(max_length + 2, np.int64), uses)
+
+
+def merged(parts: Iterable[Summary], most: int) -> Summary:
+    """One summary of at least one, with the findings of the first `most` (file, code) pairs."""
+    first, *rest = parts
+    for part in rest:
+        first = _sum(first, part, most)
+    return first
+
+
+def _sum(a: Summary, b: Summary, most: int) -> Summary:
+    return Summary(
+        rows=a.rows + b.rows,
+        sequences=a.sequences + b.sequences,
+        tokens=a.tokens + b.tokens,
+        real_tokens=a.real_tokens + b.real_tokens,
+        unmasked=a.unmasked + b.unmasked,
+        max_id=max(a.max_id, b.max_id),
+        longest=max(a.longest, b.longest),
+        lengths=a.lengths + b.lengths,
+        uses=a.uses + b.uses,
+        faults=_joined((*a.faults, *b.faults), most),
+        sums={fault: added(a.sums.get(fault), b.sums.get(fault)) for fault in (*a.sums, *b.sums)},
+    )
+
+
+def added(a: Sums | None, b: Sums | None) -> Sums:
+    """The sum of two, either of which may be absent."""
+    return (a or Sums(0, 0)) + (b or Sums(0, 0))
+
+
+def _joined(faults: Iterable[FileFault], most: int) -> tuple[FileFault, ...]:
+    """Findings of the same file and code become one.
+
+    Cutting to the first `most` loses nothing that a later cut would keep: what is among the first of the whole is
+    among the first of each part that has it.
+    """
+    by_key: dict[tuple[int, str], FileFault] = {}
+    for fault in faults:
+        known = by_key.get(fault.key)
+        by_key[fault.key] = fault if known is None else _both(known, fault)
+    return tuple(by_key[key] for key in nsmallest(most, by_key))
+
+
+def _both(a: FileFault, b: FileFault) -> FileFault:
+    offenders = tuple(nsmallest(OFFENDERS, (*a.offenders, *b.offenders)))
+    return replace(a, sums=a.sums + b.sums, offenders=offenders)

@@ -1,0 +1,71 @@
+"""A fault of a file as a finding: what was found and wanted, how often, and where first."""
+
+from __future__ import annotations
+
+from gte_surgery.contract.codes import CODES
+from gte_surgery.contract.offences import HINTS, words
+from gte_surgery.contract.scan.faults import Fault
+from gte_surgery.contract.scan.summary import FileFault, Offender
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.findings import Finding, Location
+from gte_surgery.gte.wording import counted
+
+
+def worded(fault: FileFault, contract: IdContract) -> Finding:
+    """The finding that a fault of a file is."""
+    location = Location(file=fault.file)
+    return CODES[fault.fault.value].found(location, _message(fault, contract), HINTS.get(fault.fault.value, ""))
+
+
+def _message(fault: FileFault, contract: IdContract) -> str:
+    first = fault.offenders[0]
+    if first.row < 0:
+        return first.value or "no row, some were to be expected"
+    found, wanted = (words(contract) | _own_words(contract))[fault.fault.value]
+    named = f"{found.format(first.value).strip()} {_place(fault.fault, first)}, {wanted}"
+    return named + _others(fault)
+
+
+def _place(fault: Fault, offender: Offender) -> str:
+    if fault in _OF_ROWS or offender.column < 0:
+        return f"in row {offender.row:,}"
+    return f"at row {offender.row:,}, column {offender.column:,}"
+
+
+def _others(fault: FileFault) -> str:
+    if fault.sums.places == 1:
+        return ""
+    is_of_rows = fault.fault in _OF_ROWS or fault.offenders[0].column < 0
+    places = ", ".join(f"[{at.row}]" if is_of_rows else f"[{at.row}, {at.column}]" for at in fault.offenders)
+    more = ", …" if fault.sums.places > len(fault.offenders) else ""
+    return f" ({fault.sums.places:,} such in {counted(fault.sums.rows, 'row')}: {places}{more})"
+
+
+_OF_ROWS = {
+    Fault.TOO_LONG,
+    Fault.WRONG_CLS,
+    Fault.MASK_ADDITIVE,
+    Fault.MASK_INVERTED,
+    Fault.EMPTY_ROW,
+    Fault.WRONG_SIDE,
+}
+"""Faults of a row as a whole, which no column tells more of."""
+
+
+def _own_words(contract: IdContract) -> dict[str, tuple[str, str]]:
+    """What `contract.offences` does not word, for a batch has it as a whole: what was found, what was wanted."""
+    shape = "another number of values than ids", "must be one for each id"
+    return {
+        Fault.BAD_ROW.value: ("{}", "must be a row of numbers"),
+        Fault.BAD_OFFSETS.value: ("offsets do not cut the ids {}", "must rise from 0 to the number of ids"),
+        Fault.NOT_INTEGERS.value: ("{}", "must be integers"),
+        Fault.TOO_LONG.value: ("{} positions", f"must be at most max_length {contract.max_length}"),
+        Fault.MASK_TYPE.value: ("{}", "must be integers or booleans"),
+        Fault.MASK_SHAPE.value: ("mask of " + shape[0], shape[1]),
+        Fault.MASK_ADDITIVE.value: ("an additive mask", "must be 1 for tokens and 0 for pads"),
+        Fault.MASK_INVERTED.value: ("1 at pads and 0 at tokens", "must be the other way round"),
+        Fault.TYPES_SHAPE.value: ("token types of " + shape[0], shape[1]),
+        Fault.LABELS_SHAPE.value: ("labels of " + shape[0], shape[1]),
+        Fault.POSITIONS_SHAPE.value: ("positions of " + shape[0], shape[1]),
+        Fault.PAD_KEPT.value: (f"1 for the pad id {contract.pad_token_id}", "must be 0"),
+    }
