@@ -32,6 +32,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the numbers that are drawn."
 )
+init_option = click.option(
+    "--init",
+    default="normal",
+    show_default=True,
+    metavar="normal|mean|mean-cov|zeros|copy:ID",
+    help="What new rows hold: draws, the old rows' mean, draws with their mean and covariance, zeros, or a copy.",
+)
+round_to_option = click.option(
+    "--round-to", type=int, default=1, metavar="N", help="Round the vocabulary size up to a multiple of N."
+)
+tokenizer_option = click.option(
+    "--tokenizer",
+    type=click.Choice(["keep", "remove"]),
+    default="keep",
+    show_default=True,
+    help="What becomes of the tokenizer's files.",
+)
 
 
 def switch_off(flag: str, name: str, text: str) -> Callable[[Function], Function]:

@@ -49,6 +49,8 @@ def test_help_loads_nothing_heavy_and_none_of_the_core(tmp_path: Path, arguments
         ["history"],
         ["resize", "--vocab", "160", "--pad", "0"],
         ["resize", "--vocab", "160", "--pad", "0", "--dry-run"],
+        ["remap", "--keep", "KEPT"],
+        ["remap", "--keep", "KEPT", "--vocab", "300", "--init", "zeros"],
     ],
     ids=" ".join,
 )
@@ -56,6 +58,9 @@ def test_reading_judging_and_shrinking_load_no_array_library(
     tmp_path: Path, checkpoint: Path, arguments: list[str]
 ) -> None:
     verb, *options = arguments
+    kept = tmp_path / "kept.txt"
+    kept.write_text("".join(f"{row}\n" for row in range(200, 0, -3)))
+    options = [str(kept) if option == "KEPT" else option for option in options]
     assert (
         loaded(tmp_path, verb, str(checkpoint), *options) & {"torch", "transformers", "numpy", "safetensors"} == set()
     )

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from gte_surgery.cli.operate import operate
-from gte_surgery.cli.options import checkpoint_argument, editing_options, example, seed_option
+from gte_surgery.cli.options import (
+    checkpoint_argument,
+    editing_options,
+    example,
+    init_option,
+    round_to_option,
+    seed_option,
+    tokenizer_option,
+)
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
@@ -31,14 +39,8 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     show_default=True,
     help="When the type table goes: add its row 0 to every word row first, or just drop it.",
 )
-@click.option(
-    "--init",
-    default="normal",
-    show_default=True,
-    metavar="normal|zeros|copy:ID",
-    help="What rows beyond the old table hold.",
-)
-@click.option("--round-to", type=int, default=1, metavar="N", help="Round the vocabulary size up to a multiple of N.")
+@init_option
+@round_to_option
 @click.option(
     "--old-pad",
     type=click.Choice(["keep", "normal"]),
@@ -46,13 +48,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     show_default=True,
     help="What the former pad row becomes: keep its zeros, or draw it anew.",
 )
-@click.option(
-    "--tokenizer",
-    type=click.Choice(["keep", "remove"]),
-    default="keep",
-    show_default=True,
-    help="What becomes of the tokenizer's files.",
-)
+@tokenizer_option
 @seed_option
 @editing_options
 @pass_terminal
