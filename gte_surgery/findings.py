@@ -84,13 +84,35 @@ class SkippedRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """A wish to hear nothing of the rules whose codes start with `code`, with the `reason` and where it was stated."""
+
+    code: str
+    reason: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class SuppressedFinding:
+    """A finding that does not count, because someone who knew it said so."""
+
+    finding: Finding
+    suppression: Suppression
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """All that `check` has to say of one checkpoint: findings in order of code and place, and what was not judged."""
+    """All that `check` has to say of one checkpoint: findings in order of code and place, and what was not judged.
+
+    `suppressed` findings are not among `findings`; `unused` suppressions found nothing to suppress.
+    """
 
     checkpoint: str
     findings: tuple[Finding, ...]
     skipped: tuple[SkippedRule, ...]
     rules: tuple[str, ...]
+    suppressed: tuple[SuppressedFinding, ...] = ()
+    unused: tuple[Suppression, ...] = ()
 
     @property
     def worst(self) -> Severity | None:

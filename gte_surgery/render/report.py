@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import posixpath
+from collections.abc import Iterable
 
-from gte_surgery.findings import Finding, Report, Severity, SkippedRule
+from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
 from gte_surgery.render.ink import count, paint, printable
 
 
 def report_text(report: Report, color: bool = False) -> str:
-    """One line a finding with its hint below, then what was not judged, then the sums."""
-    lines = [line for finding in report.findings for line in _finding_lines(finding, color)]
-    lines += [paint(_skipped_line(group), "faint", color) for group in _grouped(report.skipped)]
-    return "\n".join((*lines, _sum_line(report, color)))
+    """The findings file by file, in aligned columns (place, severity, code, message) with hints below; then what was
+    not judged and what was ignored; then the sums.
+    """
+    lines = [line for name, group in _by_file(report).items() for line in _group_lines(report, name, group, color)]
+    asides = [
+        *(_skipped_line(group) for group in _grouped(report.skipped)),
+        *(suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()),
+        *(unused_line(each) for each in report.unused),
+    ]
+    return "\n".join((*lines, *(paint(aside, "faint", color) for aside in asides), sum_line(report, color)))
 
 
 def report_json(report: Report) -> str:
@@ -22,6 +30,11 @@ def report_json(report: Report) -> str:
             "checkpoint": report.checkpoint,
             "findings": [_finding_object(finding) for finding in report.findings],
             "skipped": [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped],
+            "suppressed": [
+                _finding_object(each.finding) | {"suppression": _suppression_object(each.suppression)}
+                for each in report.suppressed
+            ],
+            "unused": [_suppression_object(each) for each in report.unused],
             "rules": list(report.rules),
             "counts": {severity.label: report.count(severity) for severity in reversed(Severity)},
         },
@@ -29,12 +42,68 @@ def report_json(report: Report) -> str:
     )
 
 
-def _finding_lines(finding: Finding, color: bool) -> list[str]:
-    label = finding.severity.label
-    lines = [f"{paint(label, label, color)} {paint(finding.code, 'strong', color)} {printable(str(finding))}"]
-    if finding.hint:
-        lines.append(paint(f"    hint: {printable(finding.hint)}", "faint", color))
+def by_suppression(suppressed: Iterable[SuppressedFinding]) -> dict[Suppression, list[Finding]]:
+    """The suppressed findings of each suppression."""
+    groups: dict[Suppression, list[Finding]] = {}
+    for each in suppressed:
+        groups.setdefault(each.suppression, []).append(each.finding)
+    return groups
+
+
+def suppressed_line(suppression: Suppression, findings: list[Finding]) -> str:
+    """How many findings a suppression suppressed, and its reason, in one line."""
+    reason = f" ({printable(suppression.reason)})" if suppression.reason else ""
+    return f"ignored: {count(len(findings), 'finding')} under {suppression.code}{reason}"
+
+
+def unused_line(suppression: Suppression) -> str:
+    """That a suppression suppresses nothing, in one line."""
+    return f"unused: {printable(suppression.source)} ignores {suppression.code}, under which nothing is found"
+
+
+def file_path(report: Report, file: str) -> str:
+    """Where a file of the checkpoint lies, relative to where the checkpoint's own path is."""
+    return posixpath.normpath(posixpath.join(printable(report.checkpoint), printable(file)))
+
+
+def subject_and_message(finding: Finding) -> str:
+    """What a finding is about (pointer or tensor) and says, without the place in a file."""
+    about = Location(pointer=finding.location.pointer, tensor=finding.location.tensor)
+    return ": ".join(part for part in (printable(str(about)), printable(finding.message)) if part)
+
+
+def _by_file(report: Report) -> dict[str, list[Finding]]:
+    """Findings of each file in order of place, those of the checkpoint as a whole first."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in sorted(report.findings, key=lambda finding: finding.location.file):
+        groups.setdefault(finding.location.file, []).append(finding)
+    for group in groups.values():
+        group.sort(key=lambda finding: (finding.location.line or 0, finding.location.column or 0))
+    return groups
+
+
+def _group_lines(report: Report, name: str, group: list[Finding], color: bool) -> list[str]:
+    places = [_place(finding) for finding in group]
+    width, labels = max(map(len, places)), max(len(finding.severity.label) for finding in group)
+    lines = [paint(printable(name or report.checkpoint), "strong", color)]
+    for place, finding in zip(places, group, strict=True):
+        label = finding.severity.label
+        cells = [
+            *([place.rjust(width)] if width else []),
+            paint(label.ljust(labels), label, color),
+            paint(finding.code, "strong", color),
+            subject_and_message(finding),
+        ]
+        lines.append("  " + "  ".join(cells))
+        if finding.hint:
+            indent = " " * (width + labels + len(finding.code) + (8 if width else 6))
+            lines.append(paint(f"{indent}hint: {printable(finding.hint)}", "faint", color))
     return lines
+
+
+def _place(finding: Finding) -> str:
+    at = finding.location
+    return f"{at.line}:{at.column}" if at.line is not None else ""
 
 
 def _grouped(skipped: tuple[SkippedRule, ...]) -> list[tuple[list[str], tuple[str, ...]]]:
@@ -50,11 +119,16 @@ def _skipped_line(group: tuple[list[str], tuple[str, ...]]) -> str:
     return f"not judged because of {', '.join(because)}: {', '.join(codes)}"
 
 
-def _sum_line(report: Report, color: bool) -> str:
+def sum_line(report: Report, color: bool = False) -> str:
+    """Checkpoint, number of findings of each severity, and number of rules judged."""
     judged = len(report.rules) - len(report.skipped)
     sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
     style = report.worst.label if report.worst else "good"
     return f"{printable(report.checkpoint)}: {paint(sums, style, color)} ({count(judged, 'rule')} judged)"
+
+
+def _suppression_object(suppression: Suppression) -> dict[str, object]:
+    return {"code": suppression.code, "reason": suppression.reason, "source": suppression.source}
 
 
 def _finding_object(finding: Finding) -> dict[str, object]:
