@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import open_regular, read_at, read_json, read_whole
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.errors import CheckpointError
 
 TOKENIZER_FILES = (
@@ -26,7 +27,13 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
     "spiece.model",
 )
-_ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+POOLING_CONFIG = "1_Pooling/config.json"
+SENTENCE_CONFIG = "sentence_bert_config.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+MODULES = "modules.json"
+JSON_SIDECARS = (TOKENIZER_CONFIG, "special_tokens_map.json", MODULES, SENTENCE_CONFIG, POOLING_CONFIG)
+"""The small JSON files beside the weights."""
+ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
 _TOKENIZER_HEAD = 1 << 18
 _VOCABULARY_LIMIT = 1 << 24
 
@@ -63,12 +70,12 @@ def special_tokens(checkpoint: Checkpoint) -> TokenizerFacts:
     files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))
     if not files:
         return TokenizerFacts()
-    settings = _object(checkpoint, "tokenizer_config.json")
+    settings = _object(checkpoint, TOKENIZER_CONFIG)
     words = _word_ids(checkpoint)
     tokens = _added_tokens(settings.get("added_tokens_decoder")) | _tokenizer_tokens(checkpoint)
     by_text = words | {text: number for number, text in tokens.items()}
     ids: dict[str, int] = {}
-    for role in _ROLES:
+    for role in ROLES:
         for source in (settings, _object(checkpoint, "special_tokens_map.json")):
             text = _token_text(source.get(f"{role}_token"))
             if text in by_text:
@@ -79,7 +86,7 @@ def special_tokens(checkpoint: Checkpoint) -> TokenizerFacts:
 
 def pooling(checkpoint: Checkpoint) -> Pooling | None:
     """The sentence-transformers pooling, or None without a readable 1_Pooling/config.json."""
-    settings = _object(checkpoint, "1_Pooling/config.json")
+    settings = _object(checkpoint, POOLING_CONFIG)
     if not settings:
         return None
     prefix = "pooling_mode_"
@@ -95,19 +102,27 @@ def pooling(checkpoint: Checkpoint) -> Pooling | None:
 
 def max_seq_length(checkpoint: Checkpoint) -> int | None:
     """`max_seq_length` of sentence_bert_config.json, in tokens."""
-    length = _object(checkpoint, "sentence_bert_config.json").get("max_seq_length")
+    length = _object(checkpoint, SENTENCE_CONFIG).get("max_seq_length")
     return length if type(length) is int else None
+
+
+def read_sidecar(checkpoint: Checkpoint, name: str) -> Document | None:
+    """A small JSON file beside the weights; None when it is absent. Raises CheckpointError when it cannot be read."""
+    if not checkpoint.has(name):
+        return None
+    file = checkpoint.readable(name)
+    if file is None:
+        raise CheckpointError(f"{name}: not a regular file of this checkpoint")
+    return read_json(file)
 
 
 def _object(checkpoint: Checkpoint, name: str) -> dict[str, object]:
     """The members of a small JSON file; none when it is absent, bad, too large or leads out of the checkpoint."""
-    file = checkpoint.readable(name)
-    if file is None:
-        return {}
     try:
-        value = read_json(file).value
+        document = read_sidecar(checkpoint, name)
     except CheckpointError:
         return {}
+    value = document.value if document is not None else None
     return value if isinstance(value, dict) else {}
 
 

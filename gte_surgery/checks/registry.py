@@ -17,7 +17,18 @@ from gte_surgery.checkpoint.header import HeaderFault
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
-RULE_MODULES = ("directory", "headers", "config", "rope", "expectations", "layout", "tensors", "rows")
+RULE_MODULES = (
+    "directory",
+    "headers",
+    "receipts",
+    "config",
+    "rope",
+    "expectations",
+    "layout",
+    "tensors",
+    "rows",
+    "values",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,10 @@ Check = Callable[[Subject], Iterable[Observation]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule."""
+    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule.
+
+    `only_with` is the option without which it is not judged at all, "--values" or "--for vllm"; empty for most.
+    """
 
     code: str
     severity: Severity
@@ -42,17 +56,21 @@ class Rule:
     explanation: str
     requires: tuple[str, ...]
     check: Check
+    only_with: str = ""
 
 
 _rules: dict[str, Rule] = {}
 
 
-def rule(code: str, severity: Severity, requires: tuple[str, ...] = ()) -> Callable[[Check], Check]:
+def rule(
+    code: str, severity: Severity, requires: tuple[str, ...] = (), only_with: str = ""
+) -> Callable[[Check], Check]:
     """Register the decorated check under `code`, documented by its docstring."""
 
     def register(check: Check) -> Check:
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
-        _add_rule(Rule(code, severity, title.rstrip("."), _unindented(explanation), tuple(sorted(requires)), check))
+        text = _unindented(explanation)
+        _add_rule(Rule(code, severity, title.rstrip("."), text, tuple(sorted(requires)), check, only_with))
         return check
 
     return register

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows, row_nbytes
-from gte_surgery.checkpoint.sidecars import special_tokens
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.tensors import COMPLETE, READABLE
@@ -40,7 +39,7 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
     if not is_zero(row, words.dtype):
         size = norm(row, words.dtype)
         found = f"norm {size:.4g}" if size is not None else "not zero"
-        token = special_tokens(subject.checkpoint).tokens.get(pad)
+        token = subject.tokenizer.tokens.get(pad)
         named = f" (`{token}` of the tokenizer)" if token else ""
         yield Observation(subject.at_tensor(words.name), f"row {pad}, the pad row{named}, has {found}, must be zero")
 
@@ -50,19 +49,24 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
     """Rows other than the pad row are all zero.
 
     Such a token says nothing until it is trained. A former pad row looks like this, and so may spare rows at the end of
-    the table. Looked at are the first and the last 1024 rows and those of the tokenizer's special tokens, not the
-    whole table.
+    the table. Looked at are the first and the last 1024 rows and those of the tokenizer's special tokens; with
+    --values the whole table.
     """
     words = subject.stored(WORD_EMBEDDINGS)
     if words is None or subject.config is None or not words.nbytes:
         return
-    tokens = special_tokens(subject.checkpoint).tokens
-    zero = sorted(_zero_rows(words, tokens) - {subject.config.pad_token_id})
+    tokens = subject.tokenizer.tokens
+    seen = subject.statistics.get(words.name) if subject.has_values else None
+    has_all = seen is not None and seen.norms is not None
+    rows = set(seen.zero_rows()) if seen is not None and has_all else _zero_rows(words, tokens)
+    zero = sorted(rows - {subject.config.pad_token_id})
     if zero:
         shown = listed([f"{row} (`{tokens[row]}`)" if row in tokens else str(row) for row in zero])
         message = f"{counted(len(zero), 'row')} all zero beside the pad row: {shown}"
         searched = (
-            "" if words.shape[0] <= 2 * EDGE_ROWS else "; searched: both ends of the table and the special tokens"
+            ""
+            if has_all or words.shape[0] <= 2 * EDGE_ROWS
+            else "; searched: both ends of the table and the special tokens"
         )
         yield Observation(subject.at_tensor(words.name), message + searched)
 

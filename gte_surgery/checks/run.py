@@ -10,9 +10,10 @@ from collections.abc import Collection, Mapping
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checks.registry import Observation, Rule, all_rules
-from gte_surgery.checks.subject import Expectations, Subject
+from gte_surgery.checks.subject import Expectations, Progress, Subject
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
+from gte_surgery.gte.consumers import Consumer
 
 UNREADABLE = "GTE006"
 
@@ -22,12 +23,19 @@ def run(
     expectations: Expectations = Expectations(),
     select: Collection[str] = (),
     ignore: Collection[str] = (),
+    values: bool = False,
+    consumers: Collection[str] = (),
+    progress: Progress | None = None,
 ) -> Report:
     """Judge `checkpoint`. `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
-    means every rule. Raises UsageError for a code that matches no rule; a bad checkpoint never raises."""
-    rules = all_rules()
+    means every rule. `values` reads all weights, telling `progress` (bytes read, bytes to read); `consumers` are values
+    of `gte.consumers.Consumer` whose own rules are judged as well.
+
+    Raises UsageError for a code that matches no rule, or none that is judged, and for an unknown consumer; a bad
+    checkpoint never raises."""
+    rules = _applicable(all_rules(), values, consumers)
     chosen = _choose(rules, select, ignore)
-    judge = _Judge(Subject(checkpoint, expectations), rules)
+    judge = _Judge(Subject(checkpoint, expectations, values, progress), rules)
     for code in chosen:
         judge.judge(code)
     findings = dict.fromkeys(finding for code in chosen for finding in judge.findings[code])
@@ -57,10 +65,12 @@ class _Judge:
         """Codes of the errors that stand in the way; those of a skipped prerequisite stand in for it."""
         failed: set[str] = set()
         for code in _matching(self.rules, rule.requires):
+            if self.rules[code].severity is not Severity.ERROR:
+                continue
             self.judge(code)
             if any(finding.severity is Severity.ERROR for finding in self.findings[code]):
                 failed.add(code)
-            elif self.rules[code].severity is Severity.ERROR:
+            else:
                 failed.update(self.skipped.get(code, ()))
         return tuple(sorted(failed))
 
@@ -79,10 +89,30 @@ def _finding(code: str, severity: Severity, seen: Observation) -> Finding:
     return Finding(code, severity, seen.location, seen.message, seen.hint)
 
 
-def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collection[str]) -> tuple[str, ...]:
-    for pattern in (*select, *ignore):
+def require_known(patterns: Collection[str]) -> None:
+    """Raises UsageError for a code or prefix of codes that matches no rule."""
+    rules = all_rules()
+    for pattern in patterns:
         if not pattern or not any(code.startswith(pattern) for code in rules):
             raise UsageError(f"{pattern}: matches no rule", "`gte-surgery rules` lists the codes")
+
+
+def _applicable(rules: Mapping[str, Rule], values: bool, consumers: Collection[str]) -> Mapping[str, Rule]:
+    """The rules that need neither --values nor --for, and those that these make apply."""
+    known = [consumer.value for consumer in Consumer]
+    for name in consumers:
+        if name not in known:
+            raise UsageError(f"{name}: is no program that checkpoints are judged for", f"known: {', '.join(known)}")
+    wanted = {"", *(f"--for {name}" for name in consumers), *(("--values",) if values else ())}
+    return {code: rule for code, rule in rules.items() if rule.only_with in wanted}
+
+
+def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collection[str]) -> tuple[str, ...]:
+    require_known((*select, *ignore))
+    for pattern in select:
+        if not _matching(rules, (pattern,)):
+            needs = next(rule.only_with for code, rule in all_rules().items() if code.startswith(pattern))
+            raise UsageError(f"{pattern}: is judged only with {needs}", f"add {needs}")
     chosen = _matching(rules, select) if select else tuple(rules)
     ignored = set(_matching(rules, ignore))
     return tuple(code for code in chosen if code not in ignored)

@@ -6,7 +6,7 @@ the rules that report why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,17 +14,24 @@ from typing import TYPE_CHECKING
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, TokenizerFacts, read_sidecar, special_tokens
+from gte_surgery.checkpoint.strict_json import Document
+from gte_surgery.checkpoint.tokenizer import Vocabulary, read_vocabulary
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
 from gte_surgery.gte.heads import Head, head_of
 from gte_surgery.gte.inventory import TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.names import Layout, canonical_name, detect_layout
+from gte_surgery.gte.names import WORD_EMBEDDINGS, Layout, canonical_name, detect_layout
 
 if TYPE_CHECKING:
+    from gte_surgery.checks.statistics import TensorStatistics
     from gte_surgery.gte.schemas import Violation
 
 CONFIG = "config.json"
+
+Progress = Callable[[int, int], None]
+"""Told (bytes read, bytes to read) as the weights are read through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,15 @@ class Expectations:
 
 @dataclass(frozen=True)
 class Subject:
-    """A checkpoint under judgement. Not slotted: the cached properties live in the instance."""
+    """A checkpoint under judgement. Not slotted: the cached properties live in the instance.
+
+    With `has_values` every weight may be read, otherwise only a few rows; `progress` is told of the reading.
+    """
 
     checkpoint: Checkpoint
     expectations: Expectations = Expectations()
+    has_values: bool = False
+    progress: Progress | None = None
 
     @cached_property
     def values(self) -> Mapping[str, object]:
@@ -113,6 +125,51 @@ class Subject:
         """The tensor of a canonical name, or None where the checkpoint has none."""
         name = self.canonical.get(canonical)
         return self.checkpoint.tensors[name] if name is not None else None
+
+    @cached_property
+    def model_tensors(self) -> tuple[StoredTensor, ...]:
+        """The stored tensors that the config asks for or allows, whatever their shape and dtype."""
+        tensors = self.checkpoint.tensors
+        return tuple(tensors[spec.name] for spec in (*self.wanted, *self.allowed) if spec.name in tensors)
+
+    @cached_property
+    def statistics(self) -> Mapping[str, TensorStatistics]:
+        """What all numbers of the model's floating-point tensors are like, by stored name: reads the weights once."""
+        from gte_surgery.checks.weights import read_statistics
+
+        words = self.canonical.get(WORD_EMBEDDINGS, "")
+        return read_statistics(self.model_tensors, words, self.progress)
+
+    @cached_property
+    def tokenizer(self) -> TokenizerFacts:
+        return special_tokens(self.checkpoint)
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """What tokenizer.json holds, or what a vocab.txt does; None without either."""
+        found = read_vocabulary(self.checkpoint)
+        if found is None and self.checkpoint.has("vocab.txt") and self.tokenizer.vocab_size is not None:
+            return Vocabulary(self.tokenizer.vocab_size)
+        return found
+
+    @cached_property
+    def sidecars(self) -> Mapping[str, Document | CheckpointError]:
+        """The small JSON files beside the weights that are there, read, or why they cannot be."""
+        found: dict[str, Document | CheckpointError] = {}
+        for name in JSON_SIDECARS:
+            try:
+                document = read_sidecar(self.checkpoint, name)
+            except CheckpointError as error:
+                found[name] = error
+            else:
+                if document is not None:
+                    found[name] = document
+        return found
+
+    def sidecar(self, name: str) -> Document | None:
+        """A small JSON file beside the weights; None when it is absent or cannot be read."""
+        found = self.sidecars.get(name)
+        return found if isinstance(found, Document) else None
 
     def faults(self, kind: FaultKind | HeaderFault) -> tuple[Fault, ...]:
         return tuple(fault for fault in self.checkpoint.faults if fault.kind is kind)

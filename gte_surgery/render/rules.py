@@ -19,7 +19,7 @@ def rules_text(rules: Sequence[Rule], color: bool = False) -> str:
 
 
 def rules_json(rules: Sequence[Rule]) -> str:
-    """Code, severity, title, explanation and prerequisites of each rule."""
+    """Code, severity, title, explanation and prerequisites of each rule, and the option that it is judged only with."""
     return json.dumps(
         [
             {
@@ -28,6 +28,7 @@ def rules_json(rules: Sequence[Rule]) -> str:
                 "title": rule.title,
                 "explanation": rule.explanation,
                 "requires": list(rule.requires),
+                "only_with": rule.only_with,
             }
             for rule in rules
         ],
@@ -40,4 +41,5 @@ def rule_text(rule: Rule, color: bool = False) -> str:
     label = rule.severity.label
     head = f"{paint(rule.code, 'strong', color)} ({paint(label, label, color)}): {rule.title}"
     needs = f"Judged only where nothing is wrong under {', '.join(rule.requires)}." if rule.requires else ""
-    return "\n\n".join(part for part in (head, rule.explanation, needs) if part)
+    option = f"Judged only with {rule.only_with}." if rule.only_with else ""
+    return "\n\n".join(part for part in (head, rule.explanation, option, needs) if part)

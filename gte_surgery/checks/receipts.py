@@ -1,0 +1,76 @@
+"""GTE065: whether the files are, to the byte, what the last surgery wrote. Only with --values: it reads them all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from gte_surgery.checkpoint.faults import FaultKind
+from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.receipts import receipts_of
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.findings import Location, Severity
+
+_PIECE = 1 << 20
+_MOST_THREADS = 4
+
+
+@rule("GTE065", Severity.WARNING, requires=("GTE001", "GTE006"), only_with="--values")
+def content_changed(subject: Subject) -> Iterator[Observation]:
+    """A file's content is not what the last surgery wrote.
+
+    Size and header are right, the SHA-256 is another one: weights were changed in place since, or a disk or a copy
+    damaged them. If nobody trained into this directory on purpose, copy the checkpoint again. Only receipts with hashes
+    can tell, and hashing takes as long as SHA-256 does on your processor, longer than all the rest.
+    """
+    recorded = dict(_recorded(subject))
+    for file, digest in _digests(list(recorded), subject.progress).items():
+        if digest != recorded[file]:
+            found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
+            yield Observation(Location(file=shown(file.name)), found)
+
+
+def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:
+    """The files that the last receipt gives a hash for, with it; but for those that GTE064 found changed already."""
+    if subject.faults(FaultKind.RECEIPT_UNREADABLE):
+        return
+    changed = {fault.location.file for fault in subject.faults(FaultKind.RECEIPT_MISMATCH)}
+    receipts = receipts_of(subject.checkpoint)
+    written = receipts[-1].get("written") if receipts else None
+    for record in written if isinstance(written, list) else ():
+        file, digest = subject.checkpoint.readable(record["name"]), record.get("sha256")
+        if file is not None and isinstance(digest, str) and shown(file.name) not in changed:
+            yield file, digest
+
+
+def _digests(files: list[FileEntry], progress: Callable[[int, int], None] | None) -> Mapping[FileEntry, str]:
+    """SHA-256 of each file as hex digits, a few files at a time. Raises OSError."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    total, done = sum(file.size for file in files), 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    if not files:
+        return {}
+    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        digests = pool.map(lambda file: _sha256(file.path, advance), files)
+        return dict(zip(files, digests, strict=True))
+
+
+def _sha256(path: Path, advance: Callable[[int], None]) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+            advance(len(piece))
+    return digest.hexdigest()
