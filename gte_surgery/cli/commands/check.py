@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+if TYPE_CHECKING:
+    from gte_surgery.checks.policy import Policy
+    from gte_surgery.checks.subject import Expectations
+    from gte_surgery.findings import Suppression
 
 
 @click.command(
     "check",
+    cls=OrderedCommand,
     short_help="Judge a checkpoint by every rule.",
-    epilog=example("gte-surgery check ckpt/ --vocab 32000 --pad 0 --fail-on warning"),
+    epilog=example(
+        "gte-surgery check ckpt/ --vocab 32000 --pad 0 --fail-on warning",
+        "gte-surgery check ckpt/ --format text --format sarif --output gte.sarif",
+    ),
 )
 @checkpoint_argument
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="How to write the report.",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="How to write the report; may be repeated.  [default: text; github inside GitHub Actions]",
 )
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the report to this file.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Write the --format before it to this file.",
+)
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note"]),
-    default="error",
-    show_default=True,
-    help="Exit with 1 when a finding is at least this bad.",
+    help="Exit with 1 when a finding is at least this bad.  [default: error]",
 )
 @click.option(
     "--select", multiple=True, metavar="CODES", help="Judge these rules only: codes or prefixes, comma apart."
 )
-@click.option("--ignore", multiple=True, metavar="CODES", help="Leave these rules out.")
+@click.option(
+    "--ignore", multiple=True, metavar="CODES", help='Let these rules\' findings not count: "CODES" or "CODES: reason".'
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Take expectations and ignored codes from here.  [default: gte-surgery.toml beside the checkpoint]",
+)
 @click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size.")
 @click.option("--pad", type=int, metavar="ID", help="Expect this pad id.")
 @click.option("--type-vocab", type=int, metavar="T", help="Expect this type vocabulary size.")
 @pass_terminal
+@click.pass_context
 def command(
+    ctx: click.Context,
     terminal: Terminal,
+    /,
     checkpoint: Path,
-    form: str,
-    output: Path | None,
-    fail_on: str,
+    form: tuple[str, ...],
+    output: tuple[Path, ...],
+    fail_on: str | None,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
+    config: Path | None,
     vocab: int | None,
     pad: int | None,
     type_vocab: int | None,
@@ -56,24 +82,47 @@ def command(
     """Judge CHECKPOINT, a directory or a .safetensors file, by every rule.
 
     Reads JSON and headers only, so it takes a fraction of a second whatever the size. A finding at or above
-    --fail-on makes the exit code 1. Expectations that do not hold are findings too.
+    --fail-on makes the exit code 1, whatever the format. Expectations that do not hold are findings too.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
-    from gte_surgery.checks.run import run
+    from gte_surgery.checks.run import require_known, run
     from gte_surgery.checks.subject import Expectations
+    from gte_surgery.checks.suppression import suppress
     from gte_surgery.findings import Severity
-    from gte_surgery.render.report import report_json, report_text
 
-    expectations = Expectations(vocab, pad, type_vocab)
-    report = run(open_checkpoint(checkpoint), expectations, _codes(select), _codes(ignore))
-    if output is not None:
-        output.write_text((report_json(report) if form == "json" else report_text(report)) + "\n", encoding="utf-8")
-    else:
-        terminal.result(report_json(report) if form == "json" else report_text(report, terminal.has_color))
-    is_bad = report.worst is not None and report.worst >= Severity[fail_on.upper()]
-    return exits.FINDINGS if is_bad else exits.GOOD
+    places = destinations(ctx, form, output)
+    policy = _policy(checkpoint, config)
+    suppressions = (*_suppressions(ignore), *policy.suppressions)
+    require_known([each.code for each in suppressions])
+    bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
+    expectations = _overridden(policy.expectations, Expectations(vocab, pad, type_vocab))
+    report = suppress(run(open_checkpoint(checkpoint), expectations, _codes(select)), suppressions)
+    deliver(report, bar, places, terminal)
+    return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+
+
+def _policy(checkpoint: Path, given: Path | None) -> Policy:
+    """The policy of `--config`, else that beside the checkpoint, else an empty one."""
+    from gte_surgery.checks.policy import Policy, find_policy, read_policy
+
+    path = given or find_policy(checkpoint)
+    return read_policy(path) if path is not None else Policy()
+
+
+def _overridden(stated: Expectations, given: Expectations) -> Expectations:
+    """What a policy states, where no flag says otherwise."""
+    flags = {"vocab": given.vocab, "pad": given.pad, "type_vocab": given.type_vocab}
+    return replace(stated, **{name: value for name, value in flags.items() if value is not None})
 
 
 def _codes(values: tuple[str, ...]) -> tuple[str, ...]:
     """Codes given one by one or several with commas between: ("GTE1,GTE203", "GTE0") → three."""
     return tuple(code.strip() for value in values for code in value.split(","))
+
+
+def _suppressions(values: tuple[str, ...]) -> list[Suppression]:
+    """("GTE112,GTE104: fixed ids", "GTE2") → three, the first two with a reason."""
+    from gte_surgery.findings import Suppression
+
+    pairs = [value.partition(":") for value in values]
+    return [Suppression(code, reason.strip(), "--ignore") for codes, _, reason in pairs for code in _codes((codes,))]
