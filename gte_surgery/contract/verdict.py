@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from gte_surgery.contract.frameworks import Framework
+from gte_surgery.contract.frameworks import Framework, Kind
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES, Frame
 
@@ -21,12 +21,15 @@ Bound = tuple[Any, int, int]
 _EASY = frozenset(("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"))
 """Dtypes that both frameworks compare and sum on every device; the others are judged row by row."""
 
+_WHOLE = (Kind.BOOLEAN, Kind.INTEGER)
+
 
 def is_clean(frame: Frame, contract: IdContract) -> bool:
     """Whether the values of all members respect the contract. False for lists, and whenever it takes a closer look."""
     members = list(frame.members.values())
     framework = members[0].framework
-    if framework is Framework.LISTS or any(each.dtype not in _EASY for each in members):
+    is_easy = framework is not Framework.LISTS and all(each.dtype in _EASY for each in members)
+    if not is_easy or (MASK in frame.members and frame.members[MASK].kind not in _WHOLE):
         return False
     bounds = list(_bounds(frame, contract, framework))
     found = _read_back([scalar for scalar, _, _ in bounds], framework)
