@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ROWS = 1024
 """Rows of a block."""
 
-_SUM_BITS = 40  # 2^10 rows of whole numbers up to 2^40: sums up to 2^50
+_SUM_BITS = 42  # 2^10 rows of whole numbers up to 2^42: sums up to 2^52
 _PRODUCT_BITS = 21  # products up to 2^42, sums of 2^10 of them up to 2^52
 _LEAST_EXPONENT = -900  # so that steps stay normal numbers
 _AHEAD = 2  # blocks at work at a time, each some 15 MB
@@ -88,7 +88,7 @@ def _blocks(
 
 def _sums(table: Table, first: int, origin: Array, read: Read, has_products: bool) -> tuple[Array, Array]:
     """Of the block that begins at row `first`, relative to `origin`: the sum of its rows, and if wanted the sum of
-    their outer products, exact for numbers rounded to 40 and 21 bits of the largest in their column.
+    their outer products, exact for numbers rounded to 42 and 21 bits of the largest in their column.
     """
     import numpy as np
 
