@@ -1,0 +1,117 @@
+"""A scan sees in every format, cut into blocks and portions in any way, what a plain look at each row sees."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.scan import arrays, blocks, json_lines, parquet, portions
+from gte_surgery.contract.scan.columns import Columns
+from gte_surgery.contract.scan.corpus import scan
+from gte_surgery.contract.scan.summary import Summary, merged
+from gte_surgery.contract.scan.work import Request, plan
+from gte_surgery.contract.scan.work import scan as scan_portion
+from gte_surgery.contract.spec import IdContract
+from tests.corpora import CONTRACT, LIST_WRITERS, WRITERS, Row, Writer, judged, plain, tidy_rows, wild_rows
+
+LEFT = IdContract(vocab_size=12, pad_token_id=1, type_vocab_size=0, max_length=6, padding_side="left")
+SIZES = st.sampled_from([1, 2, 5, 1 << 17])
+
+FEWER = settings(max_examples=max(20, settings().max_examples // 4))
+"""For what is tried with every format."""
+
+
+@contextmanager
+def cut_by(block: int, piece: int, portion: int) -> Iterator[None]:
+    """Blocks, pieces and portions of other sizes than usual."""
+    with (
+        patch.object(parquet, "BLOCK", block),
+        patch.object(arrays, "BLOCK", block),
+        patch.object(json_lines, "CHUNK", block * 8),
+        patch.object(blocks, "PIECE", piece),
+        patch.object(portions, "PORTION", portion),
+        patch.object(arrays, "PORTION", portion),
+        patch.object(json_lines, "PORTION", portion),
+    ):
+        yield
+
+
+def columns_of(rows: list[Row]) -> Columns:
+    """Labels and positions are asked for only where they are, for what is asked for must be there."""
+    names = {name for row in rows for name in row}
+    return Columns(
+        labels="labels" if "labels" in names else None,
+        positions="position_ids" if "position_ids" in names else None,
+    )
+
+
+def seen(rows: list[Row], writer: Writer, contract: IdContract, at_once: int) -> tuple[dict[str, object], str]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = writer(rows, Path(folder), at_once)
+        report = scan(contract, path, columns=columns_of(rows), counts=True)
+        assert len(report.findings) == len(report.summary.faults)
+        return plain(report.summary), str(path)
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@FEWER
+@given(rows=tidy_rows(), at_once=SIZES, block=SIZES, piece=SIZES, portion=st.sampled_from([1, 100, 1 << 24]))
+def test_every_format_shows_the_same(
+    writer: Writer, rows: list[Row], at_once: int, block: int, piece: int, portion: int
+) -> None:
+    with cut_by(block, piece, portion):
+        found, path = seen(rows, writer, CONTRACT, at_once)
+    assert found == judged(rows, CONTRACT, path)
+
+
+@pytest.mark.parametrize("writer", LIST_WRITERS)
+@FEWER
+@given(rows=wild_rows(), at_once=SIZES, block=SIZES, piece=SIZES, portion=st.sampled_from([1, 100, 1 << 24]))
+def test_rows_without_a_shape_are_told_and_left_out(
+    writer: Writer, rows: list[Row], at_once: int, block: int, piece: int, portion: int
+) -> None:
+    with cut_by(block, piece, portion):
+        found, path = seen(rows, writer, CONTRACT, at_once)
+    assert found == judged(rows, CONTRACT, path)
+
+
+@given(rows=tidy_rows(LEFT), at_once=SIZES)
+def test_padding_on_the_left_and_no_token_types(rows: list[Row], at_once: int) -> None:
+    found, path = seen(rows, WRITERS[0], LEFT, at_once)
+    assert found == judged(rows, LEFT, path)
+
+
+@given(rows=tidy_rows())
+def test_a_row_has_the_findings_that_it_has_as_a_batch(rows: list[Row]) -> None:
+    for row in rows:
+        if not row["input_ids"] or ("attention_mask" not in row and CONTRACT.pad_token_id in row["input_ids"]):
+            continue
+        found, _ = seen([row], WRITERS[0], CONTRACT, 1)
+        batch = check_batch({name: [values] for name, values in row.items()}, CONTRACT)
+        no_label = {"GTE454"}
+        assert set(found["sums"]) == {finding.code for finding in batch.findings} - no_label  # type: ignore[call-overload]
+
+
+@given(rows=wild_rows(), seed=st.integers(0, 1000))
+def test_summaries_add_up_in_any_order(rows: list[Row], seed: int) -> None:
+    draw = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder, cut_by(1 << 20, 1 << 17, 1):
+        path = WRITERS[0](rows, Path(folder), 1)
+        request = Request(CONTRACT, columns_of(rows), True, 2)
+        parts: list[Summary] = [scan_portion(request, each) for each in plan(request, str(path), 0).portions]
+        in_order = merged(parts, 2)
+    while len(parts) > 1:
+        draw.shuffle(parts)
+        count = draw.randint(2, len(parts))
+        parts = [merged(parts[:count], 2), *parts[count:]]
+    assert plain(parts[0]) == plain(in_order)
+    assert len(in_order.faults) <= 2
