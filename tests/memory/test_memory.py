@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gte_surgery.checkpoint.directory import open_checkpoint
 from tests import builder
 
 LIMIT = 64 << 20
@@ -46,14 +47,14 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss * 1024)
 """
 
 
-def peak(*arguments: str | Path) -> int:
-    """Peak resident memory in bytes of one run of the command, which must succeed."""
+def peak(*arguments: str | Path, code: int = 0) -> int:
+    """Peak resident memory in bytes of one run of the command, which must end with this exit code."""
     command = [sys.executable, "-m", "gte_surgery", "--quiet", *map(str, arguments)]
     launched = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCHER, *command], capture_output=True, text=True, check=True
     )
     exit_code, found = map(int, launched.stdout.split())
-    assert exit_code == 0, launched.stderr
+    assert exit_code == code, launched.stderr
     return found
 
 
@@ -90,7 +91,23 @@ def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) 
             "--threads",
             "2",
         ),
+        "reinit": peak("reinit", source, "--out", tmp_path / "d", "--threads", "2"),
         "cast": peak("convert", source, "--dtype", "BF16", "--out", tmp_path / "c", "--threads", "2"),
     }
     assert {name: found for name, found in peaks.items() if found > 2 * LIMIT} == {}
     sys.stderr.write(f"{ {name: found >> 20 for name, found in peaks.items()} }\n")
+
+
+def test_comparing_stays_under_the_limit(tmp_path: Path) -> None:
+    """Every third row of the table differs: more ranges than are kept."""
+    left, right = sparse(tmp_path / "left", 100_000), sparse(tmp_path / "right", 100_000)
+    peaks = {"equal": peak("diff", left, right)}
+    table = open_checkpoint(right).tensors["embeddings.word_embeddings.weight"]
+    with open(right / "model.safetensors", "r+b") as file:
+        for row in range(0, 100_000, 3):
+            file.seek(table.file_begin + 4 * HIDDEN * row)
+            file.write(b"\x00\x00\x80\x3f")
+    peaks["different"] = peak("diff", left, right, code=1)
+    peaks["values"] = peak("diff", left, right, "--values", "--json", code=1)
+    peaks["brief"] = peak("diff", left, right, "--brief", code=1)
+    assert {name: found for name, found in peaks.items() if found > LIMIT} == {}
