@@ -26,6 +26,7 @@ COMMANDS = (
     "undo",
     "recover",
     "history",
+    "smoke",
     "demo",
 )
 """In the order in which `--help` lists them and a newcomer meets them."""

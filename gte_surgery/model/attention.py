@@ -3,7 +3,8 @@
 Each takes packed tokens [1, tokens] and what it needs to keep rows apart as keywords, which the model hands through to
 its layers. sdpa and eager pad the packed tokens for the attention alone, as tightly as the batch allows; xformers and
 varlen also take padded batches, and pack them for the attention alone; for padded batches under sdpa and eager there
-are transformers' own functions. Which backend works where is for `availability`.
+are transformers' own functions. Under autocast the rotated queries and keys come in float32, and are brought to the
+values' dtype. Which backend works where is for `availability`.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _xformers(
     """[1, heads, tokens, size] → [1, tokens, heads, size]; `blocks` is a BlockDiagonalMask."""
     from xformers.ops import memory_efficient_attention
 
-    packed = (tensor.transpose(1, 2) for tensor in (query, key, value))
+    packed = (tensor.transpose(1, 2).to(value.dtype) for tensor in (query, key, value))
     return memory_efficient_attention(*packed, attn_bias=blocks, p=dropout, scale=scaling), None
 
 
@@ -65,7 +66,7 @@ def _varlen(
     """[1, heads, tokens, size] → [1, tokens, heads, size]. Its scale is size ** -0.5, as in every GTE; no dropout."""
     from torch.nn.attention.varlen import varlen_attn
 
-    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))
+    query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
     attended = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, longest, longest)
     return torch.as_tensor(attended).unsqueeze(0), None
 

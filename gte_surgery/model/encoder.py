@@ -81,6 +81,15 @@ class GteEncoder(nn.Module):
         return self.model.config
 
     @property
+    def can_unpad(self) -> bool:
+        """Whether the packed path exists; always."""
+        return True
+
+    def input_table(self) -> Tensor:
+        """The word embeddings [vocabulary, hidden]."""
+        return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
+
+    @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 

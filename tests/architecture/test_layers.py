@@ -18,6 +18,7 @@ RENDER_SHOWS = {
     "findings",
     "checks.description",
     "checks.registry",
+    "smoke.result",
     "surgery.difference",
     "surgery.plan",
     "surgery.pieces",
@@ -36,7 +37,7 @@ HOMES = {
     "tokenizers": ("checkpoint/tokenizer.py", "surgery/"),
     "torch": ("model/", "smoke/"),
     "transformers": ("model/", "smoke/"),
-    "safetensors": "model/",
+    "safetensors": ("model/", "smoke/"),
     "xformers": "model/",
 }
 """Where a third-party package may be imported; one that is not listed may be imported nowhere."""

@@ -1,0 +1,108 @@
+"""The result of a smoke run as text for people and as JSON for programs (schema: smoke)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from gte_surgery.findings import Finding, Severity
+from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.smoke.result import Proof, SmokeResult, Speed
+
+_STYLES = {"passed": "good", "failed": "error", "skipped": "faint"}
+
+
+def smoke_text(result: SmokeResult, color: bool = False) -> str:
+    """What ran, one line a proof with what was measured, the table of speeds, findings, the verdict."""
+    lines = [paint(printable(result.checkpoint), "strong", color), f"  {_surroundings(result)}"]
+    for subject, proofs in _grouped(result.proofs).items():
+        lines.append(f"  {subject or 'checkpoint'}")
+        lines += [f"    {line}" for line in _proof_lines(proofs, color)]
+    if result.speeds:
+        lines += columns([_HEADING, *map(_speed_row, result.speeds)], "  ").splitlines()
+    lines += [line for finding in result.findings for line in _finding_lines(finding, color)]
+    return "\n".join((*lines, _verdict(result, color)))
+
+
+def smoke_json(result: SmokeResult) -> str:
+    """Every field of the result, ASCII only."""
+    value = asdict(result) | {
+        "versions": dict(result.versions),
+        "findings": [_finding_object(finding) for finding in result.findings],
+        "has_passed": result.has_passed,
+    }
+    return json.dumps(value, indent=2)
+
+
+def _surroundings(result: SmokeResult) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions)
+    processes = f", {result.world_size} processes" if result.world_size > 1 else ""
+    return (
+        f"{result.runtime} on {result.device}{processes}; {count(result.rows, 'row')} of up to {result.width} tokens, "
+        f"{result.tokens:,} in all; {versions}"
+    )
+
+
+def _grouped(proofs: tuple[Proof, ...]) -> dict[str, list[Proof]]:
+    """Proofs by what they are of, and by process where there are several."""
+    groups: dict[str, list[Proof]] = {}
+    for proof in proofs:
+        process = f" (process {proof.rank})" if proof.rank else ""
+        groups.setdefault(f"{proof.subject or 'checkpoint'}{process}", []).append(proof)
+    return groups
+
+
+def _proof_lines(proofs: list[Proof], color: bool) -> Iterator[str]:
+    rows = [(proof.outcome, proof.code, proof.claim, _measured(proof)) for proof in proofs]
+    for proof, line in zip(proofs, columns(rows).splitlines(), strict=True):
+        yield paint(printable(line), _STYLES[proof.outcome], color)
+
+
+def _measured(proof: Proof) -> str:
+    if proof.outcome == "skipped":
+        return proof.detail
+    if proof.tolerance is None:
+        return ""
+    found = "not finite" if proof.measured is None else f"{proof.measured:.2g}"
+    return f"{found}, at most {proof.tolerance:.2g}"
+
+
+_HEADING = ("dtype", "backend", "path", "tokens/s", "peak memory", "error to fp32", "times eager")
+
+
+def _speed_row(speed: Speed) -> tuple[str, ...]:
+    return (
+        speed.dtype,
+        speed.backend,
+        speed.path,
+        f"{speed.tokens_per_second:,.0f}",
+        "" if speed.peak_bytes is None else size(speed.peak_bytes),
+        f"{speed.error:.1e}",
+        f"{speed.speedup:.2f}",
+    )
+
+
+def _finding_lines(finding: Finding, color: bool) -> Iterator[str]:
+    label = finding.severity.label
+    yield f"{paint(label, label, color)} {paint(finding.code, 'strong', color)} {printable(finding.message)}"
+    if finding.hint:
+        yield paint(f"    hint: {printable(finding.hint)}", "faint", color)
+
+
+def _finding_object(finding: Finding) -> dict[str, object]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.label,
+        "message": finding.message,
+        "hint": finding.hint,
+    }
+
+
+def _verdict(result: SmokeResult, color: bool) -> str:
+    failed = sum(proof.outcome == "failed" for proof in result.proofs)
+    passed = sum(proof.outcome == "passed" for proof in result.proofs)
+    errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
+    word = paint("passed", "good", color) if result.has_passed else paint("failed", "error", color)
+    sums = f"{count(passed, 'proof')} held, {failed} did not, {count(errors, 'error')}"
+    return f"{printable(result.checkpoint)}: {word}: {sums} ({result.seconds:.1f} s)"

@@ -1,0 +1,118 @@
+"""Random batches that a checkpoint must take: rows long, short and of one token, ids of its own vocabulary."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from gte_surgery.gte.config import GteConfig
+
+Tensors = dict[str, Tensor]
+_MORE_PADDING = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """Which ids a checkpoint's batches may hold: sizes of its tables, and the special ids that its tokenizer names."""
+
+    vocab_size: int
+    pad: int
+    type_vocab_size: int
+    max_length: int
+    first: int | None = None
+    mask: int | None = None
+
+    @classmethod
+    def of(cls, config: GteConfig, special: dict[str, int]) -> Ids:
+        """From an effective config and the tokenizer's special ids, those that the table has."""
+        known = {role: number for role, number in special.items() if 0 <= number < config.vocab_size}
+        return cls(
+            config.vocab_size,
+            config.pad_token_id or 0,
+            config.type_vocab_size,
+            config.max_position_embeddings,
+            known.get("cls"),
+            known.get("mask"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`tensors` as the model takes them; `lengths` of the rows."""
+
+    tensors: Tensors
+    lengths: tuple[int, ...]
+    pad: int
+
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def width(self) -> int:
+        return int(self.tensors["input_ids"].shape[1])
+
+    @property
+    def tokens(self) -> int:
+        return sum(self.lengths)
+
+    @property
+    def real(self) -> Tensor:
+        """[rows, width] of booleans: where a token is."""
+        return self.tensors["attention_mask"] == 1
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    def wider(self) -> Batch:
+        """The same rows with more padding."""
+        pads = {"input_ids": self.pad}
+        wide = {
+            name: torch.nn.functional.pad(tensor, (0, _MORE_PADDING), value=pads.get(name, 0))
+            for name, tensor in self.tensors.items()
+        }
+        return replace(self, tensors=wide)
+
+    def reversed(self) -> Batch:
+        """The same rows, last first."""
+        flipped = {name: tensor.flip(0) for name, tensor in self.tensors.items()}
+        return Batch(flipped, self.lengths[::-1], self.pad)
+
+    def described(self) -> str:
+        """The batch in a few words, for a finding."""
+        ids = self.tensors["input_ids"]
+        return (
+            f"batch of {self.rows} rows × {self.width} ({self.tokens} tokens, lengths {min(self.lengths)} to "
+            f"{max(self.lengths)}), ids {int(ids.min())} to {int(ids.max())}"
+        )
+
+
+def make_batch(ids: Ids, rows: int, max_length: int, seed: int) -> Batch:
+    """A valid batch on the CPU: the first row is as long as asked, the second has one token, the rest lie between.
+
+    Every row begins with the CLS id where the tokenizer names one; the pad id occurs as padding only.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    longest = min(max_length, ids.max_length)
+    lengths = torch.randint(1, longest + 1, (rows,), generator=generator)
+    lengths[0], lengths[1:2] = longest, 1
+    return fill(ids, lengths, generator)
+
+
+def fill(ids: Ids, lengths: Tensor, generator: torch.Generator) -> Batch:
+    """A batch with random ids in rows of these lengths, padded on the right."""
+    rows, width = len(lengths), int(lengths.max())
+    # One of the ids that are not the pad: those above it are counted one lower.
+    drawn = torch.randint(0, max(ids.vocab_size - 1, 1), (rows, width), generator=generator)
+    tokens = drawn + (drawn >= ids.pad) if ids.vocab_size > 1 else drawn
+    if ids.first is not None:
+        tokens[:, 0] = ids.first
+    mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
+    tensors = {"input_ids": torch.where(mask == 1, tokens, ids.pad), "attention_mask": mask}
+    if ids.type_vocab_size > 1:
+        types = torch.randint(0, ids.type_vocab_size, (rows, width), generator=generator)
+        tensors["token_type_ids"] = types * mask
+    return Batch(tensors, tuple(lengths.tolist()), ids.pad)

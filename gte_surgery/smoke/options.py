@@ -1,0 +1,66 @@
+"""What a smoke run is asked to do. Plain data; imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gte_surgery.errors import UsageError
+
+Progress = Callable[[str], None]
+Task = Literal["embed", "mlm", "regression"]
+DTYPE_NAMES = ("fp32", "fp16", "bf16")
+ATTENTION_NAMES = ("auto", "all", "xformers", "varlen", "sdpa", "eager")
+TASKS: tuple[Task, ...] = ("embed", "mlm", "regression")
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeOptions:
+    """The options of `smoke`, named as on the command line. Raises UsageError for values that make no run."""
+
+    device: str = "cuda"
+    dtype: str = "auto"
+    attention: str = "auto"
+    batch: int = 16
+    max_length: int = 512
+    task: Task = "embed"
+    train: int = 0
+    compile: bool = False
+    save_reference: Path | None = None
+    compare: Path | None = None
+    runtime: Literal["native", "remote"] = "native"
+    trust_remote_code: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("batch", self.batch, 2),
+            ("max_length", self.max_length, 2),
+            ("train", self.train, 0),
+        ):
+            if value < least:
+                raise UsageError(f"{name}: {value}, must be at least {least}")
+        unknown = [name for name in self.dtype.split(",") if name not in ("auto", *DTYPE_NAMES)]
+        if unknown:
+            raise UsageError(f"dtype: {unknown[0]!r}, must be auto, or of {', '.join(DTYPE_NAMES)}, commas between")
+        if self.attention not in ATTENTION_NAMES:
+            raise UsageError(f"attention: {self.attention!r}, must be one of {', '.join(ATTENTION_NAMES)}")
+        if self.task not in TASKS:
+            raise UsageError(f"task: {self.task!r}, must be one of {', '.join(TASKS)}")
+        if self.runtime == "remote" and not self.trust_remote_code:
+            raise UsageError(
+                "runtime remote: runs code that the checkpoint names, with your rights",
+                "type --trust-remote-code as well if you trust its authors",
+            )
+
+    @property
+    def one_attention(self) -> str:
+        """What was asked for where a single backend is needed."""
+        return "auto" if self.attention == "all" else self.attention
+
+    def dtypes(self, device_type: str) -> tuple[str, ...]:
+        """The dtypes asked for, once each, in order; auto is fp16 on CUDA and fp32 elsewhere."""
+        usual = "fp16" if device_type == "cuda" else "fp32"
+        return tuple(dict.fromkeys(usual if name == "auto" else name for name in self.dtype.split(",")))

@@ -1,0 +1,57 @@
+"""A saved reference: a batch with the embeddings that it gave, and the gate that compares a checkpoint with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from gte_surgery.errors import CheckpointError
+from gte_surgery.smoke.batches import Batch
+from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.proofs import TOLERANCES, Encoder, distance
+from gte_surgery.smoke.trouble import watched
+
+_EMBEDDINGS = "embeddings"
+_NEEDED = {"input_ids", "attention_mask", _EMBEDDINGS}
+
+
+@torch.no_grad()
+def save_reference(path: Path, encoder: Encoder, batch: Batch) -> None:
+    """Write the batch and its embeddings, float32, as safetensors."""
+    with watched(batch, "saving the reference"):
+        vectors = encoder.embed(batch.tensors).float()
+    stored = {name: tensor.contiguous().cpu() for name, tensor in batch.tensors.items()}
+    save_file({**stored, _EMBEDDINGS: vectors.contiguous().cpu()}, path, metadata={"format": "pt"})
+
+
+@torch.no_grad()
+def compare_reference(path: Path, encoder: Encoder, vocab_size: int, device: torch.device, ledger: Ledger) -> None:
+    """Prove that the reference's batch still gives its embeddings; raises CheckpointError for an unreadable file."""
+    stored = read_reference(path)
+    wanted = stored.pop(_EMBEDDINGS)
+    width, largest = encoder.input_table().shape[1], int(stored["input_ids"].max())
+    if wanted.shape[-1] != width or largest >= vocab_size:
+        told = f"its largest id is {largest}, its width {wanted.shape[-1]}; here are {vocab_size} rows of {width}"
+        ledger.fail("GTE541", "the reference fits the checkpoint", told)
+        return
+    lengths = tuple(stored["attention_mask"].sum(1).tolist())
+    batch = Batch(stored, lengths, 0).to(device)
+    with watched(batch, "comparing with the reference"):
+        found = encoder.embed(batch.tensors)
+    tolerance = TOLERANCES[encoder.dtype]
+    ledger.prove("GTE540", "embeddings equal the saved reference", distance(found, wanted.to(device)), tolerance)
+
+
+def read_reference(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a reference file; raises CheckpointError when it is none."""
+    try:
+        stored = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: {error}", "`--save-reference` writes one") from None
+    if not stored.keys() >= _NEEDED:
+        missing = ", ".join(sorted(_NEEDED - stored.keys()))
+        raise CheckpointError(f"{path}: no {missing} in it, not a smoke reference", "`--save-reference` writes one")
+    return stored

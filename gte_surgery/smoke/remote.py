@@ -1,0 +1,117 @@
+"""The checkpoint's own code, run by transformers because the user typed --trust-remote-code, behind an encoder's face.
+
+Published GTE code fails on transformers 5 in a few known ways; each is recognised here before or when it strikes.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gte_surgery.smoke.batches import Tensors
+
+CONVERT = "`gte-surgery convert CKPT --to native` makes it run without that code"
+_KNOWN = {
+    "get_extended_attention_mask": "transformers removed get_extended_attention_mask in 5.17, and the code calls it",
+    "'list' object has no attribute": "its _tied_weights_keys is a list, which transformers 5 takes for a mapping",
+    "KeyError: 'ntk'": 'the config says "ntk" where transformers 5 looks for its own rope types: it was saved again',
+    "'type'": "the config was saved by transformers 5, which renamed what the code looks for in rope_scaling",
+    "offline": "the code is not in the local cache, and fetching it failed",
+    "couldn't connect": "the code is not in the local cache, and fetching it failed",
+    "No module named": "the code imports a package that is not here",
+}
+
+
+class RemoteCodeError(Exception):
+    """The checkpoint's own code does not run; the message names the known cause, or says what it raised."""
+
+
+class RemoteEncoder(nn.Module):
+    """AutoModel with the checkpoint's own code, called as a `GteEncoder` is."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.can_unpad = "unpad_inputs" in inspect.signature(model.forward).parameters and _has_xformers(model)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def input_table(self) -> Tensor:
+        """The word embeddings."""
+        return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+        unpad_inputs: bool | None = None,
+    ) -> Tensor:
+        """`last_hidden_state`, as a `GteEncoder` gives it."""
+        inputs: dict[str, Any] = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "inputs_embeds": inputs_embeds,
+        }
+        if self.can_unpad:
+            inputs["unpad_inputs"] = bool(unpad_inputs)
+        given = {name: value for name, value in inputs.items() if value is not None}
+        return torch.as_tensor(self.model(**given, return_dict=True).last_hidden_state)
+
+    def embed(self, batch: Tensors) -> Tensor:
+        """The CLS states of length 1, float32."""
+        return functional.normalize(self(**batch)[:, 0].float(), dim=-1)
+
+
+def _has_xformers(model: nn.Module) -> bool:
+    """The published code unpads with xformers alone, on CUDA; elsewhere it pads again in every layer."""
+    config: Any = model.config
+    return bool(getattr(config, "use_memory_efficient_attention", False))
+
+
+def load_remote(path: Path, device: torch.device, dtype: torch.dtype) -> RemoteEncoder:
+    """Run the checkpoint's code to load it. Raises RemoteCodeError when it fails, or when a look at the loaded model
+    shows that it would: a forward on garbage positions can take the CUDA device down with it."""
+    try:
+        model = transformers.AutoModel.from_pretrained(path, trust_remote_code=True, dtype=dtype)
+    except Exception as error:
+        raise RemoteCodeError(f"loading failed: {known_cause(error)}") from error
+    spoilt = spoilt_buffer(model)
+    if spoilt:
+        raise RemoteCodeError(spoilt)
+    model.to(device)
+    return RemoteEncoder(model.train(False))
+
+
+def known_cause(error: Exception) -> str:
+    """Which of the known causes an exception of the code shows; else what it says."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    return next((f"{cause} ({said})" for sign, cause in _KNOWN.items() if sign in said), said)
+
+
+def spoilt_buffer(model: nn.Module) -> str:
+    """What is wrong with position buffers that transformers 5 never filled; "" when nothing is."""
+    for name, buffer in model.named_buffers():
+        if name.endswith("position_ids"):
+            wanted = torch.arange(buffer.shape[-1], device=buffer.device).expand_as(buffer)
+            if not torch.equal(buffer, wanted):
+                found = ", ".join(str(number) for number in buffer.flatten()[:3].tolist())
+                return f"its buffer {name} holds {found}, … instead of 0, 1, 2, …: transformers 5 left it uninitialised"
+    return ""
+
+
+def untied_decoder(model: nn.Module) -> str:
+    """Whether the code's list of tied weights leaves a masked-LM decoder random; "" when it does not."""
+    if isinstance(getattr(model, "_tied_weights_keys", None), list) and hasattr(model, "lm_head"):
+        return "its masked-LM decoder is random and untied: _tied_weights_keys is a list, which transformers 5 ignores"
+    return ""

@@ -1,0 +1,76 @@
+"""What is under proof: a checkpoint, its effective config, the ids that it takes, the batch, the device.
+
+What can be judged before any forward is proved here: that the checkpoint is sound, that the tokenizer's ids fit, and
+that the model's rotary frequencies are the formula's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.sidecars import special_tokens
+from gte_surgery.checks.run import run as run_checks
+from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.findings import Severity
+from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.gte.rope import inv_freq
+from gte_surgery.smoke.batches import Batch, Ids, make_batch
+from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.options import SmokeOptions
+
+_JUDGED_FIRST = ("GTE1", "GTE2")
+_SAME_FREQUENCY = 1e-5
+"""Relative; float32 rounds to 6e-8, and powers in float32 to a few times that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Everything that the proofs share."""
+
+    checkpoint: Checkpoint
+    config: GteConfig
+    ids: Ids
+    device: torch.device
+    batch: Batch
+    options: SmokeOptions
+
+    @classmethod
+    def opened(cls, path: str, options: SmokeOptions, device: torch.device, rank: int) -> Subject:
+        """Raises CheckpointError for a checkpoint whose config.json cannot be read."""
+        checkpoint = open_checkpoint(path)
+        values = checkpoint.config.value if checkpoint.config is not None else None
+        if not isinstance(values, dict):
+            raise CheckpointError(f"{checkpoint.path}: no readable config.json", "`gte-surgery check` tells why")
+        config = read_config(values)
+        ids = Ids.of(config, dict(special_tokens(checkpoint).ids))
+        if ids.vocab_size < 2:
+            raise UsageError(f"{checkpoint.path}: a vocabulary of one row has no id beside the pad")
+        batch = make_batch(ids, options.batch, options.max_length, options.seed + rank)
+        return cls(checkpoint, config, ids, device, batch.to(device), options)
+
+
+def prove_soundness(subject: Subject, ledger: Ledger) -> None:
+    """The rules for config and tensors find no error, and the tokenizer's ids lie within the table."""
+    report = run_checks(subject.checkpoint, select=_JUDGED_FIRST)
+    errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
+    detail = f"{errors[0].code} {errors[0]}" if errors else ""
+    ledger.prove("GTE504", "`gte-surgery check` finds no error", len(errors), 0, detail)
+    special = special_tokens(subject.checkpoint).ids
+    if special:
+        role, largest = max(special.items(), key=lambda pair: pair[1])
+        told = f"{role} is {largest}, the table has {subject.config.vocab_size} rows"
+        ledger.prove("GTE503", "the tokenizer's ids are in the table", largest, subject.config.vocab_size - 1, told)
+
+
+def prove_rope(subject: Subject, model: torch.nn.Module, ledger: Ledger) -> None:
+    """The model's frequencies are those of the effective rope, by the formula and in double precision."""
+    buffers = [buffer for name, buffer in model.named_buffers() if name.endswith("rotary_emb.inv_freq")]
+    if subject.config.rope.kind in ("none", "unsupported") or not buffers:
+        ledger.skip("GTE505", "rotary frequencies are the formula's", "no rope whose formula is known")
+        return
+    wanted = torch.tensor(inv_freq(subject.config.rope, subject.config.head_size), dtype=torch.float64)
+    gap = ((buffers[0].double().cpu() - wanted) / wanted).abs().max()
+    ledger.prove("GTE505", "rotary frequencies are the formula's", float(gap), _SAME_FREQUENCY)

@@ -1,0 +1,212 @@
+"""Real training steps on a fixed batch: loss and gradients are finite, the loss falls, the pad row stays zero.
+
+Weights are float32; float16 and bfloat16 mean autocast, and a loss scale for float16, as one trains in practice.
+Dropout is off, so that the loss is a function of the weights alone. Several processes are for `ranks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.smoke.batches import Batch, Ids, Tensors
+from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.options import Task
+from gte_surgery.smoke.trouble import watched
+
+_MASKED_SHARE = 0.15
+_RATE = 2e-5
+_HEAD_RATE = 1e-4
+_IGNORED = -100
+_TIED = "as a row of the tied decoder it trains, like any id that is never the answer"
+
+
+class Objective(nn.Module):
+    """An encoder with what the task puts on top; its forward is the loss of a batch.
+
+    embed: 1 − cosine to a fixed random direction. regression: squared error of a linear head on the CLS state. mlm:
+    cross entropy at the masked positions, divided by `counted` instead of their number where that is given.
+    """
+
+    def __init__(self, encoder: GteEncoder, task: Task, seed: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.task = task
+        width = encoder.config.hidden_size
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.head = nn.Linear(width, 1).to(encoder.device) if task == "regression" else None
+        for parameter in self._idle():
+            parameter.requires_grad_(False)
+
+    def forward(self, tensors: Tensors, counted: float | None = None) -> Tensor:
+        match self.task:
+            case "embed":
+                cosines = (self.encoder.embed(_inputs(tensors)) * tensors["targets"]).sum(-1)
+                return 1 - cosines.mean()
+            case "regression":
+                first = self.encoder.encode(_inputs(tensors)).first()
+                said = self.head(first).float().squeeze(-1) if self.head is not None else first
+                return functional.mse_loss(said, tensors["targets"][:, 0])
+            case "mlm":
+                return self._masked_loss(tensors, counted)
+
+    def _masked_loss(self, tensors: Tensors, counted: float | None) -> Tensor:
+        labels = tensors["labels"]
+        model: Any = self.encoder.model
+        states = self.encoder.encode(_inputs(tensors)).padded()[labels != _IGNORED]
+        logits = model.lm_head(states).float()
+        total = functional.cross_entropy(logits, labels[labels != _IGNORED], reduction="sum")
+        return total / (len(states) if counted is None else counted)
+
+    def _idle(self) -> Iterator[nn.Parameter]:
+        """Parameters of a head that the task does not use: those that would get no gradient."""
+        body = {id(parameter) for parameter in body_parameters(self.encoder)}
+        pooler = {id(parameter) for name, parameter in self.encoder.named_parameters() if ".pooler." in name}
+        for parameter in self.encoder.parameters():
+            is_used = self.task == "mlm" or (id(parameter) in body and id(parameter) not in pooler)
+            if not is_used:
+                yield parameter
+
+
+def body_parameters(encoder: GteEncoder) -> Iterator[nn.Parameter]:
+    """The parameters of the encoder itself, without those of a head."""
+    from gte_surgery.model.native import body_of
+
+    yield from body_of(encoder.model).parameters()
+
+
+def _inputs(tensors: Tensors) -> Tensors:
+    return {name: tensor for name, tensor in tensors.items() if name not in ("labels", "targets")}
+
+
+def training_tensors(batch: Batch, task: Task, ids: Ids, width: int, seed: int) -> Tensors:
+    """The batch with labels (mlm: 15 % of the tokens, at least one, replaced by the mask id) or random targets."""
+    generator = torch.Generator().manual_seed(seed)
+    device = batch.tensors["input_ids"].device
+    if task != "mlm":
+        targets = torch.randn(batch.rows, width, generator=generator).to(device)
+        return {**batch.tensors, "targets": functional.normalize(targets, dim=-1)}
+    chosen = (torch.rand(batch.rows, batch.width, generator=generator).to(device) < _MASKED_SHARE) & batch.real
+    chosen[0, 0] = True
+    tokens = batch.tensors["input_ids"]
+    mask = ids.mask if ids.mask is not None else (ids.pad + 1) % ids.vocab_size
+    hidden = torch.where(chosen, mask, tokens)
+    return {**batch.tensors, "input_ids": hidden, "labels": torch.where(chosen, tokens, _IGNORED)}
+
+
+@dataclass
+class Trainer:
+    """AdamW, with a loss scale where the dtype needs one. `module` is the objective, bare or spread over processes."""
+
+    module: nn.Module
+    dtype: torch.dtype
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        named = [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
+        heads = [value for name, value in named if name.endswith(("head.weight", "head.bias"))]
+        others = [value for name, value in named if not name.endswith(("head.weight", "head.bias"))]
+        groups = [{"params": others, "lr": _RATE}, {"params": heads, "lr": _HEAD_RATE}]
+        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]], weight_decay=0.01)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype is torch.float16, init_scale=1024.0)
+
+    def loss(self, tensors: Tensors, counted: float | None = None) -> Tensor:
+        """The loss under the dtype."""
+        with autocast(self.device, self.dtype):
+            return torch.as_tensor(self.module(tensors, counted))
+
+    def backward(self, tensors: Tensors, counted: float | None = None) -> float:
+        """The loss; its gradients, unscaled, are then in place."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(tensors, counted)
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.unscale_(self.optimizer)
+        return float(loss.detach())
+
+    def step(self) -> None:
+        """Move the weights along the gradients in place."""
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+
+
+@contextmanager
+def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Low precision where autocast thinks it safe; nothing for float32."""
+    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
+        yield
+
+
+def prove_training(
+    objective: Objective,
+    batch: Batch,
+    tensors: Tensors,
+    dtype: torch.dtype,
+    steps: int,
+    pad: int | None,
+    ledger: Ledger,
+) -> None:
+    """Take `steps` steps and record what they prove. The weights are others afterwards."""
+    trainer = Trainer(objective, dtype, objective.encoder.device)
+    losses = []
+    with watched(batch, f"{ledger.subject} training"):
+        for step in range(steps):
+            losses.append(trainer.backward(tensors))
+            if step == 0:
+                prove_gradients(objective, pad, ledger)
+            trainer.step()
+        with torch.no_grad():
+            losses.append(float(trainer.loss(tensors)))
+    prove_losses(losses, ledger)
+    prove_pad_row(objective, pad, ledger)
+
+
+def prove_pad_kept(objective: Objective, batch: Batch, tensors: Tensors, pad: int | None, ledger: Ledger) -> None:
+    """One plain gradient step in float32, where no training was asked for: what it does to the pad row."""
+    optimizer = torch.optim.SGD((value for value in objective.parameters() if value.requires_grad), lr=_RATE)
+    with watched(batch, "one gradient step"):
+        objective(tensors).backward()
+        prove_gradients(objective, pad, ledger)
+        optimizer.step()
+    prove_pad_row(objective, pad, ledger)
+
+
+def prove_losses(losses: list[float], ledger: Ledger) -> None:
+    """Finite at every step, and lower at the end than at the beginning."""
+    unsound = sum(not torch.tensor(loss).isfinite() for loss in losses)
+    told = "losses " + " ".join(f"{loss:.6g}" for loss in losses)
+    ledger.prove("GTE530", "the loss is finite", unsound, 0, told if unsound else "")
+    ledger.prove("GTE532", "the loss falls", (losses[-1] - losses[0]) / losses[0] if losses[0] else 0, -1e-7, told)
+
+
+def prove_gradients(objective: Objective, pad: int | None, ledger: Ledger) -> None:
+    """Every parameter that should train has a finite gradient, and the pad row none."""
+    trained = [(name, value) for name, value in objective.named_parameters() if value.requires_grad]
+    unsound = [name for name, value in trained if value.grad is None or not value.grad.isfinite().all()]
+    told = ", ".join(unsound[:3]) + (f" and {len(unsound) - 3} more" if len(unsound) > 3 else "")
+    ledger.prove("GTE531", "every gradient is there and finite", len(unsound), 0, told)
+    gradients = [value.grad for name, value in trained if name.endswith("word_embeddings.weight")]
+    if pad is None:
+        ledger.skip("GTE516", "the pad row gets no gradient", "config.json has no pad_token_id")
+    elif objective.task == "mlm":
+        ledger.skip("GTE516", "the pad row gets no gradient", _TIED)
+    elif gradients and gradients[0] is not None:
+        ledger.prove("GTE516", "the pad row gets no gradient", float(gradients[0][pad].abs().max()), 0)
+
+
+def prove_pad_row(objective: Objective, pad: int | None, ledger: Ledger) -> None:
+    """The pad row is zero after the steps."""
+    if pad is None:
+        ledger.skip("GTE517", "the pad row stays zero", "config.json has no pad_token_id")
+    elif objective.task == "mlm":
+        ledger.skip("GTE517", "the pad row stays zero", _TIED)
+    else:
+        largest = float(objective.encoder.input_table()[pad].detach().abs().max())
+        ledger.prove("GTE517", "the pad row stays zero", largest, 0)
