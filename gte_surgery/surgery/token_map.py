@@ -97,12 +97,11 @@ def _coverage(tokens: Mapping[int, str], origins: Mapping[int, Origin]) -> Itera
         f"coverage: {covered} of {len(tokens)} new tokens ({share:.1f} %) have old rows: {counts['shared']} shared, "
         f"{counts['alike']} special ones of the same part, {counts['cut']} cut into pieces{_average(origins)}"
     )
-    alike = [token for number, token in tokens.items() if origins[number].how == "alike"]
-    if alike:
-        yield f"special tokens that take the row of their old counterpart: {_listed(alike)}"
-    if counts["none"]:
-        uncovered = [tokens[number] for number in sorted(tokens) if origins[number].how == "none"]
-        yield f"tokens without an old row: {_listed(uncovered)}"
+    titles = {"alike": "special tokens that take the row of their old counterpart", "none": "tokens without an old row"}
+    for how, title in titles.items():
+        found = [tokens[number] for number in sorted(tokens) if origins[number].how == how]
+        if found:
+            yield f"{title}: {_listed(found)}"
 
 
 def _average(origins: Mapping[int, Origin]) -> str:

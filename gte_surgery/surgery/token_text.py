@@ -110,9 +110,11 @@ class Cutter:
         if self._pre_tokenizer is not None:
             words = [word for word, _ in self._pre_tokenizer.pre_tokenize_str(plain)]
         mark = self._spelling.begins
+        if text.content.isspace():
+            return words
         if words and mark and text.begins_word is not None:
             words[0] = (mark if text.begins_word else "") + words[0].removeprefix(mark)
-        return [word for word in words if word and (word != mark or text.content == b" ")]
+        return [word for word in words if word not in ("", mark)]
 
     def _continued(self, word: str) -> list[int]:
         """The longest continuation pieces that make up a word, left to right [WordPiece]; none where one is missing."""
