@@ -1,0 +1,248 @@
+"""Looks for the smallest sequences that break an encoder: drawn by Hypothesis, put by `probe`, shrunk by Hypothesis.
+
+One breaking input is kept for each code. The same seed finds the same.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import groupby
+from typing import Any
+
+import hypothesis
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Flaky
+
+from gte_surgery.contract.frameworks import Framework, load, tensor
+from gte_surgery.contract.probe import judged
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.strategies import token_sequences
+from gte_surgery.findings import Finding
+
+FORMS = ("list", "tuple", "numpy array", "numpy integers", "torch tensor", "torch integers")
+"""What a sequence may come as, the simplest first."""
+
+_DRAWN = 16
+"""So many ids at most are drawn one by one; longer sequences repeat a few."""
+
+_MOST_QUESTIONS = 2000
+"""So often the encoder is asked at most while an input is made smaller."""
+
+_MOST_CUTS = 64
+"""So many places of a sequence are tried for cutting out a stretch of one length."""
+
+_SHOWN_AS_THEY_ARE = 12
+_MOST_BREAKS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One sequence as the encoder gets it: ids, and the form that they come in."""
+
+    ids: tuple[int, ...]
+    form: str = "list"
+
+    def built(self) -> Any:
+        """The value itself."""
+        match self.form:
+            case "tuple":
+                return self.ids
+            case "numpy array":
+                return tensor(Framework.NUMPY, list(self.ids))
+            case "numpy integers":
+                return [load("numpy").int64(number) for number in self.ids]
+            case "torch tensor":
+                return tensor(Framework.TORCH, list(self.ids))
+            case "torch integers":
+                return list(tensor(Framework.TORCH, list(self.ids)))
+            case _:
+                return list(self.ids)
+
+    def __str__(self) -> str:
+        """The value as Python code."""
+        ids = _written(self.ids)
+        return {
+            "tuple": f"tuple({ids})",
+            "numpy array": f'numpy.array({ids}, dtype="int64")',
+            "numpy integers": f"[numpy.int64(number) for number in {ids}]",
+            "torch tensor": f"torch.tensor({ids}, dtype=torch.int64)",
+            "torch integers": f"list(torch.tensor({ids}, dtype=torch.int64))",
+        }.get(self.form, ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """What broke an encoder: the finding, and the smallest sequences that lead to it."""
+
+    finding: Finding
+    sequences: tuple[Given, ...]
+
+    def __str__(self) -> str:
+        """The sequences as Python code."""
+        return f"[{', '.join(map(str, self.sequences))}]"
+
+    def test(self, encoder: str, contract: IdContract) -> str:
+        """A test to paste: it fails as long as the encoder, named "module:callable", is broken so."""
+        module, _, attribute = encoder.partition(":")
+        name = attribute.partition(".")[0]
+        frameworks = [name for name in ("numpy", "torch") if any(each.form.startswith(name) for each in self.sequences)]
+        return "\n".join(
+            (
+                *(f"import {framework}" for framework in frameworks),
+                *([""] if frameworks else []),
+                "from gte_surgery import IdContract, verify",
+                f"from {module} import {name}",
+                "",
+                "",
+                f"def test_encoder_keeps_{self.finding.code.lower()}() -> None:",
+                f"    contract = {_code(contract)}",
+                f"    verify({attribute}, {self}, contract)",
+            )
+        )
+
+
+def fuzz(
+    encoder: Any, contract: IdContract, *, examples: int = 500, seed: int = 0, strict_exceptions: bool = False
+) -> tuple[Break, ...]:
+    """The ways in which an encoder breaks, one for each code, in the order in which they were found; none for a sound
+    one. Each takes at most `examples` batches of sequences to find; see `probe.verify` for what is asked.
+    """
+    found: dict[str, Break] = {}
+    while len(found) < _MOST_BREAKS:
+        search = _Search(encoder, contract, strict_exceptions, frozenset(found))
+        broken = search.run(examples, seed)
+        if broken is None:
+            break
+        found[broken.finding.code] = broken
+    return tuple(found.values())
+
+
+class _BrokenError(Exception):
+    """Tells Hypothesis that an example is what it looks for."""
+
+
+@dataclass
+class _Search:
+    """One search for a code that is not `known`; from the first such finding on, for smaller inputs with that code."""
+
+    encoder: Any
+    contract: IdContract
+    strict_exceptions: bool
+    known: frozenset[str]
+    broken: Break | None = None
+
+    def run(self, examples: int, seed: int) -> Break | None:
+        @hypothesis.seed(seed)
+        @settings(
+            max_examples=examples,
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @hypothesis.given(st.lists(_given(self.contract), min_size=1, max_size=4))
+        def holds(sequences: list[Given]) -> None:
+            self.ask(tuple(sequences))
+
+        try:
+            holds()
+        except (_BrokenError, Flaky):
+            return self.broken and self.smallest(self.broken)
+        return None
+
+    def smallest(self, broken: Break) -> Break:
+        """The break with fewer sequences, fewer and lower ids, as lists: whatever smaller input has the same code.
+
+        Hypothesis shrinks the choices that led to an input; a repeated pattern stays one unless taken apart here.
+        """
+        questions = 0
+        candidates = _smaller(broken.sequences, self.contract)
+        while questions < _MOST_QUESTIONS and (sequences := next(candidates, None)) is not None:
+            questions += 1
+            try:
+                self.ask(sequences)
+            except _BrokenError:
+                broken = self.broken or broken
+                candidates = _smaller(broken.sequences, self.contract)
+        return broken
+
+    def ask(self, sequences: tuple[Given, ...]) -> None:
+        """Put one question; raises _BrokenError when the answer has the code that is looked for."""
+        values = [each.built() for each in sequences]
+        for finding in judged(self.encoder, values, self.contract, self.strict_exceptions):
+            if finding.code in self.known or (self.broken and finding.code != self.broken.finding.code):
+                continue
+            self.broken = Break(finding, sequences)
+            raise _BrokenError
+
+
+def _code(contract: IdContract) -> str:
+    """A contract as Python code, without what is at its default."""
+    told = ((each.name, getattr(contract, each.name), each.default) for each in fields(contract))
+    return f"IdContract({', '.join(f'{name}={value!r}' for name, value, default in told if value != default)})"
+
+
+def _given(contract: IdContract) -> st.SearchStrategy[Given]:
+    """One sequence: ordinary; as long as the model takes, or longer; empty; or with pads inside."""
+    forms = FORMS if "torch" in sys.modules else FORMS[:4]
+    ordinary = token_sequences(contract, 1, min(contract.max_length, _DRAWN))
+    kinds: tuple[st.SearchStrategy[list[int]], ...] = (ordinary, _long_sequences(contract), _with_pads(contract))
+    ids = st.one_of(*kinds, st.just([]))
+    return st.builds(Given, ids.map(tuple), st.sampled_from(forms))
+
+
+@st.composite
+def _long_sequences(draw: st.DrawFn, contract: IdContract) -> list[int]:
+    """A few ids again and again, to any length, that which the model takes, or beyond."""
+    most = contract.max_length
+    length = draw(st.integers(1, most) | st.sampled_from((most, most - 1, most - 2, most + 1, 2 * most)))
+    pattern = draw(token_sequences(contract, 1, 3))
+    head = [] if contract.cls_token_id is None else [contract.cls_token_id]
+    return (head + pattern * length)[: max(length, 1)]
+
+
+@st.composite
+def _with_pads(draw: st.DrawFn, contract: IdContract) -> list[int]:
+    """A sequence with the pad id inside, once or several times over."""
+    ids = draw(token_sequences(contract, 1, 8))
+    at = draw(st.integers(0, len(ids)))
+    return ids[:at] + [contract.pad_token_id] * draw(st.integers(1, 3)) + ids[at:]
+
+
+def _smaller(sequences: tuple[Given, ...], contract: IdContract) -> Iterator[tuple[Given, ...]]:
+    """Inputs a step smaller, the boldest first."""
+    least = next(number for number in contract.allowed_ids if number != contract.pad_token_id)
+    for at, each in enumerate(sequences):
+        before, after = sequences[:at], sequences[at + 1 :]
+        if before or after:
+            yield before + after
+        if each.form != "list":
+            yield (*before, Given(each.ids), *after)
+        step = len(each.ids) // 2
+        while step > 0:
+            for begin in range(0, min(len(each.ids), _MOST_CUTS * step), step):
+                yield (*before, Given(each.ids[:begin] + each.ids[begin + step :], each.form), *after)
+            step //= 2
+        for place in range(min(len(each.ids), _DRAWN)):
+            if each.ids[place] not in (least, contract.cls_token_id, contract.pad_token_id):
+                yield (*before, Given((*each.ids[:place], least, *each.ids[place + 1 :]), each.form), *after)
+
+
+def _written(ids: tuple[int, ...]) -> str:
+    """Ids as a Python list; long runs of one id as `[5] * 8192`."""
+    if len(ids) <= _SHOWN_AS_THEY_ARE:
+        return repr(list(ids))
+    parts: list[str] = []
+    for number, run in groupby(ids):
+        count = len(list(run))
+        if count > 3:
+            parts.append(f"[{number}] * {count}")
+        elif parts and not parts[-1].rstrip("0123456789").endswith("* "):
+            parts[-1] = parts[-1][:-1] + f", {number}" * count + "]"
+        else:
+            parts.append(repr([number] * count))
+    return " + ".join(parts)

@@ -1,0 +1,141 @@
+"""What an encoder is asked and what it must answer: sequences of ids in, one row for each out, nothing lost or changed.
+
+`verify` puts one question; `fuzz` looks for the question that breaks the encoder.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.codes import CODES
+from gte_surgery.contract.frameworks import member, plain
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.structure import IDS, MASK
+from gte_surgery.errors import BatchError, UsageError
+from gte_surgery.findings import Finding, Location, Report, Severity
+
+SPECIAL_TOKENS = 2
+"""So many tokens an encoder may add to a sequence, and refuse one that leaves no room for them."""
+
+
+def find_encoder(name: str) -> Any:
+    """The object that "package.module:attribute" names, its module imported from the working directory or wherever
+    Python finds it; a class is called without arguments. Raises UsageError where there is none."""
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise UsageError(f"{name}: must be MODULE:CALLABLE", "for example my_project.encoding:encode")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        return found() if isinstance(found, type) else found
+    except Exception as error:  # the module is the user's, and so is whatever it raises
+        raise UsageError(f"{name}: cannot be had: {type(error).__name__}: {error}", "MODULE:CALLABLE") from error
+
+
+def verify(encoder: Any, sequences: Sequence[Any], contract: IdContract, *, strict_exceptions: bool = False) -> None:
+    """Ask an encoder for one batch. Raises BatchError where the answer breaks the contract or is not that of the
+    sequences.
+
+    `encoder` has `encode_batch(sequences, add_special_tokens=…, max_length=…)`, or is called with the sequences alone.
+    It may add special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the pad
+    id inside by ValueError, unless `strict_exceptions`; cut one only when given max_length, or with a warning.
+    """
+    findings = tuple(judged(encoder, sequences, contract, strict_exceptions))
+    if findings:
+        raise BatchError(Report("batch", findings, (), ()))
+
+
+def judged(encoder: Any, sequences: Sequence[Any], contract: IdContract, strict_exceptions: bool) -> list[Finding]:
+    """What is wrong with the answer of an encoder; see `verify`."""
+    wanted: list[list[int]] = [list(plain(each)) for each in sequences]
+    call = _caller(encoder, contract)
+    try:
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            first, second = call(deepcopy(sequences)), call(deepcopy(sequences))
+    except Exception as error:  # noqa: BLE001 - whatever an encoder raises is what was looked for
+        return list(_raised(error, wanted, contract, strict_exceptions))
+    errors = [each for each in check_batch(first, contract).findings if each.severity is Severity.ERROR]
+    if errors:
+        return errors
+    rows = _rows(first, contract)
+    may_cut = bool(warned) or hasattr(encoder, "encode_batch")
+    found = list(_compared(rows, wanted, contract, may_cut))
+    if not found and _rows(second, contract) != rows:
+        found.append(_finding("GTE494", "another batch the second time, must be the same"))
+    return found
+
+
+def is_hard(sequence: Sequence[int], contract: IdContract) -> bool:
+    """Whether an encoder may refuse a sequence: nothing in it, no room for special tokens, or a pad among tokens."""
+    has_room = len(sequence) <= max(contract.max_length - SPECIAL_TOKENS, 1)
+    return not sequence or not has_room or contract.pad_token_id in sequence
+
+
+def _caller(encoder: Any, contract: IdContract) -> Callable[[Sequence[Any]], object]:
+    encode = getattr(encoder, "encode_batch", None)
+    if callable(encode):
+        return lambda sequences: encode(sequences, add_special_tokens=True, max_length=contract.max_length)
+    if not callable(encoder):
+        raise UsageError(f"{type(encoder).__name__}: cannot be called and has no encode_batch")
+    return lambda sequences: encoder(sequences)
+
+
+def _raised(
+    error: Exception, wanted: list[list[int]], contract: IdContract, strict_exceptions: bool
+) -> Iterator[Finding]:
+    may_refuse = any(is_hard(each, contract) for each in wanted)
+    if strict_exceptions or not may_refuse or not isinstance(error, ValueError):
+        rest = ", may be a ValueError" if may_refuse and not strict_exceptions else ", must be encoded"
+        yield _finding("GTE490", f"{type(error).__name__}: {error}{rest}")
+
+
+def _rows(batch: object, contract: IdContract) -> list[list[int]]:
+    """The tokens of each row of a sound batch, without padding."""
+    members = batch if isinstance(batch, Mapping) else {}
+    ids = list(member(IDS, members[IDS]).rows())
+    mask = members.get(MASK)
+    kept = ids if mask is None else list(member(MASK, mask).rows())
+    return [
+        [number for number, is_kept in zip(row, flags, strict=True) if mask is None or is_kept]
+        for row, flags in zip(ids, kept, strict=True)
+    ]
+
+
+def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContract, may_cut: bool) -> Iterator[Finding]:
+    if len(rows) != len(wanted):
+        yield _finding("GTE491", f"{len(rows)} rows for {len(wanted)} sequences, must be as many")
+        return
+    for number, (row, sequence) in enumerate(zip(rows, wanted, strict=True)):
+        tokens = [each for each in sequence if each != contract.pad_token_id]
+        if _contains(row, tokens):
+            continue
+        if len(row) < len(tokens) and may_cut and len(row) == contract.max_length:
+            continue
+        place = f"/{IDS}/{number}"
+        if len(row) < len(tokens):
+            found = f"{len(row)} tokens of {len(tokens)}, must be all or an error"
+            yield _finding("GTE492", found, place)
+        else:
+            yield _finding("GTE493", "not the ids of the sequence, must be them between special tokens", place)
+        return
+
+
+def _contains(row: list[int], tokens: list[int]) -> bool:
+    """Whether the tokens stand in the row one after another, with special tokens at most around them."""
+    spare = len(row) - len(tokens)
+    return any(row[begin : begin + len(tokens)] == tokens for begin in range(min(spare, SPECIAL_TOKENS) + 1))
+
+
+def _finding(code: str, message: str, pointer: str = "") -> Finding:
+    return CODES[code].found(Location(pointer=pointer), message)
