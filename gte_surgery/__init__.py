@@ -26,6 +26,7 @@ __all__ = [
     "convert",
     "describe",
     "diff",
+    "fix",
     "history",
     "new",
     "open_checkpoint",
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from gte_surgery.findings import Finding, Location, Report, Severity
     from gte_surgery.surgery.difference import Difference, diff
     from gte_surgery.surgery.plan import Plan
-    from gte_surgery.surgery.verbs import Outcome, convert, history, new, recover, reinit, remap, resize, undo
+    from gte_surgery.surgery.verbs import Outcome, convert, fix, history, new, recover, reinit, remap, resize, undo
 
 _HOMES = {
     "checkpoint.directory": ("Checkpoint", "open_checkpoint"),
@@ -56,7 +57,7 @@ _HOMES = {
     "findings": ("Finding", "Location", "Report", "Severity"),
     "surgery.difference": ("Difference", "diff"),
     "surgery.plan": ("Plan",),
-    "surgery.verbs": ("Outcome", "convert", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
+    "surgery.verbs": ("Outcome", "convert", "fix", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
 }
 _NAMES_AT_HOME = {"check": "run"}
 

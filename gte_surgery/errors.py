@@ -6,6 +6,7 @@
     │   ├── JsonError            a file is not strict JSON; knows line and column
     │   └── HeaderError          a file is not a well-formed safetensors file; knows the fault and the tensor
     ├── RefusedError             the request would lose something or cannot be done; nothing was changed
+    │   ├── UnsoundError         the checkpoint itself is not fit for surgery; `check` says why
     │   └── LockedError          another surgery holds the checkpoint
     ├── BatchError               a batch breaks the contract of ids and masks; carries the report
     ├── UnfinishedSurgeryError   a committed surgery was cut short and must be recovered first
@@ -62,6 +63,10 @@ class HeaderError(CheckpointError):
 
 class RefusedError(GteSurgeryError):
     """The request would lose something or cannot be done; nothing was changed."""
+
+
+class UnsoundError(RefusedError):
+    """The checkpoint itself is not fit for surgery; `check` says why."""
 
 
 class LockedError(RefusedError):

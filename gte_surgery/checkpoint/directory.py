@@ -222,10 +222,15 @@ def _weights_missing(listing: Listing, weights_name: str) -> Fault:
     return Fault(FaultKind.WEIGHTS_MISSING, Location(), message)
 
 
+def is_leftover(name: str) -> bool:
+    """Whether a file, by its relative name, is a temporary one that a save or a download left behind."""
+    bare = name.rpartition("/")[2]
+    return bare.startswith(".tmp") or bare.endswith((".tmp", ".incomplete"))
+
+
 def _leftovers(listing: Listing) -> Iterator[Fault]:
     for file in listing.files.values():
-        name = file.name.rpartition("/")[2]
-        if name.startswith(".tmp") or name.endswith((".tmp", ".incomplete")):
+        if is_leftover(file.name):
             message = f"a temporary file of {file.size} bytes"
             yield Fault(FaultKind.LEFTOVER, Location(file=shown(file.name)), message)
 

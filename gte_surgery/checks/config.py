@@ -15,7 +15,8 @@ from gte_surgery.findings import Severity
 from gte_surgery.gte.config import FLAGS, Dialect
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
-_AFFIRMATIVE = ("true", "1", "yes", "on")
+AFFIRMATIVE = ("true", "1", "yes", "on")
+"""Strings that say on when they stand for a flag."""
 _REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")
 _WITHOUT_EFFECT = ("logn_attention_scale", "logn_attention_clip1")
 _NATIVELY_FIXED: tuple[tuple[str, object], ...] = (
@@ -59,7 +60,7 @@ def flag_string_negative(subject: Subject) -> Iterator[Observation]:
     true or false without quotes.
     """
     for flag, text in _flag_strings(subject):
-        if text.lower() not in _AFFIRMATIVE:
+        if text.lower() not in AFFIRMATIVE:
             effect = "on" if text else "off"
             found = f"the string {shown(text)}, which switches it {effect}; must be true or false"
             yield Observation(subject.at(flag), found, "write it without quotes")
@@ -73,7 +74,7 @@ def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
     other languages refuse it, and whoever edits it to `"false"` switches nothing off. Write true without quotes.
     """
     for flag, text in _flag_strings(subject):
-        if text.lower() in _AFFIRMATIVE:
+        if text.lower() in AFFIRMATIVE:
             yield Observation(subject.at(flag), f"the string {shown(text)}, must be true", "write it without quotes")
 
 

@@ -92,6 +92,19 @@ def decoder_not_tied(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(decoder.name), message)
 
 
+@rule("GTE241", Severity.NOTE, requires=(*READABLE, "GTE201", "GTE204", "GTE240"))
+def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
+    """The decoder weight is stored although it is the word embeddings once more.
+
+    The masked-LM decoder is tied to the word embeddings, and no release stores it: loaders take it from there. The copy
+    wastes disk and time, and is one more place to forget when the table changes. `gte-surgery check CKPT --fix` drops
+    it.
+    """
+    decoder, words = subject.stored(DECODER_WEIGHT), subject.stored(WORD_EMBEDDINGS)
+    if decoder is not None and words is not None and subject.config and subject.config.tie_word_embeddings:
+        yield Observation(subject.at_tensor(decoder.name), f"{decoder.nbytes:,} bytes, the same as `{words.name}`")
+
+
 def _zero_rows(words: StoredTensor, special: Iterable[int]) -> set[int]:
     """Indices of the rows that hold zero bytes only, at the table's ends and among `special`."""
     rows = words.shape[0]

@@ -38,7 +38,8 @@ def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path,
         return plan_text(plan, target, color)
     if receipt is None:
         return f"{plan_text(plan, target, color)}\n{paint('dry run: nothing was written', 'faint', color)}"
-    done = f"{plan.command} {printable(str(target))}: wrote {count(len(plan.files), 'file')}, {size(plan.nbytes)}"
+    written = f"wrote {count(len(plan.files), 'file')}, {size(plan.nbytes)}"
+    done = f"{plan.command} {printable(str(target))}: {written if plan.files else 'wrote no file'}"
     parts = [
         paint(done, "good", color),
         _section("config.json", _change_lines(plan)),

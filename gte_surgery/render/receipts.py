@@ -39,7 +39,11 @@ def _word(receipt: Receipt, key: str) -> str:
 def _edits(edits: object) -> str:
     if not isinstance(edits, Mapping):
         return ""
-    return ", ".join(printable(f"{key} {value}") for key, value in edits.items())
+    return ", ".join(printable(f"{key} {_value(value)}") for key, value in edits.items())
+
+
+def _value(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _files(files: object) -> str:

@@ -170,7 +170,23 @@ class Reinit:
         _check_seed(self.seed)
 
 
-Edit = Resize | Remap | New | Convert | Reinit
+CURES = ("GTE015", "GTE016", "GTE060", "GTE103", "GTE104", "GTE230", "GTE241")
+"""The rules whose findings a `Fix` can mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """Mend what the rules `codes`, some of `CURES`, find, where that changes nothing that the model computes."""
+
+    codes: tuple[str, ...] = CURES
+
+    def __post_init__(self) -> None:
+        for code in self.codes:
+            if code not in CURES:
+                raise UsageError(f"{code}: has no safe cure", f"those that have: {', '.join(CURES)}")
+
+
+Edit = Resize | Remap | New | Convert | Reinit | Fix
 
 
 def as_record(edit: Edit) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Subject
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import UnsoundError
 from gte_surgery.findings import Finding, Severity
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.heads import Head
@@ -38,7 +38,7 @@ def understand(
     cured_codes: Collection[str] = (),
     families: Collection[str] = SOUNDNESS,
 ) -> Target:
-    """The checkpoint as a target. Raises RefusedError when it is unsound or not understood.
+    """The checkpoint as a target. Raises UnsoundError when it is unsound or not understood.
 
     Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those, nor do
     errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of rules.
@@ -51,10 +51,10 @@ def understand(
         if finding.location.tensor not in cured_names and finding.code not in cured_codes
     ]
     if errors:
-        raise RefusedError(unsound(errors), f"see `gte-surgery check {checkpoint.path}`, and mend that first")
+        raise UnsoundError(unsound(errors), f"see `gte-surgery check {checkpoint.path}`, and mend that first")
     if subject.config is None or subject.layout is None:
         reason = subject.config_error.message if subject.config_error else "the tensor names are no GTE's"
-        raise RefusedError(f"{checkpoint.path}: cannot be read as a GTE checkpoint: {reason}")
+        raise UnsoundError(f"{checkpoint.path}: cannot be read as a GTE checkpoint: {reason}")
     tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}
     return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
 

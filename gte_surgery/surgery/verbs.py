@@ -17,8 +17,9 @@ from gte_surgery.surgery import recovery
 from gte_surgery.surgery import undo as undoing
 from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
 from gte_surgery.surgery.convert import CURED, plan_convert
-from gte_surgery.surgery.edits import Convert, Edit, New, Reinit, Remap, Resize
+from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.fix import plan_fix
 from gte_surgery.surgery.fresh import plan_new
 from gte_surgery.surgery.origins import Keep, Map, row_origins
 from gte_surgery.surgery.plan import Plan
@@ -63,6 +64,8 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             return plan_convert(understand(checkpoint, cured_codes=cured), edit, threads)
         case Reinit():
             return plan_reinit(understand(checkpoint, (DECODER_WEIGHT,) if edit.only is None else ()), edit)
+        case Fix():
+            return plan_fix(understand(checkpoint), edit)
 
 
 def resize(
@@ -187,13 +190,39 @@ def reinit(
     >>> diff(fresh, other).is_equal
     False
     >>> print(reinit(other, seed=7).plan.meaning[0])
-    30 tensors (115,584 parameters) are made anew by the model's own rules, seed 7
+    30 tensors (116,800 parameters) are made anew by the model's own rules, seed 7
     >>> diff(fresh, other).is_equal
     True
     """
     patterns = (only,) if isinstance(only, str) else only
     edit = Reinit(None if patterns is None else tuple(patterns), seed)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+
+
+def fix(
+    path: Path | str,
+    *,
+    codes: Sequence[str] = CURES,
+    out: Path | str | None = None,
+    dry_run: bool = False,
+    keep_undo: bool = True,
+    hashes: bool = True,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Outcome:
+    """Mends in the checkpoint in `path` what has a cure that changes nothing that the model computes; see `edits.Fix`.
+
+    The plan's `meaning` says what was mended, and what was left alone and why. In place or into `out`; raises as
+    `resize` does.
+
+    >>> from gte_surgery import fix, new
+    >>> sizes = dict(layers=2, hidden=64, heads=4, intermediate=96, vocab=640, pad=0)
+    >>> place = new("littered", release="gte-base-en-v1.5", **sizes).target
+    >>> size = (place / "model.safetensors.tmp").write_bytes(b"a save that was killed")
+    >>> fix(place).plan.meaning
+    ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
+    """
+    return _operate(path, Fix(tuple(codes)), out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
 def new(

@@ -321,6 +321,9 @@ INVALID: dict[str, Example] = {
     "GTE240-other-decoder": lambda path: retensored(
         path, lambda t: t | {"lm_head.decoder.weight": t[f"new.{WORDS}"] + np.float16(1)}, head="mlm"
     ),
+    "GTE241-decoder-twice": lambda path: retensored(
+        path, lambda t: t | {"lm_head.decoder.weight": t[f"new.{WORDS}"]}, head="mlm"
+    ),
     "GTE250-position-ids": lambda path: retensored(
         path, lambda t: t | {"embeddings.position_ids": np.arange(16)[None]}
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gte_surgery.cli import exits
+from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example
 from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     epilog=example(
         "gte-surgery check ckpt/ --vocab 32000 --pad 0 --fail-on warning",
         "gte-surgery check ckpt/ --format text --format sarif --output gte.sarif",
+        "gte-surgery check ckpt/ --fix --dry-run",
     ),
 )
 @checkpoint_argument
@@ -59,6 +62,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Take expectations and ignored codes from here.  [default: gte-surgery.toml beside the checkpoint]",
 )
+@click.option("--fix", is_flag=True, help="First mend, in place, what can be mended without changing any output.")
+@click.option("--dry-run", is_flag=True, help="With --fix: only show what it would do.")
 @click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size.")
 @click.option("--pad", type=int, metavar="ID", help="Expect this pad id.")
 @click.option("--type-vocab", type=int, metavar="T", help="Expect this type vocabulary size.")
@@ -75,6 +80,8 @@ def command(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     config: Path | None,
+    fix: bool,
+    dry_run: bool,
     vocab: int | None,
     pad: int | None,
     type_vocab: int | None,
@@ -90,12 +97,17 @@ def command(
     from gte_surgery.checks.suppression import suppress
     from gte_surgery.findings import Severity
 
+    if dry_run and not fix:
+        raise click.UsageError("--dry-run goes with --fix only", ctx)
     places = destinations(ctx, form, output)
     policy = _policy(checkpoint, config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     require_known([each.code for each in suppressions])
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
     expectations = _overridden(policy.expectations, Expectations(vocab, pad, type_vocab))
+    if fix:
+        is_aside = not any(place.is_stdout and place.form == "text" for place in places)
+        mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
     report = suppress(run(open_checkpoint(checkpoint), expectations, _codes(select)), suppressions)
     deliver(report, bar, places, terminal)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
@@ -113,6 +125,14 @@ def _overridden(stated: Expectations, given: Expectations) -> Expectations:
     """What a policy states, where no flag says otherwise."""
     flags = {"vocab": given.vocab, "pad": given.pad, "type_vocab": given.type_vocab}
     return replace(stated, **{name: value for name, value in flags.items() if value is not None})
+
+
+def _curable(selected: tuple[str, ...], suppressions: Sequence[Suppression]) -> list[str]:
+    """The rules with a cure that are selected and not ignored: what is accepted is not mended either."""
+    from gte_surgery.surgery.edits import CURES
+
+    ignored = tuple(each.code for each in suppressions)
+    return [code for code in CURES if code.startswith(selected or "GTE") and not code.startswith(ignored)]
 
 
 def _codes(values: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,0 +1,36 @@
+"""What `check --fix` does before it judges: plans the safe cures, tells of them, and then applies them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gte_surgery.cli.terminal import Terminal
+from gte_surgery.errors import UnsoundError
+
+
+def mend(terminal: Terminal, checkpoint: Path, codes: Sequence[str], dry_run: bool, is_aside: bool) -> None:
+    """Mends what the rules `codes` find; what came of it goes to stderr when `is_aside`, else to stdout.
+
+    A checkpoint unfit for surgery is left alone, since the report that follows says what is wrong with it. Raises
+    whatever else `verbs.fix` raises.
+    """
+    from gte_surgery.render.ink import printable
+    from gte_surgery.render.plan import outcome_text
+    from gte_surgery.surgery.verbs import fix
+
+    tell = terminal.message if is_aside else terminal.result
+    try:
+        planned = fix(checkpoint, codes=codes, dry_run=True)
+    except UnsoundError as error:
+        terminal.message(f"nothing was mended: {printable(error.message)}")
+        return
+    left = [f"  {printable(sentence)}" for sentence in planned.plan.meaning]
+    if planned.plan.is_empty:
+        tell("\n".join((f"{printable(str(checkpoint))}: nothing that --fix could mend", *left)))
+        return
+    with terminal.progress("mending") as progress:
+        outcome = planned if dry_run else fix(checkpoint, codes=codes, progress=progress)
+    tell(outcome_text(outcome.plan, outcome.receipt, outcome.target, terminal.has_color and not is_aside))
+    if not dry_run:
+        terminal.message(f"take it back with `gte-surgery undo {printable(str(checkpoint))}`")

@@ -1,0 +1,169 @@
+"""Safe cures: each mends what its rule finds, and none changes a number that the model computes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.surgery.edits import CURES
+from gte_surgery.surgery.verbs import fix, undo
+from tests.builder import build, change_config, load, remote_config, save, tensors, write, write_json
+
+WORDS = "embeddings.word_embeddings.weight"
+INDEX = "model.safetensors.index.json"
+
+
+def codes(path: Path) -> set[str]:
+    """The codes of the findings that have a cure."""
+    return {finding.code for finding in run(open_checkpoint(path)).findings} & set(CURES)
+
+
+def with_trained_pad(path: Path, head: str = "none", **changes: object) -> Path:
+    config = remote_config(**changes)
+    arrays = tensors(config, head)
+    prefix = "" if head == "none" else "new."
+    arrays[prefix + WORDS][1] = 0.5
+    return write(path, config, arrays)
+
+
+def with_copied_decoder(path: Path) -> Path:
+    config = remote_config(architectures=["NewForMaskedLM"])
+    arrays = tensors(config, "mlm")
+    return write(path, config, {**arrays, "lm_head.decoder.weight": arrays[f"new.{WORDS}"].copy()})
+
+
+def with_wrong_total(path: Path) -> Path:
+    build(path, shards=2)
+    index = json.loads((path / INDEX).read_text())
+    write_json(path / INDEX, index | {"metadata": {"total_size": 7, "made_by": "hand"}})
+    return path
+
+
+def with_stale_index(path: Path) -> Path:
+    build(path)
+    write_json(path / INDEX, {"metadata": {}, "weight_map": {WORDS: "model-00001-of-00002.safetensors"}})
+    return path
+
+
+def with_leftovers(path: Path) -> Path:
+    build(path)
+    (path / "1_Pooling").mkdir()
+    for name in ("model.safetensors.tmp", ".tmpAbC", "1_Pooling/x.incomplete"):
+        (path / name).write_bytes(b"left behind")
+    return path
+
+
+DAMAGES: dict[str, Callable[[Path], Path]] = {
+    "GTE015": with_stale_index,
+    "GTE016": with_wrong_total,
+    "GTE060": with_leftovers,
+    "GTE103": lambda path: build(path, remote_config(unpad_inputs="false", use_memory_efficient_attention="no")),
+    "GTE104": lambda path: build(path, remote_config(unpad_inputs="true", use_memory_efficient_attention=True)),
+    "GTE230": with_trained_pad,
+    "GTE241": with_copied_decoder,
+}
+
+
+def test_every_cure_has_a_damage_here() -> None:
+    assert set(DAMAGES) == set(CURES)
+
+
+@pytest.mark.parametrize("code", DAMAGES)
+def test_a_cure_mends_its_finding_and_undo_brings_it_back(code: str, tmp_path: Path) -> None:
+    path = DAMAGES[code](tmp_path / "ckpt")
+    before = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
+    assert codes(path) == {code}
+    outcome = fix(path)
+    assert outcome.receipt is not None
+    assert codes(path) == set()
+    assert fix(path).plan.is_empty
+    undo(path)
+    after = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file() and file.name in before}
+    assert after == before
+
+
+@pytest.mark.parametrize("code", DAMAGES)
+def test_a_dry_run_and_a_cure_not_asked_for_touch_nothing(code: str, tmp_path: Path) -> None:
+    path = DAMAGES[code](tmp_path / "ckpt")
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    assert not fix(path, dry_run=True).plan.is_empty
+    assert fix(path, codes=[other for other in CURES if other != code]).plan.is_empty
+    assert fix(path, codes=[]).plan.is_empty
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_all_at_once_leave_every_other_number_as_it_was(tmp_path: Path) -> None:
+    path = with_trained_pad(tmp_path / "ckpt", unpad_inputs="false")
+    before = load(path)
+    (path / "model.safetensors.tmp").write_bytes(b"")
+    fix(path)
+    after = load(path)
+    assert not after[WORDS][1].any()
+    before[WORDS][1] = 0
+    assert set(after) == set(before)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert json.loads((path / "config.json").read_text())["unpad_inputs"] is False
+    assert not (path / "model.safetensors.tmp").exists()
+
+
+def test_the_index_keeps_what_else_it_says(tmp_path: Path) -> None:
+    path = with_wrong_total(tmp_path / "ckpt")
+    fix(path)
+    total = sum(math.prod(array.shape) * 4 for array in tensors(remote_config()).values())
+    assert json.loads((path / INDEX).read_text())["metadata"] == {"total_size": total, "made_by": "hand"}
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda path: with_trained_pad(path, "mlm", architectures=["NewForMaskedLM"]), "masked-LM head is tied to it"),
+        (lambda path: with_trained_pad(path, cls_token_id=1), "id 1 is the cls token as well"),
+        (lambda path: tokenized(with_trained_pad(path), "<pad>", 0), "the tokenizer pads with id 0"),
+        (lambda path: tokenized(with_trained_pad(path), "<pad>", 1, eos_token="<pad>"), "id 1 is the eos token"),
+        (lambda path: build(path, remote_config(tie_word_embeddings="false")), "tie_word_embeddings stays the string"),
+        (lambda path: sharded_beside(with_stale_index(path)), "so either may be meant"),
+    ],
+)  # fmt: skip
+def test_what_might_change_an_output_is_left_alone_with_the_reason(
+    damage: Callable[[Path], Path], told: str, tmp_path: Path
+) -> None:
+    path = damage(tmp_path / "ckpt")
+    found = codes(path)
+    assert len(found) == 1
+    plan = fix(path).plan
+    assert plan.is_empty
+    assert told in plan.meaning[0]
+    assert codes(path) == found
+
+
+def tokenized(path: Path, token: str, number: int, **roles: str) -> Path:
+    """The checkpoint with a tokenizer_config.json of one special token, the padding."""
+    decoder = {str(number): {"content": token, "special": True}}
+    write_json(path / "tokenizer_config.json", {"added_tokens_decoder": decoder, "pad_token": token, **roles})
+    return path
+
+
+def sharded_beside(path: Path) -> Path:
+    save(path / "model-00001-of-00002.safetensors", {WORDS: tensors(remote_config())[WORDS]})
+    return path
+
+
+def test_an_unsound_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = with_leftovers(tmp_path / "ckpt")
+    change_config(path, vocab_size=64)
+    with pytest.raises(RefusedError):
+        fix(path)
+    assert (path / "model.safetensors.tmp").exists()
+
+
+def test_a_rule_without_a_cure_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="GTE110"):
+        fix(build(tmp_path / "ckpt"), codes=["GTE110"])
