@@ -66,6 +66,14 @@ def test_reading_judging_and_shrinking_load_no_array_library(
     )
 
 
+def test_comparing_loads_no_array_library_unless_numbers_are_asked_for(
+    tmp_path: Path, checkpoint: Path, golden: Path
+) -> None:
+    other = str(golden / "legacy-multilingual.resized-160-pad0")
+    assert "numpy" not in loaded(tmp_path, "diff", str(checkpoint), other)
+    assert "numpy" in loaded(tmp_path, "diff", str(checkpoint), other, "--values")
+
+
 def test_growing_by_drawing_does_load_numpy(tmp_path: Path, checkpoint: Path) -> None:
     assert "numpy" in loaded(tmp_path, "resize", str(checkpoint), "--vocab", "320", "--pad", "0")
 

@@ -127,6 +127,32 @@ def test_reinit_takes_several_patterns_and_says_what_it_makes(
     assert "matches no tensor" in capsys.readouterr().err
 
 
+def test_diff_tells_equal_from_different_by_its_exit_code(
+    checkpoint: Path, tmp_path: Path, golden: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed(capsys, 0, "convert", checkpoint, "--to", "native", "--out", tmp_path / "native")
+    assert "equal, 28 tensors" in printed(capsys, 0, "diff", checkpoint, tmp_path / "native")
+    smaller = golden / "legacy-multilingual.resized-160-pad0"
+    assert "1 of 160 rows changed: 0" in printed(capsys, 1, "diff", checkpoint, smaller, "--values")
+    assert printed(capsys, 1, "diff", checkpoint, smaller, "--brief") == f"{checkpoint} and {smaller}: different\n"
+    value = json.loads(printed(capsys, 1, "diff", checkpoint, smaller, "--values", "--json"))
+    assert violations(value, "diff") == []
+    assert value["tensors"][0]["gap"]["rows"] == {"compared": 160, "changed": 1, "ranges": [[0, 0]], "left_out": 0}
+
+
+@pytest.mark.parametrize("broken", ["nowhere", "text"])
+def test_diff_refuses_what_is_no_checkpoint_with_one_error(
+    broken: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "model.safetensors").write_text("<html>")
+    for pair in ((checkpoint, tmp_path / broken), (tmp_path / broken, checkpoint)):
+        assert run(["diff", *map(str, pair)]) == 3
+        told = capsys.readouterr().err.splitlines()
+        assert [line.partition(":")[0] for line in told][:1] == ["error"]
+        assert sum(line.startswith("error: ") for line in told) == 1
+
+
 def test_a_dry_run_prints_the_plan_and_touches_nothing(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.read_bytes() for path in checkpoint.iterdir()}
     text = printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0", "--dry-run")

@@ -321,3 +321,32 @@ def test_a_surgery_and_nothing_else_shows(source: Path, tmp_path: Path) -> None:
     other = resize(source, vocab=64, pad=1, out=tmp_path / "other").target
     found = diff(source, other)
     assert ([key.key for key in found.config], the_one(found).kinds) == (["vocab_size"], ("reshaped",))
+
+
+def test_of_very_many_ranges_the_first_are_kept_and_the_rest_counted(tmp_path: Path) -> None:
+    config = builder.remote_config(vocab_size=4096, hidden_size=8, num_attention_heads=1, num_hidden_layers=1)
+    source = builder.build(tmp_path / "source", config)
+    after = builder.load(source)[WORDS].copy()
+    after[::2] += 1
+    tensor = the_one(diff(source, copied(source, tmp_path / "other", **{WORDS: after}), values=True))
+    assert tensor.gap is not None
+    rows = tensor.gap.rows
+    assert rows is not None
+    assert (rows.compared, rows.changed, len(rows.ranges), rows.left_out) == (4096, 2048, 1000, 1048)
+    assert rows.ranges[-1] == (1998, 1998)
+
+
+def test_a_table_of_many_blocks_is_measured_as_one(tmp_path: Path) -> None:
+    config = builder.remote_config(vocab_size=20_000, num_hidden_layers=1)
+    source = builder.build(tmp_path / "source", config)
+    before = builder.load(source)[WORDS]
+    after = before.copy()
+    rows = [0, *range(8190, 8200), 16383, 16384, 19_999]
+    after[rows] += 0.25
+    tensor = the_one(diff(source, copied(source, tmp_path / "other", **{WORDS: after}), values=True))
+    one, other = before.astype(np.float64).ravel(), after.astype(np.float64).ravel()
+    assert tensor.gap is not None
+    assert tensor.gap.mean == pytest.approx(np.abs(one - other).mean(), rel=1e-12)
+    assert tensor.gap.cosine == pytest.approx(one @ other / np.linalg.norm(one) / np.linalg.norm(other), rel=1e-12)
+    assert tensor.gap.rows is not None
+    assert tensor.gap.rows.ranges == ((0, 0), (8190, 8199), (16383, 16384), (19_999, 19_999))
