@@ -1,0 +1,1 @@
+"""What needs an NVIDIA GPU: tests (marked gpu), and the measurements of `bin/bench-gpu`."""

@@ -1,0 +1,152 @@
+"""Tokens a second of an encoder on four sets of lengths, per backend: `python -m tests.gpu.speeds CKPT FILE`.
+
+Real tokens only; a run is one forward under no_grad from a padded batch on the device to the hidden states, packing
+included. Eager attention takes the rows in portions where its scores would not fit. The file is JSON, rewritten after
+every measurement, so that an interrupted run keeps what it has.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from gte_surgery.model.availability import Choice, choose
+from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.model.load import load_encoder
+from gte_surgery.smoke.batches import Batch, Ids, fill
+from gte_surgery.smoke.matrix import use_of
+
+MOST_SCORES = 2 << 30
+"""Elements of the scores [rows, heads, width, width] that eager attention may hold at once."""
+
+
+def sets() -> dict[str, torch.Tensor]:
+    """Lengths of the rows, by what the set is called."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.empty(32).log_normal_(mean=8.65, std=0.55, generator=generator)
+    return {
+        "64 rows of 16 to 512": torch.linspace(16, 512, 64).long(),
+        "8 rows of 256 to 8192": torch.linspace(256, 8192, 8).long(),
+        "16 rows of 2048": torch.full((16,), 2048),
+        "32 rows, log-normal up to 8192": drawn.clamp(16, 8192).long(),
+    }
+
+
+def portions(batch: Batch, heads: int) -> list[Batch]:
+    """The batch in as few equal portions as eager attention can hold, each no wider than it must be."""
+    rows = max(1, min(batch.rows, MOST_SCORES // (heads * batch.width**2)))
+    made = []
+    for at in range(0, batch.rows, rows):
+        lengths = batch.lengths[at : at + rows]
+        cut = {name: tensor[at : at + rows, : max(lengths)] for name, tensor in batch.tensors.items()}
+        made.append(Batch(cut, lengths, batch.pad))
+    return made
+
+
+@torch.no_grad()
+def rate(run: Callable[[], object], tokens: int) -> float:
+    """Tokens a second: the median of runs over about a second, after two warm ones."""
+    for _ in range(2):
+        run()
+    torch.cuda.synchronize()
+    taken: list[float] = []
+    while len(taken) < 3 or (sum(taken) < 1 and len(taken) < 100):
+        begin = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        taken.append(time.perf_counter() - begin)
+    return tokens / sorted(taken)[len(taken) // 2]
+
+
+def ways(encoder: GteEncoder) -> Iterator[tuple[str, Choice, bool]]:
+    """(name, backends, whether packed) of what is measured without compiling."""
+    yield "eager padded", Choice("eager", "eager", {}), False
+    yield "sdpa padded", Choice("sdpa", "sdpa", {}), False
+    for backend in ("xformers", "varlen"):
+        yield f"{backend} packed", Choice(backend, backend, {}), True
+    yield "auto", choose("auto", use_of(encoder, encoder.dtype)), True
+
+
+def stack(encoder: GteEncoder) -> Callable[[Batch], object]:
+    """For comparison: all layers compiled together instead of one by one."""
+    from gte_surgery.model.attention import implementation, keywords
+    from gte_surgery.model.packing import pack_mask
+
+    body = encoder.model.gte if hasattr(encoder.model, "gte") else encoder.model
+
+    def layers(hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, **others: object) -> torch.Tensor:
+        for layer in body.layers:
+            hidden = layer.forward(hidden, attention_mask=None, position_embeddings=(cos, sin), **others)
+        return hidden
+
+    compiled = torch.compile(layers, dynamic=True, fullgraph=True)
+
+    def run(batch: Batch) -> object:
+        encoder.config._attn_implementation = implementation("varlen", is_packed=True)
+        packing = pack_mask(batch.tensors["attention_mask"])
+        hidden = body.embeddings(packing.pack(batch.tensors["input_ids"]))
+        cos, sin = body.rotary_emb(hidden, packing.position_ids)
+        return packing.unpack(compiled(hidden, cos, sin, **keywords("varlen", packing, is_packed=True)))
+
+    return run
+
+
+class Table:
+    """Rates by set and way; every addition is printed and saved."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.rates: dict[str, dict[str, float | str]] = {}
+
+    def add(self, name: str, way: str, measure: Callable[[], float]) -> None:
+        """Measure one cell; what goes wrong is written into it."""
+        try:
+            found: float | str = round(measure())
+        except RuntimeError as error:
+            found = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            torch.cuda.empty_cache()
+        self.rates.setdefault(name, {})[way] = found
+        print(f"{name}: {way}: {found}", flush=True)
+        self.file.write_text(json.dumps(self.rates, indent=2) + "\n", encoding="utf-8")
+
+
+def main(checkpoint: str, file: str) -> None:
+    """Measure everything; compiled ways come last, since compiling takes longest."""
+    table = Table(Path(file))
+    encoder = load_encoder(checkpoint, "cuda", "float16", "sdpa")
+    config = encoder.config
+    ids = Ids(config.vocab_size, config.pad_token_id or 0, config.type_vocab_size, config.max_position_embeddings)
+    batches = {
+        name: fill(ids, lengths, torch.Generator().manual_seed(1)).to(encoder.device)
+        for name, lengths in sets().items()
+    }
+    for name, batch in batches.items():
+        print(f"{name}: {batch.tokens} tokens, mean length {batch.tokens / batch.rows:.0f}", flush=True)
+        for way, choice, is_packed in ways(encoder):
+            encoder.choice = choice
+            parts = portions(batch, config.num_attention_heads) if way.startswith("eager") else [batch]
+
+            def run(parts: list[Batch] = parts, is_packed: bool = is_packed) -> None:
+                for part in parts:
+                    encoder.encode(part.tensors, unpad_inputs=is_packed)
+
+            table.add(name, way, lambda run=run, batch=batch: rate(run, batch.tokens))  # type: ignore[misc]
+    begin = time.perf_counter()
+    compiled = load_encoder(checkpoint, "cuda", "float16", "auto", compile=True)
+    with torch.no_grad():
+        compiled.encode(next(iter(batches.values())).tensors)
+    table.rates["seconds to compile"] = {"one layer for all": round(time.perf_counter() - begin, 1)}
+    for name, batch in batches.items():
+        table.add(name, "compiled", lambda batch=batch: rate(lambda: compiled.encode(batch.tensors), batch.tokens))  # type: ignore[misc]
+    together = stack(load_encoder(checkpoint, "cuda", "float16", "varlen"))
+    for name, batch in batches.items():
+        table.add(name, "compiled together", lambda batch=batch: rate(lambda: together(batch), batch.tokens))  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
