@@ -29,11 +29,15 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
 
 def _rows(target: Target, edit: Remap) -> Iterator[str]:
     origins, held = edit.origins, target.tensors[WORD_EMBEDDINGS].shape[0]
-    means = sum(end - begin > 1 for begin, end in pairwise(origins.offsets))
-    kept = {origins.old[begin] for begin, end in pairwise(origins.offsets) if end - begin == 1}
+    means, kept_rows = 0, bytearray(held)
+    for begin, end in pairwise(origins.offsets):
+        if end - begin == 1:
+            kept_rows[origins.old[begin]] = 1
+        means += end - begin > 1
+    kept = sum(kept_rows)
     heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
-    yield f"{len(kept)} of {held} rows are kept under new ids, {held - len(kept)} are dropped{heads}"
-    if (again := len(origins.new) - means - len(kept)) > 0:
+    yield f"{kept} of {held} rows are kept under new ids, {held - kept} are dropped{heads}"
+    if (again := len(origins.new) - means - kept) > 0:
         yield f"{again} new rows repeat a row that another one has as well"
     if means:
         yield f"{means} new rows are means of several old ones"
@@ -55,7 +59,7 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
         yield f"row {pad} would be {made}, and becomes zero, as the pad row"
     else:
         yield f"row {pad} is new, and zero, as the pad row"
-    moved = origins.new_ids().get(old) if old is not None else None
+    moved = origins.new_id(old) if old is not None else None
     if moved is not None and moved != pad:
         yield f"old row {old} was the pad row and is now row {moved}, an ordinary token"
     if POSITION_EMBEDDINGS in target.tensors and old != pad:
@@ -63,10 +67,10 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
 
 
 def _special_ids(target: Target, edit: Remap, tokenizer: TokenizerFacts) -> Iterator[str]:
-    new_ids = edit.origins.new_ids()
     ids = {role: old for role, old in special_ids(target, tokenizer).items() if role != "pad"}
-    went = [f"{role} {old} → {new_ids[old]}" for role, old in ids.items() if old in new_ids]
-    lost = [f"{role} {old}" for role, old in ids.items() if old not in new_ids]
+    new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
+    went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]
+    lost = [f"{role} {ids[role]}" for role, new in new_ids.items() if new is None]
     if went:
         yield "special ids follow the map: " + ", ".join(went)
     if lost:

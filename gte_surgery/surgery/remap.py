@@ -5,7 +5,7 @@ config.json says where the pad and the special ids went. Reads no tensor but the
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
@@ -70,7 +70,7 @@ def _pad(target: Target, edit: Remap) -> int | None:
     old = target.config.pad_token_id
     if edit.pad is not None or old is None:
         return edit.pad
-    new = edit.origins.new_ids().get(old)
+    new = edit.origins.new_id(old)
     if new is None:
         raise RefusedError(f"pad: row {old}, the pad row, gets no new id", "say which new id is to pad: --pad ID")
     return new
@@ -80,18 +80,17 @@ def _config_members(target: Target, edit: Remap, pad: int | None) -> dict[str, o
     """vocab_size, pad_token_id and the special ids that config.json has, with their new values."""
     document = target.checkpoint.config
     before = document.value if document is not None and isinstance(document.value, dict) else {}
-    new_ids = edit.origins.new_ids()
-    special = {key: _followed(before[key], new_ids) for key in CONFIG_IDS if key in before}
+    special = {key: _followed(before[key], edit.origins) for key in CONFIG_IDS if key in before}
     sizes = {"vocab_size": edit.rows, "pad_token_id": pad}
     return special | {key: value for key, value in sizes.items() if value != getattr(target.config, key)}
 
 
-def _followed(value: object, new_ids: Mapping[int, int]) -> object:
+def _followed(value: object, origins: RowMap) -> object:
     """A special id, or a list of them, after the map; None for one that is no more. Anything else stays as it is."""
     if isinstance(value, list):
-        followed = [_followed(item, new_ids) for item in value]
+        followed = [_followed(item, origins) for item in value]
         return [item for item in followed if item is not None]
-    return new_ids.get(value) if type(value) is int else value
+    return origins.new_id(value) if type(value) is int else value
 
 
 def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[str, PlannedTensor]]:

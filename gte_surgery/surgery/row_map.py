@@ -5,7 +5,7 @@ in `map_files`, maps between tokenizers are made in `token_map`; what becomes of
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -55,13 +55,15 @@ class RowMap:
             return ()
         return self.old[self.offsets[at] : self.offsets[at + 1]]
 
-    def new_ids(self) -> dict[int, int]:
-        """{old id: new id} of the rows that are kept as they are; the first new id where there are several."""
-        found: dict[int, int] = {}
-        for new, (begin, end) in zip(self.new, pairwise(self.offsets), strict=True):
-            if end - begin == 1:
-                found.setdefault(self.old[begin], new)
-        return found
+    def new_id(self, old: int) -> int | None:
+        """The new id of an old row that is kept as it is, the lowest where there are several; None when it is not."""
+        at = _index(self.old, old, 0)
+        while at is not None:
+            entry = bisect_right(self.offsets, at) - 1
+            if self.offsets[entry + 1] - self.offsets[entry] == 1:
+                return self.new[entry]
+            at = _index(self.old, old, at + 1)
+        return None
 
     def stretches(self, first: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """(begin, end, whether it has an origin) of the stretches that make up new rows [first, stop): old rows kept
@@ -146,11 +148,21 @@ def _ids(numbers: Iterable[int], places: Places) -> array[int]:
     return ids
 
 
+def _index(ids: Sequence[int], wanted: int, first: int) -> int | None:
+    """Where a sequence holds an id, from place `first` on; None for nowhere."""
+    try:
+        return ids.index(wanted, first)
+    except ValueError:
+        return None
+
+
 def _refuse_twice(kind: str, ids: Sequence[int], places: Places, hint: str) -> Sequence[int]:
     """The entries in ascending order of their ids; raises RefusedError when two of them are the same."""
-    order = sorted(range(len(ids)), key=ids.__getitem__)
+    if all(one < other for one, other in pairwise(ids)):
+        return range(len(ids))
+    order = array("q", sorted(range(len(ids)), key=ids.__getitem__))
     for one, other in pairwise(order):
         if ids[one] == ids[other]:
-            first = "line" if places.unit == "line" else places.unit
-            raise RefusedError(f"{places[other]}: {kind} {ids[other]} is there already, {first} {places.at[one]}", hint)
+            first = f"{places.unit} {places.at[one]}"
+            raise RefusedError(f"{places[other]}: {kind} {ids[other]} is there already, {first}", hint)
     return order

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -72,9 +73,23 @@ def test_reading_and_shrinking_stay_under_the_limit(vocab: int, tmp_path: Path) 
     assert {name: found for name, found in peaks.items() if found > LIMIT} == {}
 
 
+def test_choosing_rows_stays_under_the_limit(tmp_path: Path) -> None:
+    """As many rows as gte-multilingual-base has, scattered over a table twelve times as large."""
+    source = sparse(tmp_path / "ckpt", 3_000_000)
+    rows = [1, *random.Random(0).sample(range(2, 3_000_000), 250_000)]
+    (tmp_path / "keep.txt").write_text("".join(f"{row}\n" for row in rows))
+    (tmp_path / "map.json").write_text(json.dumps(dict(enumerate(rows))))
+    peaks = {
+        "map": peak("remap", source, "--map", tmp_path / "map.json", "--dry-run"),
+        "keep": peak("remap", source, "--keep", tmp_path / "keep.txt", "--out", tmp_path / "out", "--no-hash"),
+    }
+    assert {name: found for name, found in peaks.items() if found > LIMIT} == {}
+
+
 def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) -> None:
     """numpy alone takes about 30 MiB, and each thread some blocks."""
     source = sparse(tmp_path / "ckpt", 60_000)
+    wider = ("--vocab", "62000", "--pad", "0")
     peaks = {
         "grow": peak("resize", source, "--vocab", "90000", "--pad", "0", "--out", tmp_path / "a", "--threads", "2"),
         "fold": peak(
@@ -91,6 +106,8 @@ def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) 
             "--threads",
             "2",
         ),
+        "mean": peak("resize", source, *wider, "--init", "mean", "--out", tmp_path / "e", "--threads", "2"),
+        "mean-cov": peak("resize", source, *wider, "--init", "mean-cov", "--out", tmp_path / "f", "--threads", "2"),
         "reinit": peak("reinit", source, "--out", tmp_path / "d", "--threads", "2"),
         "cast": peak("convert", source, "--dtype", "BF16", "--out", tmp_path / "c", "--threads", "2"),
     }
