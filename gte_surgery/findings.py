@@ -61,7 +61,8 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Code:
     """What a code stands for where no rule of `gte_surgery.checks` carries it: batches are judged in one pass for all
-    their codes. `title` is one line, `explanation` what `gte-surgery explain` prints below it.
+    their codes. `title` is one line, `explanation` what `gte-surgery explain` prints below it; `only_with` tells who
+    judges so.
     """
 
     code: str
@@ -69,6 +70,7 @@ class Code:
     title: str
     explanation: str
     requires: tuple[str, ...] = ()
+    only_with: str = ""
 
     def found(self, location: Location, message: str, hint: str = "") -> Finding:
         """A finding under this code."""

@@ -1,4 +1,4 @@
-"""GTE150 to GTE159: what the user expects of the checkpoint, given as --vocab, --pad and --type-vocab.
+"""GTE150 to GTE159: what the user expects of the checkpoint, given as --vocab, --pad, --type-vocab and --contract.
 
 Only what is stated is compared. Whether the tables have the rows that the config promises is for the tensor rules.
 """
@@ -48,6 +48,29 @@ def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
         yield from _compared(
             subject, "type_vocab_size", subject.config.type_vocab_size, subject.expectations.type_vocab
         )
+
+
+@rule("GTE153", Severity.ERROR, requires=_SOUND)
+def too_few_positions(subject: Subject) -> Iterator[Observation]:
+    """The model has fewer positions than the contract's max_length.
+
+    Rows of that length will be fed. Rotary angles beyond max_position_embeddings were never trained, and a table of
+    absolute positions ends there. Lower max_length in the contract, or take a checkpoint that was trained longer.
+    """
+    expected = subject.expectations.max_length
+    if subject.config is not None and expected is not None and subject.config.max_position_embeddings < expected:
+        found = f"{subject.config.max_position_embeddings}, expected at least {expected}"
+        yield Observation(subject.at("max_position_embeddings"), found)
+
+
+@rule("GTE154", Severity.ERROR, requires=_SOUND)
+def unexpected_width(subject: Subject) -> Iterator[Observation]:
+    """The model does not have the width that the contract expects.
+
+    inputs_embeds of another width cannot be fed, and vectors that come out do not fit an index of the old ones.
+    """
+    if subject.config is not None:
+        yield from _compared(subject, "hidden_size", subject.config.hidden_size, subject.expectations.hidden)
 
 
 def _compared(subject: Subject, key: str, found: int | None, expected: int | None) -> Iterator[Observation]:

@@ -36,11 +36,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What the user says the checkpoint must be; None says nothing."""
+    """What the user says the checkpoint must be; None says nothing. `max_length` tokens will be fed at most."""
 
     vocab: int | None = None
     pad: int | None = None
     type_vocab: int | None = None
+    max_length: int | None = None
+    hidden: int | None = None
 
 
 @dataclass(frozen=True)

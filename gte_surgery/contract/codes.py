@@ -6,6 +6,7 @@ returns; a finding is made by `CODES["GTE414"].found(location, message)`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from gte_surgery.findings import Code, Severity
@@ -331,8 +332,8 @@ _TABLE = (
         "GTE490",
         _ERROR,
         "The encoder raised",
-        "On input that an encoder meets in training. A clean ValueError on input that no encoder can take, such as a\n"
-        "negative id, counts only with --strict-exceptions.",
+        "On sequences that an encoder meets in training. A clean ValueError on what it need not take (an empty\n"
+        "sequence, one without room for special tokens, the pad id inside) counts only with --strict-exceptions.",
     ),
     Code(
         "GTE491",
@@ -361,5 +362,10 @@ _TABLE = (
     ),
 )
 
-CODES = MappingProxyType({code.code: code for code in _TABLE})
+
+def _judged_with(code: str) -> str:
+    return "fuzz and verify" if code >= "GTE490" else "IdContract.check_batch, GteAdapter, scan and fuzz"
+
+
+CODES = MappingProxyType({each.code: replace(each, only_with=_judged_with(each.code)) for each in _TABLE})
 """Every code of this room, in order."""

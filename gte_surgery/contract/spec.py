@@ -17,6 +17,7 @@ from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.checkpoint.files import MAX_JSON_BYTES, read_whole
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.checkpoint.strict_json import Document, parse_document
+from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.gte.config import GteConfig, read_config
 
@@ -117,6 +118,10 @@ class IdContract:
     def to_json(self) -> str:
         """The contract as JSON, one member a line, ending with a newline."""
         return json.dumps(asdict(self), indent=2) + "\n"
+
+    def expectations(self) -> Expectations:
+        """What a checkpoint must be to take the batches that keep this contract, for `gte_surgery.check`."""
+        return Expectations(self.vocab_size, self.pad_token_id, self.type_vocab_size, self.max_length, self.hidden_size)
 
     def check_batch(self, batch: object, *, allow_int32: bool = False, raise_on_error: bool = False) -> Report:
         """Judge one batch; see `gte_surgery.contract.batch.check_batch`."""

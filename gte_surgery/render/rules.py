@@ -6,10 +6,11 @@ import json
 from collections.abc import Sequence
 
 from gte_surgery.checks.registry import Rule
+from gte_surgery.findings import Code
 from gte_surgery.render.ink import paint
 
 
-def rules_text(rules: Sequence[Rule], color: bool = False) -> str:
+def rules_text(rules: Sequence[Rule | Code], color: bool = False) -> str:
     """One line a rule: code, severity, title."""
     return "\n".join(
         f"{paint(rule.code, 'strong', color)}  {paint(rule.severity.label.ljust(7), rule.severity.label, color)}"
@@ -18,8 +19,8 @@ def rules_text(rules: Sequence[Rule], color: bool = False) -> str:
     )
 
 
-def rules_json(rules: Sequence[Rule]) -> str:
-    """Code, severity, title, explanation and prerequisites of each rule, and the option that it is judged only with."""
+def rules_json(rules: Sequence[Rule | Code]) -> str:
+    """Code, severity, title, explanation and prerequisites of each rule, and what it is judged only with."""
     return json.dumps(
         [
             {
@@ -36,7 +37,7 @@ def rules_json(rules: Sequence[Rule]) -> str:
     )
 
 
-def rule_text(rule: Rule, color: bool = False) -> str:
+def rule_text(rule: Rule | Code, color: bool = False) -> str:
     """A rule's title, explanation and prerequisites."""
     label = rule.severity.label
     head = f"{paint(rule.code, 'strong', color)} ({paint(label, label, color)}): {rule.title}"

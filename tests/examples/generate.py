@@ -288,6 +288,8 @@ INVALID: dict[str, Example] = {
     "GTE150-expected-32000": remote,
     "GTE151-expected-pad-0": remote,
     "GTE152-expected-two-types": remote,
+    "GTE153-expected-8192-positions": remote,
+    "GTE154-expected-width-768": remote,
     "GTE200-bert": lambda path: (remote(path), renamed_tensors(path, "embeddings.word_embeddings", "wte")),
     "GTE201-norm-gone": lambda path: retensored(
         path, lambda t: {n: a for n, a in t.items() if n != "encoder.layer.0.attn_ln.bias"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,6 +67,12 @@ if TYPE_CHECKING:
 @click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size.")
 @click.option("--pad", type=int, metavar="ID", help="Expect this pad id.")
 @click.option("--type-vocab", type=int, metavar="T", help="Expect this type vocabulary size.")
+@click.option(
+    "--contract",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Expect what this contract of ids and masks says; --vocab, --pad and --type-vocab override it.",
+)
 @pass_terminal
 @click.pass_context
 def command(
@@ -85,6 +91,7 @@ def command(
     vocab: int | None,
     pad: int | None,
     type_vocab: int | None,
+    contract: Path | None,
 ) -> int:
     """Judge CHECKPOINT, a directory or a .safetensors file, by every rule.
 
@@ -104,7 +111,8 @@ def command(
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     require_known([each.code for each in suppressions])
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
-    expectations = _overridden(policy.expectations, Expectations(vocab, pad, type_vocab))
+    stated = _overridden(policy.expectations, _contracted(contract or policy.contract))
+    expectations = _overridden(stated, Expectations(vocab, pad, type_vocab))
     if fix:
         is_aside = not any(place.is_stdout and place.form == "text" for place in places)
         mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
@@ -121,10 +129,21 @@ def _policy(checkpoint: Path, given: Path | None) -> Policy:
     return read_policy(path) if path is not None else Policy()
 
 
+def _contracted(path: Path | None) -> Expectations:
+    """What the contract in a file expects of the checkpoint; nothing without a file."""
+    from gte_surgery.checks.subject import Expectations
+
+    if path is None:
+        return Expectations()
+    from gte_surgery.contract.spec import IdContract
+
+    return IdContract.read(path).expectations()
+
+
 def _overridden(stated: Expectations, given: Expectations) -> Expectations:
-    """What a policy states, where no flag says otherwise."""
-    flags = {"vocab": given.vocab, "pad": given.pad, "type_vocab": given.type_vocab}
-    return replace(stated, **{name: value for name, value in flags.items() if value is not None})
+    """What is stated, where nothing else is given."""
+    names = [field.name for field in fields(given)]
+    return replace(stated, **{name: value for name in names if (value := getattr(given, name)) is not None})
 
 
 def _curable(selected: tuple[str, ...], suppressions: Sequence[Suppression]) -> list[str]:

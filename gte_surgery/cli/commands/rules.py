@@ -12,9 +12,9 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @json_option
 @pass_terminal
 def command(terminal: Terminal, as_json: bool) -> None:
-    """List every rule that `check` judges by."""
-    from gte_surgery.checks.registry import all_rules
+    """List every code that a finding can have: the rules of `check`, and what batches and encoders do wrong."""
+    from gte_surgery.cli.codes import all_codes
     from gte_surgery.render.rules import rules_json, rules_text
 
-    rules = tuple(all_rules().values())
+    rules = tuple(all_codes().values())
     terminal.result(rules_json(rules) if as_json else rules_text(rules, terminal.has_color))

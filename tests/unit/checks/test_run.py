@@ -37,7 +37,7 @@ def test_select_takes_codes_and_prefixes(tmp_path: Path) -> None:
     assert codes(run(checkpoint, select=["GTE112"])) == ["GTE112"]
     assert codes(run(checkpoint, select=["GTE1"])) == ["GTE112"]
     assert codes(run(checkpoint, select=["GTE2", "GTE0"])) == []
-    assert run(checkpoint, select=["GTE15"]).rules == ("GTE150", "GTE151", "GTE152")
+    assert run(checkpoint, select=["GTE15"]).rules == ("GTE150", "GTE151", "GTE152", "GTE153", "GTE154")
 
 
 def test_ignore_wins_over_select(tmp_path: Path) -> None:
@@ -81,6 +81,9 @@ def test_expectations_that_are_met_say_nothing(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(build(tmp_path))
     assert run(checkpoint, Expectations(vocab=128, pad=1, type_vocab=1)).findings == ()
     assert codes(run(checkpoint, Expectations(vocab=1, pad=2, type_vocab=0))) == ["GTE150", "GTE151", "GTE152"]
+    assert run(checkpoint, Expectations(max_length=128, hidden=32)).findings == ()
+    assert run(checkpoint, Expectations(max_length=64)).findings == ()
+    assert codes(run(checkpoint, Expectations(max_length=129, hidden=33))) == ["GTE153", "GTE154"]
 
 
 def test_expectations_are_compared_with_the_defaults_of_the_dialect(tmp_path: Path) -> None:
