@@ -38,6 +38,15 @@ def load_encoder(
     default of the encoder's `unpad_inputs`; `compile` compiles the layers over packed tokens; `guard`, such as an
     `IdContract`, checks each batch first. Raises CheckpointError when tensors are missing, unexpected or misshapen,
     RefusedError for a network that the native model cannot express or a device or backend that is not here.
+
+    >>> import torch
+    >>> from gte_surgery import load_encoder, new
+    >>> made = new("ckpt", release="gte-base-en-v1.5", layers=1, hidden=64, heads=4, intermediate=96, vocab=128)
+    >>> encoder = load_encoder(made.target, device="cpu", dtype="float32")
+    >>> ids, mask = torch.tensor([[5, 6, 7], [8, 0, 0]]), torch.tensor([[1, 1, 1], [1, 0, 0]])
+    >>> batch = {"input_ids": ids, "attention_mask": mask}
+    >>> encoder.embed(batch).shape, encoder.embed(batch, dim=32).shape
+    (torch.Size([2, 64]), torch.Size([2, 32]))
     """
     if dtype not in DTYPES:
         raise UsageError(f"dtype: {dtype!r}, must be float32, float16 or bfloat16")

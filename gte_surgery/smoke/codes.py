@@ -5,6 +5,7 @@ The table only documents; the proofs themselves are in `proofs`, `training`, `ra
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from gte_surgery.findings import Code, Severity
@@ -223,5 +224,5 @@ _TABLE = (
     ),
 )
 
-CODES = MappingProxyType({code.code: code for code in _TABLE})
+CODES = MappingProxyType({code.code: replace(code, only_with="smoke") for code in _TABLE})
 """Every code of this room, in order."""
