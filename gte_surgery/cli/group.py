@@ -26,6 +26,8 @@ COMMANDS = (
     "undo",
     "recover",
     "history",
+    "fuzz",
+    "scan",
     "smoke",
     "demo",
 )

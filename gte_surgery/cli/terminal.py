@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import click
 
 
 class ReaderGoneError(Exception):
     """Whoever read our stdout, such as `head`, has had enough."""
+
+
+class Advance(Protocol):
+    """Takes the bytes done, the bytes in all, and a remark to show beside the bar."""
+
+    def __call__(self, done: int, total: int, remark: str = "", /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +50,18 @@ class Terminal:
             click.echo(text, err=True)
 
     @contextmanager
-    def progress(self, label: str) -> Iterator[Callable[[int, int], None] | None]:
-        """A callback (bytes done, bytes in all) that draws a bar on stderr; None where no terminal shows it."""
+    def progress(self, label: str) -> Iterator[Advance | None]:
+        """A callback that draws a bar on stderr, with the time that is left; None where no terminal shows it."""
         if self.is_quiet or not sys.stderr.isatty():
             yield None
             return
-        with click.progressbar(length=1, label=label, file=sys.stderr, update_min_steps=1) as bar:
+        with click.progressbar(
+            length=1, label=label, file=sys.stderr, update_min_steps=1, item_show_func=lambda remark: remark
+        ) as bar:
 
-            def advance(done: int, total: int) -> None:
+            def advance(done: int, total: int, remark: str = "", /) -> None:
                 bar.length = total
-                bar.update(done - bar.pos)
+                bar.update(done - bar.pos, remark)
 
             yield advance
 

@@ -21,7 +21,8 @@ FILE_LIMIT = 1 << 28
 _NUMPY = b"\x93NUMPY"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _ID = "(0|[1-9][0-9]*)"
-_LINE = re.compile(_ID)
+_LINE = re.compile(rf"{_ID}(?:\t# [0-9]+)?")
+"""An id, and the count that `scan --write-counts` puts beside it, which is left aside."""
 _PAIR_LINE = re.compile(rf"{_ID}\t{_ID}")
 _ITEM = re.compile(rf"{_ID}[ \t\r\n]*([,\]])")
 _MEMBER = re.compile(rf'"{_ID}"[ \t\r\n]*:[ \t\r\n]*{_ID}[ \t\r\n]*([,}}])')
@@ -48,8 +49,8 @@ def read_map(path: Path, allow_repeats: bool = False) -> RowMap:
 
 
 def read_keep(path: Path, allow_repeats: bool = False) -> RowMap:
-    """A map that keeps old ids in the order of a file: one id a line, a JSON array, or a .npy array. Raises as
-    `read_map`.
+    """A map that keeps old ids in the order of a file: one id a line as `scan --write-counts` writes too, a JSON array,
+    or a .npy array. Raises as `read_map`.
     """
     raw, source = _content(path), str(path)
     record: dict[str, object] = {"keep": source, "keep_sha256": hashlib.sha256(raw).hexdigest()}

@@ -97,8 +97,9 @@ def test_a_row_has_the_findings_that_it_has_as_a_batch(rows: list[Row]) -> None:
             continue
         found, _ = seen([row], WRITERS[0], CONTRACT, 1)
         batch = check_batch({name: [values] for name, values in row.items()}, CONTRACT)
-        no_label = {"GTE454"}
-        assert set(found["sums"]) == {finding.code for finding in batch.findings} - no_label  # type: ignore[call-overload]
+        codes = {finding.code for finding in batch.findings}
+        unjudged = {"GTE427", "GTE428"} if "GTE425" in codes else set()
+        assert set(found["sums"]) - unjudged == codes - unjudged - {"GTE454"}  # type: ignore[call-overload]
 
 
 @given(rows=wild_rows(), seed=st.integers(0, 1000))
@@ -113,5 +114,5 @@ def test_summaries_add_up_in_any_order(rows: list[Row], seed: int) -> None:
         draw.shuffle(parts)
         count = draw.randint(2, len(parts))
         parts = [merged(parts[:count], 2), *parts[count:]]
-    assert plain(parts[0]) == plain(in_order)
+    assert plain(merged(parts, 2)) == plain(in_order)
     assert len(in_order.faults) <= 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -106,7 +107,7 @@ def scan(
         portions = _limited([portion for each in planned for portion in each.portions], limit)
         summary = merged((_start(request), *(each.failed for each in planned if each.failed is not None)), max_findings)
         summary = place.scan(request, portions, summary, _teller(portions, progress))
-    nbytes = sum(Path(name).stat().st_size for name in names)
+    nbytes = sum(os.path.getsize(name) for name in names if os.path.exists(name))
     findings = tuple(worded(fault, contract) for fault in summary.faults)
     return CorpusReport(contract, len(names), nbytes, summary, findings)
 

@@ -48,8 +48,10 @@ def _names(columns: Columns) -> dict[str, str]:
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line.decode("utf-8", "replace").lstrip("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise _RowError(Fault.BAD_ROW, f"no JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError) as error:
-        raise _RowError(Fault.BAD_ROW, f"no JSON: {error}") from None
+        raise _RowError(Fault.BAD_ROW, f"no JSON ({error})") from None
     if not isinstance(value, dict):
         raise _RowError(Fault.BAD_ROW, "no JSON object")
     return value

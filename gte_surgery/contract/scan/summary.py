@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from heapq import nsmallest
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ def empty(vocab_size: int, max_length: int, has_counts: bool) -> Summary:
 def merged(parts: Iterable[Summary], most: int) -> Summary:
     """One summary of at least one, with the findings of the first `most` (file, code) pairs."""
     first, *rest = parts
+    first = replace(first, faults=first.faults[:most])
     for part in rest:
         first = _sum(first, part, most)
     return first
@@ -130,3 +132,25 @@ def _joined(faults: Iterable[FileFault], most: int) -> tuple[FileFault, ...]:
 def _both(a: FileFault, b: FileFault) -> FileFault:
     offenders = tuple(nsmallest(OFFENDERS, (*a.offenders, *b.offenders)))
     return replace(a, sums=a.sums + b.sums, offenders=offenders)
+
+
+def length_within(summary: Summary, share: float) -> int:
+    """The least length that `share` of the judged rows do not exceed; 0 where there are none.
+
+    Lengths beyond max_length count as the longest.
+    """
+    behind = np.cumsum(summary.lengths)
+    if not behind[-1]:
+        return 0
+    length = int(np.searchsorted(behind, share * behind[-1]))
+    return summary.longest if length == len(behind) - 1 else length
+
+
+def length_bins(summary: Summary) -> list[tuple[int, int, int]]:
+    """(least length, most, rows) of every doubling that has rows: 0, 1, 2 to 3, 4 to 7, …; the last ends where the
+    model does, and what is longer has a bin of its own."""
+    top = len(summary.lengths) - 2
+    edges = [0, *(1 << n for n in range(top.bit_length())), top + 1]
+    bins = [(begin, end - 1, int(summary.lengths[begin:end].sum())) for begin, end in pairwise(edges)]
+    bins.append((top + 1, max(summary.longest, top + 1), int(summary.lengths[-1])))
+    return [each for each in bins if each[2]]

@@ -23,8 +23,9 @@ from gte_surgery.contract.scan.tally import Tally
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, RefusedError
 
-_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What numpy, zipfile and the system raise for a file that is not what it seems."""
+_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What numpy, zipfile and the system raise for a file that is not what it seems; RuntimeError is for a zip with a
+password."""
 
 _READERS = {
     Format.PARQUET: "parquet",

@@ -1,0 +1,125 @@
+"""`gte-surgery scan`: a whole corpus against the contract."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import click
+
+from gte_surgery.cli import exits
+from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
+
+_COLUMNS = (
+    ("--ids", "The column, tensor or key that holds the ids.  [default: input_ids]"),
+    ("--mask", "The one with the mask.  [default: attention_mask, where it is there]"),
+    ("--types", "The one with the token types.  [default: token_type_ids, where it is there]"),
+    ("--labels", "The one with labels of tokens; without it none is judged."),
+    ("--positions", "The one with positions; without it none is judged."),
+    ("--offsets", "The one that cuts flat ids into rows.  [default: offsets or cu_seqlens, of flat arrays]"),
+)
+
+
+def _columns(function: Any) -> Any:
+    for name, text in reversed(_COLUMNS):
+        function = click.option(name, metavar="NAME", help=text)(function)
+    return function
+
+
+@click.command(
+    "scan",
+    short_help="Judge a corpus of ids and masks by the contract.",
+    epilog=example(
+        "gte-surgery scan ckpt/ corpus/*.parquet --write-counts used.tsv",
+        "gte-surgery scan ckpt/ /shared/corpus --engine ray --address ray-head:6379",
+    ),
+)
+@checkpoint_argument
+@click.argument("paths", metavar="DATA...", nargs=-1, required=True)
+@_columns
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: all]")
+@click.option(
+    "--engine", "runner", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where to work."
+)
+@click.option("--address", default="auto", show_default=True, metavar="A", help="The Ray cluster to work on.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Look at the first N rows only.")
+@click.option(
+    "--max-findings",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    metavar="N",
+    help="Tell of the first N; all are counted.",
+)
+@click.option(
+    "--write-counts",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write how often each id occurs, for `remap --keep`.",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["error", "warning", "note"]),
+    default="error",
+    show_default=True,
+    help="Exit with 1 when a finding is at least this bad.",
+)
+@json_option
+@pass_terminal
+def command(
+    terminal: Terminal,
+    /,
+    checkpoint: Path,
+    paths: tuple[str, ...],
+    workers: int | None,
+    runner: Any,
+    address: str,
+    limit: int | None,
+    max_findings: int,
+    write_counts: Path | None,
+    fail_on: str,
+    as_json: bool,
+    **names: str | None,
+) -> int:
+    """Judge DATA, files, folders and patterns, by the contract of CHECKPOINT or of a JSON file.
+
+    Reads parquet, Arrow and Hugging Face datasets folders, JSON lines (also .gz, .zst), .npy, .npz and safetensors,
+    block by block, in constant memory. Tells what the corpus is like and the first offenders of each file.
+    """
+    from gte_surgery.contract.scan.columns import Columns
+    from gte_surgery.contract.scan.corpus import scan
+    from gte_surgery.findings import Severity
+    from gte_surgery.render.corpus import corpus_json, corpus_text, counts_text
+
+    with terminal.progress("scanning") as advance:
+        report = scan(
+            checkpoint,
+            *paths,
+            columns=Columns(**{name: value for name, value in names.items() if value is not None}),
+            workers=workers or os.cpu_count() or 1,
+            limit=limit,
+            max_findings=max_findings,
+            counts=write_counts is not None,
+            runner=runner,
+            address=address,
+            progress=None if advance is None else _with_rate(advance),
+        )
+    if write_counts is not None:
+        write_counts.write_text(counts_text(report), encoding="utf-8")
+    terminal.result(corpus_json(report) if as_json else corpus_text(report, terminal.has_color))
+    is_bad = report.worst is not None and report.worst >= Severity[fail_on.upper()]
+    return exits.FINDINGS if is_bad else exits.GOOD
+
+
+def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:
+    """Progress that also shows how many ids are judged in a second."""
+    begin = monotonic()
+
+    def told(done: int, total: int, tokens: int) -> None:
+        advance(done, total, f"{tokens / 1e6 / max(monotonic() - begin, 1e-3):.1f} M ids/s")
+
+    return told
