@@ -350,3 +350,16 @@ def test_a_table_of_many_blocks_is_measured_as_one(tmp_path: Path) -> None:
     assert tensor.gap.cosine == pytest.approx(one @ other / np.linalg.norm(one) / np.linalg.norm(other), rel=1e-12)
     assert tensor.gap.rows is not None
     assert tensor.gap.rows.ranges == ((0, 0), (8190, 8199), (16383, 16384), (19_999, 19_999))
+
+
+@pytest.mark.parametrize("place", [0, (4 << 20) - 1, 4 << 20, (8 << 20) - 1, -1])
+def test_one_byte_at_the_edge_of_any_block_is_a_change(place: int, tmp_path: Path) -> None:
+    config = builder.remote_config(vocab_size=80_000, num_hidden_layers=1)
+    source = builder.write_sparse(tmp_path / "source", config)
+    other = builder.write_sparse(tmp_path / "other", config)
+    table = open_checkpoint(other).tensors[WORDS]
+    assert diff(source, other).is_equal
+    with open(other / "model.safetensors", "r+b") as file:
+        file.seek(table.file_begin + place % table.nbytes)
+        file.write(b"\x01")
+    assert the_one(diff(source, other)).kinds == ("changed",)
