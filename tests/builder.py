@@ -117,6 +117,32 @@ def write_sparse(path: Path, config: Mapping[str, object], head: str = "none", d
     return path
 
 
+def write_sidecars(path: Path, ids: int = 60, hidden: int = 32, length: int = 128, pad: int = 1, mask: int = 4) -> Path:
+    """The files beside the weights, sound ones: a tokenizer of so many ids in XLM-R's manner, CLS pooling, a length."""
+    special = {0: "<s>", pad: "<pad>", 2: "</s>", 3: "<unk>", mask: "<mask>"} if pad else {0: "<pad>", mask: "<mask>"}
+    words = [special.get(number, f"w{number}") for number in range(ids)]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": number, "content": text, **flags} for number, text in sorted(special.items())]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": special.get(3, "<pad>")}
+    parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
+    settings = {"pad_token": "<pad>", "mask_token": "<mask>", "padding_side": "right"}
+    (path / "1_Pooling").mkdir(parents=True, exist_ok=True)
+    whole = {"version": "1.0", **dict.fromkeys(parts), "added_tokens": added, "model": model}
+    (path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
+    write_json(path / "tokenizer_config.json", settings)
+    write_json(path / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
+    pooling = {"word_embedding_dimension": hidden, "pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    write_json(path / "1_Pooling/config.json", pooling)
+    kinds = {"": "Transformer", "1_Pooling": "Pooling"}
+    modules = [
+        {"idx": number, "name": str(number), "path": folder, "type": f"sentence_transformers.models.{kind}"}
+        for number, (folder, kind) in enumerate(kinds.items())
+    ]
+    (path / "modules.json").write_text(json.dumps(modules, indent=2), encoding="utf-8")
+    return path
+
+
 def build(path: Path, config: Mapping[str, object] | None = None, head: str = "none", shards: int = 1) -> Path:
     """A sound checkpoint: the remote config (or the given one) and its tensors."""
     chosen = remote_config() if config is None else config

@@ -28,6 +28,9 @@ RULE_MODULES = (
     "tensors",
     "rows",
     "values",
+    "sidecars",
+    "loaders",
+    "servers",
 )
 
 

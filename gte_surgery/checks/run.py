@@ -111,8 +111,8 @@ def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collecti
     require_known((*select, *ignore))
     for pattern in select:
         if not _matching(rules, (pattern,)):
-            needs = next(rule.only_with for code, rule in all_rules().items() if code.startswith(pattern))
-            raise UsageError(f"{pattern}: is judged only with {needs}", f"add {needs}")
+            needs = {rule.only_with for code, rule in all_rules().items() if code.startswith(pattern)}
+            raise UsageError(f"{pattern}: is judged only with {' or '.join(sorted(needs))}", "add that option")
     chosen = _matching(rules, select) if select else tuple(rules)
     ignored = set(_matching(rules, ignore))
     return tuple(code for code in chosen if code not in ignored)

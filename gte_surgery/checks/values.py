@@ -123,7 +123,7 @@ def beyond_half(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(tensor.name), message)
 
 
-@rule("GTE266", Severity.WARNING, requires=(*_FINITE, "GTE265"), only_with=_VALUES)
+@rule("GTE266", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
 def overflow_risk(subject: Subject) -> Iterator[Observation]:
     """What a layer computes may be too large for float16.
 
@@ -174,7 +174,7 @@ def _constants(subject: Subject) -> Iterator[tuple[StoredTensor, float]]:
 
 
 def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
-    """Each projection that a norm feeds, by stored name, with the most that one of its outputs can be."""
+    """Each projection that a norm feeds and that fits float16, by stored name, with the most that an output can be."""
     statistics = {name: subject.statistics.get(stored) for name, stored in subject.canonical.items()}
     layers = subject.config.num_hidden_layers if subject.config else 0
     fed = [("embeddings.LayerNorm", "encoder.layer.0.attention.{}_proj")]
@@ -187,7 +187,7 @@ def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
         for part in ("qkv", "q", "k", "v", "up_gate", "up", "gate") if "{}" in pattern else ("",):
             name = pattern.format(part)
             weight, bias = statistics.get(f"{name}.weight"), statistics.get(f"{name}.bias")
-            if weight is not None:
+            if weight is not None and not weight.overflowing:
                 yield subject.canonical[f"{name}.weight"], weight.widest * length + (bias.largest if bias else 0.0)
 
 

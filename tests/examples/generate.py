@@ -25,6 +25,7 @@ from tests.builder import (
     tensors,
     write,
     write_json,
+    write_sidecars,
 )
 
 HERE = Path(__file__).resolve().parent
@@ -41,6 +42,10 @@ WORDS = "embeddings.word_embeddings.weight"
 TYPES = "embeddings.token_type_embeddings.weight"
 QKV = "encoder.layer.0.attention.qkv_proj.weight"
 INDEX = "model.safetensors.index.json"
+REMOTE_CODE = {name: f"Alibaba-NLP/new-impl--modeling.{name}" for name in ("AutoConfig", "AutoModel")}
+RIDING = {"layer_norm_type": "layer_norm", "position_embedding_type": "rope"}
+PLAIN = {"rope_parameters": {"rope_type": "default", "rope_theta": 160000.0}}
+VLLM = {"architectures": ["GteNewModel"]}
 Example = Callable[[Path], object]
 
 
@@ -151,8 +156,8 @@ def changed(path: Path, make: Callable[[Path], object], **config: object) -> Non
     change_config(path, **config)
 
 
-def set_row(name: str, row: int, value: float) -> Callable[[Tensors], Tensors]:
-    """A change of tensors: one row gets one value throughout."""
+def set_row(name: str, row: int | tuple[int, int] | slice, value: float) -> Callable[[Tensors], Tensors]:
+    """A change of tensors: one row gets one value throughout, or one number, or all."""
 
     def change(arrays: Tensors) -> Tensors:
         arrays[name][row] = value
@@ -187,6 +192,69 @@ def transformers_names(path: Path) -> None:
         renamed_tensors(path, old, new)
 
 
+def complete(path: Path, make: Callable[..., Path], ids: int = 60, **changes: object) -> Path:
+    """A checkpoint with all the files that belong beside its weights."""
+    make(path, **changes)
+    return write_sidecars(path, ids=ids, hidden=8, length=16)
+
+
+def beside(path: Path, name: str, **changes: object) -> None:
+    """A remote checkpoint with sidecars, one of which has other members; ABSENT removes one."""
+    complete(path, remote)
+    members = {**json.loads((path / name).read_text()), **changes}
+    write_json(path / name, {key: value for key, value in members.items() if value is not ABSENT})
+
+
+def lacking(path: Path, *names: str) -> None:
+    """A remote checkpoint with all sidecars but these."""
+    complete(path, remote)
+    for name in names:
+        (path / name).unlink()
+
+
+def modules(path: Path, *folders: str) -> None:
+    """A checkpoint whose modules.json lists a transformer and these poolings."""
+    complete(path, remote)
+    kinds = [("", "Transformer"), *((folder, "Pooling") for folder in folders)]
+    write_json(
+        path / "modules.json",
+        [
+            {"idx": at, "name": str(at), "path": folder, "type": f"sentence_transformers.models.{kind}"}
+            for at, (folder, kind) in enumerate(kinds)
+        ],
+    )
+
+
+def added_token(path: Path) -> None:
+    """A tokenizer of just as many ids as the table has rows, and a token more."""
+    complete(path, remote, ids=64)
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    tokenizer["added_tokens"].append({**tokenizer["added_tokens"][0], "id": 64, "content": "<query>"})
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+
+def hashed_receipt(path: Path) -> None:
+    """A receipt whose hash is that of other bytes."""
+    remote(path)
+    size = (path / "model.safetensors").stat().st_size
+    record = {"name": "model.safetensors", "size": size, "sha256": "0" * 64}
+    write_json(path / "gte-surgery.json", {"receipts": [{"written": [record]}]})
+
+
+def beyond_half(path: Path) -> None:
+    """A float32 checkpoint with one number that float16 does not hold."""
+    config = remote_config(**SMALL | {"dtype": "float32"})
+    arrays = tensors(config)
+    arrays["encoder.layer.0.mlp.down_proj.weight"][3, 4] = -1e5
+    write(path, config, arrays)
+
+
+def prefixed_native(path: Path) -> None:
+    """A native checkpoint whose names have the prefix of the remote heads."""
+    config = native_config(**SMALL, **RIDING)
+    write(path, config, small(config, "none", "new."))
+
+
 VALID: dict[str, Example] = {
     "remote": remote,
     "remote-sharded": lambda path: remote(path, shards=2),
@@ -203,6 +271,9 @@ VALID: dict[str, Example] = {
     "renamed": renamed,
     "native": native,
     "native-transformers-names": transformers_names,
+    "remote-complete": lambda path: complete(path, remote, auto_map=REMOTE_CODE),
+    "native-complete": lambda path: complete(path, native, **RIDING, **PLAIN),
+    "remote-for-vllm": lambda path: remote(path, **VLLM),
 }
 
 INVALID: dict[str, Example] = {
@@ -329,6 +400,52 @@ INVALID: dict[str, Example] = {
     "GTE250-position-ids": lambda path: retensored(
         path, lambda t: t | {"embeddings.position_ids": np.arange(16)[None]}
     ),
+    "GTE065-other-hash": hashed_receipt,
+    "GTE260-one-nan": lambda path: retensored(path, set_row(QKV, (2, 3), np.nan)),
+    "GTE261-minus-infinity": lambda path: retensored(path, set_row(WORDS, (5, 7), -np.inf)),
+    "GTE262-zero-matrix": lambda path: retensored(path, set_row(QKV, slice(None), 0)),
+    "GTE263-all-one-half": lambda path: retensored(path, set_row(QKV, slice(None), 0.5)),
+    "GTE264-denormals": lambda path: retensored(path, lambda t: t | {QKV: t[QKV] * np.float16(1e-3)}),
+    "GTE265-hundred-thousand": beyond_half,
+    "GTE266-sixty-thousand": lambda path: retensored(path, set_row(QKV, (0, 0), 60000)),
+    "GTE267-loud-row": lambda path: retensored(path, set_row(WORDS, 5, 30)),
+    "GTE300-trailing-comma": lambda path: with_file(path, "tokenizer_config.json", '{"pad_token": "<pad>",}\n'),
+    "GTE301-larger-tokenizer": lambda path: complete(path, remote, ids=100),
+    "GTE302-token-added": added_token,
+    "GTE303-pads-with-another": lambda path: beside(path, "tokenizer_config.json", pad_token="</s>"),
+    "GTE304-another-mask": lambda path: complete(path, remote, mask_token_id=5),
+    "GTE305-mask-of-before": lambda path: remote(path, mask_token_id=250001),
+    "GTE306-left-padding": lambda path: beside(path, "tokenizer_config.json", padding_side="left"),
+    "GTE310-mean": lambda path: beside(
+        path, "1_Pooling/config.json", pooling_mode_cls_token=False, pooling_mode_mean_tokens=True
+    ),
+    "GTE311-width-of-base": lambda path: beside(path, "1_Pooling/config.json", word_embedding_dimension=768),
+    "GTE312-long-texts": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=8192),
+    "GTE600-remote": remote,
+    "GTE601-renamed-rms-norm": lambda path: renamed(path, layer_norm_type="rms_norm"),
+    "GTE602-class-of-ones-own": lambda path: native(path, architectures=["OurEncoder"]),
+    "GTE610-native": native,
+    "GTE611-no-auto-map": remote,
+    "GTE612-code-not-copied": lambda path: remote(
+        path, auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"}
+    ),
+    "GTE620-as-published": remote,
+    "GTE621-relu": lambda path: remote(path, **VLLM, hidden_act="relu"),
+    "GTE622-unpacked": lambda path: remote(path, **VLLM, pack_qkv=False),
+    "GTE623-positions-unstated": native,
+    "GTE624-masked-lm": lambda path: remote(path, head="mlm", **VLLM),
+    "GTE625-prefixed": prefixed_native,
+    "GTE630-two-keys": lambda path: complete(path, native, **PLAIN),
+    "GTE631-no-labels": lambda path: remote(path, head="classifier"),
+    "GTE632-no-pooling": remote,
+    "GTE633-native-ntk": lambda path: complete(path, native, **RIDING),
+    "GTE634-unpacked": lambda path: complete(path, remote, pack_qkv=False),
+    "GTE635-logn": lambda path: complete(path, remote, logn_attention_scale=True),
+    "GTE640-no-modules": lambda path: lacking(path, "modules.json"),
+    "GTE641-pooling-elsewhere": lambda path: modules(path, "2_Pooling"),
+    "GTE642-no-length": lambda path: lacking(path, "sentence_bert_config.json"),
+    "GTE643-no-tokenizer": lambda path: lacking(path, "tokenizer.json"),
+    "GTE644-no-width": lambda path: beside(path, "1_Pooling/config.json", word_embedding_dimension=ABSENT),
 }
 
 
