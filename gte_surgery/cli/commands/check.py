@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example
 from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+from gte_surgery.gte.consumers import Consumer
 
 if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy
@@ -73,6 +75,14 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Expect what this contract of ids and masks says; --vocab, --pad and --type-vocab override it.",
 )
+@click.option("--values", is_flag=True, help="Read all weights and judge the numbers as well.")
+@click.option(
+    "--for",
+    "consumers",
+    type=click.Choice([consumer.value for consumer in Consumer]),
+    multiple=True,
+    help="Judge by what this program needs as well; may be repeated.",
+)
 @pass_terminal
 @click.pass_context
 def command(
@@ -92,11 +102,14 @@ def command(
     pad: int | None,
     type_vocab: int | None,
     contract: Path | None,
+    values: bool,
+    consumers: tuple[str, ...],
 ) -> int:
     """Judge CHECKPOINT, a directory or a .safetensors file, by every rule.
 
-    Reads JSON and headers only, so it takes a fraction of a second whatever the size. A finding at or above
-    --fail-on makes the exit code 1, whatever the format. Expectations that do not hold are findings too.
+    Without --values it reads JSON, headers and a few rows only, so it takes a fraction of a second whatever the size.
+    A finding at or above --fail-on makes the exit code 1, whatever the format. Expectations that do not hold are
+    findings too.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
     from gte_surgery.checks.run import require_known, run
@@ -116,7 +129,10 @@ def command(
     if fix:
         is_aside = not any(place.is_stdout and place.form == "text" for place in places)
         mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
-    report = suppress(run(open_checkpoint(checkpoint), expectations, _codes(select)), suppressions)
+    asked = (*consumers, *(name for name in policy.consumers if name not in consumers))
+    with terminal.progress("reading") if values else nullcontext() as progress:
+        found = run(open_checkpoint(checkpoint), expectations, _codes(select), (), values, asked, progress)
+    report = suppress(found, suppressions)
     deliver(report, bar, places, terminal)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
