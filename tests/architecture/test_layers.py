@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-LAYERS = ("errors", "findings", "checkpoint", "gte", "checks", "surgery", "contract", "model", "smoke", "cli")
+LAYERS = ("findings", "errors", "checkpoint", "gte", "checks", "surgery", "contract", "model", "smoke", "cli")
 """Each may import those before it."""
 
 RENDER_SHOWS = {
@@ -125,7 +125,8 @@ IMPORTED_BY_NAME = {
 
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_what_is_imported_by_name_is_ours_or_has_a_reason(module: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) in ("import_module", "__import__")]
     foreign = [name for name in named if not re.match(r"f?[\"']gte_surgery\.", name)]
     assert bool(foreign) == (module.as_posix() in IMPORTED_BY_NAME), foreign

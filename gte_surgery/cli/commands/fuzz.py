@@ -1,0 +1,68 @@
+"""`gte-surgery fuzz`: sequences that break an encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from gte_surgery.cli import exits
+from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+
+@click.command(
+    "fuzz",
+    short_help="Look for sequences that break an encoder.",
+    epilog=example("gte-surgery fuzz ckpt/ --encoder my_project.encoding:encode --examples 2000"),
+)
+@checkpoint_argument
+@click.option("--encoder", required=True, metavar="MODULE:CALLABLE", help="What makes batches of sequences of ids.")
+@click.option(
+    "--examples",
+    type=click.IntRange(min=1),
+    default=500,
+    show_default=True,
+    metavar="N",
+    help="Batches of sequences to try, for each break anew.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="The same seed tries the same.")
+@click.option(
+    "--strict-exceptions", is_flag=True, help="Let a clean ValueError on input that need not be taken count as well."
+)
+@json_option
+@pass_terminal
+def command(
+    terminal: Terminal,
+    checkpoint: Path,
+    encoder: str,
+    examples: int,
+    seed: int,
+    strict_exceptions: bool,
+    as_json: bool,
+) -> int:
+    """Look for the smallest sequences of ids for which an encoder's batch does not fit CHECKPOINT.
+
+    CHECKPOINT may also be a contract's JSON file. The encoder is imported from the working directory, and its code
+    runs: an object with encode_batch(sequences, add_special_tokens=..., max_length=...), or a callable that takes the
+    sequences alone. It is asked for sequences that are empty, short, as long as the model takes and longer, with ids
+    at both ends of the table and with pads inside, as lists, tuples, arrays and tensors. Exits with 1 if it breaks.
+    """
+    from gte_surgery.contract.probe import find_encoder
+    from gte_surgery.contract.spec import IdContract
+    from gte_surgery.errors import UsageError
+    from gte_surgery.render.fuzz import fuzz_json, fuzz_text
+
+    try:
+        from gte_surgery.contract.fuzz import fuzz
+    except ModuleNotFoundError as error:
+        raise UsageError(f"{error.name}: not installed, fuzz needs it", "pip install 'gte-surgery[fuzz]'") from error
+    contract = IdContract.read(checkpoint)
+    breaks = fuzz(find_encoder(encoder), contract, examples=examples, seed=seed, strict_exceptions=strict_exceptions)
+    searched = f"{examples} examples, seed {seed}"
+    terminal.result(
+        fuzz_json(breaks, encoder, contract)
+        if as_json
+        else fuzz_text(breaks, encoder, contract, searched, terminal.has_color)
+    )
+    return exits.FINDINGS if breaks else exits.GOOD
