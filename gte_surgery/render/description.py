@@ -22,7 +22,7 @@ _LAYOUTS = {
 def description_text(description: Description, has_tensors: bool = False, color: bool = False) -> str:
     """One line a subject; what could not be found out is left out."""
     lines = [paint(printable(description.checkpoint), "strong", color)]
-    lines += columns(list(_rows(description)), "  ").splitlines()
+    lines += columns(list(subjects(description)), "  ").splitlines()
     if has_tensors:
         lines += ["  tensors", *columns(_tensor_rows(description), "    ").splitlines()]
     if description.faults:
@@ -43,7 +43,7 @@ def description_json(description: Description, has_tensors: bool = False) -> str
     return json.dumps(finite(value), indent=2)
 
 
-def _rows(d: Description) -> Iterator[tuple[str, str]]:
+def subjects(d: Description) -> Iterator[tuple[str, str]]:
     """(subject, what is known of it)."""
     if d.release:
         yield "release", _release(d)

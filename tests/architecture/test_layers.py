@@ -27,6 +27,7 @@ RENDER_SHOWS = {
     "surgery.difference",
     "surgery.plan",
     "surgery.pieces",
+    "surgery.portrait",
     "surgery.transaction",
     "surgery.recovery",
 }

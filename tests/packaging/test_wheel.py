@@ -73,5 +73,6 @@ def test_every_schema_is_in_the_wheel(installed: Path) -> None:
 def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert "gte_surgery/py.typed" in names
+    assert {"gte_surgery/render/templates/page.html.jinja", "gte_surgery/render/templates/page.css"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert {name.partition("/")[0] for name in names} == {"gte_surgery", wheel.name.split("-py3")[0] + ".dist-info"}

@@ -13,6 +13,7 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.page import html_option, require_report_extra, write_page
 from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Take expectations and ignored codes from here.  [default: gte-surgery.toml beside the checkpoint]",
 )
+@html_option
 @click.option("--fix", is_flag=True, help="First mend, in place, what can be mended without changing any output.")
 @click.option("--dry-run", is_flag=True, help="With --fix: only show what it would do.")
 @click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size.")
@@ -96,6 +98,7 @@ def command(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     config: Path | None,
+    html: Path | None,
     fix: bool,
     dry_run: bool,
     vocab: int | None,
@@ -119,6 +122,8 @@ def command(
 
     if dry_run and not fix:
         raise click.UsageError("--dry-run goes with --fix only", ctx)
+    if html is not None:
+        require_report_extra()
     places = destinations(ctx, form, output)
     policy = _policy(checkpoint, config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
@@ -130,9 +135,12 @@ def command(
         is_aside = not any(place.is_stdout and place.form == "text" for place in places)
         mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
     asked = (*consumers, *(name for name in policy.consumers if name not in consumers))
+    opened = open_checkpoint(checkpoint)
     with terminal.progress("reading") if values else nullcontext() as progress:
-        found = run(open_checkpoint(checkpoint), expectations, _codes(select), (), values, asked, progress)
+        found = run(opened, expectations, _codes(select), (), values, asked, progress)
     report = suppress(found, suppressions)
+    if html is not None:
+        write_page(terminal, html, opened, report)
     deliver(report, bar, places, terminal)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 

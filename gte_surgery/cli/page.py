@@ -1,0 +1,45 @@
+"""`--html`: the page about a checkpoint, for `inspect` and `check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gte_surgery.cli.terminal import Terminal
+from gte_surgery.errors import RefusedError
+
+if TYPE_CHECKING:
+    from gte_surgery.checkpoint.directory import Checkpoint
+    from gte_surgery.findings import Report
+
+html_option = click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a page with plots here; reads all weights.",
+)
+
+
+def require_report_extra() -> None:
+    """Raises RefusedError when what draws the page is not installed."""
+    from importlib.util import find_spec
+
+    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
+    if missing:
+        raise RefusedError(f"--html: {' and '.join(missing)} not installed", "pip install 'gte-surgery[report]'")
+
+
+def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: Report | None = None) -> None:
+    """Writes the page about a checkpoint, with the findings of `report` if there is one. Raises OSError, EOFError."""
+    from gte_surgery import __version__
+    from gte_surgery.checks.description import describe
+    from gte_surgery.checks.registry import all_rules
+    from gte_surgery.render.html import page_html
+    from gte_surgery.surgery.portrait import portray
+
+    with terminal.progress("reading") as progress:
+        portrait = portray(checkpoint, progress)
+    text = page_html(describe(checkpoint), portrait, report, all_rules(), __version__)
+    path.write_text(text, encoding="utf-8")
