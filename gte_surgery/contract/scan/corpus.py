@@ -86,7 +86,8 @@ def scan(
     raises. What is wrong with a file is a finding, never an exception.
 
     >>> import numpy as np, tempfile
-    >>> from gte_surgery import IdContract, scan
+    >>> from gte_surgery import scan
+    >>> from gte_surgery.contract.spec import IdContract
     >>> contract = IdContract(vocab_size=100, pad_token_id=0, type_vocab_size=1, max_length=8)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(f"{folder}/ids.npy", np.array([[5, 7, 0, 0], [9, 100, 3, 0]]))
