@@ -16,10 +16,10 @@ from torch.fx.experimental import _config as _symbols
 from gte_surgery.model.native import body_of
 
 
-def compile_layers(model: nn.Module) -> None:
-    """Have every layer compiled when it first runs under `compiling(True)`."""
+def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
+    """Have every layer compiled by one of torch's backends when it first runs under `compiling(True)`."""
     for layer in body_of(model).layers:  # type: ignore[union-attr]
-        layer.compile(fullgraph=True, dynamic=True)
+        layer.compile(backend=backend, fullgraph=True, dynamic=True)
 
 
 @contextmanager

@@ -39,7 +39,11 @@ def build_model(
         raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", "`gte-surgery check` tells why")
     head = head_of(name for name in (canonical_name(n, layout) for n in checkpoint.tensors) if name is not None)
     members = native_members(values, head)
-    sources = find_sources(checkpoint, layout, read_config(members), head)
+    config = read_config(members)
+    if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
+        found = f"config.json: pad_token_id: {config.pad_token_id}, must be below vocab_size {config.vocab_size}"
+        raise CheckpointError(f"{checkpoint.path}: {found}", "`gte-surgery explain GTE110`")
+    sources = find_sources(checkpoint, layout, config, head)
     model = _empty_model(members, head)
     parameters = {name: nn.Parameter(tensor) for name, tensor in read_parameters(sources, device, dtype).items()}
     if head is Head.MASKED_LM and DECODER_WEIGHT not in parameters:

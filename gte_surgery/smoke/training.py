@@ -22,6 +22,7 @@ from gte_surgery.smoke.options import Task
 from gte_surgery.smoke.trouble import watched
 
 _MASKED_SHARE = 0.15
+_SHORT = 64
 _RATE = 2e-5
 _HEAD_RATE = 1e-4
 _IGNORED = -100
@@ -155,12 +156,14 @@ def prove_training(
 ) -> None:
     """Take `steps` steps and record what they prove. The weights are others afterwards."""
     trainer = Trainer(objective, dtype, objective.encoder.device)
+    with autocast(objective.encoder.device, dtype):
+        prove_pad_gradient(objective.encoder, batch, pad, ledger)
     losses = []
     with watched(batch, f"{ledger.subject} training"):
         for step in range(steps):
             losses.append(trainer.backward(tensors))
             if step == 0:
-                prove_gradients(objective, pad, ledger)
+                prove_gradients(objective, ledger)
             trainer.step()
         with torch.no_grad():
             losses.append(float(trainer.loss(tensors)))
@@ -170,10 +173,11 @@ def prove_training(
 
 def prove_pad_kept(objective: Objective, batch: Batch, tensors: Tensors, pad: int | None, ledger: Ledger) -> None:
     """One plain gradient step in float32, where no training was asked for: what it does to the pad row."""
+    prove_pad_gradient(objective.encoder, batch, pad, ledger)
     optimizer = torch.optim.SGD((value for value in objective.parameters() if value.requires_grad), lr=_RATE)
     with watched(batch, "one gradient step"):
         objective(tensors).backward()
-        prove_gradients(objective, pad, ledger)
+        prove_gradients(objective, ledger)
         optimizer.step()
     prove_pad_row(objective, pad, ledger)
 
@@ -186,19 +190,29 @@ def prove_losses(losses: list[float], ledger: Ledger) -> None:
     ledger.prove("GTE532", "the loss falls", (losses[-1] - losses[0]) / losses[0] if losses[0] else 0, -1e-7, told)
 
 
-def prove_gradients(objective: Objective, pad: int | None, ledger: Ledger) -> None:
-    """Every parameter that should train has a finite gradient, and the pad row none."""
+def prove_gradients(objective: Objective, ledger: Ledger) -> None:
+    """Every parameter that should train has a finite gradient."""
     trained = [(name, value) for name, value in objective.named_parameters() if value.requires_grad]
     unsound = [name for name, value in trained if value.grad is None or not value.grad.isfinite().all()]
     told = ", ".join(unsound[:3]) + (f" and {len(unsound) - 3} more" if len(unsound) > 3 else "")
     ledger.prove("GTE531", "every gradient is there and finite", len(unsound), 0, told)
-    gradients = [value.grad for name, value in trained if name.endswith("word_embeddings.weight")]
+
+
+def prove_pad_gradient(encoder: GteEncoder, batch: Batch, pad: int | None, ledger: Ledger) -> None:
+    """The pad row gets no gradient even where the mask lets a pad through: where it does not, nothing could get any."""
+    claim = "the pad row gets no gradient"
     if pad is None:
-        ledger.skip("GTE516", "the pad row gets no gradient", "config.json has no pad_token_id")
-    elif objective.task == "mlm":
-        ledger.skip("GTE516", "the pad row gets no gradient", _TIED)
-    elif gradients and gradients[0] is not None:
-        ledger.prove("GTE516", "the pad row gets no gradient", float(gradients[0][pad].abs().max()), 0)
+        ledger.skip("GTE516", claim, "config.json has no pad_token_id")
+        return
+    width = min(batch.width, _SHORT)
+    ids = batch.tensors["input_ids"][:1, :width].clone()
+    ids[0, -1] = pad
+    with watched(batch, "a gradient through a pad"):
+        encoder.encode({"input_ids": ids}).first().float()[:, 0].sum().backward()  # type: ignore[no-untyped-call]
+    gradient = encoder.input_table().grad
+    largest = float("nan") if gradient is None else float(gradient[pad].abs().max())
+    ledger.prove("GTE516", claim, largest, 0)
+    encoder.zero_grad(set_to_none=True)
 
 
 def prove_pad_row(objective: Objective, pad: int | None, ledger: Ledger) -> None:
