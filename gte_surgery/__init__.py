@@ -11,22 +11,29 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 __all__ = [
+    "BatchError",
     "Checkpoint",
     "Description",
     "Difference",
     "Expectations",
     "Finding",
+    "GteAdapter",
     "GteSurgeryError",
+    "IdContract",
     "Location",
+    "MaskedLmCollator",
     "Outcome",
     "Plan",
     "Report",
     "Severity",
     "check",
+    "check_batch",
+    "collate",
     "convert",
     "describe",
     "diff",
     "fix",
+    "fuzz",
     "history",
     "new",
     "open_checkpoint",
@@ -34,7 +41,9 @@ __all__ = [
     "reinit",
     "remap",
     "resize",
+    "uncollate",
     "undo",
+    "verify",
 ]
 
 if TYPE_CHECKING:
@@ -42,7 +51,13 @@ if TYPE_CHECKING:
     from gte_surgery.checks.description import Description, describe
     from gte_surgery.checks.run import run as check
     from gte_surgery.checks.subject import Expectations
-    from gte_surgery.errors import GteSurgeryError
+    from gte_surgery.contract.adapter import GteAdapter
+    from gte_surgery.contract.batch import check_batch
+    from gte_surgery.contract.collate import MaskedLmCollator, collate, uncollate
+    from gte_surgery.contract.fuzz import fuzz
+    from gte_surgery.contract.probe import verify
+    from gte_surgery.contract.spec import IdContract
+    from gte_surgery.errors import BatchError, GteSurgeryError
     from gte_surgery.findings import Finding, Location, Report, Severity
     from gte_surgery.surgery.difference import Difference, diff
     from gte_surgery.surgery.plan import Plan
@@ -53,7 +68,13 @@ _HOMES = {
     "checks.description": ("Description", "describe"),
     "checks.run": ("check",),
     "checks.subject": ("Expectations",),
-    "errors": ("GteSurgeryError",),
+    "contract.adapter": ("GteAdapter",),
+    "contract.batch": ("check_batch",),
+    "contract.collate": ("MaskedLmCollator", "collate", "uncollate"),
+    "contract.fuzz": ("fuzz",),
+    "contract.probe": ("verify",),
+    "contract.spec": ("IdContract",),
+    "errors": ("BatchError", "GteSurgeryError"),
     "findings": ("Finding", "Location", "Report", "Severity"),
     "surgery.difference": ("Difference", "diff"),
     "surgery.plan": ("Plan",),

@@ -70,8 +70,8 @@ def doubled_prefix(subject: Subject) -> Iterator[Observation]:
 
     A head model of transformers 5 was loaded from a published checkpoint and saved again. transformers 5 reads its own
     names back; transformers 4 with the remote code, vLLM and text-embeddings-inference find none of them, and
-    transformers 4 then trains random weights with no more than a warning. Go back to the checkpoint before that save,
-    or take the inner `gte.` out of every name.
+    transformers 4 then trains random weights with no more than a warning. `gte-surgery convert CKPT --to native` gives
+    every tensor its published name back.
     """
     if subject.layout is not None and subject.layout.letter == "c":
         yield _name_observation(subject, "`new.gte.`, must be `new.`")
@@ -82,7 +82,8 @@ def renamed_head_norm(subject: Subject) -> Iterator[Observation]:
     """The masked-LM head has transformers' own names while the encoder has the original ones.
 
     `lm_head.layer_norm` beside `gte.encoder.layer`: transformers 5 made it from a bare checkpoint and reads it back;
-    everything else leaves the head's norm at its initial values or stops. Rename those two tensors to `lm_head.norm`.
+    everything else leaves the head's norm at its initial values or stops. `gte-surgery convert CKPT --to native` gives
+    the two tensors their published names.
     """
     layout = subject.layout
     if layout is not None and not layout.is_renamed and layout.head_norm == "layer_norm" and layout.letter != "c":
@@ -94,7 +95,7 @@ def transformers_names(subject: Subject) -> Iterator[Observation]:
     """The tensors have transformers' own names.
 
     Saved with `save_original_format=False`: `layers.0.self_attn.q_proj` and so on. transformers from 5.18 on reads
-    them, nothing else does. Saved without that argument, the model gets the original names.
+    them, nothing else does. `gte-surgery convert CKPT --to native` gives them the published names.
     """
     if subject.layout is not None and subject.layout.is_renamed:
         yield _name_observation(subject, "`layers.N.self_attn`, which only transformers 5.18 and later read")
@@ -106,7 +107,7 @@ def names_foreign_to_dialect(subject: Subject) -> Iterator[Observation]:
 
     The remote code looks for `new.encoder.layer` or `encoder.layer`. It finds nothing, and makes the whole network
     from random numbers with no more than a warning. Take the config that was saved with these weights: model_type
-    "gte", with `rope_parameters`.
+    "gte", with `rope_parameters`; or let `gte-surgery convert CKPT --to remote` rename the tensors.
     """
     layout, dialect = subject.layout, subject.dialect
     if layout is None or layout.is_damaged or dialect is None or dialect is Dialect.NATIVE:
@@ -121,8 +122,8 @@ def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
     """q, k and v are stored packed where the config says apart, or the other way round.
 
     The loader looks for the names that the config implies, misses the attention of every layer and fills it with
-    random numbers. In the remote dialect set pack_qkv to what is stored. The native dialect wants them packed: the
-    rows of q, then of k, then of v, in one qkv_proj.
+    random numbers. In the remote dialect set pack_qkv to what is stored. The native dialect wants them packed, the
+    rows of q, then of k, then of v, in one qkv_proj: `gte-surgery convert CKPT --to native` does it.
     """
     config, layout = subject.config, subject.layout
     if config is None or layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:

@@ -97,7 +97,7 @@ def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
     """The tensors have different floating-point dtypes.
 
     Loaders cast all to one dtype, and which one depends on the loader: float32 tensors may lose digits without a word.
-    It also hints that two saves were mixed. Save the model again in one dtype.
+    It also hints that two saves were mixed. `gte-surgery convert CKPT --dtype F32` (or F16, BF16) makes them one.
     """
     dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in _FLOATS}
     ranked = Counter(dtypes.values()).most_common()

@@ -45,6 +45,15 @@ class GteAdapter:
     Nothing is cut silently: the encoder is asked for one token more than the model takes, and a row that uses it was
     too long. Then `overflow="error"` raises RefusedError, "cut" encodes once more at the model's length and says so
     with a TruncationWarning. `pad_id` is what the encoder pads with, if it does not say so itself.
+
+    >>> from gte_surgery import GteAdapter, IdContract
+    >>> class Bytes:
+    ...     pad_token_id = 0
+    ...     def encode_batch(self, sequences, *, add_special_tokens, max_length):
+    ...         return {"input_ids": [[1 + byte for byte in text.encode()[:max_length]] for text in sequences]}
+    >>> contract = IdContract(vocab_size=320, pad_token_id=300, type_vocab_size=1, max_length=8)
+    >>> GteAdapter(Bytes(), contract, framework="lists")(["GTE", "!"])
+    {'input_ids': [[72, 85, 70], [34, 300, 300]], 'attention_mask': [[1, 1, 1], [1, 0, 0]]}
     """
 
     encoder: SequenceEncoder

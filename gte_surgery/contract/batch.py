@@ -26,6 +26,7 @@ def check_batch(
     Columns and rows count from 0 in the findings. `allow_int32` lets int32 ids pass. With `raise_on_error` a finding
     of severity error raises BatchError, which carries the report.
 
+    >>> from gte_surgery import IdContract, check_batch
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
     >>> report = check_batch({"input_ids": [[5, 128], [7, 0]], "attention_mask": [[1, 1], [1, 0]]}, contract)
     >>> print(report.findings[0].code, report.findings[0])

@@ -33,6 +33,7 @@ def collate(
     as the longest sequence, rounded up to `pad_to_multiple_of` where max_length allows. Raises UsageError for what are
     no integers, BatchError where the contract is broken: an id beyond the table, a sequence that is empty or too long.
 
+    >>> from gte_surgery import IdContract, collate
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
     >>> collate([[5, 6, 7], (8,)], contract, framework="lists")
     {'input_ids': [[5, 6, 7], [8, 0, 0]], 'attention_mask': [[1, 1, 1], [1, 0, 0]]}
@@ -42,7 +43,13 @@ def collate(
 
 def uncollate(batch: Mapping[str, Any], contract: IdContract) -> list[list[int]]:
     """The sequences of a batch without their padding: `collate` undone. Raises BatchError for a batch that breaks the
-    contract."""
+    contract.
+
+    >>> from gte_surgery import IdContract, uncollate
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> uncollate({"input_ids": [[5, 6, 7], [8, 0, 0]], "attention_mask": [[1, 1, 1], [1, 0, 0]]}, contract)
+    [[5, 6, 7], [8]]
+    """
     check_batch(batch, contract, raise_on_error=True)
     rows = list(member(IDS, batch[IDS]).rows())
     return [[number for number in row if number != contract.pad_token_id] for row in rows]
@@ -56,6 +63,12 @@ class MaskedLmCollator:
     chosen become the mask id, 10 % a random ordinary id, 10 % stay [Devlin et al. 2019, section 3.1]. `labels` are
     their former ids there and ignore_label elsewhere. The same seed and calls give the same batches; give each worker
     of a data loader a seed of its own. Raises UsageError for a contract without mask id.
+
+    >>> from gte_surgery import IdContract, MaskedLmCollator
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8, mask_token_id=103)
+    >>> batch = MaskedLmCollator(contract, probability=0.5, framework="lists")([[5, 6, 7, 8], [9, 10]])
+    >>> batch["input_ids"], batch["labels"]
+    ([[5, 110, 7, 103], [9, 10, 0, 0]], [[-100, 6, 7, 8], [-100, -100, -100, -100]])
     """
 
     contract: IdContract

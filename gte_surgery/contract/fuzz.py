@@ -108,7 +108,19 @@ def fuzz(
     encoder: Any, contract: IdContract, *, examples: int = 500, seed: int = 0, strict_exceptions: bool = False
 ) -> tuple[Break, ...]:
     """The ways in which an encoder breaks, one for each code, in the order in which they were found; none for a sound
-    one. Each takes at most `examples` batches of sequences to find; see `probe.verify` for what is asked.
+    one. Each takes at most `examples` batches of sequences to find; see `verify` for what is asked.
+
+    >>> from gte_surgery import IdContract, fuzz
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> def encode(sequences):
+    ...     rows = [[int(number) for number in ids] for ids in sequences]
+    ...     if any(not row or len(row) > 8 or 0 in row for row in rows):
+    ...         raise ValueError("cannot be encoded")
+    ...     width = max(map(len, rows))
+    ...     return {"input_ids": [row + [0] * (width - len(row)) for row in rows]}
+    >>> for each in fuzz(encode, contract, examples=50):
+    ...     print(each.finding.code, each)
+    GTE420 [[1], [1, 1]]
     """
     found: dict[str, Break] = {}
     while len(found) < _MOST_BREAKS:

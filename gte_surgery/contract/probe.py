@@ -18,11 +18,15 @@ from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.frameworks import member, plain
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.structure import IDS, MASK
-from gte_surgery.errors import BatchError, UsageError
+from gte_surgery.errors import BatchError, GteSurgeryError, UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity
 
 SPECIAL_TOKENS = 2
 """So many tokens an encoder may add to a sequence, and refuse one that leaves no room for them."""
+
+
+_REFUSALS = (ValueError, GteSurgeryError)
+"""What an encoder may raise on what it need not take; the latter is what `collate` and `GteAdapter` raise."""
 
 
 def find_encoder(name: str) -> Any:
@@ -49,6 +53,12 @@ def verify(encoder: Any, sequences: Sequence[Any], contract: IdContract, *, stri
     `encoder` has `encode_batch(sequences, add_special_tokens=…, max_length=…)`, or is called with the sequences alone.
     It may add special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the pad
     id inside by ValueError, unless `strict_exceptions`; cut one only when given max_length, or with a warning.
+
+    >>> from gte_surgery import IdContract, verify
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> verify(lambda sequences: {"input_ids": [ids[:2] for ids in sequences]}, [[5, 6, 7]], contract)
+    Traceback (most recent call last):
+    gte_surgery.errors.BatchError: GTE492 /input_ids/0: 2 tokens of 3, must be all or an error
     """
     findings = tuple(judged(encoder, sequences, contract, strict_exceptions))
     if findings:
@@ -95,7 +105,7 @@ def _raised(
     error: Exception, wanted: list[list[int]], contract: IdContract, strict_exceptions: bool
 ) -> Iterator[Finding]:
     may_refuse = any(is_hard(each, contract) for each in wanted)
-    if strict_exceptions or not may_refuse or not isinstance(error, ValueError):
+    if strict_exceptions or not may_refuse or not isinstance(error, _REFUSALS):
         rest = ", may be a ValueError" if may_refuse and not strict_exceptions else ", must be encoded"
         yield _finding("GTE490", f"{type(error).__name__}: {error}{rest}")
 

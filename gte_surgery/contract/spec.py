@@ -36,8 +36,12 @@ class IdContract:
     rows may begin with anything. `special_ids` are ids beside pad, CLS and mask that masked-LM training never hides.
     `hidden_size` is the width of `inputs_embeds`, or None for any.
 
-    >>> IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8).allowed_ids
-    range(0, 128)
+    >>> from gte_surgery import IdContract
+    >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
+    >>> for finding in contract.check_batch({"input_ids": [[5, 128], [7, 0]]}).findings:
+    ...     print(finding.code, finding)
+    GTE414 /input_ids/0/1: 128 at row 0, column 1, must be below vocab_size 128
+    GTE420 /input_ids/1/1: pad id 0 at row 1, column 1, must be masked, but there is no attention_mask
     """
 
     vocab_size: int
