@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import read_rows, row_nbytes
@@ -23,8 +23,12 @@ from gte_surgery.surgery.evaluate import ARITHMETIC_DTYPES, decode
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    import numpy as np
+
+    Array = np.ndarray[Any, Any]
+
 BINS = 60
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20
 _MOST_ROWS = 1 << 22
 _MATRIX = re.compile(r"encoder\.layer\.(\d+)\.(?:attention|mlp)\.(\w+)_proj\.weight")
 
@@ -76,7 +80,7 @@ class _Sums:
     count: int
     total: float
     squares: float
-    norms: tuple[float, ...]
+    norms: Array | None
 
 
 def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrait:
@@ -92,7 +96,7 @@ def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrai
     table = words if words is not None and _is_readable(words) and words.shape[0] <= _MOST_ROWS else None
     tell = _teller(progress, sum(tensor.nbytes for tensor in (*matrices.values(), *([table] if table else ()))))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        norms = [norm for sums in _measured(table, pool, tell, True) for norm in sums.norms] if table else []
+        norms = [sums.norms for sums in _measured(table, pool, tell, True) if sums.norms is not None] if table else []
         deviations = {name: _deviation(_measured(tensor, pool, tell)) for name, tensor in matrices.items()}
     config = subject.config
     return Portrait(
@@ -135,7 +139,7 @@ def _sums(raw: bytes, tensor: StoredTensor, has_norms: bool) -> _Sums:
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("rc,rc->r", table, table, dtype=np.float64)
         total = float(table.sum(dtype=np.float64))
-        norms = tuple(np.sqrt(squares).tolist()) if has_norms else ()
+        norms = np.sqrt(squares) if has_norms else None
         return _Sums(table.size, total, float(squares.sum()), norms)
 
 
@@ -147,17 +151,17 @@ def _deviation(blocks: Iterator[_Sums]) -> float | None:
     return math.sqrt(max(0.0, variance)) if math.isfinite(variance) else None
 
 
-def _row_norms(norms: Sequence[float], pad: int | None) -> RowNorms:
+def _row_norms(blocks: Sequence[Array], pad: int | None) -> RowNorms:
     import numpy as np
 
-    values = np.asarray(norms)
+    values = np.concatenate(blocks)
     is_finite = np.isfinite(values)
     positive = values[is_finite & (values > 0)]
     counts, edges = np.histogram(positive, bins=BINS) if positive.size else (np.zeros(0, int), np.zeros(0))
     zeros = np.flatnonzero(values == 0)
-    has_pad = pad is not None and 0 <= pad < len(norms)
+    pad_norm = float(values[pad]) if pad is not None and 0 <= pad < len(values) else None
     return RowNorms(
-        rows=len(norms),
+        rows=len(values),
         edges=tuple(edges.tolist()),
         counts=tuple(counts.tolist()),
         zeros=len(zeros),
@@ -165,7 +169,7 @@ def _row_norms(norms: Sequence[float], pad: int | None) -> RowNorms:
         not_finite=int((~is_finite).sum()),
         median=float(np.median(positive)) if positive.size else 0.0,
         pad=pad,
-        pad_norm=norms[pad] if has_pad and pad is not None else None,
+        pad_norm=pad_norm,
     )
 
 
