@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gte_surgery.cli.terminal import Terminal
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import CheckpointError, RefusedError
 
 if TYPE_CHECKING:
     from gte_surgery.checkpoint.directory import Checkpoint
@@ -32,14 +32,18 @@ def require_report_extra() -> None:
 
 
 def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: Report | None = None) -> None:
-    """Writes the page about a checkpoint, with the findings of `report` if there is one. Raises OSError, EOFError."""
+    """Writes the page about a checkpoint, with the findings of `report` if there is one. Raises OSError, and
+    CheckpointError when the weights change under our hands."""
     from gte_surgery import __version__
     from gte_surgery.checks.description import describe
     from gte_surgery.checks.registry import all_rules
     from gte_surgery.render.html import page_html
     from gte_surgery.surgery.portrait import portray
 
-    with terminal.progress("reading") as progress:
-        portrait = portray(checkpoint, progress)
+    try:
+        with terminal.progress("reading") as progress:
+            portrait = portray(checkpoint, progress)
+    except EOFError as error:
+        raise CheckpointError(f"{checkpoint.path}: changed while it was read: {error}") from None
     text = page_html(describe(checkpoint), portrait, report, all_rules(), __version__)
     path.write_text(text, encoding="utf-8")

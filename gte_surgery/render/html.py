@@ -20,6 +20,8 @@ from gte_surgery.render.plots import norms_plot, parts_plot, rope_plot, spreads_
 from gte_surgery.render.report import by_suppression, subject_and_message, suppressed_line, unused_line
 from gte_surgery.surgery.portrait import Portrait, RowNorms
 
+MOST_TENSORS = 5000
+"""So many are listed: a file may hold a million, and a browser shall still open the page."""
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -64,6 +66,7 @@ def page_html(
         told=subject_and_message,
         rules=rules,
         version=version,
+        most_tensors=MOST_TENSORS,
     )
 
 
