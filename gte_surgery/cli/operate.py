@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ def operate(
     """Calls `verb` on `place` with the command's options under a progress bar and prints what came of it."""
     from gte_surgery.render.plan import outcome_json, outcome_text
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our own threads are enough, and BLAS's wait by spinning
     with terminal.progress("writing") as progress:
         outcome = verb(place, progress=progress, **options)
     parts = outcome.plan, outcome.receipt, outcome.target

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -61,10 +62,14 @@ def cases(folder: Path) -> Iterator[Case]:
     yield Case("cp small", copy_then_sync(small / "model.safetensors", out), clean)
     yield Case("shrink", ours(*shrink), clean, "cp small", 2.0)
     yield Case("shrink --no-hash", ours(*shrink, "--no-hash"), clean, "cp small", 1.5)
+    chosen = ours("remap", base, "--keep", folder / "keep.txt", "--out", out)
+    yield Case("remap", chosen, clean, "shrink", 1.5)
     yield Case("transformers shrink", peer("resize", base, out, "32000"), clean)
     yield Case("shrink, again", ours(*shrink), clean, "transformers shrink", 1 / 6)
     yield Case("cp base", copy_then_sync(base / "model.safetensors", out), clean)
     yield Case("grow normal", ours(*grow), clean, "cp base")
+    yield Case("transformers grow mean", peer("resize", base, out, "260096", "mean"), clean)
+    yield Case("grow mean-cov", ours(*grow, "--init", "mean-cov"), clean, "transformers grow mean", 1 / 3)
     fresh = ours("new", out, "--release", "gte-multilingual-base", "--dtype", "F32")
     yield Case("transformers new", peer("new", base, out), clean)
     yield Case("new", fresh, clean, "transformers new", 1 / 3)
@@ -77,7 +82,9 @@ def cases(folder: Path) -> Iterator[Case]:
 
 
 def prepare(folder: Path, quick: bool) -> None:
-    """The checkpoints that the cases read."""
+    """The checkpoints that the cases read, and the ids of 32000 random rows."""
+    rows = random.Random(0).sample(range(2, 250_048), 31_999)
+    (folder / "keep.txt").write_text("".join(f"{row}\n" for row in (1, *rows)))
     nothing = removing()
     sizes = ("--layers", "2") if quick else ()
     release = ("--release", "gte-multilingual-base", "--dtype", "F32", *sizes)
