@@ -6,6 +6,7 @@ Published GTE code fails on transformers 5 in a few known ways; each is recognis
 from __future__ import annotations
 
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gte_surgery.gte.heads import Head
 from gte_surgery.smoke.batches import Tensors
 
 CONVERT = "`gte-surgery convert CKPT --to native` makes it run without that code"
@@ -39,6 +41,15 @@ class RemoteEncoder(nn.Module):
         super().__init__()
         self.model = model
         self.can_unpad = "unpad_inputs" in inspect.signature(model.forward).parameters and _has_xformers(model)
+
+    @property
+    def config(self) -> Any:
+        """The config as the code reads it."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -79,14 +90,14 @@ def _has_xformers(model: nn.Module) -> bool:
     return bool(getattr(config, "use_memory_efficient_attention", False))
 
 
-def load_remote(path: Path, device: torch.device, dtype: torch.dtype) -> RemoteEncoder:
+def load_remote(path: Path, device: torch.device, dtype: torch.dtype, head: Head = Head.NONE) -> RemoteEncoder:
     """Run the checkpoint's code to load it. Raises RemoteCodeError when it fails, or when a look at the loaded model
     shows that it would: a forward on garbage positions can take the CUDA device down with it."""
     try:
         model = transformers.AutoModel.from_pretrained(path, trust_remote_code=True, dtype=dtype)
     except Exception as error:
         raise RemoteCodeError(f"loading failed: {known_cause(error)}") from error
-    spoilt = spoilt_buffer(model)
+    spoilt = spoilt_buffer(model) or (untied_decoder(model) if head is Head.MASKED_LM else "")
     if spoilt:
         raise RemoteCodeError(spoilt)
     model.to(device)
@@ -111,7 +122,9 @@ def spoilt_buffer(model: nn.Module) -> str:
 
 
 def untied_decoder(model: nn.Module) -> str:
-    """Whether the code's list of tied weights leaves a masked-LM decoder random; "" when it does not."""
-    if isinstance(getattr(model, "_tied_weights_keys", None), list) and hasattr(model, "lm_head"):
-        return "its masked-LM decoder is random and untied: _tied_weights_keys is a list, which transformers 5 ignores"
+    """Whether the code's masked-LM class would leave its decoder random; "" when it would not, or there is none."""
+    module = sys.modules[type(model).__module__]
+    for name, member in vars(module).items():
+        if name.endswith("ForMaskedLM") and isinstance(getattr(member, "_tied_weights_keys", None), list):
+            return f"the decoder of {name} is left random: _tied_weights_keys is a list, which transformers 5 ignores"
     return ""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -21,7 +22,7 @@ from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states, use_of
-from gte_surgery.smoke.options import Progress, SmokeOptions
+from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
@@ -100,7 +101,8 @@ class _Run:
                 self._train(name, backend)
         if not self.options.train:
             encoder.choice = choose("auto", use_of(encoder, torch.float32))
-            self._step_once(encoder)
+            self.ledger.subject = "fp32"
+            self._step_once(encoder, self.options.task)
 
     def _loaded(self, name: str) -> GteEncoder | None:
         """The encoder in a dtype, or None and a finding."""
@@ -146,9 +148,9 @@ class _Run:
         encoder.choice = choose(backend, use_of(encoder, DTYPES[name]))
         return Objective(encoder, self.options.task, self.options.seed)
 
-    def _tensors(self, batch: Batch) -> dict[str, torch.Tensor]:
+    def _tensors(self, batch: Batch, task: Task) -> dict[str, torch.Tensor]:
         width = self.subject.config.hidden_size
-        return training_tensors(batch, self.options.task, self.subject.ids, width, self.options.seed)
+        return training_tensors(batch, task, self.subject.ids, width, self.options.seed)
 
     def _train(self, name: str, backend: str) -> None:
         self.progress(f"training {name} {backend}")
@@ -156,7 +158,7 @@ class _Run:
         objective = self._objective(name, backend)
         try:
             prove_training(
-                objective, self.subject.batch, self._tensors(self.subject.batch), DTYPES[name],
+                objective, self.subject.batch, self._tensors(self.subject.batch, self.options.task), DTYPES[name],
                 self.options.train, self.subject.config.pad_token_id, self.ledger,
             )  # fmt: skip
         except BrokenRunError as broken:
@@ -166,11 +168,10 @@ class _Run:
         del objective
         _release()
 
-    def _step_once(self, encoder: GteEncoder) -> None:
-        self.ledger.subject = "fp32"
-        objective = Objective(encoder, self.options.task, self.options.seed)
+    def _step_once(self, encoder: GteEncoder, task: Task) -> None:
+        objective = Objective(encoder, task, self.options.seed)
         pad = self.subject.config.pad_token_id
-        prove_pad_kept(objective, self.subject.batch, self._tensors(self.subject.batch), pad, self.ledger)
+        prove_pad_kept(objective, self.subject.batch, self._tensors(self.subject.batch, task), pad, self.ledger)
 
     def _train_together(self, is_sound: bool) -> None:
         """Train on all processes, if all of them came so far."""
@@ -200,20 +201,23 @@ class _Run:
         options = self.options
         batch = make_batch(self.subject.ids, options.batch, options.max_length, options.seed + rank)
         placed = batch.to(self.subject.device)
-        return placed, self._tensors(placed)
+        return placed, self._tensors(placed, options.task)
 
     def _remote(self) -> None:
         """The checkpoint's own code, against the native model."""
         native = self._loaded("fp32")
         wanted = eager_states(native, self.subject) if native is not None else None
+        head = native.head if native is not None else Head.NONE
         del native
         for name in self.options.dtypes(self.subject.device.type):
             self.ledger.subject = f"{name} remote"
             self.progress(f"proving {name} with the checkpoint's own code")
             try:
-                encoder = load_remote(self.subject.checkpoint.path, self.subject.device, DTYPES[name])
+                encoder = load_remote(self.subject.checkpoint.path, self.subject.device, DTYPES[name], head)
                 prove_rope(self.subject, encoder.model, self.ledger)
                 states = prove_forward(encoder, self.subject.batch, self.ledger)
+                # It has the face of a GteEncoder as far as embeddings go, and no other task is trained.
+                self._step_once(cast(GteEncoder, encoder), "embed")
             except RemoteCodeError as error:
                 self.ledger.fail("GTE550", "the checkpoint's own code runs", str(error), CONVERT)
                 continue
