@@ -6,6 +6,7 @@ caller are plans, token counts, and one summary. A task whose worker or node is 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -25,6 +26,9 @@ RETRIES = 5
 
 _TOGETHER = 16
 """Summaries that one task adds up."""
+
+_PATIENCE = 10.0
+"""Seconds until a cluster must answer."""
 
 _AHEAD = 4
 """Tasks under way for each processor of the cluster."""
@@ -112,10 +116,21 @@ def _processors() -> int:
 
 def _connect(address: str) -> None:
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level=ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         hint = "start a cluster with `ray start --head`, or give the --address of one"
         raise RefusedError(f"ray: {_reason(error)}", hint) from error
+
+
+def _require_listener(address: str) -> None:
+    """Where an address is HOST:PORT, somebody must listen there: ray.init would try for minutes. Raises OSError."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), _PATIENCE).close()
+        except OSError as error:
+            raise OSError(f"nobody answers at {address}: {error.strerror or error}") from error
 
 
 def _reason(error: Exception) -> str:
