@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.correlation import EXACT_BITS
 from gte_surgery.surgery.evaluate import Read, decode, encode
 from gte_surgery.surgery.pieces import AddRow, Cast, Correlated, Fill, LikeTable, Moments, Overlay, Piece, Plain, Table
 
@@ -26,7 +27,7 @@ ROWS = 1024
 
 _SUM_BITS = 42  # 2^10 rows of whole numbers up to 2^42: sums up to 2^52
 _PRODUCT_BITS = 21  # products up to 2^42, sums of 2^10 of them up to 2^52
-_LEAST_EXPONENT = -900  # so that steps stay normal numbers
+_LEAST_EXPONENT = -400  # so that steps, and their squares, stay normal numbers
 _AHEAD = 2  # blocks at work at a time, each some 15 MB
 
 
@@ -88,53 +89,49 @@ def _blocks(
 
 def _sums(table: Table, first: int, origin: Array, read: Read, has_products: bool) -> tuple[Array, Array]:
     """Of the block that begins at row `first`, relative to `origin`: the sum of its rows, and if wanted the sum of
-    their outer products, exact for numbers rounded to 42 and 21 bits of the largest in their column.
+    their outer products; exact for numbers rounded to 42 and to 21 bits of the largest in their column.
     """
-    import numpy as np
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        rows = _rows(table, first, read)
-        rows -= origin
-        exponents = _exponents(rows)
-        rows *= np.ldexp(1.0, _SUM_BITS - exponents)
-        np.rint(rows, out=rows)
-        sums = rows.sum(axis=0) * np.ldexp(1.0, exponents - _SUM_BITS)
-        if not has_products:
-            return sums, np.zeros(())
-        rows *= 2.0 ** (_PRODUCT_BITS - _SUM_BITS)
-        np.rint(rows, out=rows)
-        products = rows.T @ rows
-        steps = np.ldexp(1.0, exponents - _PRODUCT_BITS)
-        products *= steps[:, None]
-        products *= steps
-    return sums, products
-
-
-def _rows(table: Table, first: int, read: Read) -> Array:
-    """A block as float64 numbers, shape (rows, width); raises RefusedError when one of them is none."""
     import numpy as np
 
     count = min(ROWS, table.rows - first)
     raw = read(table.source, table.begin + first * table.row_bytes, count * table.row_bytes)
-    rows = decode(raw, table.dtype).reshape(count, table.width).astype(np.float64)
-    if not np.isfinite(rows.sum()):
-        is_good = np.isfinite(rows).all(axis=1)
-        if not is_good.all():
-            row = first + int(np.flatnonzero(~is_good)[0])
-            raise RefusedError(
-                f"{table.source}: row {row} of the table holds NaN or infinity, so that there is no mean",
-                "use --init normal or --init zeros",
-            )
-    return rows
+    stored = decode(raw, table.dtype).reshape(count, table.width)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.maximum(stored.max(axis=0) - origin, origin - stored.min(axis=0))
+        _refuse_no_number(table, first, stored, largest)
+        rows: Array = np.subtract(stored, origin, dtype=np.float64)
+        exponents = np.maximum(np.frexp(largest)[1], _LEAST_EXPONENT)
+        _round(rows, exponents - _SUM_BITS)
+        sums = np.ones(count) @ rows
+        if not has_products:
+            return sums, np.zeros(())
+        _round(rows, exponents - _PRODUCT_BITS)
+        return sums, rows.T @ rows
 
 
-def _exponents(rows: Array) -> np.ndarray[Any, Any]:
-    """For each column the least e with all its elements below 2^e."""
+def _round(rows: Array, exponents: np.ndarray[Any, Any]) -> None:
+    """Rounds each column, in place, to multiples of 2^exponent: a number so large is added that this is its last bit,
+    and taken away again.
+    """
     import numpy as np
 
-    largest = np.maximum(rows.max(axis=0), -rows.min(axis=0))
-    exponents: np.ndarray[Any, Any] = np.maximum(np.frexp(largest)[1], _LEAST_EXPONENT)
-    return exponents
+    large = np.ldexp(1.5, EXACT_BITS - 1 + exponents)
+    rows += large
+    rows -= large
+
+
+def _refuse_no_number(table: Table, first: int, stored: np.ndarray[Any, Any], largest: Array) -> None:
+    """Raises RefusedError when the block that begins at row `first` holds NaN or infinity, as its `largest` tell."""
+    import numpy as np
+
+    if np.isfinite(largest).all():
+        return
+    bad = np.flatnonzero(~np.isfinite(stored).all(axis=1))
+    if bad.size:
+        raise RefusedError(
+            f"{table.source}: row {first + int(bad[0])} of the table holds NaN or infinity, so that there is no mean",
+            "use --init normal or --init zeros",
+        )
 
 
 def _likes(piece: Piece) -> Iterator[LikeTable]:
