@@ -13,11 +13,14 @@ __version__ = "0.1.0"
 __all__ = [
     "BatchError",
     "Checkpoint",
+    "Columns",
+    "CorpusReport",
     "Description",
     "Difference",
     "Expectations",
     "Finding",
     "GteAdapter",
+    "GteEncoder",
     "GteSurgeryError",
     "IdContract",
     "Location",
@@ -26,6 +29,8 @@ __all__ = [
     "Plan",
     "Report",
     "Severity",
+    "SmokeOptions",
+    "SmokeResult",
     "check",
     "check_batch",
     "collate",
@@ -35,12 +40,15 @@ __all__ = [
     "fix",
     "fuzz",
     "history",
+    "load_encoder",
     "new",
     "open_checkpoint",
     "recover",
     "reinit",
     "remap",
     "resize",
+    "scan",
+    "smoke",
     "uncollate",
     "undo",
     "verify",
@@ -56,9 +64,16 @@ if TYPE_CHECKING:
     from gte_surgery.contract.collate import MaskedLmCollator, collate, uncollate
     from gte_surgery.contract.fuzz import fuzz
     from gte_surgery.contract.probe import verify
+    from gte_surgery.contract.scan.columns import Columns
+    from gte_surgery.contract.scan.corpus import CorpusReport, scan
     from gte_surgery.contract.spec import IdContract
     from gte_surgery.errors import BatchError, GteSurgeryError
     from gte_surgery.findings import Finding, Location, Report, Severity
+    from gte_surgery.model.encoder import GteEncoder
+    from gte_surgery.model.load import load_encoder
+    from gte_surgery.smoke.options import SmokeOptions
+    from gte_surgery.smoke.result import SmokeResult
+    from gte_surgery.smoke.run import smoke
     from gte_surgery.surgery.difference import Difference, diff
     from gte_surgery.surgery.plan import Plan
     from gte_surgery.surgery.verbs import Outcome, convert, fix, history, new, recover, reinit, remap, resize, undo
@@ -68,6 +83,8 @@ _HOMES = {
     "checks.description": ("Description", "describe"),
     "checks.run": ("check",),
     "checks.subject": ("Expectations",),
+    "contract.scan.columns": ("Columns",),
+    "contract.scan.corpus": ("CorpusReport", "scan"),
     "contract.adapter": ("GteAdapter",),
     "contract.batch": ("check_batch",),
     "contract.collate": ("MaskedLmCollator", "collate", "uncollate"),
@@ -76,6 +93,10 @@ _HOMES = {
     "contract.spec": ("IdContract",),
     "errors": ("BatchError", "GteSurgeryError"),
     "findings": ("Finding", "Location", "Report", "Severity"),
+    "model.encoder": ("GteEncoder",),
+    "model.load": ("load_encoder",),
+    "smoke.options": ("SmokeOptions",),
+    "smoke.result": ("SmokeResult",),
     "surgery.difference": ("Difference", "diff"),
     "surgery.plan": ("Plan",),
     "surgery.verbs": ("Outcome", "convert", "fix", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
@@ -87,6 +108,8 @@ def __getattr__(name: str) -> object:
     """Resolve a public name when it is first used [PEP 562]."""
     from importlib import import_module
 
+    if name == "smoke":
+        return import_module("gte_surgery.smoke")
     for home, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"gte_surgery.{home}"), _NAMES_AT_HOME.get(name, name))

@@ -19,7 +19,7 @@ from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Report, Severity
 from gte_surgery.gte.heads import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
-from gte_surgery.model.availability import Choice
+from gte_surgery.model.availability import Choice, Use, choose
 from gte_surgery.model.compiled import compiling
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
@@ -64,16 +64,24 @@ class GteEncoder(nn.Module):
     checks every batch before the forward, and RefusedError tells what it found. Made by `load_encoder`.
     """
 
+    choice: Choice
+
     def __init__(
-        self, model: nn.Module, head: Head, choice: Choice, unpad: bool = True, guard: Guard | None = None
+        self,
+        model: nn.Module,
+        head: Head,
+        attention: str = "auto",
+        unpad: bool = True,
+        is_compiled: bool = False,
+        guard: Guard | None = None,
     ) -> None:
         super().__init__()
         self.model = model
         self.head = head
-        self.choice = choice
         self.unpad = unpad
+        self.is_compiled = is_compiled
         self.guard = guard
-        self.is_compiled = False
+        self.choose_attention(attention)
 
     @property
     def config(self) -> Any:
@@ -96,6 +104,16 @@ class GteEncoder(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return next(self.model.parameters()).dtype
+
+    def choose_attention(self, attention: str = "auto", dtype: torch.dtype | None = None) -> Choice:
+        """Take other attention backends, for tokens in `dtype` where autocast makes that another than the weights'.
+
+        Raises as `load_encoder` does for a backend that is not known or does not work here.
+        """
+        heads = self.config.num_attention_heads
+        size, dropout = self.config.hidden_size // heads, self.config.attention_probs_dropout_prob
+        self.choice = choose(attention, Use(self.device, dtype or self.dtype, heads, size, dropout, self.is_compiled))
+        return self.choice
 
     def forward(
         self,

@@ -8,7 +8,6 @@ import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.model.availability import Use, choose
 from gte_surgery.model.compiled import compile_layers
 from gte_surgery.model.encoder import GteEncoder, Guard
 from gte_surgery.model.native import build_model
@@ -53,20 +52,9 @@ def load_encoder(
     place = find_device(device)
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(path)
     model, head = build_model(checkpoint, place, DTYPES[dtype])
-    config = model.config
-    use = Use(
-        place,
-        DTYPES[dtype],
-        config.num_attention_heads,
-        config.hidden_size // config.num_attention_heads,
-        config.attention_probs_dropout_prob,
-        compile,
-    )
-    encoder = GteEncoder(model, head, choose(attention, use), unpad, guard)
     if compile:
         compile_layers(model)
-        encoder.is_compiled = True
-    return encoder
+    return GteEncoder(model, head, attention, unpad, compile, guard)
 
 
 def find_device(device: str) -> torch.device:

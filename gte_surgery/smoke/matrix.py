@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gte_surgery.model.attention import BACKENDS, Backend
-from gte_surgery.model.availability import Choice, Use, choose
+from gte_surgery.model.availability import Choice
 from gte_surgery.model.compiled import graphs_made
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, load_encoder
@@ -56,7 +56,7 @@ class Matrix:
     def serving(self, name: str, encoder: GteEncoder) -> list[Backend]:
         """The backends to prove in a dtype; those that cannot serve are noted with their reasons."""
         asked = self.subject.options.attention
-        choice = choose(self.subject.options.one_attention, use_of(encoder, DTYPES[name]))
+        choice = encoder.choose_attention(self.subject.options.one_attention, DTYPES[name])
         for backend, reason in choice.refused.items():
             if asked in ("auto", "all") and Unserved(name, backend, reason) not in self.unserved:
                 self.unserved.append(Unserved(name, backend, reason))
@@ -105,13 +105,6 @@ def eager_states(encoder: GteEncoder, subject: Subject) -> Tensor:
     with watched(subject.batch, "eager forward"):
         states = encoder(**subject.batch.tensors, unpad_inputs=False)[subject.batch.real]
     return torch.as_tensor(states).float()
-
-
-def use_of(encoder: GteEncoder, dtype: torch.dtype) -> Use:
-    """What attention is for in this model, if it worked in `dtype`."""
-    config = encoder.config
-    head_size = config.hidden_size // config.num_attention_heads
-    return Use(encoder.device, dtype, config.num_attention_heads, head_size, config.attention_probs_dropout_prob)
 
 
 def _long(name: str) -> str:

@@ -16,12 +16,11 @@ import torch
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Finding
 from gte_surgery.gte.heads import Head
-from gte_surgery.model.availability import choose
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
-from gte_surgery.smoke.matrix import Matrix, eager_states, use_of
+from gte_surgery.smoke.matrix import Matrix, eager_states
 from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.ranks import World, prove_ranks, world
@@ -100,7 +99,7 @@ class _Run:
             for backend in matrix.serving(name, encoder):
                 self._train(name, backend)
         if not self.options.train:
-            encoder.choice = choose("auto", use_of(encoder, torch.float32))
+            encoder.choose_attention()
             self.ledger.subject = "fp32"
             self._step_once(encoder, self.options.task)
 
@@ -135,7 +134,7 @@ class _Run:
         if name != options.dtypes(self.subject.device.type)[0]:
             return
         self.ledger.subject = name
-        encoder.choice = choose(options.one_attention, use_of(encoder, encoder.dtype))
+        encoder.choose_attention(options.one_attention)
         if options.compare is not None:
             rows = self.subject.config.vocab_size
             compare_reference(options.compare, encoder, rows, self.subject.device, self.ledger)
@@ -145,7 +144,7 @@ class _Run:
     def _objective(self, name: str, backend: str) -> Objective:
         """A freshly loaded float32 model, whose attention works in the dtype of training."""
         encoder = load_encoder(self.subject.checkpoint, str(self.subject.device), "float32", "eager")
-        encoder.choice = choose(backend, use_of(encoder, DTYPES[name]))
+        encoder.choose_attention(backend, DTYPES[name])
         return Objective(encoder, self.options.task, self.options.seed)
 
     def _tensors(self, batch: Batch, task: Task) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """All measurements on GPUs in one call, each step on its own: what fails is reported, and the rest goes on.
 
-`python -m tests.gpu.bench [FOLDER]` writes `bench.json`, `bench.md`, `bench.log` and `speeds.json` there, and exits with 1
-when a step failed. Steps run as processes of their own, so that a poisoned device cannot spoil the next one.
+`python -m tests.gpu.bench [FOLDER]` writes `bench.json`, `bench.md`, `bench.log` and `speeds.json` there, and exits
+with 1 when a step failed. Steps run as processes of their own, so that a poisoned device cannot spoil the next one.
 """
 
 from __future__ import annotations

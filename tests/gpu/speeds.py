@@ -15,11 +15,10 @@ from pathlib import Path
 
 import torch
 
-from gte_surgery.model.availability import Choice, choose
+from gte_surgery.model.availability import Choice
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.batches import Batch, Ids, fill
-from gte_surgery.smoke.matrix import use_of
 
 MOST_SCORES = 2 << 30
 """Elements of the scores [rows, heads, width, width] that eager attention may hold at once."""
@@ -69,7 +68,7 @@ def ways(encoder: GteEncoder) -> Iterator[tuple[str, Choice, bool]]:
     yield "sdpa padded", Choice("sdpa", "sdpa", {}), False
     for backend in ("xformers", "varlen"):
         yield f"{backend} packed", Choice(backend, backend, {}), True
-    yield "auto", choose("auto", use_of(encoder, encoder.dtype)), True
+    yield "auto", encoder.choose_attention(), True
 
 
 def stack(encoder: GteEncoder) -> Callable[[Batch], object]:

@@ -14,10 +14,8 @@ from tests import builder
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
-from gte_surgery.model.availability import choose  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke.batches import Ids, make_batch  # noqa: E402
-from gte_surgery.smoke.matrix import use_of  # noqa: E402
 from gte_surgery.smoke.trouble import BrokenRunError, watched  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -36,10 +34,10 @@ def test_every_backend_agrees_with_eager_packed_and_padded(folder: Path, dtype: 
     batch = make_batch(IDS, 8, 100, 0).to(encoder.device)
     with torch.no_grad():
         wanted = encoder(**batch.tensors, unpad_inputs=False)[batch.real].float()
-        refused = choose("auto", use_of(encoder, encoder.dtype)).refused
+        refused = encoder.choose_attention().refused
         served = [name for name in ("xformers", "varlen", "sdpa", "eager") if name not in refused]
         for backend in served:
-            encoder.choice = choose(backend, use_of(encoder, encoder.dtype))
+            encoder.choose_attention(backend)
             for unpad in (True, False):
                 found = encoder(**batch.tensors, unpad_inputs=unpad)[batch.real].float()
                 assert (found - wanted).norm() / wanted.norm() < 0.05, (backend, unpad)
@@ -49,10 +47,10 @@ def test_every_backend_agrees_with_eager_packed_and_padded(folder: Path, dtype: 
 @pytest.mark.parametrize("backend", ["xformers", "varlen", "sdpa"])
 def test_a_batch_waits_for_the_device_once(folder: Path, backend: str) -> None:
     encoder = load_encoder(folder, "cuda", "float16", "sdpa")
-    use = use_of(encoder, encoder.dtype)
-    if backend in choose("auto", use).refused:
-        pytest.skip(choose("auto", use).refused[backend])
-    encoder.choice = choose(backend, use)
+    refused = encoder.choose_attention().refused
+    if backend in refused:
+        pytest.skip(refused[backend])
+    encoder.choose_attention(backend)
     batch = make_batch(IDS, 8, 100, 0).to(encoder.device)
     with torch.no_grad():
         encoder.encode(batch.tensors)
