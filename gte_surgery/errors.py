@@ -78,7 +78,7 @@ class BatchError(GteSurgeryError):
 
     def __init__(self, report: Report) -> None:
         first, *others = report.findings
-        more = f" (and {len(others)} more findings)" if others else ""
+        more = f" (and {len(others)} more)" if others else ""
         super().__init__(f"{first.code} {first}{more}", first.hint)
         self.report = report
 

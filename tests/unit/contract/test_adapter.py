@@ -1,0 +1,174 @@
+"""An encoder joined to a contract: pads aligned, nothing cut silently, nothing wrong let through."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gte_surgery.contract.adapter import GteAdapter, TruncationWarning
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.strategies import token_sequences
+from gte_surgery.errors import BatchError, RefusedError
+
+CONTRACT = IdContract(100, 1, 1, 8, cls_token_id=2)
+
+
+@dataclass
+class Encoder:
+    """Sequences of ids behind a CLS id 2, cut at max_length; `form` is what it returns, `pad` what it pads with."""
+
+    pad: int = 0
+    form: Literal["ragged", "lists", "numpy", "torch", "fixed"] = "ragged"
+    has_mask: bool = True
+    calls: list[int] = field(default_factory=list)
+
+    def encode_batch(self, sequences: Sequence[Any], *, add_special_tokens: bool, max_length: int) -> dict[str, Any]:
+        self.calls.append(max_length)
+        rows = [([2, *each] if add_special_tokens else list(each))[:max_length] for each in sequences]
+        width = max_length if self.form == "fixed" else max(map(len, rows))
+        mask = [[1] * len(row) for row in rows]
+        if self.form != "ragged":
+            mask = [each + [0] * (width - len(each)) for each in mask]
+            rows = [row + [self.pad] * (width - len(row)) for row in rows]
+        make: Any = {"numpy": np.array, "torch": torch.tensor}.get(self.form, list)
+        return {"input_ids": make(rows), **({"attention_mask": make(mask)} if self.has_mask else {})}
+
+
+@pytest.mark.parametrize("has_mask", [True, False])
+@pytest.mark.parametrize("form", ["ragged", "lists", "numpy", "torch"])
+def test_the_models_pad_id_stands_where_the_encoder_padded(form: Any, has_mask: bool) -> None:
+    adapter = GteAdapter(Encoder(form=form, has_mask=has_mask), CONTRACT, pad_id=0)
+    batch = adapter([[5], [6, 7, 8]])
+    assert batch["input_ids"].tolist() == [[2, 5, 1, 1], [2, 6, 7, 8]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch["input_ids"].dtype == batch["attention_mask"].dtype == torch.int64
+
+
+def test_a_token_that_has_the_encoders_pad_id_stays_where_the_mask_keeps_it() -> None:
+    batch = GteAdapter(Encoder(form="lists"), CONTRACT, pad_id=0)([[0], [6, 0, 8]])
+    assert batch["input_ids"].tolist() == [[2, 0, 1, 1], [2, 6, 0, 8]]
+
+
+def test_the_pad_id_is_asked_of_the_encoder_or_seen_behind_the_mask() -> None:
+    encoder: Any = Encoder(pad=9, form="lists")
+    assert GteAdapter(encoder, CONTRACT)([[5], [6, 7]])["input_ids"].tolist() == [[2, 5, 1], [2, 6, 7]]
+    encoder.has_mask = False
+    encoder.pad_token_id = 9
+    assert GteAdapter(encoder, CONTRACT)([[5], [6, 7]])["input_ids"].tolist() == [[2, 5, 1], [2, 6, 7]]
+
+
+def test_a_token_with_the_models_pad_id_is_refused() -> None:
+    with pytest.raises(BatchError, match="GTE427"):
+        GteAdapter(Encoder(), CONTRACT)([[5, 1, 6]])
+
+
+def test_a_masked_token_that_is_no_pad_is_refused() -> None:
+    class Hides(Encoder):
+        def encode_batch(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+            batch = super().encode_batch(*arguments, **options)
+            batch["attention_mask"][0][-1] = 0
+            return batch
+
+    with pytest.raises(BatchError, match="GTE428"):
+        GteAdapter(Hides(form="lists"), CONTRACT, pad_id=0)([[5, 6], [7, 8]])
+
+
+@pytest.mark.parametrize("form", ["ragged", "torch", "fixed"])
+def test_a_row_that_is_too_long_is_refused_by_number(form: Any) -> None:
+    encoder = Encoder(form=form)
+    with pytest.raises(RefusedError, match="1 of 2 sequences have more than 8 tokens: 1"):
+        GteAdapter(encoder, CONTRACT, pad_id=0)([[5], [6] * 8])
+    assert encoder.calls == [9]
+
+
+@pytest.mark.parametrize("form", ["ragged", "torch", "fixed"])
+def test_a_row_is_cut_when_asked_for_by_the_encoder_and_with_a_warning(form: Any) -> None:
+    encoder = Encoder(form=form)
+    adapter = GteAdapter(encoder, CONTRACT, pad_id=0, overflow="cut")
+    with pytest.warns(TruncationWarning, match="1 of 2 sequences have more than 8 tokens: 1; they were cut"):
+        batch = adapter([[5], [6] * 8])
+    assert batch["attention_mask"].sum(1).tolist() == [2, 8]
+    assert batch["input_ids"].shape == (2, 8)
+    assert encoder.calls == [9, 8]
+
+
+@pytest.mark.parametrize("form", ["ragged", "torch", "fixed"])
+def test_what_fits_to_the_last_token_is_neither_cut_nor_warned_of(form: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        batch = GteAdapter(Encoder(form=form), CONTRACT, pad_id=0, overflow="cut")([[5], [6] * 7])
+    assert batch["attention_mask"].sum(1).tolist() == [2, 8]
+
+
+def test_an_encoder_that_ignores_max_length_is_refused() -> None:
+    class Stubborn(Encoder):
+        def encode_batch(self, sequences: Any, *, add_special_tokens: bool, max_length: int) -> dict[str, Any]:
+            return super().encode_batch(sequences, add_special_tokens=add_special_tokens, max_length=99)
+
+    with pytest.warns(TruncationWarning), pytest.raises(RefusedError, match="more than the 4 tokens"):
+        GteAdapter(Stubborn(), CONTRACT, overflow="cut")([[6] * 6], max_length=4)
+
+
+def test_max_length_may_be_less_than_the_models_but_not_more() -> None:
+    encoder = Encoder()
+    GteAdapter(encoder, CONTRACT)([[5]], max_length=4)
+    GteAdapter(encoder, CONTRACT)([[5]], max_length=400)
+    assert encoder.calls == [5, 9]
+
+
+@pytest.mark.parametrize(
+    ("returned", "code"),
+    [
+        ([[2, 5]], "GTE400"),
+        ({"ids": [[2, 5]]}, "GTE401"),
+        ({"input_ids": [2, 5]}, "GTE410"),
+        ({"input_ids": [[2, 5.5]]}, "GTE411"),
+        ({"input_ids": torch.tensor([[2.0, 5.0]])}, "GTE411"),
+        ({"input_ids": [["a", "b"]]}, "GTE404"),
+        ({"input_ids": [[2, 5]], "attention_mask": [[1]]}, "GTE421"),
+        ({"input_ids": [[2, 5]], "attention_mask": [[1.0, 1.0]]}, "GTE423"),
+        ({"input_ids": [[2, 5, 6], [2]], "attention_mask": [[1, 1], [1]]}, "GTE405"),
+        ({"input_ids": [[2, 500]]}, "GTE414"),
+        ({"input_ids": [[5, 6]]}, "GTE416"),
+        ({"input_ids": [[2, 5]], "token_type_ids": [[0, 1]]}, "GTE442"),
+        ({"input_ids": [[2, 5], [2, 6]]}, "GTE491"),
+        ({"input_ids": []}, "GTE491"),
+    ],
+    ids=str,
+)
+def test_what_the_encoder_does_wrong_is_refused_under_its_code(returned: Any, code: str) -> None:
+    class Wrong:
+        def encode_batch(self, sequences: Any, *, add_special_tokens: bool, max_length: int) -> Any:
+            return returned
+
+    with pytest.raises(BatchError) as caught:
+        GteAdapter(Wrong(), CONTRACT)(["text"])
+    assert caught.value.report.findings[0].code == code
+
+
+def test_types_of_a_model_without_types_are_left_out_when_they_tell_nothing() -> None:
+    class Typed(Encoder):
+        def encode_batch(self, *arguments: Any, **options: Any) -> dict[str, Any]:
+            batch = super().encode_batch(*arguments, **options)
+            return {**batch, "token_type_ids": [[0] * len(row) for row in batch["input_ids"]], "offsets": "any"}
+
+    assert set(GteAdapter(Typed(), CONTRACT)([[5]])) == {"input_ids", "attention_mask", "token_type_ids"}
+    assert set(GteAdapter(Typed(), replace(CONTRACT, type_vocab_size=0))([[5]])) == {"input_ids", "attention_mask"}
+
+
+@given(st.data())
+def test_whatever_fits_comes_back_token_for_token(data: st.DataObject) -> None:
+    plain = replace(CONTRACT, cls_token_id=None)
+    sequences = data.draw(st.lists(token_sequences(plain, 1, 7), min_size=1, max_size=5))
+    form = data.draw(st.sampled_from(("ragged", "lists", "numpy", "torch", "fixed")))
+    batch = GteAdapter(Encoder(form=form), CONTRACT, framework="lists", pad_id=0)(sequences)
+    rows = [[n for n, kept in zip(*pair, strict=True) if kept] for pair in zip(*batch.values(), strict=True)]
+    assert rows == [[2, *each] for each in sequences]

@@ -1,0 +1,142 @@
+"""Where a contract comes from, what it refuses to be, and that JSON keeps it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gte_surgery.contract.spec import IdContract
+from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.gte.schemas import violations
+from tests.builder import build, change_config, remote_config, write_json
+
+SMALL: dict[str, Any] = {"vocab_size": 128, "pad_token_id": 1, "type_vocab_size": 1, "max_length": 128}
+
+
+def with_tokenizer(path: Path, **roles: int) -> Path:
+    """Tokenizer files that give each role (pad, cls, ...) an id."""
+    decoder = {str(number): {"content": f"<{role}>"} for role, number in roles.items()}
+    tokens = {f"{role}_token": f"<{role}>" for role in roles}
+    write_json(path / "tokenizer_config.json", {"added_tokens_decoder": decoder, **tokens})
+    return path
+
+
+def test_a_checkpoint_says_sizes_and_pad(tmp_path: Path) -> None:
+    assert IdContract.from_checkpoint(build(tmp_path)) == IdContract(**SMALL, hidden_size=32)
+
+
+def test_a_fitting_tokenizer_says_cls_mask_and_what_else_is_special(tmp_path: Path) -> None:
+    contract = IdContract.read(with_tokenizer(build(tmp_path), pad=1, cls=0, sep=2, mask=127, unk=3))
+    assert (contract.cls_token_id, contract.mask_token_id) == (0, 127)
+    assert contract.special_ids == (0, 2, 3, 127)
+    assert contract.kept_ids == {0, 1, 2, 3, 127}
+
+
+def test_a_tokenizer_that_pads_with_another_id_is_left_aside(tmp_path: Path) -> None:
+    contract = IdContract.read(with_tokenizer(build(tmp_path), pad=0, cls=2, mask=127))
+    assert (contract.cls_token_id, contract.mask_token_id, contract.special_ids) == (None, None, ())
+
+
+def test_special_ids_beyond_a_shrunk_table_are_left_aside(tmp_path: Path) -> None:
+    contract = IdContract.read(with_tokenizer(build(tmp_path), pad=1, cls=0, mask=250001))
+    assert (contract.cls_token_id, contract.mask_token_id) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pad_token_id": None}, "pad_token_id: none, one is needed"),
+        ({"pad_token_id": 128}, "pad_token_id: 128, must be from 0 to vocab_size − 1 = 127"),
+        ({"model_type": "bert"}, "model_type"),
+    ],
+)
+def test_a_checkpoint_that_no_batch_could_fit_is_refused(tmp_path: Path, changes: Any, message: str) -> None:
+    change_config(build(tmp_path), **changes)
+    with pytest.raises(CheckpointError, match=message):
+        IdContract.read(tmp_path)
+
+
+def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+        IdContract.from_checkpoint(tmp_path)
+
+
+contracts = st.builds(
+    IdContract,
+    vocab_size=st.integers(4, 10**6),
+    pad_token_id=st.just(1),
+    type_vocab_size=st.integers(0, 4),
+    max_length=st.integers(1, 10**5),
+    cls_token_id=st.none() | st.just(0),
+    mask_token_id=st.none() | st.just(3),
+    padding_side=st.sampled_from(("right", "left")),
+    ignore_label=st.integers(-1000, -1),
+    hidden_size=st.none() | st.integers(1, 4096),
+    special_ids=st.just(()) | st.just((2, 3)),
+)
+
+
+@given(contracts)
+def test_json_keeps_a_contract_and_keeps_the_schema(contract: IdContract) -> None:
+    assert IdContract.from_json(contract.to_json()) == contract
+    assert violations(json.loads(contract.to_json()), "contract") == []
+
+
+def test_json_needs_no_more_than_the_four_sizes(tmp_path: Path) -> None:
+    write_json(tmp_path / "contract.json", SMALL)
+    assert IdContract.read(tmp_path / "contract.json") == IdContract(**SMALL)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "c.json:1:"),
+        (json.dumps({**SMALL, "vocab_size": "128"}), '/vocab_size: "128", must be an integer'),
+        (json.dumps({**SMALL, "vocab": 128}), "vocab"),
+        (json.dumps({"vocab_size": 128}), "/max_length: missing, must be present"),
+        (json.dumps({**SMALL, "pad_token_id": 500}), "c.json: pad_token_id: 500, must be from 0"),
+        (json.dumps({**SMALL, "cls_token_id": 1}), "c.json: cls_token_id: 1, must not be the pad id"),
+        (json.dumps({**SMALL, "special_ids": [128]}), "special_ids: 128"),
+    ],
+)
+def test_json_that_is_no_contract_is_refused_with_its_place(text: str, message: str) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        IdContract.from_json(text, "c.json")
+    assert message in caught.value.message
+
+
+def test_the_config_of_a_checkpoint_is_not_taken_for_a_contract(tmp_path: Path) -> None:
+    build(tmp_path)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        IdContract.read(tmp_path / "config.json")
+    with pytest.raises(CheckpointError):
+        IdContract.read(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 0}, "vocab_size: 0, must be at least 1"),
+        ({"type_vocab_size": -1}, "type_vocab_size: -1"),
+        ({"max_length": 0}, "max_length: 0"),
+        ({"pad_token_id": -1}, "pad_token_id: -1"),
+        ({"mask_token_id": 1}, "mask_token_id: 1, must not be the pad id"),
+        ({"padding_side": "both"}, "padding_side: 'both'"),
+        ({"ignore_label": 5}, "ignore_label: 5"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(changes: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        IdContract(**{**SMALL, **changes})
+
+
+def test_a_contract_is_what_check_expects(tmp_path: Path) -> None:
+    expected = IdContract.from_checkpoint(build(tmp_path, remote_config())).expectations()
+    assert (expected.vocab, expected.pad, expected.type_vocab, expected.max_length, expected.hidden) == (
+        128, 1, 1, 128, 32,
+    )  # fmt: skip
