@@ -50,20 +50,32 @@ def test_progress_has_no_listener_where_no_terminal_is() -> None:
         assert advance is None
 
 
+def drawn(*arguments: str) -> tuple[bytes, bytes]:
+    """What a command line writes to a terminal on stderr, and to stdout."""
+    ours, theirs = pty.openpty()
+    ran = subprocess.Popen([sys.executable, "-m", "gte_surgery", *arguments], stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    with contextlib.suppress(OSError):  # how Linux says that the other side of a pty has closed
+        while part := os.read(ours, 4096):
+            seen += part
+    os.close(ours)
+    result, _ = ran.communicate()
+    return seen, result
+
+
 @pytest.mark.parametrize(("flags", "is_drawn"), [([], True), (["--quiet"], False)], ids=["loud", "quiet"])
 def test_progress_is_drawn_on_a_terminal_and_on_stderr_alone(flags: list[str], is_drawn: bool, tmp_path: Path) -> None:
     arguments = ["new", str(tmp_path / "ckpt"), "--release", "gte-base-en-v1.5", "--layers", "1", "--vocab", "64"]
-    ours, theirs = pty.openpty()
-    ran = subprocess.Popen(
-        [sys.executable, "-m", "gte_surgery", *flags, *arguments], stdout=subprocess.PIPE, stderr=theirs
-    )
-    os.close(theirs)
-    drawn = b""
-    with contextlib.suppress(OSError):  # how Linux says that the other side of a pty has closed
-        while part := os.read(ours, 4096):
-            drawn += part
-    os.close(ours)
-    result, _ = ran.communicate()
-    assert (b"100%" in drawn) is is_drawn
+    seen, result = drawn(*flags, *arguments)
+    assert (b"100%" in seen) is is_drawn
     assert result.startswith(b"new ")
     assert b"%" not in result
+
+
+def test_progress_of_a_scan_tells_its_rate(golden: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    corpus.write_text('{"input_ids": [0, 5, 7]}\n' * 1000)
+    seen, _ = drawn("scan", str(golden / "legacy-multilingual"), str(corpus))
+    assert b"100%" in seen
+    assert b"M ids/s" in seen
