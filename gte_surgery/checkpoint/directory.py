@@ -18,7 +18,7 @@ from gte_surgery.checkpoint.index import Index, compare_index, compare_total_siz
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import compare_receipt
-from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shard
+from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
 from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
@@ -182,9 +182,8 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
     elif index is not None:
         files, unsafe = shard_files(index, listing)
         faults += unsafe
-    read = [read_shard(file) for file in files]
-    shards = tuple(shard for shard, _ in read)
-    faults += [fault for _, fault in read if fault is not None]
+    shards, found = read_shards(files)
+    faults += found
     faults += _disagreements(index, shards, is_whole=not faults)
     return index, shards, faults
 

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.errors import CheckpointError
-
-MAX_JSON_BYTES = 1 << 25  # an index of 300,000 tensors fits
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
 
@@ -92,7 +91,10 @@ def read_whole(path: Path, limit: int) -> bytes:
 
 def read_json(file: FileEntry) -> Document:
     """Parse a JSON file. Raises JsonError, or CheckpointError when it cannot be read or is too large."""
-    return parse_document(read_whole(file.path, MAX_JSON_BYTES), shown(file.name))
+    raw = read_whole(file.path, MAX_JSON_BYTES)
+    if count_values(raw) > MAX_JSON_VALUES:
+        raise CheckpointError(f"{shown(file.name)}: more than {MAX_JSON_VALUES} values, no file of a GTE has so many")
+    return parse_document(raw, shown(file.name))
 
 
 def entry_of(name: str, path: Path) -> FileEntry:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
+from gte_surgery.checkpoint.bounds import MAX_READ_HEADER_BYTES, count_values
 from gte_surgery.checkpoint.files import open_regular, read_at
 from gte_surgery.checkpoint.header_fault import HeaderFault
 from gte_surgery.checkpoint.printable import shown
@@ -103,12 +104,21 @@ def read_header(path: Path) -> Header:
         return read_header_at(file.descriptor, file.size)
 
 
-def read_header_at(descriptor: int, size: int) -> Header:
-    """As `read_header`, for an open file of `size` bytes."""
+def read_header_at(descriptor: int, size: int, most_values: int | None = None) -> Header:
+    """As `read_header`, for an open file of `size` bytes.
+
+    With `most_values` a header of more JSON values, or one that is larger than any GTE's, is refused before it is
+    parsed (HEADER_TOO_LARGE): the format allows headers that take gigabytes of memory.
+    """
     raw = read_at(descriptor, 0, min(size, 1 << 16))
     wanted = 8 + _header_length(raw, size)
+    if most_values is not None and wanted > MAX_READ_HEADER_BYTES:
+        reason = f"header of {wanted - 8} bytes, at most {MAX_READ_HEADER_BYTES} are read: no GTE needs more"
+        raise _fault(HeaderFault.HEADER_TOO_LARGE, reason)
     if wanted > len(raw):
         raw += read_at(descriptor, len(raw), wanted - len(raw))
+    if most_values is not None and count_values(raw[:wanted]) > most_values:
+        raise _fault(HeaderFault.HEADER_TOO_LARGE, "header of more tensors than any GTE has")
     return parse_header(raw[:wanted], size)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gte_surgery.checkpoint.bounds import MAX_HEADER_VALUES
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at
@@ -12,6 +14,7 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location
 
+_VALUES_OF_A_TENSOR = 8
 _HINTS = {
     Content.LFS_POINTER: "fetch the file itself: git lfs pull",
     Content.HTML: "an error page was saved in its place: download it again",
@@ -63,15 +66,27 @@ class StoredTensor:
         return (self.shard.header.data_start if self.shard.header else 0) + self.entry.begin
 
 
-def read_shard(file: FileEntry) -> tuple[Shard, Fault | None]:
-    """Sniff a weight file and read its header; what is wrong with it comes back as a fault, never as an error."""
+def read_shards(files: Iterable[FileEntry]) -> tuple[tuple[Shard, ...], list[Fault]]:
+    """Sniff weight files and read their headers, in all no larger than a GTE's can be; and what is wrong with them."""
+    shards: list[Shard] = []
+    faults: list[Fault] = []
+    room = MAX_HEADER_VALUES
+    for file in files:
+        shard, fault = _read_shard(file, room)
+        shards.append(shard)
+        faults += [fault] if fault is not None else []
+        room = max(0, room - _VALUES_OF_A_TENSOR * len(shard.entries))
+    return tuple(shards), faults
+
+
+def _read_shard(file: FileEntry, most_values: int) -> tuple[Shard, Fault | None]:
     content = Content.UNKNOWN
     location = Location(file=shown(file.name))
     try:
         with open_regular(file.path) as opened:
             content = sniff(read_at(opened.descriptor, 0, SNIFFED_BYTES))
             if content in (Content.SAFETENSORS, Content.UNKNOWN, Content.EMPTY):
-                return Shard(file, content, read_header_at(opened.descriptor, opened.size)), None
+                return Shard(file, content, read_header_at(opened.descriptor, opened.size, most_values)), None
     except HeaderError as error:
         location = Location(file=location.file, tensor=error.tensor)
         return Shard(file, content, None), Fault(HeaderFault(error.fault), location, error.reason, error.hint)

@@ -16,12 +16,13 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.errors import CheckpointError
 
+VOCABULARY = "vocab.txt"
 TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "vocab.txt",
+    VOCABULARY,
     "vocab.json",
     "merges.txt",
     "sentencepiece.bpe.model",
@@ -35,7 +36,8 @@ JSON_SIDECARS = (TOKENIZER_CONFIG, "special_tokens_map.json", MODULES, SENTENCE_
 """The small JSON files beside the weights."""
 ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
 _TOKENIZER_HEAD = 1 << 18
-_VOCABULARY_LIMIT = 1 << 24
+_VOCABULARY_LIMIT = 1 << 23
+_MOST_WORDS = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,14 @@ def _object(checkpoint: Checkpoint, name: str) -> dict[str, object]:
 
 def _word_ids(checkpoint: Checkpoint) -> dict[str, int]:
     """Ids of a WordPiece vocab.txt: a token's id is its line, from 0."""
-    file = checkpoint.readable("vocab.txt")
+    file = checkpoint.readable(VOCABULARY)
     if file is None:
         return {}
     try:
         text = read_whole(file.path, _VOCABULARY_LIMIT).decode("utf-8")
     except (CheckpointError, UnicodeDecodeError):
+        return {}
+    if text.count("\n") > _MOST_WORDS:
         return {}
     return {line.rstrip("\r"): number for number, line in enumerate(text.removesuffix("\n").split("\n"))}
 

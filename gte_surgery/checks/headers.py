@@ -19,8 +19,10 @@ _HEADER_FAULTS = (
     (
         "GTE031",
         HeaderFault.HEADER_TOO_LARGE,
-        "The header claims more than 100,000,000 bytes",
-        "The format's own limit, so that no reader allocates without end. The file is damaged or not safetensors.",
+        "The header is too large",
+        "The format ends at 100,000,000 bytes, so that no reader allocates without end: the file is damaged or not\n"
+        "safetensors. Of shorter headers, no more is read than a GTE of 4,096 layers has: 16 MiB, and 400,000 JSON\n"
+        "values in all shards together, or some 50,000 tensors. What is larger could take gigabytes of memory.",
     ),
     ("GTE032", HeaderFault.HEADER_BEYOND_FILE, "The header claims to be longer than the file", _CUT),
     ("GTE033", HeaderFault.NOT_UTF8, "The header is not UTF-8", _FOREIGN),

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG
+from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, VOCABULARY
 from gte_surgery.checkpoint.tokenizer import TOKENIZER_JSON
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
@@ -21,7 +21,7 @@ _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
-_TOKENIZERS = (TOKENIZER_JSON, "vocab.txt", "sentencepiece.bpe.model", "spiece.model")
+_TOKENIZERS = (TOKENIZER_JSON, VOCABULARY, "sentencepiece.bpe.model", "spiece.model")
 
 
 @rule("GTE600", Severity.ERROR, requires=_SOUND, only_with=_NEW)

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, TOKENIZER_CONFIG, pooling
+from gte_surgery.checkpoint.sidecars import (
+    MODULES,
+    POOLING_CONFIG,
+    SENTENCE_CONFIG,
+    TOKENIZER_CONFIG,
+    VOCABULARY,
+    pooling,
+)
 from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.checkpoint.tokenizer import TOKENIZER_JSON
 from gte_surgery.checks.registry import Observation, rule
@@ -25,9 +32,9 @@ _UNUSED_ROLES = ("cls", "sep", "mask", "bos", "eos", "unk")
 def unreadable(subject: Subject) -> Iterator[Observation]:
     """A file beside the weights cannot be read.
 
-    tokenizer.json, tokenizer_config.json, special_tokens_map.json, modules.json, sentence_bert_config.json and
-    1_Pooling/config.json must be strict JSON, most of them an object, modules.json a list. A program that needs the
-    file stops, or goes on with defaults. Take it again from where the checkpoint comes from.
+    tokenizer_config.json, special_tokens_map.json, modules.json, sentence_bert_config.json and 1_Pooling/config.json
+    must be strict JSON, modules.json a list and the others objects; tokenizer.json or vocab.txt must hold a vocabulary.
+    A program that needs the file stops, or goes on with defaults. Take it again from where the checkpoint comes from.
     """
     for name, found in subject.sidecars.items():
         wanted: type = list if name == MODULES else dict
@@ -38,8 +45,9 @@ def unreadable(subject: Subject) -> Iterator[Observation]:
         elif not isinstance(found.value, wanted):
             problem = f"{shown(found.value)}, must be {'a list' if wanted is list else 'an object'}"
             yield Observation(found.location(""), problem)
-    if subject.checkpoint.has(TOKENIZER_JSON) and subject.vocabulary is None:
-        yield Observation(Location(file=TOKENIZER_JSON), "no vocabulary can be read from it")
+    tokenizers = [name for name in (TOKENIZER_JSON, VOCABULARY) if subject.checkpoint.has(name)]
+    if tokenizers and subject.vocabulary is None:
+        yield Observation(Location(file=tokenizers[0]), "no vocabulary can be read from it")
 
 
 @rule("GTE301", Severity.ERROR, requires=_SOUND)
@@ -55,7 +63,7 @@ def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
         return
     rows, ids = subject.config.vocab_size, subject.vocabulary.rows
     if ids > rows:
-        name = TOKENIZER_JSON if subject.checkpoint.has(TOKENIZER_JSON) else "vocab.txt"
+        name = TOKENIZER_JSON if subject.checkpoint.has(TOKENIZER_JSON) else VOCABULARY
         message = f"makes ids up to {ids - 1:,}, vocab_size {rows:,} has rows up to {rows - 1:,}"
         yield Observation(Location(file=name), message, "if no program uses it: resize with --tokenizer remove")
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.header import HeaderFault
-from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, TokenizerFacts, read_sidecar, special_tokens
+from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, VOCABULARY, TokenizerFacts, read_sidecar, special_tokens
 from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.checkpoint.tokenizer import Vocabulary, read_vocabulary
 from gte_surgery.errors import CheckpointError
@@ -150,7 +150,7 @@ class Subject:
     def vocabulary(self) -> Vocabulary | None:
         """What tokenizer.json holds, or what a vocab.txt does; None without either."""
         found = read_vocabulary(self.checkpoint)
-        if found is None and self.checkpoint.has("vocab.txt") and self.tokenizer.vocab_size is not None:
+        if found is None and self.checkpoint.has(VOCABULARY) and self.tokenizer.vocab_size is not None:
             return Vocabulary(self.tokenizer.vocab_size)
         return found
 

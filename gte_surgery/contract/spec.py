@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
-from gte_surgery.checkpoint.files import MAX_JSON_BYTES, read_whole
+from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.checks.subject import Expectations

@@ -1,0 +1,1 @@
+"""Files that are made to hurt their reader."""
