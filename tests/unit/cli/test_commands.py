@@ -37,6 +37,7 @@ def set_config(checkpoint: Path, **members: object) -> None:
     ("name", "verb", "required"),
     [
         ("resize", verbs.resize, ["ckpt", "--vocab", "160", "--pad", "0"]),
+        ("remap", verbs.remap, ["ckpt"]),
         ("reinit", verbs.reinit, ["ckpt"]),
         ("new", verbs.new, ["ckpt", "--release", "gte-base-en-v1.5"]),
     ],
@@ -240,3 +241,22 @@ def test_the_demo_without_a_directory_leaves_nothing(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     printed(capsys, 0, "demo")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_remap_follows_a_map_and_refuses_a_faulty_one_with_its_line(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep = tmp_path / "keep.txt"
+    keep.write_text("0\n1\n200\n")
+    outcome = json.loads(
+        printed(capsys, 0, "remap", checkpoint, "--keep", keep, "--init", "mean-cov", "--vocab", "64", "--json")
+    )
+    assert not violations(outcome, "plan")
+    assert outcome["command"] == "remap"
+    assert "the pad row stays row 1" in outcome["meaning"]
+    assert json.loads((checkpoint / "config.json").read_text())["vocab_size"] == 64
+    keep.write_text("1\n0\n64\n")
+    assert run(["remap", str(checkpoint), "--keep", str(keep)]) == 3
+    assert f"error: {keep}:3: old id 64, the table has rows 0 to 63" in capsys.readouterr().err
+    assert run(["remap", str(checkpoint)]) == 2
+    assert run(["remap", str(checkpoint), "--keep", str(tmp_path / "absent")]) == 2
