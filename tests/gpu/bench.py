@@ -1,7 +1,8 @@
 """All measurements on GPUs in one call, each step on its own: what fails is reported, and the rest goes on.
 
-`python -m tests.gpu.bench [FOLDER]` writes `bench.json`, `bench.md`, `bench.log` and `speeds.json` there, and exits
-with 1 when a step failed. Steps run as processes of their own, so that a poisoned device cannot spoil the next one.
+`python -m tests.gpu.bench [--ranks] [FOLDER]` writes `bench.json`, `bench.md`, `bench.log` and `speeds.json` there, and
+exits with 1 when a step failed. Steps run as processes of their own, so that a poisoned device cannot spoil the next
+one. `--ranks` does only what several GPUs are for.
 """
 
 from __future__ import annotations
@@ -59,36 +60,45 @@ def _text(value: str | bytes | None) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else (value or "")
 
 
-def run(folder: Path, scratch: Path) -> Bench:
-    """Every step, the most wanted first."""
+def run(folder: Path, scratch: Path, is_about_ranks: bool) -> Bench:
+    """Every step, the most wanted first; or only those that several GPUs are for."""
     bench = Bench(folder)
     base, small = str(scratch / "base"), str(scratch / "small")
     bench.step("surroundings", [sys.executable, "-c", SURROUNDINGS], 60)
     bench.step("new", [*TOOL, "new", base, "--release", "gte-multilingual-base", "--dtype", "F32"], 120)
     bench.step("resize", [*TOOL, "resize", base, "--vocab", "32000", "--pad", "0", "--out", small], 60)
-    everything = ["--attention", "all", "--train", "3", "--dtype", DTYPES, "--json"]
-    for name, path in (("base", base), ("resized", small)):
-        said = bench.step(f"smoke all {name}", [*TOOL, "smoke", path, *everything], 150)
-        bench.steps[-1] |= _smoke_summary(said)
-    for name in ("cold", "warm"):
-        said = bench.step(f"smoke auto fp16 {name}", [*TOOL, "smoke", base, "--dtype", "fp16", "--json"], 60)
-        bench.steps[-1] |= _smoke_summary(said)
-    speeds = folder / "speeds.json"
-    bench.step("speeds", [sys.executable, "-m", "tests.gpu.speeds", base, str(speeds)], 240)
+    if is_about_ranks:
+        for name, path in (("base", base), ("resized", small)):
+            for dtype in DTYPES.split(","):
+                _together(bench, f"{name} {dtype}", [path, "--dtype", dtype])
+        return bench
+    everything = ["--attention", "all", "--train", "3", "--dtype", DTYPES]
+    _smoke(bench, "smoke all base", [base, *everything], 150)
+    _smoke(bench, "smoke all resized", [small, *everything], 150)
+    _smoke(bench, "smoke auto fp16 cold", [base, "--dtype", "fp16"], 60)
+    _smoke(bench, "smoke auto fp16 warm", [base, "--dtype", "fp16"], 60)
+    bench.step("speeds", [sys.executable, "-m", "tests.gpu.speeds", base, str(folder / "speeds.json")], 240)
     loader_path = {"LD_LIBRARY_PATH": _without(os.environ.get("LD_LIBRARY_PATH", ""), "cuda_runtime")}
     bench.step("library preloaded", [sys.executable, "-c", PRELOADED], 60, **loader_path)
     bench.step("library missing", [sys.executable, "-c", TRAP], 60, PYTHONPATH=_without_runtime(scratch), **loader_path)
-    gpus = _gpus()
-    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={gpus}", "-m", "gte_surgery"]
-    said = bench.step(f"torchrun {gpus}", [*launch, "smoke", small, "--train", "3", "--json"], 90)
-    bench.steps[-1] |= _smoke_summary(said)
-    bench.step(
-        "gpu tests", [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider"], 120
-    )
-    compiled = ["--attention", "varlen", "--dtype", "fp16", "--compile", "--json"]
-    said = bench.step("smoke compile", [*TOOL, "smoke", small, *compiled], 90)
-    bench.steps[-1] |= _smoke_summary(said)
+    _together(bench, "resized", [small])
+    tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests/gpu", "-p", "no:cacheprovider"]
+    bench.step("gpu tests", tests, 120)
+    _smoke(bench, "smoke compile", [small, "--attention", "varlen", "--dtype", "fp16", "--compile"], 90)
     return bench
+
+
+def _smoke(bench: Bench, name: str, arguments: list[str], limit: int) -> None:
+    said = bench.step(name, [*TOOL, "smoke", *arguments, "--json"], limit)
+    bench.steps[-1] |= _smoke_summary(said)
+
+
+def _together(bench: Bench, name: str, arguments: list[str]) -> None:
+    """One process on each GPU."""
+    gpus = _gpus()
+    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={gpus}", "-m", "gte_surgery", "smoke"]
+    said = bench.step(f"torchrun {gpus} {name}", [*launch, *arguments, "--train", "3", "--json"], 90)
+    bench.steps[-1] |= _smoke_summary(said)
 
 
 SURROUNDINGS = """
@@ -168,10 +178,11 @@ def _shown(cell: object) -> str:
 
 def main() -> int:
     """Run, write the tables, tell whether every step passed."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
+    arguments = [argument for argument in sys.argv[1:] if argument != "--ranks"]
+    folder = Path(arguments[0] if arguments else ".").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gte-surgery-bench-") as scratch:
-        bench = run(folder, Path(scratch))
+        bench = run(folder, Path(scratch), "--ranks" in sys.argv)
     speeds = folder / "speeds.json"
     rates = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else {}
     (folder / "bench.json").write_text(json.dumps({"steps": bench.steps, "rates": rates}, indent=2) + "\n")

@@ -15,6 +15,7 @@ from gte_surgery.cli.options import example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _SMALL = "--layers 2 --hidden 64 --heads 4 --intermediate 96 --max-positions 128 --vocab 1000 --pad 1 --dtype F32"
+_QUICKLY = "--device cpu --batch 4 --max-length 32"
 _BREAKAGE = {"vocab_size": 640, "pad_token_id": 5000}
 
 
@@ -46,8 +47,19 @@ def _tour(terminal: Terminal, checkpoint: Path) -> int:
     _say(terminal, "And the check again, now with what we expect of it:")
     code = _run(terminal, checkpoint, "check", "--vocab 640 --pad 0")
     _say(terminal, "It passes; what is left is a note: row 1, the pad row of old, is all zero.")
+    if _can_smoke():
+        _say(terminal, "Last the proof that it computes what it should, here on the CPU:")
+        code = max(code, _run(terminal, checkpoint, "smoke", _QUICKLY))
+    else:
+        _say(terminal, "With torch and transformers (`gte-surgery[smoke]`), `smoke` would now prove it by running it.")
     _say(terminal, "`gte-surgery undo` would take the resize back; `gte-surgery --help` shows the rest.")
     return code
+
+
+def _can_smoke() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None and find_spec("transformers") is not None
 
 
 @contextmanager
