@@ -23,6 +23,7 @@ from gte_surgery.surgery.plan import OutputFile, Plan, SourceFile, TextFile, Wei
 from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
 from gte_surgery.surgery.refusals import require_free, require_replaceable
 from gte_surgery.surgery.rewrite import permissions
+from gte_surgery.surgery.statistics import refuse_unmeasurable, tables_to_measure
 from gte_surgery.surgery.target import soundness_errors, unsound
 from gte_surgery.surgery.transaction import Transaction, in_place, into
 from gte_surgery.surgery.tree import state_inside
@@ -69,7 +70,13 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
 
 
 def rehearse(plan: Plan, target: Path, out: Path | None, filesystem: Filesystem) -> None:
-    """Raises RefusedError where `apply` would refuse the place that it is to write to; touches nothing."""
+    """Raises RefusedError where `apply` would refuse the place that it is to write to, or a table whose rows have no
+    mean; touches nothing.
+    """
+    pieces = [piece for file in plan.files for tensor in file.tensors for piece in tensor.pieces]
+    if tables_to_measure(pieces):
+        with Sources(plan.sources, filesystem) as opened:
+            refuse_unmeasurable(pieces, opened.read)
     if out is not None:
         require_free(Path(os.path.abspath(out)), filesystem)
         return

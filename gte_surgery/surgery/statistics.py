@@ -37,11 +37,26 @@ def settle(pieces: Iterable[Piece], read: Read, pool: Executor) -> tuple[Piece, 
     Each table is read once. Raises RefusedError for a table that holds NaN or infinity, and what `read` raises.
     """
     pieces = tuple(pieces)
+    wanted = tables_to_measure(pieces)
+    measured = {table: measure(table, read, pool, has_covariance) for table, has_covariance in wanted.items()}
+    return tuple(_settled(piece, measured) for piece in pieces) if measured else pieces
+
+
+def tables_to_measure(pieces: Iterable[Piece]) -> dict[Table, bool]:
+    """The tables of which `LikeTable`s among the pieces speak, and whether their covariance is wanted."""
     wanted: dict[Table, bool] = {}
     for like in (like for piece in pieces for like in _likes(piece)):
         wanted[like.table] = wanted.get(like.table, False) or like.is_drawn
-    measured = {table: measure(table, read, pool, is_drawn) for table, is_drawn in wanted.items()}
-    return tuple(_settled(piece, measured) for piece in pieces) if measured else pieces
+    return wanted
+
+
+def refuse_unmeasurable(pieces: Iterable[Piece], read: Read) -> None:
+    """Raises RefusedError where `settle` would because a table holds NaN or infinity; reads each table once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        for table in tables_to_measure(pieces):
+            measure(table, read, pool, False)
 
 
 def measure(table: Table, read: Read, pool: Executor, has_covariance: bool) -> Moments:

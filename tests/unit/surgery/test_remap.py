@@ -129,14 +129,16 @@ def retype(file: Path) -> None:
     file.write_bytes(raw.replace(b'"dtype":"F32"', b'"dtype":"U32"'))
 
 
-def test_a_table_that_holds_nan_has_no_mean_and_stays_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("init", ["mean", "mean-cov"])
+def test_a_table_that_holds_nan_has_no_mean_and_stays_as_it_was(init: str, dry_run: bool, tmp_path: Path) -> None:
     config = builder.remote_config()
     arrays = builder.tensors(config)
     arrays[WORDS][77, 3] = np.nan
     source = builder.write(tmp_path / "ckpt", config, arrays)
     before = {file: file.read_bytes() for file in source.iterdir()}
     with pytest.raises(RefusedError, match=r"model\.safetensors: row 77 of the table holds NaN"):
-        remap(source, keep=[1, 2], vocab=3, init="mean")
+        remap(source, keep=[1, 2], vocab=3, init=init, dry_run=dry_run)
     assert {file: file.read_bytes() for file in source.iterdir() if file.is_file()} == before
 
 
