@@ -126,11 +126,12 @@ def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContra
     if len(rows) != len(wanted):
         yield _finding("GTE491", f"{len(rows)} rows for {len(wanted)} sequences, must be as many")
         return
-    for number, (row, sequence) in enumerate(zip(rows, wanted, strict=True)):
-        tokens = [each for each in sequence if each != contract.pad_token_id]
-        if _contains(row, tokens):
-            continue
-        if len(row) < len(tokens) and may_cut and len(row) == contract.max_length:
+    asked = [[number for number in sequence if number != contract.pad_token_id] for sequence in wanted]
+    if rows != asked and sorted(rows) == sorted(asked):
+        yield _finding("GTE493", "the rows are those of the sequences in another order, must be in order", f"/{IDS}")
+        return
+    for number, (row, tokens) in enumerate(zip(rows, asked, strict=True)):
+        if _contains(row, tokens) or (may_cut and _is_cut(row, tokens, contract.max_length)):
             continue
         place = f"/{IDS}/{number}"
         if len(row) < len(tokens):
@@ -145,6 +146,12 @@ def _contains(row: list[int], tokens: list[int]) -> bool:
     """Whether the tokens stand in the row one after another, with special tokens at most around them."""
     spare = len(row) - len(tokens)
     return any(row[begin : begin + len(tokens)] == tokens for begin in range(min(spare, SPECIAL_TOKENS) + 1))
+
+
+def _is_cut(row: list[int], tokens: list[int], most: int) -> bool:
+    """Whether the row is full and holds as many of the first or of the last tokens as there is room for."""
+    sizes = range(max(most - SPECIAL_TOKENS, 1), most + 1)
+    return len(row) == most and any(_contains(row, tokens[:size]) or _contains(row, tokens[-size:]) for size in sizes)
 
 
 def _finding(code: str, message: str, pointer: str = "") -> Finding:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gte_surgery.cli.entry import run
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.gte.schemas import violations
@@ -140,3 +141,37 @@ def test_a_contract_is_what_check_expects(tmp_path: Path) -> None:
     assert (expected.vocab, expected.pad, expected.type_vocab, expected.max_length, expected.hidden) == (
         128, 1, 1, 128, 32,
     )  # fmt: skip
+
+
+def told(capsys: pytest.CaptureFixture[str], code: int, *arguments: str | Path) -> list[str]:
+    """Codes that `check` finds; its exit code must be `code`."""
+    assert run(["check", *map(str, arguments), "--format", "json"]) == code, capsys.readouterr().err
+    return [finding["code"] for finding in json.loads(capsys.readouterr().out)["findings"]]
+
+
+def test_check_holds_a_checkpoint_to_a_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = build(tmp_path / "ckpt")
+    file = tmp_path / "contract.json"
+    file.write_text(IdContract(**SMALL, hidden_size=32).to_json())
+    assert told(capsys, 0, path, "--contract", file) == []
+    other = {"vocab_size": 160, "pad_token_id": 0, "type_vocab_size": 2, "max_length": 256, "hidden_size": 64}
+    file.write_text(IdContract(**other).to_json())
+    assert told(capsys, 1, path, "--contract", file) == ["GTE150", "GTE151", "GTE152", "GTE153", "GTE154"]
+
+
+def test_a_flag_overrides_the_contract_and_the_contract_the_policy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = build(tmp_path / "ckpt")
+    (tmp_path / "gte-surgery.toml").write_text('[expect]\nvocab = 640\ncontract = "contract.json"\n')
+    (tmp_path / "contract.json").write_text(IdContract(**{**SMALL, "pad_token_id": 0}).to_json())
+    assert told(capsys, 1, path) == ["GTE151"]
+    assert told(capsys, 0, path, "--pad", "1") == []
+    (tmp_path / "other.json").write_text(IdContract(**SMALL).to_json())
+    assert told(capsys, 0, path, "--contract", tmp_path / "other.json") == []
+
+
+def test_a_contract_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "contract.json").write_text("{}")
+    assert run(["check", str(build(tmp_path / "ckpt")), "--contract", str(tmp_path / "contract.json")]) == 3
+    assert "contract.json" in capsys.readouterr().err
