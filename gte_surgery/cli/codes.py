@@ -13,4 +13,5 @@ from gte_surgery.smoke.codes import CODES as SMOKE_CODES
 
 def all_codes() -> Mapping[str, Rule | Code]:
     """The rules for checkpoints and the codes of batches, encoders and smoke runs, in order of code."""
-    return MappingProxyType(dict(sorted({**all_rules(), **BATCH_CODES, **SMOKE_CODES}.items())))
+    codes: dict[str, Rule | Code] = {**all_rules(), **BATCH_CODES, **SMOKE_CODES}
+    return MappingProxyType(dict(sorted(codes.items())))

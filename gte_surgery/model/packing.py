@@ -11,6 +11,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gte_surgery.errors import UsageError
 
@@ -109,29 +110,37 @@ def pack_mask(mask: Tensor) -> Packing:
         )
     kept = mask != 0
     counts = kept.sum(dim=1)
+    waiting = _enqueued(kept, counts)
     lengths = tuple(counts.tolist())
     if 0 in lengths:
         raise UsageError(f"attention_mask: row {lengths.index(0)} has no token", "leave empty rows out of the batch")
-    return _packing(kept.flatten(), counts, lengths, mask.shape[1])
+    return _packing(waiting, lengths, mask.shape[1])
 
 
 def pack_full(rows: int, width: int, device: torch.device) -> Packing:
     """The packing of a batch without pads; never waits for the device."""
-    counts = torch.full((rows,), width, device=device)
-    return _packing(torch.ones(rows * width, dtype=torch.bool, device=device), counts, (width,) * rows, width)
+    kept = torch.ones(rows, width, dtype=torch.bool, device=device)
+    waiting = _enqueued(kept, torch.full((rows,), width, device=device))
+    return _packing(waiting, (width,) * rows, width)
 
 
-def _packing(kept: Tensor, counts: Tensor, lengths: tuple[int, ...], width: int) -> Packing:
+def _enqueued(kept: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`indices` and `position_ids` with a slack at the end, and `cu_seqlens`: all that can be made before the wait for
+    the lengths, so that the device has less to wait for after it.
+    """
+    slots = kept.numel()
+    # Each kept place goes to its rank among the kept; all others go to one slot at the end.
+    ranks = torch.where(kept.flatten(), kept.flatten().cumsum(0) - 1, slots)
+    places = torch.arange(slots, device=kept.device)
+    indices = torch.empty(slots + 1, dtype=torch.int64, device=kept.device).scatter_(0, ranks, places)
+    positions = torch.empty_like(indices).scatter_(0, ranks, (kept.cumsum(1) - 1).flatten())
+    return indices, positions, functional.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
+
+
+def _packing(waiting: tuple[Tensor, Tensor, Tensor], lengths: tuple[int, ...], width: int) -> Packing:
     tokens = sum(lengths)
-    places = torch.arange(len(kept), device=kept.device)
-    # Each kept place goes to its rank; all others go to one slot at the end, which is cut off.
-    ranks = torch.where(kept, kept.cumsum(0) - 1, tokens)
-    indices = torch.empty(tokens + 1, dtype=torch.int64, device=kept.device).scatter_(0, ranks, places)[:tokens]
-    ends = counts.cumsum(0)
-    starts = torch.repeat_interleave(ends - counts, counts, output_size=tokens)
-    positions = torch.arange(tokens, device=kept.device) - starts
-    cu_seqlens = torch.nn.functional.pad(ends, (1, 0)).to(torch.int32)
-    return Packing(indices, cu_seqlens, positions.unsqueeze(0), lengths, width)
+    indices, positions, cu_seqlens = waiting
+    return Packing(indices[:tokens], cu_seqlens, positions[:tokens].unsqueeze(0), lengths, width)
 
 
 def _slots(packing: Packing) -> Slots:
