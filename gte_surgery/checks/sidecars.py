@@ -32,9 +32,10 @@ _UNUSED_ROLES = ("cls", "sep", "mask", "bos", "eos", "unk")
 def unreadable(subject: Subject) -> Iterator[Observation]:
     """A file beside the weights cannot be read.
 
-    tokenizer_config.json, special_tokens_map.json, modules.json, sentence_bert_config.json and 1_Pooling/config.json
-    must be strict JSON, modules.json a list and the others objects; tokenizer.json or vocab.txt must hold a vocabulary.
-    A program that needs the file stops, or goes on with defaults. Take it again from where the checkpoint comes from.
+    The files tokenizer_config.json, special_tokens_map.json, modules.json, sentence_bert_config.json and
+    1_Pooling/config.json must be strict JSON, modules.json a list and the others objects; tokenizer.json or vocab.txt
+    must hold a vocabulary. A program that needs the file stops, or goes on with defaults. Take it again from where the
+    checkpoint comes from.
     """
     for name, found in subject.sidecars.items():
         wanted: type = list if name == MODULES else dict

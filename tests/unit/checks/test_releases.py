@@ -9,7 +9,7 @@ import pytest
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Finding, Severity
-from tests.builder import ABSENT, Config, change_config, remote_config, write_sparse
+from tests.builder import ABSENT, Config, change_config, remote_config, write_sidecars, write_sparse
 
 BASE: Config = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
 LARGE: Config = {"hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "num_attention_heads": 16}
@@ -71,6 +71,46 @@ def grave(path: Path) -> list[Finding]:
 def test_a_release_gets_notes_only(tmp_path: Path, name: str) -> None:
     codes = {finding.code for finding in grave(write_release(tmp_path, name))}
     assert codes == ({"GTE104"} if name.startswith("snowflake") else set())
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_the_files_beside_a_release_get_no_finding(tmp_path: Path, name: str) -> None:
+    config = RELEASES[name][0]
+    is_multilingual = config["vocab_size"] == 250048
+    ids, pad, mask = (250002, 1, 250001) if is_multilingual else (30522, 0, 103)
+    before = [finding.code for finding in run(open_checkpoint(write_release(tmp_path, name))).findings]
+    width = config["hidden_size"]
+    assert isinstance(width, int)
+    write_sidecars(tmp_path, ids, width, 8192, pad, mask)
+    assert [finding.code for finding in run(open_checkpoint(tmp_path)).findings] == before
+
+
+def test_the_tokenizer_that_stayed_when_the_vocabulary_shrank_is_an_error(tmp_path: Path) -> None:
+    write_sidecars(write_release(tmp_path, "gte-multilingual-base"), 250002, 768, 8192, 1, 250001)
+    small = {**RELEASES["gte-multilingual-base"][0], "vocab_size": 32000, "max_position_embeddings": 8192}
+    write_sparse(tmp_path, remote_config(**{**small, "dtype": "float16"}), "classifier", "F16")
+    finding = next(finding for finding in grave(tmp_path) if finding.code == "GTE301")
+    assert finding.message == "makes ids up to 250,001, vocab_size 32,000 has rows up to 31,999"
+
+
+AS_PUBLISHED = {
+    "transformers5": {"GTE600"},
+    "transformers4": set(),
+    "vllm": {"GTE620"},
+    "tei": set(),
+    "sentence-transformers": set(),
+}
+
+
+@pytest.mark.parametrize("name", RELEASES)
+def test_programs_read_a_release_as_the_facts_say(tmp_path: Path, name: str) -> None:
+    write_sidecars(write_release(tmp_path, name), 30522, int(str(RELEASES[name][0]["hidden_size"])), 8192)
+    change_config(tmp_path, auto_map={"AutoConfig": "a/b--c.C", "AutoModel": "a/b--m.M"})
+    for program, wanted in AS_PUBLISHED.items():
+        codes = {f.code for f in run(open_checkpoint(tmp_path), consumers=[program]).findings if f.code > "GTE6"}
+        is_snowflake, is_masked_lm = name.startswith("snowflake"), RELEASES[name][3] == "mlm"
+        expected = set() if is_snowflake and program in ("transformers5", "vllm") else wanted
+        assert codes == expected | ({"GTE624"} if program == "vllm" and is_masked_lm else set()), program
 
 
 @pytest.mark.parametrize("name", ["gte-base-en-v1.5", "gte-large-en-v1.5"])
