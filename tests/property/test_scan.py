@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gte_surgery.contract import strategies
 from gte_surgery.contract.batch import check_batch
 from gte_surgery.contract.scan import arrays, blocks, json_lines, parquet, portions
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import scan
+from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.summary import Summary, merged
 from gte_surgery.contract.scan.work import Request, plan
 from gte_surgery.contract.scan.work import scan as scan_portion
 from gte_surgery.contract.spec import IdContract
-from tests.corpora import CONTRACT, LIST_WRITERS, WRITERS, Row, Writer, judged, plain, tidy_rows, wild_rows
+from tests.corpora import CONTRACT, LIST_WRITERS, NAMES, WRITERS, Row, Writer, judged, plain, tidy_rows, wild_rows
 
 LEFT = IdContract(vocab_size=12, pad_token_id=1, type_vocab_size=0, max_length=6, padding_side="left")
 SIZES = st.sampled_from([1, 2, 5, 1 << 17])
@@ -100,6 +103,36 @@ def test_a_row_has_the_findings_that_it_has_as_a_batch(rows: list[Row]) -> None:
         codes = {finding.code for finding in batch.findings}
         unjudged = {"GTE427", "GTE428"} if "GTE425" in codes else set()
         assert set(found["sums"]) - unjudged == codes - unjudged - {"GTE454"}  # type: ignore[call-overload]
+
+
+def stored(batch: Mapping[str, object]) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    """The members of a batch that a corpus can have: [rows, columns], not labels of rows or vectors in place of ids."""
+    arrays = {name: value for name, value in batch.items() if name in NAMES and isinstance(value, np.ndarray)}
+    arrays = {name: array for name, array in arrays.items() if array.ndim == 2}
+    assume("input_ids" in arrays)
+    of_all_rows = [name for name, array in arrays.items() if len(array) == 1 < len(arrays["input_ids"])]
+    assume(not of_all_rows)
+    return arrays
+
+
+def found_in(arrays: dict[str, np.ndarray], contract: IdContract) -> set[str]:  # type: ignore[type-arg]
+    with tempfile.TemporaryDirectory() as folder:
+        np.savez(Path(folder) / "a.npz", **arrays)
+        columns = columns_of([arrays])
+        return {finding.code for finding in scan(contract, folder, columns=columns).findings}
+
+
+@given(batch=strategies.batches(CONTRACT, "numpy", with_embeds=False))
+def test_a_valid_batch_is_a_corpus_without_findings(batch: Mapping[str, object]) -> None:
+    assert found_in(stored(batch), CONTRACT) == set()
+
+
+@given(broken=strategies.broken_batches(CONTRACT, "numpy"))
+def test_a_batch_broken_in_one_way_is_a_corpus_with_that_finding(broken: strategies.BrokenBatch) -> None:
+    assume(broken.code in {fault.value for fault in Fault} and isinstance(broken.batch, Mapping))
+    arrays = stored(broken.batch)
+    of_rows_without_pads = {"GTE423", "GTE428"} if broken.code in ("GTE424", "GTE426") else set()
+    assert found_in(arrays, CONTRACT) - of_rows_without_pads == {broken.code}
 
 
 @given(rows=wild_rows(), seed=st.integers(0, 1000))

@@ -7,6 +7,7 @@ once more by `line_by_line`, to say which line is to blame.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -81,7 +82,7 @@ def _chunks(path: str, span: Span) -> Iterator[bytes]:
     with pa.OSFile(path) as raw:
         raw.seek(span.begin)
         file = pa.CompressedInputStream(raw, compression) if compression else raw
-        left = LONGEST_LINE**2 if compression else span.end - span.begin
+        left = sys.maxsize if compression else span.end - span.begin
         rest = b""
         while left > 0 and (got := file.read(min(CHUNK, left))):
             left -= len(got)

@@ -20,7 +20,7 @@ def worded(fault: FileFault, contract: IdContract) -> Finding:
 def _message(fault: FileFault, contract: IdContract) -> str:
     first = fault.offenders[0]
     if first.row < 0:
-        return first.value or "no row, some were to be expected"
+        return first.value
     found, wanted = (words(contract) | _own_words(contract))[fault.fault.value]
     named = f"{found.format(first.value).strip()} {_place(fault.fault, first)}, {wanted}"
     return named + _others(fault)

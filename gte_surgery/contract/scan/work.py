@@ -27,6 +27,8 @@ _UNREADABLE = (OSError, ValueError, EOFError, OverflowError, RuntimeError, zipfi
 """What numpy, zipfile and the system raise for a file that is not what it seems; RuntimeError is for a zip with a
 password."""
 
+_NO_ROWS = "no row, some were to be expected"
+
 _READERS = {
     Format.PARQUET: "parquet",
     Format.ARROW: "arrow",
@@ -72,6 +74,8 @@ def plan(request: Request, name: str, order: int) -> Planned:
             raise CorpusError(Fault.UNREADABLE, form)
         source = Source(name, os.path.abspath(name), order, *form)
         spans = _counted(source, _reader(source.format).plan(source, request.columns), request.limit)
+        if not spans:
+            raise CorpusError(Fault.NO_ROWS, _NO_ROWS)
         portions.extend(Portion(source, span, len(spans) == 1) for span in spans)
 
     return Planned(tuple(portions)) if _was_read(find_portions, tally) else Planned(failed=tally.summary())
@@ -92,7 +96,7 @@ def scan(request: Request, portion: Portion) -> Summary:
                 break
 
     if _was_read(judge_rows, tally) and portion.is_whole and tally.rows == 0:
-        tally.report_file(Fault.NO_ROWS, "")
+        tally.report_file(Fault.NO_ROWS, _NO_ROWS)
     return tally.summary()
 
 

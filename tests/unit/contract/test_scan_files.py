@@ -142,10 +142,14 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_no_rows_is_a_warning(tmp_path: Path) -> None:
     parquet(tmp_path / "empty.parquet", pa.array([], pa.list_(pa.int64())))
     (tmp_path / "blank.jsonl").write_bytes(b"\n\n")
+    schema = pa.schema([("input_ids", pa.list_(pa.int64()))])
+    pa.ipc.new_stream(str(tmp_path / "stream.arrow"), schema).close()
+    pa.ipc.new_file(str(tmp_path / "file.arrow"), schema).close()
     np.save(tmp_path / "none.npy", np.zeros((0, 4), np.int64))
     report = scan(CONTRACT, tmp_path)
     assert sorted((code, name) for code, name, _ in told(report)) == [
-        ("GTE484", "blank.jsonl"), ("GTE484", "empty.parquet"), ("GTE484", "none.npy"),
+        ("GTE484", "blank.jsonl"), ("GTE484", "empty.parquet"), ("GTE484", "file.arrow"), ("GTE484", "none.npy"),
+        ("GTE484", "stream.arrow"),
     ]  # fmt: skip
 
 
