@@ -189,7 +189,7 @@ def _row(draw: st.DrawFn, contract: IdContract, names: set[str]) -> Row:
         name = draw(st.sampled_from(sorted(row)))
         if row[name]:
             at = draw(st.integers(0, len(row[name]) - 1))
-            row[name][at] = draw(st.sampled_from([0, 1, 2, -1, 11, 12, 99, -100, -10000]))
+            row[name][at] = draw(st.sampled_from([0, 1, 2, contract.max_length, -1, 11, 12, 99, -100, -10000]))
     kind = draw(st.sampled_from(["as it is"] * 6 + ["empty", "reversed", "inverted", "additive"]))
     if kind == "empty":
         row = {name: [] for name in row}

@@ -217,6 +217,27 @@ def test_lines_that_hold_no_integers_are_told_with_their_number(line: str, tmp_p
     assert (report.summary.rows, report.summary.sequences) == (3, 2)
 
 
+def test_blank_lines_are_counted_but_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('\n{"input_ids": [0, 5]}\n\n{"input_ids": [0, 99]}\n')
+    summary = scan(CONTRACT, tmp_path).summary
+    assert (summary.rows, [fault.offenders[0].row for fault in summary.faults]) == (2, [3])
+
+
+@pytest.mark.parametrize("kind", ["fixed", "large", "sliced"])
+def test_lists_of_every_kind_may_be_null(kind: str, tmp_path: Path) -> None:
+    rows = [[0, 5], None, [0, 99]]
+    lists = {"fixed": pa.list_(pa.int64(), 2), "large": pa.large_list(pa.int64()), "sliced": pa.list_(pa.int64())}[kind]
+    table = pa.table({"input_ids": pa.array([[7, 7], *rows], lists)}).slice(1)
+    with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    pq.write_table(table, tmp_path / "b.parquet")
+    summary = scan(CONTRACT, tmp_path).summary
+    assert (summary.rows, summary.sequences, summary.tokens) == (6, 4, 8)
+    assert [(fault.order, fault.fault.value, fault.offenders[0].row) for fault in summary.faults] == [
+        (0, "GTE414", 2), (0, "GTE482", 1), (1, "GTE414", 2), (1, "GTE482", 1),
+    ]  # fmt: skip
+
+
 def test_lines_may_be_broken_long_or_marked(tmp_path: Path) -> None:
     lines = [
         '\ufeff{"input_ids": [0, 5]}',
@@ -235,8 +256,8 @@ def test_lines_may_be_broken_long_or_marked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("writer", ["parquet", "jsonl"])
 def test_offsets_take_rows_apart_that_are_packed_in_lists(writer: str, tmp_path: Path) -> None:
     rows = {
-        "input_ids": [[0, 5, 0, 99, 3], [0, 7], [0], [0, 2]],
-        "cuts": [[0, 2, 5], [0, 2], [0, 2], [0, 2, 1, 2]],
+        "input_ids": [[0, 5, 0, 99, 3], [0, 7], [0], [0, 2], [0, 2]],
+        "cuts": [[0, 2, 5], [0, 2], [0, 2], [0, 2, 1, 2], [1, 2]],
     }
     if writer == "parquet":
         pq.write_table(pa.table(rows), tmp_path / "a.parquet")
@@ -244,7 +265,8 @@ def test_offsets_take_rows_apart_that_are_packed_in_lists(writer: str, tmp_path:
         packed = zip(*rows.values(), strict=True)
         (tmp_path / "a.jsonl").write_text("".join(json.dumps({"input_ids": i, "cuts": c}) + "\n" for i, c in packed))
     summary = scan(CONTRACT, tmp_path, columns=Columns(offsets="cuts")).summary
-    assert (summary.rows, summary.sequences, summary.tokens) == (4, 3, 7)
+    assert (summary.rows, summary.sequences, summary.tokens) == (5, 3, 7)
+    assert [sums.rows for sums in summary.sums.values()] == [3, 1]
     assert [(fault.fault.value, fault.offenders[0].row, fault.offenders[0].column) for fault in summary.faults] == [
         ("GTE414", 0, 3), ("GTE483", 2, -1),
     ]  # fmt: skip
