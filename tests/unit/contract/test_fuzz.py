@@ -208,3 +208,14 @@ def test_a_sound_encoder_makes_the_exit_code_0(contract_file: Path, capsys: pyte
     assert run(["fuzz", str(contract_file), "--encoder", name, "--examples", "40"]) == 0
     assert capsys.readouterr().out == f"{name}: 0 breaks (40 examples, seed 0)\n"
     assert run(["fuzz", str(contract_file), "--encoder", name, "--examples", "40", "--strict-exceptions"]) == 1
+
+
+def test_without_hypothesis_the_command_says_what_to_install(
+    contract_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    for name in ("fuzz", "strategies"):
+        monkeypatch.delitem(sys.modules, f"gte_surgery.contract.{name}")
+    assert run(["fuzz", str(contract_file), "--encoder", "tests.unit.contract.encoders:sound"]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: hypothesis: not installed, fuzz needs it\nhint: pip install 'gte-surgery[fuzz]'\n"
