@@ -57,8 +57,8 @@ def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
 def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM serves a GTE with gelu only.
 
-    It asserts that hidden_act is "gelu", as in every release, and stops otherwise. A model that was trained with another
-    activation needs another server.
+    It asserts that hidden_act is "gelu", as in every release, and stops otherwise. A model that was trained with
+    another activation needs another server.
     """
     if subject.config is not None and subject.config.hidden_act != "gelu":
         yield Observation(subject.at("hidden_act"), f'{shown(subject.config.hidden_act)}, must be "gelu" for vLLM')

@@ -74,6 +74,14 @@ def test_comparing_loads_no_array_library_unless_numbers_are_asked_for(
     assert "numpy" in loaded(tmp_path, "diff", str(checkpoint), other, "--values")
 
 
+def test_only_reading_the_values_loads_numpy_for_a_check(tmp_path: Path, checkpoint: Path) -> None:
+    programs = ("--for", "tei", "--for", "vllm")
+    assert "numpy" not in loaded(tmp_path, "check", str(checkpoint), *programs)
+    told = loaded(tmp_path, "check", str(checkpoint), "--values")
+    assert "numpy" in told
+    assert not told & {"torch", "transformers", "safetensors"}
+
+
 def test_growing_by_drawing_does_load_numpy(tmp_path: Path, checkpoint: Path) -> None:
     assert "numpy" in loaded(tmp_path, "resize", str(checkpoint), "--vocab", "320", "--pad", "0")
 
