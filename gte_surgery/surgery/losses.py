@@ -17,7 +17,7 @@ from gte_surgery.surgery.pieces import Cast, Piece
 from gte_surgery.surgery.plan import PlannedTensor
 
 _LOSSY = {("F64", "F32"), ("F64", "F16"), ("F64", "BF16"), ("F32", "F16"), ("F32", "BF16"), ("BF16", "F16")}
-_PART = 1 << 20
+_PART = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
