@@ -15,12 +15,13 @@ from gte_surgery.gte.heads import Head
 from gte_surgery.gte.names import BARE, DECODER_WEIGHT, NATIVE_HEAD, REMOTE_HEAD, Layout, stored_name
 from gte_surgery.gte.native import native_members
 from gte_surgery.gte.remote import remote_members
-from gte_surgery.surgery.edits import Convert, as_record
+from gte_surgery.surgery.assembly import assembled
+from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces import AddRow, Cast
 from gte_surgery.surgery.plan import OutputFile, Plan, PlannedTensor, WeightFile
-from gte_surgery.surgery.rewrite import Files, copied, edited_config, permissions, regroup, source_files
+from gte_surgery.surgery.rewrite import Files, copied, permissions, regroup
 from gte_surgery.surgery.sharding import weight_files
 from gte_surgery.surgery.storage import in_order, restored
 from gte_surgery.surgery.target import Target
@@ -40,21 +41,10 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     members = _members(target, edit, layout)
     shards = _tensors(target, edit, layout)
     losses = _losses(target, edit, shards, threads)
-    weights, emptied = _files(target.checkpoint, edit, shards)
+    weights = _files(target.checkpoint, edit, shards)
     gone = [key for key in _values(target.checkpoint) if key not in members]
-    config, changes = edited_config(target.checkpoint, members, gone)
-    files = weights + config
-    return Plan(
-        command="convert",
-        source=str(target.checkpoint.path),
-        edits=as_record(edit),
-        seed=None,
-        sources=source_files(target.checkpoint),
-        files=files,
-        removed=emptied,
-        changes=changes,
-        meaning=tuple(_meaning(target, edit, layout, weights, losses)) if files or emptied else (),
-    )
+    meaning = _meaning(target, edit, layout, weights[0], losses)
+    return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
 
 
 def _layout(target: Target, edit: Convert) -> Layout:

@@ -7,7 +7,7 @@ it is only asked which of them found something.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint, is_leftover
 from gte_surgery.checkpoint.index import read_index
@@ -18,10 +18,11 @@ from gte_surgery.checks.run import run
 from gte_surgery.gte.config import FLAGS
 from gte_surgery.gte.heads import Head
 from gte_surgery.gte.names import DECODER_WEIGHT, WORD_EMBEDDINGS
-from gte_surgery.surgery.edits import Fix, as_record
+from gte_surgery.surgery.assembly import assembled
+from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.plan import Plan, PlannedTensor
-from gte_surgery.surgery.rewrite import TensorChanges, edited_config, rewrite, source_files
+from gte_surgery.surgery.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.tables import RowSource
 from gte_surgery.surgery.target import Target
 
@@ -48,20 +49,11 @@ def plan_fix(target: Target, edit: Fix) -> Plan:
         {name: tensor for cure in cures for name, tensor in cure.rewritten.items()},
         [name for cure in cures for name in cure.dropped],
     )
-    weights, emptied = rewrite(target.checkpoint, changes) if cures else ((), ())
+    weights = rewrite(target.checkpoint, changes) if cures else ((), ())
     members = {key: value for cure in cures for key, value in cure.members.items()}
-    config, config_changes = edited_config(target.checkpoint, members)
-    return Plan(
-        command="fix",
-        source=str(target.checkpoint.path),
-        edits=as_record(edit),
-        seed=None,
-        sources=source_files(target.checkpoint),
-        files=weights + config,
-        removed=emptied + tuple(name for cure in cures for name in cure.removed),
-        changes=config_changes,
-        meaning=tuple(sentence for cure in cures for sentence in cure.meaning),
-    )
+    removed = tuple(name for cure in cures for name in cure.removed)
+    plan = assembled(target.checkpoint, edit, weights, members, removed=removed)
+    return replace(plan, meaning=tuple(sentence for cure in cures for sentence in cure.meaning))
 
 
 def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:

@@ -12,10 +12,11 @@ from gte_surgery.checks.wording import counted, listed
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.inventory import Init, TensorSpec, inventory, optional_inventory
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, WORD_EMBEDDINGS, canonical_name, place_in_packed
-from gte_surgery.surgery.edits import Reinit, as_record
+from gte_surgery.surgery.assembly import assembled
+from gte_surgery.surgery.edits import Reinit
 from gte_surgery.surgery.fresh import fresh_tensor, pad_row
 from gte_surgery.surgery.plan import Plan, PlannedTensor
-from gte_surgery.surgery.rewrite import TensorChanges, rewrite, source_files
+from gte_surgery.surgery.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.target import Target
 
 
@@ -25,18 +26,8 @@ def plan_reinit(target: Target, edit: Reinit) -> Plan:
     chosen = _with_tied(target, _chosen(target, specs, edit.only))
     _refuse_pad_outside(target, chosen)
     rewritten = {target.tensors[name].name: _successor(target, specs, name, edit.seed) for name in chosen}
-    files, removed = rewrite(target.checkpoint, TensorChanges(rewritten))
-    return Plan(
-        command="reinit",
-        source=str(target.checkpoint.path),
-        edits=as_record(edit),
-        seed=edit.seed,
-        sources=source_files(target.checkpoint),
-        files=files,
-        removed=removed,
-        changes=(),
-        meaning=tuple(_meaning(target, specs, chosen, edit)),
-    )
+    weights = rewrite(target.checkpoint, TensorChanges(rewritten))
+    return assembled(target.checkpoint, edit, weights, meaning=_meaning(target, specs, chosen, edit))
 
 
 def _specs(target: Target) -> dict[str, TensorSpec]:

@@ -12,13 +12,14 @@ from gte_surgery.checkpoint.rows import is_zero, read_rows
 from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, WORD_EMBEDDINGS
+from gte_surgery.surgery.assembly import assembled
 from gte_surgery.surgery.cutting import merge
-from gte_surgery.surgery.edits import Remap, as_record
+from gte_surgery.surgery.edits import Remap
 from gte_surgery.surgery.meaning import CONFIG_IDS
 from gte_surgery.surgery.meaning_of_remap import meaning_of_remap
 from gte_surgery.surgery.pieces import Plain
 from gte_surgery.surgery.plan import Plan, PlannedTensor
-from gte_surgery.surgery.rewrite import TensorChanges, edited_config, rewrite, source_files
+from gte_surgery.surgery.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.row_map import RowMap
 from gte_surgery.surgery.tables import RowSource, is_computed, refuse_absent_row, refuse_uncountable, word_table
 from gte_surgery.surgery.target import Target
@@ -30,21 +31,14 @@ def plan_remap(target: Target, edit: Remap) -> Plan:
     """
     _refuse_misfits(target, edit)
     pad = _pad(target, edit)
-    weights, emptied = rewrite(target.checkpoint, TensorChanges(dict(_rewritten(target, edit, pad))))
-    config, changes = edited_config(target.checkpoint, _config_members(target, edit, pad))
     sidecars = TOKENIZER_FILES if edit.tokenizer == "remove" else ()
-    removed = emptied + tuple(name for name in sidecars if target.checkpoint.has(name))
-    files = weights + config
-    return Plan(
-        command="remap",
-        source=str(target.checkpoint.path),
-        edits=as_record(edit),
-        seed=edit.seed,
-        sources=source_files(target.checkpoint),
-        files=files,
-        removed=removed,
-        changes=changes,
-        meaning=tuple(meaning_of_remap(target, edit, pad)) if files or removed else (),
+    return assembled(
+        target.checkpoint,
+        edit,
+        rewrite(target.checkpoint, TensorChanges(dict(_rewritten(target, edit, pad)))),
+        _config_members(target, edit, pad),
+        removed=tuple(name for name in sidecars if target.checkpoint.has(name)),
+        meaning=meaning_of_remap(target, edit, pad),
     )
 
 

@@ -13,11 +13,12 @@ from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS, stored_name
-from gte_surgery.surgery.edits import Resize, as_record
+from gte_surgery.surgery.assembly import assembled
+from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.meaning import meaning_of_resize
 from gte_surgery.surgery.pieces import AddRow, Fill, Plain, element_bytes
 from gte_surgery.surgery.plan import Plan, PlannedTensor
-from gte_surgery.surgery.rewrite import TensorChanges, edited_config, rewrite, source_files
+from gte_surgery.surgery.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.tables import RowSource, is_computed, refuse_absent_row, refuse_uncountable, word_table
 from gte_surgery.surgery.target import Target
 
@@ -28,20 +29,13 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
     """
     _refuse_misfits(target, edit)
     changes = TensorChanges(dict(_rewritten(target, edit)), _removed(target, edit), _added(target, edit))
-    weights, emptied = rewrite(target.checkpoint, changes)
-    config, config_changes = edited_config(target.checkpoint, _config_members(target.config, edit))
-    files = weights + config
-    removed = emptied + _removed_sidecars(target.checkpoint, edit)
-    return Plan(
-        command="resize",
-        source=str(target.checkpoint.path),
-        edits=as_record(edit),
-        seed=edit.seed,
-        sources=source_files(target.checkpoint),
-        files=files,
-        removed=removed,
-        changes=config_changes,
-        meaning=tuple(meaning_of_resize(target, edit)) if files or removed else (),
+    return assembled(
+        target.checkpoint,
+        edit,
+        rewrite(target.checkpoint, changes),
+        _config_members(target.config, edit),
+        removed=_removed_sidecars(target.checkpoint, edit),
+        meaning=meaning_of_resize(target, edit),
     )
 
 
