@@ -130,6 +130,7 @@ def test_a_valid_batch_is_a_corpus_without_findings(batch: Mapping[str, object])
 @given(broken=strategies.broken_batches(CONTRACT, "numpy"))
 def test_a_batch_broken_in_one_way_is_a_corpus_with_that_finding(broken: strategies.BrokenBatch) -> None:
     assume(broken.code in {fault.value for fault in Fault} and isinstance(broken.batch, Mapping))
+    assume(broken.fault != "labels-of-fewer-rows")  # one label a row; a scan judges labels of tokens only
     arrays = stored(broken.batch)
     of_rows_without_pads = {"GTE423", "GTE428"} if broken.code in ("GTE424", "GTE426") else set()
     assert found_in(arrays, CONTRACT) - of_rows_without_pads == {broken.code}

@@ -99,7 +99,7 @@ def test_what_is_written_is_what_was_given(form: str, ids: tuple[int, ...]) -> N
 def test_the_test_that_is_printed_fails_on_the_encoder_and_passes_once_it_is_sound() -> None:
     """The snippet is run as it stands, against the broken encoder and against the sound one."""
     name = "tests.unit.contract.encoders:silent_truncation"
-    (found,) = fuzz(encoders.silent_truncation, CONTRACT, examples=200)
+    (found,) = fuzz(encoders.silent_truncation, CONTRACT, examples=600, seed=7)
     code = found.test(name, CONTRACT)
     assert "from tests.unit.contract.encoders import silent_truncation" in code
     with pytest.raises(BatchError, match="GTE492"):
