@@ -1,8 +1,8 @@
 """Writes planned files: ranges through the kernel, numbers from a pool of threads in their order, SHA-256 on a thread
 of its own.
 
-One writer for every surgery. It creates files where it is told and flushes nothing: making them durable and putting
-them in place is the transaction's work. Memory stays at a few blocks whatever the size of a tensor.
+One writer for every surgery. It creates files where it is told; making them durable and putting them in place is the
+transaction's work. Memory stays at a few blocks whatever the size of a tensor.
 """
 
 from __future__ import annotations
@@ -157,6 +157,10 @@ def _write_file(
                 size += count
                 following.advance(size)
                 advance(count)
+            if hashes:
+                filesystem.fsync(
+                    descriptor
+                )  # the disk works while the rest is hashed; durable it is made by the commit
             return WrittenFile(job.name, size, following.finish())
     finally:
         filesystem.close(descriptor)

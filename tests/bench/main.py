@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench.measure import Timing, removing, time_command
+from tests.bench.measure import Timing, joined, removing, time_command
 
 PEER = str(Path(__file__).with_name("peer.py"))
 PACKAGES = ("gte-surgery", "click", "jsonschema", "numpy", "safetensors", "torch", "transformers")
@@ -129,10 +129,12 @@ def main() -> None:
         folder = Path(name)
         prepare(folder, arguments.quick)
         chosen = [c for c in cases(folder) if not arguments.only or any(word in c.name for word in arguments.only)]
-        timings: dict[str, Timing] = {}
-        for case in chosen:
-            timings[case.name] = time_command(case.command, repeat, case.prepare)
-            sys.stderr.write(f"{case.name}: {timings[case.name].seconds:.2f} s\n")
+        rounds: dict[str, list[Timing]] = {case.name: [] for case in chosen}
+        for _ in range(repeat):  # in rounds, so that a disk that slows down slows all alike
+            for case in chosen:
+                rounds[case.name].append(time_command(case.command, 1, case.prepare))
+                sys.stderr.write(f"{case.name}: {rounds[case.name][-1].seconds:.2f} s\n")
+        timings = {name: joined(found) for name, found in rounds.items()}
     sys.stdout.write(table(timings, chosen) + "\n" + json.dumps(machine()) + "\n")
     if arguments.json:
         numbers = {name: asdict(timing) for name, timing in timings.items()}

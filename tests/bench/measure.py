@@ -38,6 +38,12 @@ def time_command(command: Sequence[str], repeat: int, prepare: Callable[[], None
     return Timing(statistics.median(seconds), peak, tuple(seconds))
 
 
+def joined(timings: Sequence[Timing]) -> Timing:
+    """The runs of several timings of one command as one."""
+    runs = tuple(seconds for timing in timings for seconds in timing.runs)
+    return Timing(statistics.median(runs), max(timing.peak for timing in timings), runs)
+
+
 def removing(*paths: Path) -> Callable[[], None]:
     """Removes files and folders, so that a command finds its place empty."""
 
