@@ -74,11 +74,11 @@ def _judge_names(frame: Frame, batch: Mapping[object, object], present: Mapping[
         frame.found("GTE401", "", "no input_ids and no inputs_embeds, one of them is needed")
     if ids and embeds:
         frame.found("GTE402", EMBEDS, "beside input_ids, must be one of the two")
-    meant = {_simplified(name): name for name in NAMES if name not in present}
-    for name in batch:
-        wanted = meant.get(_simplified(name)) if isinstance(name, str) and name not in NAMES else None
+    strange = [name for name in batch if isinstance(name, str) and name not in NAMES]
+    for name in strange:
+        wanted = next((each for each in NAMES if each not in present and _simplified(each) == _simplified(name)), None)
         if wanted is not None:
-            frame.found("GTE403", str(name), f"not a name that the model takes, {wanted} is", f"call it {wanted}")
+            frame.found("GTE403", name, f"not a name that the model takes, {wanted} is", f"call it {wanted}")
 
 
 def _simplified(name: str) -> str:
@@ -98,11 +98,11 @@ def _read_members(frame: Frame, present: Mapping[str, object]) -> None:
 def _judge_company(frame: Frame) -> None:
     """All members of one framework, on one device."""
     members = list(frame.members.values())
-    if len({each.framework for each in members}) > 1:
+    if any(each.framework is not members[0].framework for each in members):
         told = ", ".join(f"{each.name} of {each.framework.value}" for each in members)
         frame.found("GTE407", "", f"{told}, must be of one framework")
     devices = [each for each in members if each.device is not None]
-    if any(each.device != devices[0].device for each in devices):
+    if devices and any(each.device != devices[0].device for each in devices):
         told = ", ".join(f"{each.name} on {each.device}" for each in devices)
         frame.found("GTE408", "", f"{told}, must be on one device")
 
