@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "tests" / "golden" / "checkpoints"
 
 _SLOW_MACHINES_ARE_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=_SLOW_MACHINES_ARE_FINE)
+# In CI the same examples every time, so that a change is judged by what it changed; elsewhere new ones, to find more.
+IS_CI = bool(os.environ.get("CI"))
+settings.register_profile(
+    "quick", max_examples=60, deadline=None, derandomize=IS_CI, suppress_health_check=_SLOW_MACHINES_ARE_FINE
+)
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=_SLOW_MACHINES_ARE_FINE)
 
 
