@@ -117,28 +117,28 @@ def _row_faults(row: Row, contract: IdContract) -> Iterator[tuple[str, int]]:
     labels = row.get("labels") or []
     yield from (("GTE451", at) for at, label in enumerate(labels) if label < 0 and label != contract.ignore_label)
     yield from (("GTE452", at) for at, label in enumerate(labels) if label >= contract.vocab_size)
+    odd: list[int] = []
     if mask is not None and not set(mask) <= {0, 1}:
-        if all(value == 0 or value <= -1000 for value in mask):
+        if 0 in mask and all(value == 0 or value <= -1000 for value in mask):
             yield "GTE424", 0
-        else:
-            yield from (("GTE425", at) for at, value in enumerate(mask) if value not in (0, 1))
-        return
+            return
+        odd = [at for at, value in enumerate(mask) if value not in (0, 1)]
+        yield from (("GTE425", at) for at in odd)
     real = _real(row, contract)
-    disagree = [at for at, number in enumerate(ids) if real[at] == (number == pad)]
-    if mask is not None and disagree:
-        if len(disagree) == len(ids) and 0 < sum(real) < len(ids):
-            yield "GTE426", 0
-        else:
-            yield from (("GTE427" if ids[at] == pad else "GTE428", at) for at in disagree)
+    disagree = [at for at, number in enumerate(ids) if at not in odd and real[at] == (number == pad)]
+    if disagree and not odd and len(disagree) == len(ids) and 0 < sum(real) < len(ids):
+        yield "GTE426", 0
         return
-    yield from _order_faults(row, real, contract)
+    yield from (("GTE427" if ids[at] == pad else "GTE428", at) for at in disagree)
+    for at, label in enumerate(row.get("labels") or []):
+        if not real[at] and ids[at] == pad and 0 <= label < contract.vocab_size:
+            yield "GTE453", at
+    if not odd and not disagree:
+        yield from _order_faults(row, real, contract)
 
 
 def _order_faults(row: Row, real: list[bool], contract: IdContract) -> Iterator[tuple[str, int]]:
     """Faults of a row whose pads are known beyond doubt."""
-    for at, label in enumerate(row.get("labels") or []):
-        if not real[at] and 0 <= label < contract.vocab_size:
-            yield "GTE453", at
     if True not in real:
         yield "GTE429", 0
         return

@@ -65,10 +65,9 @@ def _null_elements(name: str, column: Ragged) -> Iterator[tuple[Fault, Array, st
 def _is_additive(mask: Ragged) -> Array:
     """Rows (as bools) of a floating-point mask that hold 0 and hugely negative values, and nothing else."""
     offsets = offsets_of(mask.lengths)
-    is_low = mask.values <= ADDED
-    is_some: Array = count_in(is_low, offsets) > 0
-    is_all: Array = count_in(is_low | (mask.values == 0), offsets) == mask.lengths
-    return is_some & is_all
+    zeros, low = count_in(mask.values == 0, offsets), count_in(mask.values <= ADDED, offsets)
+    is_so: Array = (zeros > 0) & (low > 0) & (zeros + low == mask.lengths)
+    return is_so
 
 
 def _bad_offsets(offsets: Ragged, lengths: Array) -> Array:

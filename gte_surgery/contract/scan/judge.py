@@ -11,7 +11,7 @@ import numpy as np
 from gte_surgery.contract.scan.alignment import aligned
 from gte_surgery.contract.scan.blocks import Array, Block, RawBlock, as_unsigned, offsets_of
 from gte_surgery.contract.scan.faults import Fault
-from gte_surgery.contract.scan.mask import real_by_mask
+from gte_surgery.contract.scan.mask import read_mask
 from gte_surgery.contract.scan.shape import judge_shape
 from gte_surgery.contract.scan.tally import Tally
 from gte_surgery.contract.spec import IdContract
@@ -34,13 +34,16 @@ def _judge_piece(piece: Block, contract: IdContract, tally: Tally) -> None:
     _judge_beside(piece, contract, tally)
     if piece.mask is None:
         tally.unmasked += len(piece.rows)
-        is_real = piece.ids != contract.pad_token_id
+        is_real, is_right = piece.ids != contract.pad_token_id, None
     else:
-        piece, is_real = real_by_mask(piece, piece.mask, contract, tally)
-    judge_shape(piece, is_real, contract, tally)
+        piece, is_real, is_right = read_mask(piece, piece.mask, contract, tally)
     if piece.labels is not None:
         is_label = (piece.labels >= 0) & (piece.labels < contract.vocab_size)
-        tally.report(Fault.LABEL_ON_PAD, piece, is_label & ~is_real, piece.labels)
+        is_pad = ~is_real & (piece.ids == contract.pad_token_id)
+        tally.report(Fault.LABEL_ON_PAD, piece, is_label & is_pad, piece.labels)
+    if is_right is not None and not is_right.all():
+        piece, is_real = piece.kept(is_right), is_real[np.repeat(is_right, piece.widths)]
+    judge_shape(piece, is_real, contract, tally)
     if piece.positions is not None:
         _judge_count(piece, piece.positions, is_real, contract, tally)
 

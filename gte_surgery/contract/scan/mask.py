@@ -10,35 +10,36 @@ from gte_surgery.contract.scan.tally import Tally
 from gte_surgery.contract.spec import IdContract
 
 
-def real_by_mask(piece: Block, mask: Array, contract: IdContract, tally: Tally) -> tuple[Block, Array]:
-    """The rows whose mask is right, and that mask as bools; the other rows are told and left out.
+def read_mask(piece: Block, mask: Array, contract: IdContract, tally: Tally) -> tuple[Block, Array, Array]:
+    """The rows whose mask tells tokens from pads, where they have tokens (as bools, one for each value), and which of
+    these rows (as bools) are right: 1 for every id but the pad. What is wrong is told.
 
-    A mask is right where it is 1 for every id but the pad.
+    A mask that is additive or inverted means the opposite; its row is left out.
     """
-    piece, is_real = _zeros_and_ones(piece, mask, tally)
+    is_odd = _odd(mask)
+    is_real = mask.view(bool) if is_odd is None and mask.dtype.itemsize == 1 else mask != 0
     is_pad = piece.ids == contract.pad_token_id
     is_right = is_real ^ is_pad
-    if is_right.all():
-        return piece, is_real
-    is_inverted = piece.having(is_pad) & piece.having(~is_pad) & ~piece.having(is_right)
-    is_told = np.repeat(is_inverted, piece.widths)
-    tally.report_sequences(Fault.MASK_INVERTED, piece, is_inverted)
-    tally.report(Fault.PAD_KEPT, piece, is_real & is_pad & ~is_told)
-    tally.report(Fault.TOKEN_DROPPED, piece, ~(is_real | is_pad | is_told), piece.ids)
-    is_wrong = piece.having(~is_right)
-    tally.add_lengths(count_in(is_real, piece.offsets)[is_wrong & ~is_inverted])
-    return piece.kept(~is_wrong), is_real[~np.repeat(is_wrong, piece.widths)]
-
-
-def _zeros_and_ones(piece: Block, mask: Array, tally: Tally) -> tuple[Block, Array]:
-    """The rows whose mask holds nothing but 0 and 1, and that mask as bools."""
-    if mask.dtype == bool:
-        return piece, mask
-    if not mask.size or as_unsigned(mask).max() <= 1:
-        return piece, mask.view(bool) if mask.dtype.itemsize == 1 else mask.astype(bool)
-    is_odd = (mask < 0) | (mask > 1)
-    rows = piece.having(is_odd)
-    is_additive = rows & ~piece.having((mask != 0) & (mask > ADDED))
+    if is_odd is None and is_right.all():
+        return piece, is_real, np.ones(len(piece.rows), bool)
+    is_odd = np.zeros(mask.size, bool) if is_odd is None else is_odd
+    has_odd, has_wrong = piece.having(is_odd), piece.having(~is_right)
+    is_additive = has_odd & piece.having(mask == 0) & ~piece.having((mask != 0) & (mask > ADDED))
+    is_inverted = ~has_odd & piece.having(is_pad) & piece.having(~is_pad) & ~piece.having(is_right)
     tally.report_sequences(Fault.MASK_ADDITIVE, piece, is_additive)
-    tally.report(Fault.MASK_VALUE, piece, is_odd & ~np.repeat(is_additive, piece.widths), mask)
-    return piece.kept(~rows), mask[~np.repeat(rows, piece.widths)].astype(bool)
+    tally.report_sequences(Fault.MASK_INVERTED, piece, is_inverted)
+    is_readable = ~(is_additive | is_inverted)
+    is_in_one = np.repeat(is_readable, piece.widths)
+    tally.report(Fault.MASK_VALUE, piece, is_odd & is_in_one, mask)
+    tally.report(Fault.PAD_KEPT, piece, is_real & is_pad & is_in_one & ~is_odd)
+    tally.report(Fault.TOKEN_DROPPED, piece, ~is_real & ~is_pad & is_in_one, piece.ids)
+    tally.add_lengths(count_in(is_real, piece.offsets)[has_wrong & ~has_odd & ~is_inverted])
+    return piece.kept(is_readable), is_real[is_in_one], ~(has_wrong | has_odd)[is_readable]
+
+
+def _odd(mask: Array) -> Array | None:
+    """Where the mask is neither 0 nor 1, as bools; None where it is so nowhere."""
+    if mask.dtype == bool or not mask.size or as_unsigned(mask).max() <= 1:
+        return None
+    is_odd: Array = (mask < 0) | (mask > 1)
+    return is_odd
