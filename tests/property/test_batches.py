@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gte_surgery.contract import verdict
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.collate import collate, uncollate
 from gte_surgery.contract.faults import FAULTS, Fault, faults_of
@@ -20,6 +22,7 @@ from gte_surgery.contract.rows import offences_of
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.strategies import FAULT_NAMES, MASK_DTYPES, batches, broken_batches, token_sequences
 from gte_surgery.contract.structure import framed
+from gte_surgery.contract.verdict import is_clean
 
 FRAMEWORKS = ("lists", "numpy", "torch")
 PLAIN = IdContract(vocab_size=128, pad_token_id=1, type_vocab_size=1, max_length=16, cls_token_id=0, hidden_size=4)
@@ -115,7 +118,8 @@ def convert(value: Any, make: Any) -> Any:
 @pytest.mark.parametrize("framework", ["numpy", "torch"])
 @given(st.data())
 def test_the_short_way_and_the_long_way_agree(framework: Any, data: st.DataObject) -> None:
-    """Whatever a few cells become, whole tensors are clean exactly where a walk through the rows finds nothing."""
+    """Whatever a few cells become, whole tensors, in blocks of any height, are clean exactly where a walk through the
+    rows finds nothing."""
     contract = CONTRACTS[data.draw(st.sampled_from(("plain", "left", "bare")))]
     batch = data.draw(batches(contract, framework))
     names = [name for name in batch if name not in ("text", "inputs_embeds") and batch[name].ndim == 2]
@@ -127,7 +131,11 @@ def test_the_short_way_and_the_long_way_agree(framework: Any, data: st.DataObjec
         values = edges if "int64" in str(batch[name].dtype) else (0, 1)
         batch[name][place] = data.draw(st.sampled_from(values))
     frame = framed(batch, contract, allow_int32=False)
-    assert codes(contract, batch) == [finding.code for finding in offences_of(copy.copy(frame), contract)]
+    with patch.object(verdict, "_BLOCK", data.draw(st.sampled_from((1, 16, 1 << 18)))):
+        is_found_clean = is_clean(frame, contract)
+    found = [finding.code for finding in offences_of(copy.copy(frame), contract)]
+    assert is_found_clean is (not found)
+    assert codes(contract, batch) == found
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
