@@ -13,7 +13,7 @@ from gte_surgery.checkpoint.rows import is_zero, norm, read_rows, row_nbytes
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.tensors import COMPLETE, READABLE
-from gte_surgery.checks.wording import counted, listed
+from gte_surgery.checks.wording import SHOWN, counted, listed
 from gte_surgery.findings import Severity
 from gte_surgery.gte.names import DECODER_WEIGHT, WORD_EMBEDDINGS
 
@@ -58,11 +58,14 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
     tokens = subject.tokenizer.tokens
     seen = subject.statistics.get(words.name) if subject.has_values else None
     has_all = seen is not None and seen.norms is not None
-    rows = set(seen.zero_rows()) if seen is not None and has_all else _zero_rows(words, tokens)
-    zero = sorted(rows - {subject.config.pad_token_id})
+    if seen is not None and has_all:
+        count, zero = seen.zero_rows(SHOWN, besides=subject.config.pad_token_id)
+    else:
+        zero = sorted(_zero_rows(words, tokens) - {subject.config.pad_token_id})
+        count = len(zero)
     if zero:
-        shown = listed([f"{row} (`{tokens[row]}`)" if row in tokens else str(row) for row in zero])
-        message = f"{counted(len(zero), 'row')} all zero beside the pad row: {shown}"
+        shown = listed([f"{row} (`{tokens[row]}`)" if row in tokens else str(row) for row in zero], count)
+        message = f"{counted(count, 'row')} all zero beside the pad row: {shown}"
         searched = (
             ""
             if has_all or words.shape[0] <= 2 * EDGE_ROWS

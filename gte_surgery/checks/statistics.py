@@ -51,9 +51,19 @@ class TensorStatistics:
             self.norms,
         )
 
-    def zero_rows(self) -> list[int]:
-        """The rows that are all zero, of the table whose norms were asked for."""
-        return [] if self.norms is None else [int(row) for row in (self.norms == 0).nonzero()[0]]
+    def zero_rows(self, most: int, besides: int | None = None) -> tuple[int, list[int]]:
+        """How many rows but `besides` are all zero in the table whose norms were asked for, and the first `most`."""
+        if self.norms is None:
+            return 0, []
+        is_zero = self.norms == 0
+        if besides is not None and 0 <= besides < len(is_zero):
+            is_zero[besides] = False
+        count, rows, at = int(is_zero.sum()), [], 0
+        for _ in range(min(most, count)):
+            at += int(is_zero[at:].argmax())
+            rows.append(at)
+            at += 1
+        return count, rows
 
     def median_norm(self) -> float:
         """The median norm of the rows that are not zero; 0.0 without any."""
@@ -62,9 +72,15 @@ class TensorStatistics:
         positive = self.norms[self.norms > 0] if self.norms is not None else ()
         return float(np.median(positive)) if len(positive) else 0.0
 
-    def rows_beyond(self, least: float, most: float) -> list[tuple[int, float]]:
-        """(row, norm) of the rows that are not zero and whose norm lies outside [least, most]."""
+    def far_rows(self, median: float, times: float, most: int) -> tuple[int, list[tuple[int, float]]]:
+        """How many rows that are not zero have norms beyond `times` the median or below that part of it, and (row,
+        norm) of the `most` that are farthest off.
+        """
+        import numpy as np
+
         if self.norms is None:
-            return []
-        found = (((self.norms < least) & (self.norms > 0)) | (self.norms > most)).nonzero()[0]
-        return [(int(row), float(self.norms[row])) for row in found]
+            return 0, []
+        far = (((self.norms < median / times) & (self.norms > 0)) | (self.norms > median * times)).nonzero()[0]
+        nearness = -np.abs(np.log(self.norms[far] / median))
+        order = nearness.argsort(kind="stable")[:most]
+        return len(far), [(int(row), float(self.norms[row])) for row in far[order]]

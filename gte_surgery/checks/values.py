@@ -15,7 +15,7 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.statistics import TensorStatistics
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.tensors import READABLE
-from gte_surgery.checks.wording import counted, first, listed
+from gte_surgery.checks.wording import SHOWN, counted, first, listed
 from gte_surgery.findings import Severity
 from gte_surgery.gte.names import POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 
@@ -151,13 +151,11 @@ def far_rows(subject: Subject) -> Iterator[Observation]:
     median = seen.median_norm() if seen is not None else 0.0
     if seen is None or median == 0.0:
         return
-    rows = sorted(
-        seen.rows_beyond(median / _FAR, median * _FAR), key=lambda found: -max(found[1], median**2 / found[1])
-    )
+    count, rows = seen.far_rows(median, _FAR, SHOWN)
     if rows:
         tokens = subject.tokenizer.tokens
         named = [f"{row}{f' (`{tokens[row]}`)' if row in tokens else ''} with norm {norm:.3g}" for row, norm in rows]
-        message = f"{counted(len(rows), 'row')} far outside the median norm {median:.3g}: {listed(named)}"
+        message = f"{counted(count, 'row')} far outside the median norm {median:.3g}: {listed(named, count)}"
         yield Observation(subject.at_tensor(subject.canonical[WORD_EMBEDDINGS]), message)
 
 

@@ -17,9 +17,9 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def listed(items: Sequence[str]) -> str:
-    """`a, b, c`; of more than five items the first five "and 7 more"."""
-    rest = len(items) - SHOWN
+def listed(items: Sequence[str], count: int | None = None) -> str:
+    """`a, b, c`; of more than five items the first five "and 7 more". There are `count`, if these are only the first."""
+    rest = (len(items) if count is None else count) - SHOWN
     return ", ".join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 

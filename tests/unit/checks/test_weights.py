@@ -96,15 +96,17 @@ def test_row_norms_are_numpys_and_zero_rows_are_exactly_those(tmp_path: Path, dt
     wanted = np.linalg.norm(numbers_of(array, dtype), axis=1)
     assert seen.norms is not None
     np.testing.assert_allclose(seen.norms, wanted, rtol=1e-4, atol=1e-10)
-    assert seen.zero_rows() == [row for row in range(300) if wanted[row] == 0]
+    zero = [row for row in range(300) if wanted[row] == 0]
+    assert seen.zero_rows(5) == (len(zero), zero)
+    assert seen.zero_rows(1, besides=0) == (len(zero) - 1, [17])
     assert seen.widest == pytest.approx(wanted.max(), rel=1e-4)
     assert seen.median_norm() == pytest.approx(np.median(wanted[wanted > 0]), rel=1e-4)
-    assert [row for row, _ in seen.rows_beyond(wanted.max() / 100, wanted.max() * 2)] == [40]
+    assert seen.far_rows(wanted.max(), 100, 5) == (1, [(40, pytest.approx(wanted[40], rel=1e-4))])
 
 
 def test_norms_whose_squares_vanish_in_float32_are_not_zero(tmp_path: Path) -> None:
     seen = measured(tmp_path, np.full((4, 8), 1e-30), "F32")
-    assert seen.zero_rows() == []
+    assert seen.zero_rows(5) == (0, [])
     assert seen.median_norm() == pytest.approx(8**0.5 * 1e-30)
 
 
@@ -143,3 +145,10 @@ def test_other_dtypes_and_empty_tensors_have_no_statistics(tmp_path: Path) -> No
 @pytest.mark.parametrize(("bits", "dtype", "number"), [(0x3F80, "BF16", 1.0), (0x3C00, "F16", 1.0), (1, "F16", 2**-24)])
 def test_bits_mean_numbers(bits: int, dtype: str, number: float) -> None:
     assert number_of(bits, dtype) == number
+
+
+def test_of_many_rows_far_off_the_farthest_are_told_either_way(tmp_path: Path) -> None:
+    array = np.ones((20, 4))
+    array[[3, 5, 7, 9]] *= np.array([[100], [1 / 400], [50], [1 / 20]])
+    count, rows = measured(tmp_path, array, "F32").far_rows(2.0, 10, 3)
+    assert (count, [row for row, _ in rows]) == (4, [5, 3, 7])
