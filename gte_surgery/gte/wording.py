@@ -18,7 +18,7 @@ def shown(value: object) -> str:
 
 
 def listed(items: Sequence[str], count: int | None = None) -> str:
-    """`a, b, c`; of more than five items the first five "and 7 more". There are `count`, if these are only the first."""
+    """`a, b, c`; of more than five items the first five "and 7 more". `count` is their number where more are meant."""
     rest = (len(items) if count is None else count) - SHOWN
     return ", ".join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
