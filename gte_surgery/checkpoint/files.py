@@ -89,11 +89,11 @@ def read_whole(path: Path, limit: int) -> bytes:
         return read_at(file.descriptor, 0, limit)
 
 
-def read_json(file: FileEntry) -> Document:
+def read_json(file: FileEntry, most_bytes: int = MAX_JSON_BYTES, most_values: int = MAX_JSON_VALUES) -> Document:
     """Parse a JSON file. Raises JsonError, or CheckpointError when it cannot be read or is too large."""
-    raw = read_whole(file.path, MAX_JSON_BYTES)
-    if count_values(raw) > MAX_JSON_VALUES:
-        raise CheckpointError(f"{shown(file.name)}: more than {MAX_JSON_VALUES} values, no file of a GTE has so many")
+    raw = read_whole(file.path, most_bytes)
+    if count_values(raw) > most_values:
+        raise CheckpointError(f"{shown(file.name)}: more than {most_values} values, no file of a GTE has so many")
     return parse_document(raw, shown(file.name))
 
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import reprlib
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from pathlib import Path
 from types import MappingProxyType
 
-from gte_surgery.checkpoint.bounds import MAX_READ_HEADER_BYTES, count_values
+from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, is_readable_whole, memory_of, memory_of_shape, room_beside
 from gte_surgery.checkpoint.files import open_regular, read_at
 from gte_surgery.checkpoint.header_fault import HeaderFault
+from gte_surgery.checkpoint.header_text import NotPlainError, PlainEntry, read_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.strict_json import decode
 from gte_surgery.errors import HeaderError
@@ -28,6 +33,7 @@ __all__ = [
     "HeaderFault",
     "TensorEntry",
     "parse_header",
+    "read_digest",
     "read_header",
     "read_header_at",
     "render_header",
@@ -36,6 +42,8 @@ __all__ = [
 
 MAX_HEADER_BYTES = 100_000_000
 MAX_UNSIGNED = 2**64 - 1
+_TOO_MUCH = "take more memory than a checkpoint may"
+Metadata = tuple[tuple[str, str], ...] | None
 _REPR = reprlib.Repr()  # abridges what a hostile header may make long
 _REPR.maxlist = 8
 
@@ -89,7 +97,7 @@ class Header:
     `data_start` is the file offset of the tensor data; `digest` is "sha256:" and the hex digest of all bytes before it.
     """
 
-    metadata: tuple[tuple[str, str], ...] | None
+    metadata: Metadata
     tensors: tuple[TensorEntry, ...]
     data_start: int
     digest: str
@@ -104,26 +112,23 @@ def read_header(path: Path) -> Header:
         return read_header_at(file.descriptor, file.size)
 
 
-def read_header_at(descriptor: int, size: int, most_values: int | None = None) -> Header:
+def read_header_at(descriptor: int, size: int, room: int = MAX_HEADER_MEMORY) -> Header:
     """As `read_header`, for an open file of `size` bytes.
 
-    With `most_values` a header of more JSON values, or one that is larger than any GTE's, is refused before it is
-    parsed (HEADER_TOO_LARGE): the format allows headers that take gigabytes of memory.
+    A header that would take more than `room` bytes of memory, by `memory_of`, is refused as HEADER_TOO_LARGE: the
+    format allows headers that take gigabytes.
     """
-    raw = read_at(descriptor, 0, min(size, 1 << 16))
-    wanted = 8 + _header_length(raw, size)
-    if most_values is not None and wanted > MAX_READ_HEADER_BYTES:
-        reason = f"header of {wanted - 8} bytes, at most {MAX_READ_HEADER_BYTES} are read: no GTE needs more"
-        raise _fault(HeaderFault.HEADER_TOO_LARGE, reason)
-    if wanted > len(raw):
-        raw += read_at(descriptor, len(raw), wanted - len(raw))
-    if most_values is not None and count_values(raw[:wanted]) > most_values:
-        raise _fault(HeaderFault.HEADER_TOO_LARGE, "header of more tensors than any GTE has")
-    return parse_header(raw[:wanted], size)
+    return parse_header(_read_raw(descriptor, size), size, room)
 
 
-def parse_header(raw: bytes, file_size: int) -> Header:
-    """Parse the header of a file of `file_size` bytes from its first 8 + N bytes.
+def read_digest(path: Path) -> str:
+    """The `digest` of the header of the file at `path`, whose text is not looked at. Raises as `read_header` does."""
+    with open_regular(path) as file:
+        return _digest(_read_raw(file.descriptor, file.size))
+
+
+def parse_header(raw: bytes, file_size: int, room: int | None = None) -> Header:
+    """Parse the header of a file of `file_size` bytes from its first 8 + N bytes; `room` as for `read_header_at`.
 
     Raises HeaderError, whose `fault` is the value of a `HeaderFault`, naming the tensor where there is one.
     """
@@ -131,11 +136,11 @@ def parse_header(raw: bytes, file_size: int) -> Header:
     if len(raw) < data_start:
         raise _fault(HeaderFault.HEADER_BEYOND_FILE, f"header of {data_start - 8} bytes, only {len(raw) - 8} were read")
     raw = raw[:data_start]
-    members = _parse_json(raw[8:])
-    metadata = _metadata(members.pop("__metadata__")) if "__metadata__" in members else None
-    tensors = sorted((_entry(name, entry) for name, entry in members.items()), key=lambda t: (t.begin, t.end))
+    room = None if room is None else room_beside(raw, room)
+    metadata, tensors = _collect_plain(raw, room) or _collect(_parse_json(raw, room).items(), room)
+    tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
     _check_layout(tensors, file_size - data_start)
-    return Header(metadata, tuple(tensors), data_start, "sha256:" + hashlib.sha256(raw).hexdigest())
+    return Header(metadata, tuple(tensors), data_start, _digest(raw))
 
 
 def render_header(
@@ -146,16 +151,19 @@ def render_header(
     Byte for byte what the safetensors package writes: `__metadata__` first, compact JSON, padded with spaces to a
     multiple of 8. Raises HeaderError for what would not be well-formed.
     """
-    members: dict[str, object] = {} if metadata is None else {"__metadata__": dict(metadata)}
+    members = [] if metadata is None else [f'"__metadata__":{_dump(dict(metadata))}']
+    names = {"__metadata__"}
     offset = 0
     for name, dtype, shape in tensors:
-        if name in members or name == "__metadata__":
+        if name in names:
             raise _fault(HeaderFault.DUPLICATE_NAME, "the name occurs twice", name)
+        names.add(name)
         end = offset + tensor_nbytes(name, dtype, shape)
-        members[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}
+        entry = f'{{"dtype":"{dtype}","shape":{_dump(list(shape))},"data_offsets":[{offset},{end}]}}'
+        members.append(f"{_dump(name)}:{entry}")
         offset = end
     try:
-        text = json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        text = f"{{{','.join(members)}}}".encode()
     except UnicodeEncodeError as error:
         raise _fault(HeaderFault.NOT_UTF8, f"a name or metadata text is not Unicode: {error.reason}") from None
     text += b" " * (-len(text) % 8)
@@ -168,17 +176,22 @@ def tensor_nbytes(name: str, dtype: str, shape: Sequence[int]) -> int:
     """Bytes of a tensor. Raises HeaderError naming the tensor if its dtype or shape cannot be."""
     if (bits := DTYPE_BITS.get(dtype)) is None:
         raise _fault(HeaderFault.UNKNOWN_DTYPE, f"dtype {shown(dtype)}, wanted one of {', '.join(DTYPE_BITS)}", name)
-    if any(dimension < 0 for dimension in shape):
+    if shape and min(shape) < 0:
         raise _fault(HeaderFault.BAD_SHAPE, f"shape {_brief(shape)}, wanted non-negative integers", name)
-    size = 1
-    for dimension in (*shape, bits):  # left to right, as the format's own parser multiplies
-        size *= dimension
-        if size > MAX_UNSIGNED:
-            raise _fault(HeaderFault.SHAPE_OVERFLOW, f"shape {_brief(shape)} of {dtype} overflows 64 bits", name)
+    if _overflows(shape, bits):
+        raise _fault(HeaderFault.SHAPE_OVERFLOW, f"shape {_brief(shape)} of {dtype} overflows 64 bits", name)
+    size = math.prod(shape) * bits
     if size % 8:
         reason = f"{size} bits (shape {_brief(shape)} of {dtype}), wanted whole bytes"
         raise _fault(HeaderFault.SUB_BYTE_MISALIGNED, reason, name)
     return size // 8
+
+
+def _overflows(shape: Sequence[int], bits: int) -> bool:
+    """Whether the product exceeds 64 bits on its way from left to right, as the format's own parser multiplies."""
+    if len(shape) < 8 and 0 < math.prod(shape) * bits <= MAX_UNSIGNED:
+        return False
+    return any(product > MAX_UNSIGNED for product in accumulate((*shape, bits), mul))
 
 
 def _header_length(raw: bytes, file_size: int) -> int:
@@ -193,7 +206,64 @@ def _header_length(raw: bytes, file_size: int) -> int:
     return length
 
 
-def _parse_json(raw: bytes) -> dict[str, object]:
+def _read_raw(descriptor: int, size: int) -> bytes:
+    """The first 8 + N bytes of a file."""
+    raw = read_at(descriptor, 0, min(size, 1 << 16))
+    wanted = 8 + _header_length(raw, size)
+    return raw[:wanted] if wanted <= len(raw) else read_at(descriptor, 0, wanted)
+
+
+def _digest(raw: bytes) -> str:
+    return "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def _collect_plain(raw: bytes, room: int | None) -> tuple[Metadata, list[TensorEntry]] | None:
+    """As `_collect`; None for a header that is not an object of small members, or no JSON."""
+    try:
+        return _collect(read_members(raw, 8), room)
+    except NotPlainError:
+        return None
+
+
+def _collect(
+    members: Iterable[tuple[str, PlainEntry | object]], room: int | None
+) -> tuple[Metadata, list[TensorEntry]]:
+    """Metadata and tensors, in the header's own order, each checked by itself.
+
+    A fault of one of them is raised when all have been seen: what is wrong with the text goes before it.
+    """
+    metadata: Metadata = None
+    tensors: list[TensorEntry] = []
+    names: set[str] = set()
+    taken = 0
+    fault: HeaderError | None = None
+    for name, value in members:
+        if name in names:
+            raise _fault(HeaderFault.DUPLICATE_NAME, "the name occurs twice", name)
+        names.add(name)
+        taken += memory_of(name)
+        try:
+            if name == "__metadata__":
+                metadata = _metadata(value)
+                taken += sum(memory_of(text) for pair in metadata for text in pair)
+            elif fault is None:
+                tensors.append(_entry(name, value if isinstance(value, PlainEntry) else _plain(name, value), tensors))
+                taken += memory_of_shape(tensors[-1].shape)
+        except HeaderError as error:
+            fault = error
+        if room is not None and taken > room:
+            raise _fault(HeaderFault.HEADER_TOO_LARGE, f"more than {len(names) - 1} tensors would {_TOO_MUCH}")
+    if fault is not None:
+        raise fault
+    return metadata, tensors
+
+
+def _parse_json(raw: bytes, room: int | None) -> dict[str, object]:
+    """The header read as JSON in general, for what is not an object of small members."""
+    if room is not None and not is_readable_whole(raw, room):
+        reason = f"header of {len(raw) - 8} bytes, not written as safetensors writes; to read it would {_TOO_MUCH}"
+        raise _fault(HeaderFault.HEADER_TOO_LARGE, reason)
+    raw = raw[8:]
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -223,7 +293,8 @@ def _metadata(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(value.items())
 
 
-def _entry(name: str, value: object) -> TensorEntry:
+def _plain(name: str, value: object) -> PlainEntry:
+    """An entry out of its JSON value; only the types are checked."""
     if not isinstance(value, dict):
         raise _fault(HeaderFault.BAD_ENTRY, f"the entry is {_kind(value)}, wanted an object", name)
     for wanted in ("dtype", "shape", "data_offsets"):
@@ -234,13 +305,29 @@ def _entry(name: str, value: object) -> TensorEntry:
         raise _fault(HeaderFault.BAD_ENTRY, f"dtype is {_kind(dtype)}, wanted a string", name)
     if not _is_unsigned_list(shape):
         raise _fault(HeaderFault.BAD_SHAPE, f"shape {_brief(shape)}, wanted a list of non-negative integers", name)
-    if not _is_unsigned_list(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _fault(HeaderFault.BAD_OFFSETS, f"data_offsets {_brief(offsets)}, wanted [begin, end]", name)
+    if not _is_unsigned_list(offsets) or len(offsets) != 2:
+        raise _bad_offsets(name, offsets)
+    return PlainEntry(dtype, tuple(shape), *offsets)
+
+
+def _entry(name: str, plain: PlainEntry, before: Sequence[TensorEntry]) -> TensorEntry:
+    """The tensor, if its fields agree; where it begins as the last one `before` ends, they share the number."""
+    dtype, shape, begin, end = sys.intern(plain.dtype), plain.shape, plain.begin, plain.end
+    if max(shape, default=0) > MAX_UNSIGNED:
+        raise _fault(HeaderFault.BAD_SHAPE, f"shape {_brief(shape)}, wanted a list of non-negative integers", name)
+    if begin > end or end > MAX_UNSIGNED:
+        raise _bad_offsets(name, [begin, end])
     nbytes = tensor_nbytes(name, dtype, shape)
-    if offsets[1] - offsets[0] != nbytes:
-        reason = f"data of {offsets[1] - offsets[0]} bytes, dtype {dtype} and shape {_brief(shape)} need {nbytes}"
+    if end - begin != nbytes:
+        reason = f"data of {end - begin} bytes, dtype {dtype} and shape {_brief(shape)} need {nbytes}"
         raise _fault(HeaderFault.SIZE_MISMATCH, reason, name)
-    return TensorEntry(name, dtype, tuple(shape), offsets[0], offsets[1])
+    if before and before[-1].end == begin:
+        begin = before[-1].end
+    return TensorEntry(name, dtype, shape, begin, end)
+
+
+def _bad_offsets(name: str, offsets: object) -> HeaderError:
+    return _fault(HeaderFault.BAD_OFFSETS, f"data_offsets {_brief(offsets)}, wanted [begin, end]", name)
 
 
 def _check_layout(tensors: Sequence[TensorEntry], data_size: int) -> None:
@@ -262,6 +349,10 @@ def _check_layout(tensors: Sequence[TensorEntry], data_size: int) -> None:
 
 def _is_unsigned_list(value: object) -> bool:
     return isinstance(value, list) and all(type(item) is int and 0 <= item <= MAX_UNSIGNED for item in value)
+
+
+def _dump(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _kind(value: object) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
+from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
@@ -41,11 +42,11 @@ def read_index(file: FileEntry) -> tuple[Index | None, list[Fault]]:
     """Read an index file; None and a fault if it is not strict JSON or not an index."""
     kind = FaultKind.INDEX_UNREADABLE
     try:
-        document = read_json(file)
+        document = read_json(file, MAX_INDEX_BYTES, MAX_INDEX_VALUES)
     except JsonError as error:
         return None, [unreadable_json(kind, error)]
     except CheckpointError as error:
-        return None, [Fault(kind, Location(file=shown(file.name)), error.message)]
+        return None, [unreadable_file(kind, shown(file.name), error)]
     value = document.value
     if not isinstance(value, dict):
         return None, [Fault(kind, document.location(""), f"a JSON {type(value).__name__}, wanted an object")]
@@ -69,35 +70,45 @@ def shard_files(index: Index, listing: Listing) -> tuple[list[FileEntry], list[F
     users: dict[str, str] = {}
     for tensor, name in index.weight_map.items():
         users.setdefault(name, tensor)
-    files: list[FileEntry] = []
-    faults: list[Fault] = []
-    for name in index.shard_names:
-        entry = listing.files.get(name)
-        fault = _name_fault(name, entry, listing)
-        if fault is None and entry is not None:
-            files.append(entry)
-        elif fault is not None:
-            kind, message = fault
-            faults.append(Fault(kind, index.location(users[name]), message))
-    return files, faults
+    wrong = {
+        name: fault for name in index.shard_names if (fault := _name_fault(name, listing.files.get(name), listing))
+    }
+    files = [listing.files[name] for name in index.shard_names if name not in wrong]
+    faults = several(Fault(kind, index.location(users[name]), message) for name, (kind, message) in wrong.items())
+    return files, list(faults)
 
 
 def compare_index(index: Index, shards: tuple[Shard, ...]) -> Iterator[Fault]:
     """Where index and shards disagree about what is stored where; shards without a header are passed over."""
-    holders: dict[str, list[str]] = {}
+    holders: dict[str, str | list[str]] = {}
     for shard in shards:
         for entry in shard.entries:
-            holders.setdefault(entry.name, []).append(shard.file.name)
+            others = holders.get(entry.name)
+            holders[entry.name] = shard.file.name if others is None else [*_listed(others), shard.file.name]
+    yield from several(_absent(index, shards, holders))
+    yield from several(_unlisted(index, holders))
+
+
+def _absent(index: Index, shards: tuple[Shard, ...], holders: Mapping[str, str | list[str]]) -> Iterator[Fault]:
     readable = {shard.file.name for shard in shards if shard.header}
     for tensor, name in index.weight_map.items():
-        if name in readable and name not in holders.get(tensor, ()):
-            elsewhere = f", {shown(holders[tensor][0])} holds it" if tensor in holders else ""
+        held = _listed(holders.get(tensor, []))
+        if name in readable and name not in held:
+            elsewhere = f", {shown(held[0])} holds it" if held else ""
             message = f"{shown(name)} does not hold this tensor{elsewhere}"
             yield Fault(FaultKind.INDEX_TENSOR_ABSENT, index.location(tensor), message)
+
+
+def _unlisted(index: Index, holders: Mapping[str, str | list[str]]) -> Iterator[Fault]:
     for tensor, names in holders.items():
         if tensor not in index.weight_map:
-            location = Location(file=shown(names[0]), tensor=shown(tensor))
+            location = Location(file=shown(_listed(names)[0]), tensor=shown(tensor))
             yield Fault(FaultKind.INDEX_TENSOR_UNLISTED, location, f"not listed in {index.document.source}")
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    """The holders of a tensor: of most there is one, which is kept without a list."""
+    return [names] if isinstance(names, str) else names
 
 
 def compare_total_size(index: Index, shards: tuple[Shard, ...]) -> Fault | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
-from gte_surgery.checkpoint.header import read_header
+from gte_surgery.checkpoint.header import read_digest
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
@@ -56,7 +56,7 @@ def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fau
         yield unreadable_json(kind, error)
         return
     except CheckpointError as error:
-        yield Fault(kind, Location(file=RECEIPT_NAME), error.message)
+        yield unreadable_file(kind, RECEIPT_NAME, error)
         return
     if receipts:
         yield from _compare(receipts[-1], listing, {shard.file.name: shard for shard in shards})
@@ -79,12 +79,15 @@ def _difference(record: Mapping[str, object], file: FileEntry, listing: Listing,
     if "header" not in record or not listing.is_safe(file):
         return ""
     try:
-        header = shard.header if shard else read_header(file.path)
+        digest = _digest(shard) if shard else read_digest(file.path)
     except CheckpointError as error:
-        return error.message
-    if header is not None and header.digest != record["header"]:
-        return "its header is another one"
-    return ""
+        return error.message.removeprefix(f"{shown(file.path.name)}: ")
+    return "its header is another one" if digest not in ("", record["header"]) else ""
+
+
+def _digest(shard: Shard) -> str:
+    """Empty where the header is not well-formed, which is told of the shard itself."""
+    return shard.header.digest if shard.header else ""
 
 
 def _receipts_of(document: Document) -> tuple[Receipt, ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from gte_surgery.checkpoint.bounds import MAX_HEADER_VALUES
+from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
-from gte_surgery.checkpoint.faults import Fault, FaultKind
+from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file
 from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at
 from gte_surgery.checkpoint.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location
 
-_VALUES_OF_A_TENSOR = 8
 _HINTS = {
     Content.LFS_POINTER: "fetch the file itself: git lfs pull",
     Content.HTML: "an error page was saved in its place: download it again",
@@ -67,44 +66,53 @@ class StoredTensor:
 
 
 def read_shards(files: Iterable[FileEntry]) -> tuple[tuple[Shard, ...], list[Fault]]:
-    """Sniff weight files and read their headers, in all no larger than a GTE's can be; and what is wrong with them."""
+    """Sniff weight files and read their headers, for which memory is bounded, and tell what is wrong with them."""
     shards: list[Shard] = []
     faults: list[Fault] = []
-    room = MAX_HEADER_VALUES
+    room = MAX_HEADER_MEMORY
     for file in files:
         shard, fault = _read_shard(file, room)
         shards.append(shard)
         faults += [fault] if fault is not None else []
-        room = max(0, room - _VALUES_OF_A_TENSOR * len(shard.entries))
+        room = max(0, room - _memory_of(shard))
     return tuple(shards), faults
 
 
-def _read_shard(file: FileEntry, most_values: int) -> tuple[Shard, Fault | None]:
+def _read_shard(file: FileEntry, room: int) -> tuple[Shard, Fault | None]:
     content = Content.UNKNOWN
     location = Location(file=shown(file.name))
     try:
         with open_regular(file.path) as opened:
             content = sniff(read_at(opened.descriptor, 0, SNIFFED_BYTES))
             if content in (Content.SAFETENSORS, Content.UNKNOWN, Content.EMPTY):
-                return Shard(file, content, read_header_at(opened.descriptor, opened.size, most_values)), None
+                return Shard(file, content, read_header_at(opened.descriptor, opened.size, room)), None
     except HeaderError as error:
         location = Location(file=location.file, tensor=error.tensor)
         return Shard(file, content, None), Fault(HeaderFault(error.fault), location, error.reason, error.hint)
     except CheckpointError as error:
-        return Shard(file, content, None), Fault(FaultKind.UNREADABLE, location, error.message)
+        return Shard(file, content, None), unreadable_file(FaultKind.UNREADABLE, location.file, error)
     message = f"{content.value}, wanted a safetensors file"
     return Shard(file, content, None), Fault(FaultKind.NOT_SAFETENSORS, location, message, _HINTS.get(content, ""))
 
 
+def _memory_of(shard: Shard) -> int:
+    """By the estimate that headers are bounded by, with a little for one that has no tensor."""
+    metadata = shard.header.metadata if shard.header else None
+    tensors = sum(memory_of(entry.name) + memory_of_shape(entry.shape) for entry in shard.entries)
+    return memory_of("") + tensors + sum(memory_of(text) for pair in metadata or () for text in pair)
+
+
 def duplicate_tensors(shards: tuple[Shard, ...]) -> list[Fault]:
     """One fault for each tensor that an earlier shard holds already."""
+    return list(several(_duplicates(shards)))
+
+
+def _duplicates(shards: tuple[Shard, ...]) -> Iterator[Fault]:
     holders: dict[str, str] = {}
-    faults: list[Fault] = []
     for shard in shards:
         for entry in shard.entries:
             first = holders.setdefault(entry.name, shard.file.name)
             if first != shard.file.name:
                 location = Location(file=shown(shard.file.name), tensor=shown(entry.name))
                 message = f"stored a second time, {shown(first)} holds it already"
-                faults.append(Fault(FaultKind.DUPLICATE_TENSOR, location, message))
-    return faults
+                yield Fault(FaultKind.DUPLICATE_TENSOR, location, message)

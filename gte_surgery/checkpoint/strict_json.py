@@ -122,6 +122,20 @@ def decode(text: str) -> tuple[object, Offence | None]:
     return (None, offence) if offence else (value, None)
 
 
+def decode_first(text: str, begin: int) -> tuple[object, int] | None:
+    """The value that begins at an offset of JSON text, and the offset of its end; None if it is not strict JSON, is
+    deep, or may be cut short by the end of the text.
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, begin)
+    except (json.JSONDecodeError, _ForbiddenError, RecursionError):
+        return None
+    is_deep = text.count("{", begin, end) + text.count("[", begin, end) >= json_scan.MAX_DEPTH
+    if end == len(text) or (is_deep and _depth(value) >= json_scan.MAX_DEPTH):
+        return None
+    return None if json_scan.lone_surrogate(text[begin:end]) else (value, end)
+
+
 def escape(token: str) -> str:
     """A member's key as one token of a JSON pointer [RFC 6901, section 3]."""
     return token.replace("~", "~0").replace("/", "~1")
@@ -243,13 +257,16 @@ _DECODER = json.JSONDecoder(
 
 
 def _is_deep(text: str, value: object) -> bool:
-    if text.count("{") + text.count("[") <= json_scan.MAX_DEPTH:
-        return False
+    return text.count("{") + text.count("[") > json_scan.MAX_DEPTH and _depth(value) > json_scan.MAX_DEPTH
+
+
+def _depth(value: object) -> int:
+    """How deep arrays and objects are nested in a JSON value."""
     level, depth = [value], 0
     while level := [item for item in level if isinstance(item, (dict, list))]:
         depth += 1
         level = [item for outer in level for item in (outer.values() if isinstance(outer, dict) else outer)]
-    return depth > json_scan.MAX_DEPTH
+    return depth
 
 
 def _json_error(source: str, text: str, offset: int, reason: str) -> JsonError:

@@ -21,8 +21,9 @@ _HEADER_FAULTS = (
         HeaderFault.HEADER_TOO_LARGE,
         "The header is too large",
         "The format ends at 100,000,000 bytes, so that no reader allocates without end: the file is damaged or not\n"
-        "safetensors. Of shorter headers, no more is read than a GTE of 4,096 layers has: 16 MiB, and 400,000 JSON\n"
-        "values in all shards together, or some 50,000 tensors. What is larger could take gigabytes of memory.",
+        "safetensors. A shorter header is read as long as its tensors and those of all other shards fit into 160 MB\n"
+        "of memory, some 240,000 of them; a GTE of 24 layers has 268. One that is not written as safetensors writes,\n"
+        "with a member of more than 1 MiB or more than 16 MiB of unusual ones, is read up to 16 MB and 400,000 values.",
     ),
     ("GTE032", HeaderFault.HEADER_BEYOND_FILE, "The header claims to be longer than the file", _CUT),
     ("GTE033", HeaderFault.NOT_UTF8, "The header is not UTF-8", _FOREIGN),

@@ -166,7 +166,9 @@ def place_in_packed(canonical: str) -> tuple[str, int]:
 
 
 def _is_head(name: str, head_prefix: str) -> bool:
-    return name.startswith(head_prefix) and name[len(head_prefix) :].partition(".")[0] in _HEAD_PARTS
+    if not name.startswith(_HEAD_PARTS, len(head_prefix)) or not name.startswith(head_prefix):
+        return False
+    return name[len(head_prefix) :].partition(".")[0] in _HEAD_PARTS
 
 
 def _canonical_head(name: str, layout: Layout) -> str | None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gte_surgery.checkpoint.header import read_header
+from gte_surgery.checkpoint.header import read_digest
 from gte_surgery.errors import UsageError
 from gte_surgery.surgery.plan import Plan
 from gte_surgery.surgery.writer import WrittenFile
@@ -44,7 +44,7 @@ def render_receipts(receipts: Sequence[Receipt]) -> bytes:
 def _written(file: WrittenFile, folder: Path) -> dict[str, object]:
     entry: dict[str, object] = {"name": file.name, "size": file.size}
     if file.name.endswith(".safetensors"):
-        entry["header"] = read_header(folder / file.name).digest
+        entry["header"] = read_digest(folder / file.name)
     if file.sha256 is not None:
         entry["sha256"] = file.sha256
     return entry

@@ -61,7 +61,7 @@ def regroup(checkpoint: Checkpoint, shards: Mapping[str, Sequence[PlannedTensor]
     emptied: list[str] = []
     for shard in checkpoint.shards:
         name, after = shard.file.name, tuple(shards[shard.file.name])
-        if after == tuple(copied(checkpoint.tensors[entry.name]) for entry in _entries(shard)):
+        if _is_untouched(checkpoint, shard, after):
             continue
         if after:
             metadata = shard.header.metadata if shard.header else None
@@ -114,6 +114,13 @@ def _tensors_after(checkpoint: Checkpoint, names: Sequence[str], changes: Tensor
         if name not in changes.removed:
             after.append(changes.rewritten.get(name) or copied(checkpoint.tensors[name]))
     return after
+
+
+def _is_untouched(checkpoint: Checkpoint, shard: Shard, after: Sequence[PlannedTensor]) -> bool:
+    entries = _entries(shard)
+    if len(entries) != len(after):
+        return False
+    return all(planned == copied(checkpoint.tensors[e.name]) for e, planned in zip(entries, after, strict=True))
 
 
 def _index_after(checkpoint: Checkpoint, index: Index, shards: Mapping[str, Sequence[PlannedTensor]]) -> list[TextFile]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gte_surgery.checkpoint.header import read_header
+from gte_surgery.checkpoint.header import read_digest
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.cutting import merge, split
 from gte_surgery.surgery.evaluate import Read, evaluate
@@ -102,7 +102,7 @@ class Sources:
             found = self._filesystem.fstat(self._descriptors[file.name])
             if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
                 raise _changed(file)
-            if file.header and read_header(file.path).digest != file.header:
+            if file.header and read_digest(file.path) != file.header:
                 raise _changed(file)
 
 

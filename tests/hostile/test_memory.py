@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, MAX_READ_HEADER_BYTES
+from gte_surgery.checkpoint.bounds import MAX_INDEX_VALUES, MAX_JSON_BYTES, MAX_JSON_VALUES
 from tests.builder import build, remote_config, write_sidecars, write_sparse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
@@ -66,10 +66,10 @@ def tensors(count: int, name: str, dtype: str = "U8") -> bytes:
 
 
 def sharded(path: Path) -> None:
-    """400 shards, each with a header of 10,000 tensors."""
+    """40 shards, each with a header of 10,000 tensors."""
     (path / WEIGHTS).unlink()
     text = tensors(10_000, "t%")
-    names = [f"model-{number:05}-of-00400.safetensors" for number in range(400)]
+    names = [f"model-{number:05}-of-00040.safetensors" for number in range(40)]
     whole = len(text).to_bytes(8, "little") + text + bytes(10_000)
     for name in names:
         (path / name).write_bytes(whole)
@@ -78,11 +78,46 @@ def sharded(path: Path) -> None:
     )
 
 
-H, J, V = MAX_READ_HEADER_BYTES, MAX_JSON_BYTES, MAX_JSON_VALUES
+def members(count: int, name: str, shape: str = "0") -> bytes:
+    """A header of so many empty tensors."""
+    return b"{" + many(count, f'"{name}":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,0]}}') + b"}"
+
+
+def indexed(path: Path, count: int, name: str) -> None:
+    """One shard of so many tensors called m…, and an index that lists as many by `name`."""
+    shard = "model-00001-of-00001.safetensors"
+    header(path, tensors(count, "m%"), count)
+    (path / WEIGHTS).rename(path / shard)
+    file(path, INDEX, b'{"metadata":{},"weight_map":{', many(count, f'"{name}":"{shard}"'), b"}}")
+
+
+H, J, V = 1 << 24, MAX_JSON_BYTES, MAX_JSON_VALUES
 CASES: dict[str, Callable[[Path], object]] = {
     "a million tensors": lambda path: header(path, tensors(1_000_000, "t%"), 1_000_000),
-    "49,000 layer norms": lambda path: header(path, tensors(49_000, "encoder.layer.%.attn_ln.bias"), 49_000),
-    "400 shards of 10,000 tensors": sharded,
+    "230,000 layer norms beside a word table": lambda path: header(
+        path,
+        b'{"new.embeddings.word_embeddings.weight":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},'
+        + tensors(230_000, "new.encoder.layer.%.attn_ln.bias")[1:],
+        230_000,
+    ),
+    "100,000 tensors, as many in the index": lambda path: indexed(path, 100_000, "m%"),
+    "124,000 tensors, all others in the index": lambda path: indexed(path, 124_000, "an.other.%"),
+    "80,000 names of 1,000 characters": lambda path: header(path, members(80_000, "y" * 1000 + "%")),
+    "14,000 names of 1,000 characters beyond latin-1": lambda path: header(
+        path, members(14_000, "𝄞" + "y" * 1000 + "%")
+    ),
+    "130,000 tensors, each with a shape of its own": lambda path: header(
+        path, members(130_000, "k%", "%,0,%777777,%77777777,1%8888888,2%77777")
+    ),
+    "100 MB of spaces among 130,000 tensors": lambda path: header(
+        path, members(130_000, "k%").replace(b",", b"," + b" " * 130)
+    ),
+    "1.5 million members that are no entries": lambda path: header(path, b"{" + many(1_500_000, '"k%":[]') + b"}"),
+    "8,000 members of 12 KB that are no entries": lambda path: header(
+        path, b"{" + many(8_000, '"k%":[' + "1," * 6_000 + "1]") + b"}"
+    ),
+    "metadata of 1 MiB": lambda path: header(path, b'{"__metadata__":{' + many(70_000, '"k%":"v"') + b"}}"),
+    "40 shards of 10,000 tensors": sharded,
     "header of 100 MB of spaces": lambda path: header(path, filled(b"{", b" ", b"}", HUNDRED)),
     "header of 16 MiB of spaces": lambda path: header(path, filled(b"{", b" ", b"}", H - 8)),
     "header of one long text": lambda path: header(path, filled(b'{"__metadata__":{"a":"', b"x", b'"}}', H - 8)),
@@ -124,8 +159,8 @@ CASES: dict[str, Callable[[Path], object]] = {
     "index of a million shards": lambda path: file(
         path, INDEX, b'{"metadata":{},"weight_map":{', many(1_000_000, '"t%":"m%"'), b"}}", without=WEIGHTS
     ),
-    "index of 99,000 shards": lambda path: file(
-        path, INDEX, b'{"metadata":{},"weight_map":{', many(V - 100, '"t%":"m%"'), b"}}", without=WEIGHTS
+    "index of 124,000 shards": lambda path: file(
+        path, INDEX, b'{"metadata":{},"weight_map":{', many(MAX_INDEX_VALUES - 100, '"t%":"m%"'), b"}}", without=WEIGHTS
     ),
     "index of 30,000 unsafe names": lambda path: file(
         path, INDEX, b'{"metadata":{},"weight_map":{', many(30_000, '"t%":"../%"'), b"}}", without=WEIGHTS
