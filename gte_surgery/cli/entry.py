@@ -1,30 +1,45 @@
-"""Where the program starts, and the only place where an exception becomes a message and an exit code."""
+"""Where the program starts, and the only place where an exception becomes a message and an exit code.
+
+Its imports at the top are few and light, so that asking the program to stop is answered from its first moments.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from io import TextIOWrapper
-
-import click
+from typing import TYPE_CHECKING
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.group import PROGRAM, program
-from gte_surgery.cli.terminal import ReaderGoneError
-from gte_surgery.errors import GteSurgeryError, UnfinishedSurgeryError, UsageError
-from gte_surgery.render.ink import printable
+from gte_surgery.cli.stops import StoppedError, heed_stops, ignore_stops
+
+if TYPE_CHECKING:
+    import click
+
+    from gte_surgery.errors import GteSurgeryError
 
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    sys.exit(run(sys.argv[1:]))
+    heed_stops()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+        code = run(sys.argv[1:])
+    except StoppedError as stop:
+        code = _stopped(stop)
+    ignore_stops()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are told on stderr."""
+    import click
+
+    from gte_surgery.cli.terminal import ReaderGoneError
+    from gte_surgery.errors import GteSurgeryError
+
     try:
         return _invoke(arguments)
     except GteSurgeryError as error:
@@ -33,9 +48,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.ClickException as error:
         _tell(error.format_message(), _usage_hint(error))
         return exits.USAGE
-    except click.Abort:
-        _tell("interrupted", "the checkpoint is as it was, or `gte-surgery recover` finishes what had begun")
-        return exits.INTERRUPTED
+    except click.Abort as error:
+        return _stopped(error.__cause__ if isinstance(error.__cause__, StoppedError) else StoppedError())
     except ReaderGoneError:
         return exits.READER_GONE
     except OSError as error:
@@ -47,11 +61,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _invoke(arguments: Sequence[str]) -> int:
+    from gte_surgery.cli.group import PROGRAM, program
+
     code = program.main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
     return code if isinstance(code, int) else exits.GOOD
 
 
 def _exit_code(error: GteSurgeryError) -> int:
+    from gte_surgery.errors import UnfinishedSurgeryError, UsageError
+
     if isinstance(error, UsageError):
         return exits.USAGE
     if isinstance(error, UnfinishedSurgeryError):
@@ -59,13 +77,28 @@ def _exit_code(error: GteSurgeryError) -> int:
     return exits.REFUSED
 
 
+def _stopped(stop: StoppedError) -> int:
+    """Tell that the command was stopped, and return the exit code for it."""
+    from contextlib import suppress
+
+    with suppress(OSError):  # where the terminal is gone, so is whoever could be told
+        _tell(stop.reason, "nothing is half done: a checkpoint under surgery is wholly the old or wholly the new one")
+    return stop.exit_code
+
+
 def _usage_hint(error: click.ClickException) -> str:
+    import click
+
+    from gte_surgery.cli.group import PROGRAM
+
     context = error.ctx if isinstance(error, click.UsageError) else None
     return f"see `{context.command_path if context else PROGRAM} --help`"
 
 
 def _report_bug(error: Exception) -> None:
     import traceback
+
+    import click
 
     from gte_surgery import __version__
 
@@ -75,6 +108,10 @@ def _report_bug(error: Exception) -> None:
 
 
 def _tell(message: str, hint: str) -> None:
+    import click
+
+    from gte_surgery.render.ink import printable
+
     click.echo(f"error: {printable(message)}", err=True)
     if hint:
         click.echo(f"hint: {printable(hint)}", err=True)

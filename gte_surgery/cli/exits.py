@@ -13,7 +13,11 @@ REFUSED = 3
 UNFINISHED = 4
 """An interrupted surgery must be recovered first."""
 BUG = 70
+HUNG_UP = 129
+"""The terminal was closed, as shells count it: 128 + SIGHUP."""
 INTERRUPTED = 130
-"""Ctrl-C, as shells count it: 128 + SIGINT."""
+"""Ctrl-C: 128 + SIGINT."""
 READER_GONE = 141
-"""Whoever read our output stopped reading, as shells count it: 128 + SIGPIPE."""
+"""Whoever read our output stopped reading: 128 + SIGPIPE."""
+TERMINATED = 143
+"""`kill`: 128 + SIGTERM."""

@@ -24,6 +24,7 @@ from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
 from gte_surgery.surgery.refusals import require_free, require_replaceable
 from gte_surgery.surgery.rewrite import permissions
 from gte_surgery.surgery.statistics import refuse_unmeasurable, tables_to_measure
+from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.target import soundness_errors, unsound
 from gte_surgery.surgery.transaction import Transaction, in_place, into
 from gte_surgery.surgery.tree import state_inside
@@ -60,11 +61,12 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     if out is not None:
         jobs += [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in carried]
         sources = _all_sources(plan, carried)
-    with opening as transaction:
+    with HeldStops() as stops, opening as transaction:
         transaction.require_replaceable([*(job.name for job in jobs), *plan.removed, RECEIPT_NAME])
         transaction.require_space(sum(job.nbytes for job in jobs) + SPARE)
-        receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
-        _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
+        with stops.let_through():
+            receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
+            _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
         transaction.commit(plan.removed if out is None else (), manner.keep_undo)
     return receipt
 

@@ -14,6 +14,7 @@ from gte_surgery.errors import CheckpointError, UnfinishedSurgeryError, WriteErr
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import Journal, read_journal
 from gte_surgery.surgery.lock import locked
+from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.tree import (
     StateFolder,
     is_folder,
@@ -70,7 +71,7 @@ def recover(target: Path, fs: Filesystem) -> Recovery:
 
 def _settle(state: StateFolder, fs: Filesystem) -> Recovery:
     """Forward with a journal, back without one, under the lock."""
-    with locked(state, "gte-surgery recover", fs):
+    with HeldStops(), locked(state, "gte-surgery recover", fs):
         if status(fs, state.journal) is None:
             return Recovery.ROLLED_BACK if roll_back(state, fs) else Recovery.NOTHING
         try:

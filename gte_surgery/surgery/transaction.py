@@ -26,6 +26,7 @@ from gte_surgery.surgery.journal import GENERATION_FILES, GENERATION_NAME, Gener
 from gte_surgery.surgery.lock import locked
 from gte_surgery.surgery.recovery import finish, roll_back, unfinished
 from gte_surgery.surgery.refusals import ELSEWHERE, require_free, require_replaceable
+from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.tree import (
     StateFolder,
     fsync_folders,
@@ -85,17 +86,18 @@ class Transaction:
         Nothing staged and nothing removed: nothing happens. `keep_undo` keeps what is replaced or removed for `undo`;
         without it an older generation is dropped as well, since it would no longer fit. Raises `RefusedError` and
         `OSError` with nothing changed, `UnfinishedSurgeryError` when the system fails after the commit point. An
-        interrupt (Ctrl-C) after that point is raised again once the surgery is finished.
+        interrupt (Ctrl-C) meanwhile is raised once all is done.
         """
-        staged = _staged_sizes(self.stage, self._fs)
-        if not staged and not removed:
-            return
-        if self._is_in_place:
-            self._commit_in_place(staged, tuple(dict.fromkeys(removed)), keep_undo)
-        elif removed:
-            raise UsageError(f"{self._state.target}: is new, nothing can be removed from it")
-        else:
-            self._commit_new()
+        with HeldStops():
+            staged = _staged_sizes(self.stage, self._fs)
+            if not staged and not removed:
+                return
+            if self._is_in_place:
+                self._commit_in_place(staged, tuple(dict.fromkeys(removed)), keep_undo)
+            elif removed:
+                raise UsageError(f"{self._state.target}: is new, nothing can be removed from it")
+            else:
+                self._commit_new()
 
     def _commit_new(self) -> None:
         state, fs = self._state, self._fs
@@ -126,24 +128,16 @@ class Transaction:
     def _finish(self, journal: Journal) -> None:
         """Pass the commit point and do the rest; the journal on disk, not an exception, says whether it was passed."""
         state, fs = self._state, self._fs
-        interrupt = None
         try:
             fs.replace(state.journal_draft, state.journal)
-        except (OSError, KeyboardInterrupt) as error:
+        except OSError:
             if not _may_be_committed(state, fs):
                 raise
-            interrupt = error if isinstance(error, KeyboardInterrupt) else None
         self.is_committed = True
         try:
-            try:
-                finish(state, journal, fs)
-            except KeyboardInterrupt as error:
-                interrupt = error
-                finish(state, journal, fs)
+            finish(state, journal, fs)
         except OSError as error:
             raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
-        if interrupt is not None:
-            raise interrupt
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import GENERATION_FILES, Generation, read_generation
+from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.transaction import in_place
 from gte_surgery.surgery.tree import is_folder, link_or_copy, make_parents, parents, state_inside, status
 
@@ -28,17 +29,18 @@ def undo(target: Path, fs: Filesystem, command: str) -> tuple[str, ...]:
 
     Raises `RefusedError` if no generation is kept, `CheckpointError` if a kept file is missing, and as `in_place` does.
     """
-    with in_place(target, command, fs) as transaction:
+    with HeldStops() as stops, in_place(target, command, fs) as transaction:
         target = transaction.target
         generation = previous_generation(target, fs)
         if generation is None:
             raise RefusedError(f"{target}: nothing to undo, no previous generation is kept")
         files = state_inside(target).previous / GENERATION_FILES
         restored = (*generation.replaced, *generation.removed)
-        for name in restored:
-            _require_kept(files, name, fs)
-            make_parents(fs, transaction.stage, name)
-            link_or_copy(fs, files / name, transaction.stage / name)
+        with stops.let_through():
+            for name in restored:
+                _require_kept(files, name, fs)
+                make_parents(fs, transaction.stage, name)
+                link_or_copy(fs, files / name, transaction.stage / name)
         removed = tuple(name for name in generation.added if status(fs, target / name) is not None)
         transaction.commit(removed)
     return tuple(sorted((*restored, *removed)))

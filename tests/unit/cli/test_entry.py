@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
 import pytest
 
 from gte_surgery import errors
-from gte_surgery.cli import entry
+from gte_surgery.cli import group
 from gte_surgery.cli.entry import run
 from gte_surgery.cli.terminal import ReaderGoneError
 
@@ -25,7 +24,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def program() -> None:
         raise error
 
-    monkeypatch.setattr(entry, "program", program)
+    monkeypatch.setattr(group, "program", program)
 
 
 @pytest.mark.parametrize(
@@ -105,18 +104,60 @@ def test_a_reader_that_leaves_is_no_error_to_tell(tmp_path: Path) -> None:
     assert (ran.returncode, ran.stderr) == (141, b"")
 
 
-def test_ctrl_c_ends_the_process_with_130_and_one_message(tmp_path: Path) -> None:
-    """A named pipe holds the program up in its reading of stdin, where it is then interrupted."""
+STOPS = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "terminated"), signal.SIGHUP: (129, "the terminal")}
+
+
+def started(program: str, hang_up: str = "SIG_DFL") -> subprocess.Popen[bytes]:
+    """Our command line with another program, `program`, in it, which is at work once this returns."""
     script = (
-        "import gte_surgery.cli.entry as entry, click, time\n"
-        "entry.program = click.command()(lambda: (print('in', flush=True), time.sleep(30)))\n"
+        "import gte_surgery.cli.entry as entry, gte_surgery.cli.group as group, click, os, signal, time\n"
+        f"def program():\n    print('in', flush=True)\n    {program}\n"
+        "group.program = click.command()(program)\n"
+        f"signal.signal(signal.SIGHUP, signal.{hang_up})\n"
         "entry.main()"
     )
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    return process
+
+
+@pytest.mark.parametrize("stop", list(STOPS))
+def test_being_asked_to_stop_ends_the_process_with_the_code_of_shells_and_one_message(stop: signal.Signals) -> None:
+    code, words = STOPS[stop]
+    process = started("time.sleep(30)")
+    process.send_signal(stop)
     _, told = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert told.decode().strip().startswith("error: interrupted\nhint: ")
+    assert process.returncode == code
+    assert told.decode().strip().startswith(f"error: {words}")
+    assert told.count(b"\n") == 3
+    assert b"Traceback" not in told
+
+
+def test_one_request_to_stop_is_enough_and_the_others_do_not_disturb_the_cleaning_up() -> None:
+    process = started(
+        "\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n        time.sleep(30)\n    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        print('cleaned', flush=True)"
+    )
+    written, told = process.communicate(timeout=10)
+    assert (process.returncode, written) == (130, b"cleaned\n")
+    assert b"Traceback" not in told
+
+
+def test_a_signal_that_the_caller_ignores_stays_ignored() -> None:
+    """As under nohup."""
+    process = started("os.kill(os.getpid(), signal.SIGHUP)", hang_up="SIG_IGN")
+    process.communicate(timeout=10)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_worker_that_was_forked_off_answers_a_stop_as_if_nothing_had_been_set(stop: signal.Signals) -> None:
+    """A pool ends its workers by SIGTERM, and each of them would tell of it."""
+    process = started(
+        f"child = os.fork()\n    (os.kill(os.getpid(), {int(stop)}), time.sleep(30)) if child == 0 else None\n"
+        "    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)"
+    )
+    written, _ = process.communicate(timeout=10)
+    assert written.split()[-1] == (b"-15" if stop == signal.SIGTERM else b"130")
