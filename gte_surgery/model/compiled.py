@@ -1,39 +1,120 @@
-"""Compiling the layers over packed tokens: one graph for every layer, every batch size and every length.
+"""The packed path compiled: one graph for what comes before the layers and one for every layer, at all sizes.
 
-Each layer is compiled as a whole (`fullgraph`), with sizes as symbols; the layers are alike, so the first one's graph
-serves all. Embeddings, rotary angles and heads stay as they are: they are a small part, and branch on values.
+Both are compiled whole (`fullgraph`), with sizes as symbols; layers are alike, so one graph serves them all. They are
+the native model's own modules over packed tokens without a dimension of rows, [tokens, hidden], except that queries,
+keys and values come from one matrix product. The model itself stays as it is, for everything that is not packed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.fx.experimental import _config as _symbols
+from torch.nn import functional
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+from transformers.models.gte.modeling_gte import apply_rotary_pos_emb
 
-from gte_surgery.model.native import body_of
+from gte_surgery.model.packing import Packing
+
+_FIXED_ROPES = ("default", "linear")
+GRAPHS = 2
+"""As many serve every batch that is given by the same members."""
 
 
-def compile_layers(model: nn.Module, backend: str = "inductor") -> None:
-    """Have every layer compiled by one of torch's backends when it first runs under `compiling(True)`."""
-    for layer in body_of(model).layers:  # type: ignore[union-attr]
-        layer.compile(backend=backend, fullgraph=True, dynamic=True)
+class CompiledBody:
+    """The layers of a native model and what comes before them, compiled by one of torch's backends when first run.
+
+    Rotary angles that depend on how long the longest row is (longrope, dynamic) cannot be in a graph; then only the
+    layers are compiled.
+    """
+
+    def __init__(self, body: Any, backend: str = "inductor", is_dynamic: bool = True) -> None:
+        self.body = body
+        has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
+        begin = torch.compile(_begin, backend=backend, fullgraph=True, dynamic=is_dynamic)
+        self._begin = begin if has_fixed_angles else _begin
+        self._layer = torch.compile(_layer, backend=backend, fullgraph=True, dynamic=is_dynamic)
+
+    def can_run(self, packing: Packing) -> bool:
+        """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of, nor
+        where the layers are to be run again for their gradients.
+        """
+        return packing.tokens > 1 and not (self.body.training and self.body.is_gradient_checkpointing)
+
+    def __call__(
+        self, inputs: Mapping[str, Tensor | None], packing: Packing, attention: str, keywords: Mapping[str, object]
+    ) -> Tensor:
+        """The last hidden states, [1, tokens, hidden], of padded `inputs`: input_ids or inputs_embeds, token_type_ids.
+
+        `attention` names the function that transformers' AttentionInterface knows, `keywords` are what it needs.
+        """
+        # Not views: a graph made for a view would hold for such shapes only as what it is a view of had.
+        given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
+        packed = {name: tensor.flatten(0, 1).index_select(0, packing.indices) for name, tensor in given.items()}
+        attend = ALL_ATTENTION_FUNCTIONS[attention]
+        with _distinct_symbols():
+            hidden, angles = self._begin(self.body, packed, packing.position_ids[0])
+            for layer in self.body.layers:
+                hidden = self._layer(layer, hidden, angles, attend, keywords)
+        return hidden.unsqueeze(0)
+
+
+def _begin(body: Any, packed: Mapping[str, Tensor], positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Packed inputs [tokens, …] → hidden states [tokens, hidden], cosines and sines [tokens, head size]."""
+    hidden = body.embeddings(**packed)
+    return hidden, body.rotary_emb(hidden, positions)
+
+
+def _layer(
+    layer: Any,
+    hidden: Tensor,
+    angles: tuple[Tensor, Tensor],
+    attend: Callable[..., tuple[Tensor, None]],
+    keywords: Mapping[str, object],
+) -> Tensor:
+    """What the layer does, [tokens, hidden] → [tokens, hidden] [transformers modeling_gte.py, GteLayer]."""
+    attended = _attention(layer.self_attn, hidden, angles, attend, keywords)
+    hidden = layer.post_attention_layernorm(hidden + layer.post_attention_dropout(attended))
+    return torch.as_tensor(layer.post_mlp_layernorm(hidden + layer.post_mlp_dropout(layer.mlp(hidden))))
+
+
+def _attention(
+    attention: Any,
+    hidden: Tensor,
+    angles: tuple[Tensor, Tensor],
+    attend: Callable[..., tuple[Tensor, None]],
+    keywords: Mapping[str, object],
+) -> Tensor:
+    """[tokens, hidden] → [tokens, hidden] [transformers modeling_gte.py, GteAttention]."""
+    query, key, value = (
+        each.view(len(hidden), -1, attention.head_dim).transpose(0, 1) for each in _projected(attention, hidden)
+    )
+    query, key = apply_rotary_pos_emb(query, key, *angles, unsqueeze_dim=0)
+    dropout = attention.attention_dropout if attention.training else 0.0
+    packed = (each.unsqueeze(0) for each in (query, key, value))
+    attended, _ = attend(attention, *packed, None, dropout=dropout, scaling=attention.scaling, **keywords)
+    return torch.as_tensor(attention.o_proj(attended.reshape(len(hidden), -1)))
+
+
+def _projected(attention: Any, hidden: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values; by one product where the projections are what they were made as, not adapted ones."""
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    if any(type(each) is not nn.Linear for each in projections):
+        return tuple(each(hidden) for each in projections)
+    weight, bias = (torch.cat([getattr(each, name) for each in projections]) for name in ("weight", "bias"))
+    return functional.linear(hidden, weight, bias).chunk(3, dim=-1)
 
 
 @contextmanager
-def compiling(is_wanted: bool) -> Iterator[None]:
-    """Run compiled layers compiled, or as if they had never been.
-
-    Sizes that happen to be equal in the first batch must stay different symbols, or the graph would hold for such
+def _distinct_symbols() -> Iterator[None]:
+    """Sizes that happen to be equal in the first batch stay different symbols, or the graph would hold for such
     batches only; torch calls the assumption duck shapes.
     """
-    with ExitStack() as stack:
-        if is_wanted:
-            stack.enter_context(_symbols.patch(use_duck_shape=False))  # type: ignore[attr-defined]
-        else:
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+    with _symbols.patch(use_duck_shape=False):  # type: ignore[attr-defined]
         yield
 
 

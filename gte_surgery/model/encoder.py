@@ -7,7 +7,6 @@ and where they came from, is for `native`, reading a checkpoint for `load`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +19,7 @@ from gte_surgery.findings import Report, Severity
 from gte_surgery.gte.heads import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
-from gte_surgery.model.compiled import compiling
+from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
 
@@ -79,7 +78,7 @@ class GteEncoder(nn.Module):
         self.model = model
         self.head = head
         self.unpad = unpad
-        self.is_compiled = is_compiled
+        self.compiled = CompiledBody(body_of(model)) if is_compiled else None
         self.guard = guard
         self.choose_attention(attention)
 
@@ -112,7 +111,8 @@ class GteEncoder(nn.Module):
         """
         heads = self.config.num_attention_heads
         size, dropout = self.config.hidden_size // heads, self.config.attention_probs_dropout_prob
-        self.choice = choose(attention, Use(self.device, dtype or self.dtype, heads, size, dropout, self.is_compiled))
+        use = Use(self.device, dtype or self.dtype, heads, size, dropout, self.compiled is not None)
+        self.choice = choose(attention, use)
         return self.choice
 
     def forward(
@@ -174,18 +174,16 @@ class GteEncoder(nn.Module):
     def _run(self, batch: Mapping[str, Tensor | None], packing: Packing, backend: Backend, is_packed: bool) -> Tensor:
         inputs = {name: batch.get(name) for name in ("input_ids", "inputs_embeds")}
         inputs["token_type_ids"] = batch.get("token_type_ids") if self.config.type_vocab_size > 1 else None
+        attention, needed = implementation(backend, is_packed), keywords(backend, packing, is_packed)
+        if is_packed and self.compiled is not None and self.compiled.can_run(packing):
+            return self.compiled(inputs, packing, attention, needed)
         mask = None if packing.is_full else batch.get("attention_mask")
         if is_packed:
             inputs = {name: packing.pack(tensor) for name, tensor in inputs.items() if tensor is not None}
             inputs |= {"position_ids": packing.position_ids}
             mask = None
-        self.config._attn_implementation = implementation(backend, is_packed)
-        is_worth_compiling = is_packed and packing.tokens > 1
-        with compiling(is_worth_compiling) if self.is_compiled else nullcontext():
-            states = body_of(self.model)(
-                **inputs, attention_mask=mask, **keywords(backend, packing, is_packed)
-            ).last_hidden_state
-        return torch.as_tensor(states)
+        self.config._attn_implementation = attention
+        return torch.as_tensor(body_of(self.model)(**inputs, attention_mask=mask, **needed).last_hidden_state)
 
 
 def _tokens(batch: Mapping[str, Tensor | None]) -> Tensor:

@@ -108,9 +108,9 @@ def pack_mask(mask: Tensor) -> Packing:
         raise UsageError(
             f"attention_mask: {found}, must be [rows, width] of integers 0 and 1", "1 stands for a token, 0 for a pad"
         )
-    kept = mask != 0
-    counts = kept.sum(dim=1)
-    waiting = _enqueued(kept, counts)
+    if not mask.numel():
+        raise UsageError(f"attention_mask: shape {list(mask.shape)}, must hold a token", "leave empty batches out")
+    counts, waiting = _enqueued(mask != 0)
     lengths = tuple(counts.tolist())
     if 0 in lengths:
         raise UsageError(f"attention_mask: row {lengths.index(0)} has no token", "leave empty rows out of the batch")
@@ -120,21 +120,19 @@ def pack_mask(mask: Tensor) -> Packing:
 def pack_full(rows: int, width: int, device: torch.device) -> Packing:
     """The packing of a batch without pads; never waits for the device."""
     kept = torch.ones(rows, width, dtype=torch.bool, device=device)
-    waiting = _enqueued(kept, torch.full((rows,), width, device=device))
+    _, waiting = _enqueued(kept)
     return _packing(waiting, (width,) * rows, width)
 
 
-def _enqueued(kept: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`indices` and `position_ids` with a slack at the end, and `cu_seqlens`: all that can be made before the wait for
-    the lengths, so that the device has less to wait for after it.
+def _enqueued(kept: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """The tokens of each row; and `indices` and `position_ids` with a slack at the end, and `cu_seqlens`: all that can
+    be made before the wait for the lengths, in few kernels, so that the device has less to wait for after it.
     """
-    slots = kept.numel()
-    # Each kept place goes to its rank among the kept; all others go to one slot at the end.
-    ranks = torch.where(kept.flatten(), kept.flatten().cumsum(0) - 1, slots)
-    places = torch.arange(slots, device=kept.device)
-    indices = torch.empty(slots + 1, dtype=torch.int64, device=kept.device).scatter_(0, ranks, places)
-    positions = torch.empty_like(indices).scatter_(0, ranks, (kept.cumsum(1) - 1).flatten())
-    return indices, positions, functional.pad(counts.cumsum(0), (1, 0)).to(torch.int32)
+    running = kept.cumsum(1)
+    counts = running[:, -1]
+    indices = kept.flatten().nonzero_static(size=kept.numel(), fill_value=0)[:, 0]
+    positions = running.flatten().index_select(0, indices) - 1
+    return counts, (indices, positions, functional.pad(counts.cumsum(0, dtype=torch.int32), (1, 0)))
 
 
 def _packing(waiting: tuple[Tensor, Tensor, Tensor], lengths: tuple[int, ...], width: int) -> Packing:

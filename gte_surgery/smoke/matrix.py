@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gte_surgery.model.attention import BACKENDS, Backend
 from gte_surgery.model.availability import Choice
-from gte_surgery.model.compiled import graphs_made
+from gte_surgery.model.compiled import GRAPHS, graphs_made
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, load_encoder
 from gte_surgery.smoke.batches import make_batch
@@ -75,7 +75,7 @@ class Matrix:
             self.ledger.prove("GTE515", "close to float32", distance(states, self.wanted), tolerance)
 
     def _prove_compiled(self, name: str, eager_speed: float) -> None:
-        """The packed path compiled: same states, and one graph for batches of other sizes."""
+        """The packed path compiled: same states, and the same graphs for batches of other sizes."""
         options, device = self.subject.options, self.subject.device
         encoder = load_encoder(self.subject.checkpoint, str(device), _long(name), options.one_attention, compile=True)
         self.ledger.subject = f"{name} {encoder.choice.packed} compiled"
@@ -85,7 +85,7 @@ class Matrix:
             for rows, longest in ((options.batch + 3, options.max_length // 2 + 1), (1, 5), (5, options.max_length)):
                 other = make_batch(self.subject.ids, rows, longest, options.seed + rows).to(device)
                 encoder(**other.tensors)
-        self.ledger.prove("GTE570", "one graph serves all batches", graphs_made() - before, 1)
+        self.ledger.prove("GTE570", "the same graphs serve all batches", graphs_made() - before, GRAPHS)
         gap = distance(states, self.wanted)
         self.ledger.prove("GTE519", "agrees with eager attention", gap, TOLERANCES[encoder.dtype])
         speed = measure(encoder, self.subject.batch, True, self.ledger.subject)

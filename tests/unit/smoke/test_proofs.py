@@ -284,21 +284,19 @@ def test_a_file_that_is_no_reference_is_refused(tmp_path: Path, golden: Path) ->
         run(golden / "legacy-base", compare=tmp_path / "absent")
 
 
-def test_compiled_the_packed_path_agrees_and_makes_one_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gte_surgery.model import compiled, load
+def test_compiled_the_packed_path_agrees_and_makes_no_more_graphs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gte_surgery.model import compiled, encoder
 
     folder = broken(tmp_path, lambda tensors: None)
-    monkeypatch.setattr(load, "compile_layers", lambda model: compiled.compile_layers(model, "eager"))
+    monkeypatch.setattr(encoder, "CompiledBody", lambda body: compiled.CompiledBody(body, "eager"))
     result = run(folder, compile=True)
     assert failed(result) == set()
     assert any(speed.backend == "sdpa compiled" for speed in result.speeds)
     torch._dynamo.reset()
 
-    def fixed_sizes(model: torch.nn.Module) -> None:
-        for layer in model.layers:
-            layer.compile(backend="eager", dynamic=False)
-
-    monkeypatch.setattr(load, "compile_layers", fixed_sizes)
+    monkeypatch.setattr(encoder, "CompiledBody", lambda body: compiled.CompiledBody(body, "eager", is_dynamic=False))
     assert failed(run(folder, compile=True)) == {"GTE570"}
 
 
