@@ -116,7 +116,9 @@ def started(program: str, hang_up: str = "SIG_DFL") -> subprocess.Popen[bytes]:
         f"signal.signal(signal.SIGHUP, signal.{hang_up})\n"
         "entry.main()"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
     assert process.stdout is not None
     process.stdout.readline()
     return process
