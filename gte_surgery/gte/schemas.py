@@ -111,8 +111,6 @@ def _violation(error: ValidationError) -> Violation:
     found = shown(error.instance)
     wanted: Any = error.validator_value
     match error.validator:
-        case "required":
-            return Violation(pointer, error.message)
         case "type":
             types = [wanted] if isinstance(wanted, str) else list(wanted)
             return Violation(
@@ -121,7 +119,8 @@ def _violation(error: ValidationError) -> Violation:
         case "enum":
             return Violation(pointer, f"{found}, must be {_either(map(shown, wanted))}")
         case "minLength" | "minItems" | "minProperties":
-            return Violation(pointer, f"{found}, must not be empty")
+            least = "must not be empty" if wanted == 1 else f"must have a length of at least {wanted}"
+            return Violation(pointer, f"{found}, {least}")
         case str(keyword) if keyword in _PHRASES:
             return Violation(pointer, f"{found}, {_PHRASES[keyword].format(shown(wanted))}")
         case _:

@@ -131,3 +131,41 @@ def test_labels_count_by_name() -> None:
 def test_a_config_of_another_family_is_refused() -> None:
     with pytest.raises(CheckpointError, match="model_type"):
         meant(builder.remote_config(), {"model_type": "bert"})
+
+
+def test_a_difference_shows_both_values() -> None:
+    before = builder.remote_config(rope_theta=10000, rope_scaling=None)
+    after = before | {"rope_theta": 20000, "architectures": ["X"]}
+    found = differences_in_meaning(before, after, F32)
+    assert found == [KeyDifference("rope", "theta 10000", "theta 20000")]
+    assert differences_in_spelling(before, after, found) == [
+        KeyDifference("architectures", before["architectures"], ["X"])
+    ]
+
+
+def test_a_dtype_is_blamed_under_both_of_its_names() -> None:
+    before = builder.remote_config(dtype="float32", torch_dtype="float32")
+    after = before | {"dtype": "float16", "torch_dtype": "float16"}
+    found = differences_in_meaning(before, after, F32)
+    assert found == [KeyDifference("dtype", "float32", "float16")]
+    assert differences_in_spelling(before, after, found) == []
+    assert {item.key for item in differences_in_spelling(before, after, [])} == {"dtype", "torch_dtype"}
+
+
+def test_without_a_dtype_anywhere_there_is_none() -> None:
+    nowhere = builder.remote_config(dtype=builder.ABSENT)
+    found = differences_in_meaning(nowhere, builder.remote_config(dtype="float16"), (None, None))
+    assert found == [KeyDifference("dtype", None, "float16")]
+
+
+def test_heads_of_another_size_are_a_rope_of_other_frequencies() -> None:
+    before, after = builder.remote_config(), builder.remote_config(num_attention_heads=8)
+    assert meant(before, after) == ["num_attention_heads", "rope"]
+
+
+def test_frequencies_are_equal_to_nine_digits_and_not_to_eight() -> None:
+    def linear(factor: float) -> dict[str, object]:
+        return builder.native_config(rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": factor})
+
+    assert meant(linear(2.0), linear(2.0 * (1 + 1e-10))) == []
+    assert meant(linear(2.0), linear(2.0 * (1 + 3e-9))) == ["rope"]

@@ -114,5 +114,56 @@ def test_a_head_size_of_its_own_is_refused_where_the_loader_would_obey_it() -> N
 
 @pytest.mark.parametrize(("config", "found"), [({}, "missing"), ({"model_type": "bert"}, '"bert"')])
 def test_another_architecture_is_refused(config: dict[str, object], found: str) -> None:
-    with pytest.raises(CheckpointError, match=f"model_type: {found}, must be"):
+    with pytest.raises(CheckpointError, match=f"model_type: {found}, must be") as raised:
         read_config(config)
+    assert raised.value.hint == "this is not the config of a GTE model"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"hidden_size": 1, "num_attention_heads": 1},
+        {"hidden_size": 2**20},
+        {"num_hidden_layers": 1},
+        {"num_hidden_layers": 2**12},
+        {"num_attention_heads": 768},
+        {"intermediate_size": 1},
+        {"max_position_embeddings": 1},
+        {"vocab_size": 1},
+        {"vocab_size": 2**31 - 1},
+        {"type_vocab_size": 0},
+        {"layer_norm_eps": 0},
+        {"initializer_range": 9e29},
+        {"num_labels": 0},
+    ],
+    ids=str,
+)
+def test_the_smallest_and_the_largest_that_can_be_are_read(config: dict[str, int]) -> None:
+    read = read_config({"model_type": "new", **config})
+    assert {key: getattr(read, key) for key in config} == config
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "wanted"),
+    [
+        ("hidden_size", 2**20 + 1, "hidden_size: 1048577, must be at most 1048576"),
+        ("num_hidden_layers", 2**12 + 1, "num_hidden_layers: 4097, must be at most 4096"),
+        ("num_attention_heads", 0, "num_attention_heads: 0, must be at least 1"),
+        ("intermediate_size", 0, "intermediate_size: 0, must be at least 1"),
+        ("max_position_embeddings", 0, "max_position_embeddings: 0, must be at least 1"),
+        ("vocab_size", 2**31, "vocab_size: 2147483648, must be at most 2147483647"),
+        ("initializer_range", 1e30, "initializer_range: 1e+30, must be from 0 to 1e+30"),
+    ],
+)
+def test_one_beyond_is_refused(key: str, value: object, wanted: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        read_config({"model_type": "new", key: value})
+    assert raised.value.message == wanted
+
+
+def test_a_head_size_that_does_not_divide_is_rounded_down_for_head_dim_and_rope_too() -> None:
+    odd = {"model_type": "gte", "hidden_size": 65, "num_attention_heads": 4, "head_dim": 16}
+    longrope = {"rope_type": "longrope", "rope_theta": 5, "short_factor": [2] * 8, "long_factor": [2] * 8}
+    assert read_config({**odd, "rope_parameters": longrope}).rope == Rope("longrope", 5.0, factors=(2.0,) * 8)
+    with pytest.raises(CheckpointError, match=r"num_attention_heads = 16$"):
+        read_config({**odd, "head_dim": 17})

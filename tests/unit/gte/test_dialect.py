@@ -34,3 +34,11 @@ def test_a_config_is_of_the_dialect_that_its_keys_show(config: dict[str, object]
 
 def test_an_ntk_scaling_that_no_code_would_apply_is_native() -> None:
     assert detect_dialect({**OLD_KEYS, "rope_theta": 20000, "rope_scaling": NTK}) is Dialect.NATIVE
+
+
+@pytest.mark.parametrize("old", ["position_embedding_type", "pack_qkv"])
+@pytest.mark.parametrize("rope", ["rope_theta", "rope_scaling"])
+def test_one_old_key_and_one_rope_key_are_enough(old: str, rope: str) -> None:
+    assert detect_dialect({"model_type": "gte", old: None, rope: None}) is Dialect.RENAMED
+    assert detect_dialect({"model_type": "gte", rope: None}) is Dialect.NATIVE
+    assert detect_dialect({"model_type": "gte", old: None}) is Dialect.NATIVE

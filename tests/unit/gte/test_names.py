@@ -7,7 +7,17 @@ import pytest
 from gte_surgery.gte.config import GteConfig, read_config
 from gte_surgery.gte.heads import Head
 from gte_surgery.gte.inventory import inventory
-from gte_surgery.gte.names import BARE, NATIVE_HEAD, REMOTE_HEAD, Layout, canonical_name, detect_layout, stored_name
+from gte_surgery.gte.names import (
+    BARE,
+    NATIVE_HEAD,
+    REMOTE_HEAD,
+    Layout,
+    canonical_name,
+    detect_layout,
+    parts_of,
+    place_in_packed,
+    stored_name,
+)
 
 DAMAGED_BY_RESAVING = Layout("c", prefix="new.gte.", head_prefix="new.")
 DAMAGED_HEAD_NORM = Layout("e", prefix="gte.", head_norm="layer_norm")
@@ -144,3 +154,42 @@ def test_every_name_of_a_model_comes_back(config: GteConfig, layout: Layout, hea
         assert found is not None
         assert (found.prefix, found.is_renamed) == (layout.prefix, layout.is_renamed)
         assert found.has_split_qkv is (layout.is_renamed or not config.pack_qkv)
+
+
+@pytest.mark.parametrize(
+    ("whole", "parts"),
+    [
+        (
+            "attention.qkv_proj.weight",
+            ("attention.q_proj.weight", "attention.k_proj.weight", "attention.v_proj.weight"),
+        ),
+        ("attention.qkv_proj.bias", ("attention.q_proj.bias", "attention.k_proj.bias", "attention.v_proj.bias")),
+        ("mlp.up_gate_proj.weight", ("mlp.up_proj.weight", "mlp.gate_proj.weight")),
+    ],
+)
+def test_a_packed_tensor_and_its_parts_find_each_other(whole: str, parts: tuple[str, ...]) -> None:
+    at = "encoder.layer.3."
+    assert parts_of(at + whole) == tuple(at + part for part in parts)
+    assert [place_in_packed(at + part) for part in parts] == [(at + whole, number) for number in range(len(parts))]
+
+
+@pytest.mark.parametrize("name", ["encoder.layer.3.attention.o_proj.weight", "encoder.layer.3.mlp.down_proj.bias"])
+def test_a_tensor_that_is_never_packed_is_its_own_part(name: str) -> None:
+    assert parts_of(name) == (name,)
+    assert place_in_packed(name) == (name, 0)
+
+
+def test_split_feed_forwards_are_part_of_the_layout_and_halves_have_none() -> None:
+    split = [*ENCODER[:2], "encoder.layer.0.mlp.up_proj.weight"]
+    assert detect_layout(split) == Layout("a", has_split_mlp=True)
+    assert detect_layout([*ENCODER, "encoder.layer.0.mlp.up_proj.weight"]) is None
+    assert detect_layout([*ENCODER, "encoder.layer.1.mlp.up_gate_proj.weight", split[2]]) == BARE
+
+
+def test_word_embeddings_alone_are_a_bare_model() -> None:
+    assert detect_layout(ENCODER[:1]) == BARE
+
+
+def test_a_head_needs_its_prefix() -> None:
+    assert canonical_name("xyz.classifier.weight", DAMAGED_BY_RESAVING) is None
+    assert canonical_name("old.lm_head.norm.weight", DAMAGED_BY_RESAVING) is None

@@ -115,3 +115,78 @@ def test_every_golden_config_becomes_native_but_the_two_that_cannot(golden: Path
         except RefusedError:
             refused.add(folder.name)
     assert refused == {"legacy-absolute", "legacy-rmsnorm"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "head", "message"),
+    [
+        (
+            {"layer_norm_type": "rms_norm"},
+            Head.NONE,
+            "config.json: layer_norm_type is rms_norm, the native model has LayerNorm only",
+        ),
+        (
+            {"position_embedding_type": "absolute"},
+            Head.NONE,
+            "config.json: position_embedding_type is absolute, the native model has rotary positions only",
+        ),
+        (
+            {},
+            Head.QUESTION_ANSWERING,
+            "config.json: the head is for question answering, the native model has no class for it",
+        ),
+        (
+            {"rope_scaling": {"type": "yarn"}},
+            Head.NONE,
+            'config.json: rope is yarn (rope_scaling type: "yarn", must be "ntk"), the native model has no form for it',
+        ),
+    ],
+)
+def test_a_refusal_says_what_to_do(changes: dict[str, object], head: Head, message: str) -> None:
+    with pytest.raises(RefusedError) as raised:
+        native_members(remote_config(**changes), head)
+    assert raised.value.message == message
+    assert raised.value.hint == "keep the remote dialect and its code for this checkpoint"
+
+
+def test_a_native_rope_in_a_remote_config_is_refused_unless_a_theta_stands_beside_it() -> None:
+    rope = {"rope_type": "default"}
+    with pytest.raises(RefusedError) as raised:
+        native_members(remote_config(rope_theta=ABSENT, rope_parameters=rope), Head.NONE)
+    assert raised.value.message == (
+        "config.json: /rope_parameters: in a remote config, where no loader of that dialect reads it"
+    )
+    assert raised.value.hint == "put rope_theta and rope_scaling back first: `gte-surgery explain GTE122`"
+    assert native_members(remote_config(rope_parameters=rope), Head.NONE)["rope_parameters"] == NTK
+
+
+def test_only_what_rides_along_in_a_remote_config_unread_is_left_behind() -> None:
+    members = native_members(native_config(head_dim=8, partial_rotary_factor=0.5), Head.NONE)
+    assert (members["head_dim"], members["partial_rotary_factor"]) == (8, 0.5)
+
+
+@pytest.mark.parametrize("rope", [{"rope_type": "ntk", "factor": 2.0}, {"rope_type": "linear", "factor": "2"}])
+def test_a_native_rope_that_no_loader_reads_is_refused(rope: dict[str, object]) -> None:
+    with pytest.raises(RefusedError, match="the native model has no form for it"):
+        native_members(native_config(rope_parameters={"rope_theta": 5.0, **rope}), Head.NONE)
+
+
+def test_a_rope_scaling_that_transformers_reads_first_is_what_is_written_out() -> None:
+    yarn = {"factor": 2.0, "rope_type": "yarn"}
+    members = native_members(native_config(rope_scaling=yarn, rope_parameters={"rope_theta": 5.0}), Head.NONE)
+    assert members["rope_parameters"] == {**yarn, "rope_theta": 160000.0}
+    assert "rope_scaling" not in members
+
+
+def test_a_longrope_keeps_the_length_of_its_config() -> None:
+    mixed = {"type": "ntk", "factor": 4.0, "mixed_b": 0.7}
+    parameters = native_members(remote_config(rope_scaling=mixed, max_position_embeddings=77), Head.NONE)
+    assert isinstance(parameters["rope_parameters"], dict)
+    assert parameters["rope_parameters"]["original_max_position_embeddings"] == 77
+
+
+def test_a_class_name_of_ones_own_is_not_taken_for_the_bare_model() -> None:
+    declared = native_members(native_config(architectures=["MyModel", "X"]), Head.TOKEN_CLASSIFICATION)
+    assert declared["architectures"] == ["GteForTokenClassification"]
+    both = native_config(architectures=["GteModel", "GteForTokenClassification"])
+    assert native_members(both, Head.TOKEN_CLASSIFICATION)["architectures"] == both["architectures"]

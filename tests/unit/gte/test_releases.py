@@ -14,7 +14,7 @@ from gte_surgery.gte.heads import Head
 from gte_surgery.gte.inventory import inventory, parameter_count
 from gte_surgery.gte.names import BARE, REMOTE_HEAD
 from gte_surgery.gte.releases import RELEASES, Release, find_release, release_config, resembling
-from gte_surgery.gte.rope import Rope, angle_gap
+from gte_surgery.gte.rope import Rope, RopeKind, angle_gap
 from gte_surgery.gte.schemas import violations
 
 PUBLISHED = {
@@ -147,3 +147,44 @@ def test_other_sizes_resemble_nothing() -> None:
 def test_a_release_is_laid_out_by_its_head() -> None:
     assert {release.layout for release in RELEASES if release.head is Head.NONE} == {BARE}
     assert {release.layout for release in RELEASES if release.head is not Head.NONE} == {REMOTE_HEAD}
+
+
+def test_a_remote_config_says_what_the_published_ones_say_but_leaves_unpadding_off(golden: Path) -> None:
+    wanted = json.loads((golden / "legacy-multilingual" / "config.json").read_text())
+    written = release_config(find_release("gte-multilingual-base"), Dialect.REMOTE)
+    sizes = {"hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size"}
+    same = set(written) - sizes - {"max_position_embeddings", "initializer_range", "dtype"}
+    wanted["architectures"] = ["NewModel", "NewForTokenClassification"]
+    assert {key: written[key] for key in same} == {key: wanted[key] for key in same}
+    assert (written["unpad_inputs"], written["use_memory_efficient_attention"]) == (False, False)
+
+
+def test_every_release_has_the_numbers_that_they_share() -> None:
+    for release in RELEASES:
+        written = release_config(release, Dialect.NATIVE)
+        shared = {"attention_probs_dropout_prob": 0.0, "hidden_dropout_prob": 0.1, "classifier_dropout": None}
+        shared |= {"hidden_act": "gelu", "initializer_range": 0.02, "layer_norm_eps": 1e-12, "pack_qkv": True}
+        shared |= {"max_position_embeddings": 8192, "layer_norm_type": "layer_norm", "position_embedding_type": "rope"}
+        assert {key: written[key] for key in shared} == shared
+
+
+def test_the_head_and_the_types_tell_releases_of_one_rope_apart() -> None:
+    reranker, base = find_release("gte-multilingual-reranker-base"), find_release("gte-multilingual-base")
+    assert resembling(config_of(base), Head.SEQUENCE_CLASSIFICATION) is reranker
+    assert resembling(config_of(reranker), Head.TOKEN_CLASSIFICATION) is base
+
+
+@pytest.mark.parametrize("kind", ["none", "unsupported"])
+def test_a_rope_that_is_not_one_resembles_none(kind: RopeKind) -> None:
+    odd = replace(config_of(MULTILINGUAL), rope=Rope(kind, 160000.0))
+    assert resembling(odd, MULTILINGUAL.head) is MULTILINGUAL
+    assert resembling(odd, Head.MASKED_LM) is find_release("gte-multilingual-mlm-base")
+
+
+def test_the_nearer_vocabulary_breaks_a_tie() -> None:
+    small, large = (
+        replace(config_of(MULTILINGUAL), vocab_size=vocab, rope=Rope("none", 1.0), type_vocab_size=9)
+        for vocab in (30_000, 250_000)
+    )
+    assert find_release("gte-base-en-v1.5") is resembling(small, Head.NONE)
+    assert resembling(large, Head.NONE) is SNOWFLAKE

@@ -54,3 +54,33 @@ def test_unknown_members_ride_along_and_a_remote_config_stays() -> None:
     assert "rope_parameters" not in members
     assert remote_members(members, Head.NONE) == members
     assert read_config(members).rope == Rope("ntk", 20000.0, 8.0)
+
+
+def test_a_refused_rope_says_which_ones_there_are() -> None:
+    yarn = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}
+    with pytest.raises(RefusedError) as raised:
+        remote_members(builder.native_config(rope_parameters=yarn), Head.NONE)
+    assert raised.value.message == (
+        "config.json: rope is yarn (not a rope of this family), the remote dialect has no form for it"
+    )
+    assert raised.value.hint == "the remote code knows plain rope, and ntk scaling with or without mixed_b"
+
+
+def test_keys_stay_in_order_and_a_sorted_config_stays_sorted() -> None:
+    native = dict(sorted(builder.native_config().items()))
+    assert list(remote_members(native, Head.NONE)) == sorted(remote_members(native, Head.NONE))
+    backwards = dict(reversed(native.items()))
+    kept = [key for key in remote_members(backwards, Head.NONE) if key in native]
+    assert kept == [key for key in backwards if key in kept]
+
+
+@pytest.mark.parametrize(("theta", "wanted"), [(10000.0, "10000"), (12345.5, "12345.5")])
+def test_a_whole_theta_is_written_as_one(theta: float, wanted: str) -> None:
+    rope = {"rope_type": "default", "rope_theta": theta}
+    assert repr(remote_members(builder.native_config(rope_parameters=rope), Head.NONE)["rope_theta"]) == wanted
+
+
+def test_both_architectures_of_a_native_config_stay() -> None:
+    native = builder.native_config(architectures=["GteModel", "GteForTokenClassification"])
+    found = remote_members(native, Head.TOKEN_CLASSIFICATION)["architectures"]
+    assert found == ["NewModel", "NewForTokenClassification"]

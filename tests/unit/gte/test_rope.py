@@ -145,3 +145,85 @@ def test_the_smallest_heads_have_no_frequencies() -> None:
         assert inv_freq(rope, 1) == []
         assert to_native(rope, 1, 8)
     assert math.isclose(inv_freq(MIXED, 2)[0], 1 / 4)
+
+
+@pytest.mark.parametrize(
+    ("rope", "wanted"),
+    [
+        (Rope("longrope", 10000.0, factors=(1.5, 7.0, 2.0)), "theta 10000, longrope factors 1.5 … 2"),
+        (Rope("unsupported", 1.0), "unreadable (not a rope of this family)"),
+        (Rope("unsupported", 1.0, refusal="rope_scaling: 3"), "unreadable (rope_scaling: 3)"),
+        (Rope("mixed-ntk", 0.5, 4.0, 0.0), "theta 0.5, ntk factor 4, mixed_b 0"),
+    ],
+)
+def test_the_less_usual_ropes_are_told_too(rope: Rope, wanted: str) -> None:
+    assert describe(rope) == wanted
+
+
+def test_a_refusal_names_the_rope() -> None:
+    rope = Rope("none", 10000.0)
+    with pytest.raises(UsageError) as frequencies:
+        inv_freq(rope, 64)
+    assert frequencies.value.message == "rope: none, absolute positions, has no frequencies that this tool knows"
+    with pytest.raises(UsageError) as native:
+        to_native(rope, 64, 8192)
+    assert native.value.message == "rope: none, absolute positions, cannot be expressed in the native dialect"
+
+
+def test_a_longrope_stays_one_in_the_native_dialect() -> None:
+    assert to_native(Rope("longrope", 7.0, factors=(2.0, 5.0)), 4, 128) == {
+        "attention_factor": 1.0,
+        "factor": 1.0,
+        "long_factor": [2.0, 5.0],
+        "original_max_position_embeddings": 128,
+        "rope_theta": 7.0,
+        "rope_type": "longrope",
+        "short_factor": [2.0, 5.0],
+    }
+
+
+def test_a_longrope_needs_a_factor_for_each_frequency() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        inv_freq(Rope("longrope", 7.0, factors=(2.0,)), 4)
+    with pytest.raises(ValueError, match="zip"):
+        angle_gap(Rope("default", 7.0), Rope("longrope", 7.0, factors=(2.0,)), 4, 1)
+
+
+@pytest.mark.parametrize(("head_size", "wanted"), [(2, (30.0, {"factor": 2.0, "type": "ntk"})), (1, None)])
+def test_the_smallest_head_with_a_linear_rope(head_size: int, wanted: object) -> None:
+    # factor^(head_size / 2) = 2 for the one pair of a head of 2; a head of 1 turns nothing
+    assert to_remote(Rope("linear", 60.0, 2.0), head_size) == wanted
+
+
+@pytest.mark.parametrize("theta", [160000.0, 123456.789, 1 / 3])
+def test_the_theta_found_for_a_linear_rope_gives_it_back_exactly(theta: float) -> None:
+    found = to_remote(Rope("linear", theta * 8.0, 8.0 ** (2 / 64)), 64)
+    assert found == (theta, {"factor": 8.0, "type": "ntk"})
+
+
+def test_a_longrope_of_two_factors_may_come_from_ntk_and_one_of_one_may_not() -> None:
+    two = to_remote(Rope("longrope", 100.0, factors=(4.0, 16.0)), 4)
+    assert two == (100.0, {"factor": 16.0, "mixed_b": 1.0, "type": "ntk"})
+    assert to_remote(Rope("longrope", 100.0, factors=(4.0,)), 2) is None
+    assert to_remote(Rope("longrope", 100.0, factors=(4.0, 1.0)), 4) is None
+
+
+def test_factors_that_are_almost_those_of_ntk_are_not_taken_for_them() -> None:
+    exact = tuple(math.exp(math.log(16) / 4 * (i + 1)) for i in range(4))
+    near = (exact[0], exact[1] * (1 + 1e-10), *exact[2:])
+    assert to_remote(Rope("longrope", 100.0, factors=exact), 8) == (
+        100.0,
+        {"factor": 16.0, "mixed_b": 1.0, "type": "ntk"},
+    )
+    assert to_remote(Rope("longrope", 100.0, factors=near), 8) is None
+
+
+def test_a_gap_is_the_largest_angle_times_the_position() -> None:
+    # frequencies 1 and 0.1 against 1/2 and 0.1/2
+    assert angle_gap(Rope("default", 100.0), Rope("linear", 100.0, 2.0), 4, 10) == pytest.approx(5.0)
+    assert angle_gap(Rope("default", 100.0), Rope("linear", 100.0, 2.0), 1, 10) == 0.0
+
+
+def test_a_factor_beyond_one_exponent_of_zero_divides_all_alike() -> None:
+    assert inv_freq(Rope("mixed-ntk", 100.0, 4.0, 0.0), 4) == pytest.approx([1 / 4, 1 / 40])
+    assert inv_freq(Rope("mixed-ntk", 100.0, 4.0), 4) == pytest.approx([1 / 4, 1 / 40])

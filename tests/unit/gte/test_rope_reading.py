@@ -138,3 +138,130 @@ SCALING = st.fixed_dictionaries({}, optional=dict.fromkeys(KEYS, KINDS | JSON)) 
 def test_no_json_makes_reading_fail(config: dict[str, object], dialect: Dialect) -> None:
     rope = read_rope(config, dialect, 8)
     assert rope.refusal == "" or rope.kind == "unsupported"
+
+
+POSITIVE = "must be a number above 0, within float32"
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        (
+            {"rope_theta": "x"},
+            Rope("unsupported", 10000.0, rope_type="default", refusal=f'rope_theta: "x", {POSITIVE}'),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": [8]},
+            Rope("unsupported", 7.0, refusal="rope_scaling: [8], must be an object or null"),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": {"type": "yarn"}},
+            Rope("unsupported", 7.0, rope_type="yarn", refusal='rope_scaling type: "yarn", must be "ntk"'),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": {"type": "ntk", "factor": [8]}},
+            Rope("unsupported", 7.0, rope_type="ntk", refusal=f"rope_scaling factor: [8], {POSITIVE}"),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": {"type": "ntk", "factor": 8, "mixed_b": True}},
+            Rope("unsupported", 7.0, rope_type="ntk", refusal="rope_scaling mixed_b: true, must be a number"),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": {"type": "ntk", "factor": 8, "mixed_b": 8.5}},
+            Rope("unsupported", 7.0, rope_type="ntk with mixed_b 8.5"),
+        ),
+        (
+            {"rope_theta": 7, "rope_scaling": {"type": "ntk", "factor": 8, "mixed_b": -0.5}},
+            Rope("unsupported", 7.0, rope_type="ntk with mixed_b -0.5"),
+        ),
+    ],
+)
+def test_an_unsupported_remote_rope_keeps_its_theta_and_type(config: dict[str, object], wanted: Rope) -> None:
+    assert remote(**config) == wanted
+
+
+@pytest.mark.parametrize("mixed_b", [0, 8])
+def test_mixed_b_has_two_ends(mixed_b: float) -> None:
+    scaling = {"type": "ntk", "factor": 2, "mixed_b": mixed_b}
+    assert remote(rope_scaling=scaling) == Rope("mixed-ntk", 10000.0, 2.0, float(mixed_b))
+
+
+@pytest.mark.parametrize(
+    ("theta", "is_read"), [(1e30, True), (1e-30, True), (1.001e30, False), (0.999e-30, False), (True, False)]
+)
+def test_theta_lies_within_float32(theta: float, is_read: bool) -> None:
+    assert (remote(rope_theta=theta).kind == "default") is is_read
+
+
+def test_absolute_positions_keep_the_theta_that_nobody_uses() -> None:
+    assert remote(position_embedding_type="absolute", rope_theta=7) == Rope("none", 7.0)
+    assert remote(position_embedding_type="absolute", rope_theta="x") == Rope("none", 10000.0)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "wanted"),
+    [
+        ("ntk", Rope("unsupported", 10000.0, refusal='rope_parameters: "ntk", must be an object or null')),
+        (
+            {"rope_type": "linear", "rope_theta": -1},
+            Rope("unsupported", 10000.0, rope_type="linear", refusal=f"rope_theta: -1, {POSITIVE}"),
+        ),
+        (
+            {"rope_type": "linear", "rope_theta": 7, "factor": "2"},
+            Rope("unsupported", 7.0, rope_type="linear", refusal=f'factor: "2", {POSITIVE}'),
+        ),
+        (
+            {"rope_type": "linear", "rope_theta": 7, "factor": 2, "partial_rotary_factor": 0.5},
+            Rope("unsupported", 7.0, rope_type="linear with partial_rotary_factor 0.5"),
+        ),
+        (
+            {"rope_type": "su", "rope_theta": 7},
+            Rope("unsupported", 7.0, rope_type="su", refusal='rope_type: "su", is unknown to the native model'),
+        ),
+        (
+            {"rope_type": "longrope", "rope_theta": 7, "short_factor": [1, 2]},
+            Rope(
+                "unsupported",
+                7.0,
+                rope_type="longrope",
+                refusal="short_factor and long_factor must be lists of 2 numbers above 0",
+            ),
+        ),
+        (
+            {**LONGROPE, "long_factor": [1.5, 3]},
+            Rope("unsupported", 5.0, rope_type="longrope with short_factor unlike long_factor"),
+        ),
+        (
+            {**LONGROPE, "attention_factor": 1.5},
+            Rope("unsupported", 5.0, rope_type="longrope with an attention_factor"),
+        ),
+        ({"rope_type": "linear", "rope_theta": 7, "factor": 2, "partial_rotary_factor": 1}, Rope("linear", 7.0, 2.0)),
+        ({"type": "linear", "rope_theta": 7, "factor": 2, "partial_rotary_factor": None}, Rope("linear", 7.0, 2.0)),
+    ],
+)
+def test_an_unsupported_native_rope_keeps_its_theta_and_type(parameters: object, wanted: Rope) -> None:
+    assert native(rope_parameters=parameters) == wanted
+
+
+def test_a_partial_rotary_factor_may_stand_beside_the_parameters() -> None:
+    parameters = {"rope_type": "linear", "rope_theta": 7, "factor": 2}
+    found = native(rope_parameters=parameters, partial_rotary_factor=0.25)
+    assert found == Rope("unsupported", 7.0, rope_type="linear with partial_rotary_factor 0.25")
+    assert native(rope_parameters={**parameters, "partial_rotary_factor": 1}, partial_rotary_factor=0.25).factor == 2.0
+
+
+@pytest.mark.parametrize(
+    ("positions", "original", "is_plain"), [(4096, 4096, True), (None, 8192, True), (4096, 8192, False)]
+)
+def test_a_longrope_is_plain_while_its_two_lengths_are_equal(
+    positions: int | None, original: int, is_plain: bool
+) -> None:
+    beside = {} if positions is None else {"max_position_embeddings": positions}
+    found = native(rope_parameters={**LONGROPE, "original_max_position_embeddings": original}, **beside)
+    assert (found.kind == "longrope") is is_plain
+
+
+@pytest.mark.parametrize("factors", [[1.0, 2.0, "3"], [1.0, 2.0, 3.0], [1.0]])
+def test_a_longrope_has_a_number_for_each_frequency_in_both_lists(factors: list[object]) -> None:
+    assert native(rope_parameters={**LONGROPE, "short_factor": factors, "long_factor": factors}).refusal
+    assert native(rope_parameters={**LONGROPE, "long_factor": factors}).refusal

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
+from gte_surgery.gte import schemas
 from gte_surgery.gte.schemas import Violation, load, names, violations
 from gte_surgery.render.report import report_json
 
@@ -196,3 +197,50 @@ def test_a_plan_carries_a_receipt_or_null() -> None:
     assert [violation.pointer for violation in violations({**PLAN, "receipt": {**RECEIPT, "tool": 1}}, "plan")] == [
         "/receipt/tool"
     ]
+
+
+def test_an_unknown_schema_is_told_the_known_ones() -> None:
+    with pytest.raises(UsageError) as raised:
+        load("nothing")
+    assert raised.value.hint == f"known schemas: {', '.join(names())}"
+
+
+def test_an_installed_package_brings_its_own_schemas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tmp_path / "gte_surgery" / "gte" / "schemas.py"
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "source.schema.json").write_text('{"title": "Ω"}', encoding="utf-8")
+    monkeypatch.setattr(schemas, "__file__", str(module))
+    assert (names(), load("source")) == (("source",), {"title": "Ω"})
+    (tmp_path / "gte_surgery" / "schemas").mkdir(parents=True)
+    (tmp_path / "gte_surgery" / "schemas" / "wheel.schema.json").write_text("{}")
+    assert (names(), load("wheel")) == (("wheel",), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"), [("+12", "write it without quotes"), ("-3", "write it without quotes"), ("1-2", "")]
+)
+def test_a_number_in_quotes_is_told_to_lose_them(text: str, hint: str) -> None:
+    assert native(vocab_size=text) == [Violation("/vocab_size", f'"{text}", must be an integer', hint)]
+
+
+def test_what_jsonschema_words_itself_is_pointed_at_too() -> None:
+    found = violations(
+        {"vocab_size": 8, "pad_token_id": 0, "type_vocab_size": 1, "max_length": 4, "own": 1}, "contract"
+    )
+    assert Violation("", "Additional properties are not allowed ('own' was unexpected)") in found
+
+
+@pytest.mark.parametrize(
+    ("at_least", "wanted"), [(1, "must not be empty"), (2, "must have a length of at least 2")], ids=str
+)
+@pytest.mark.parametrize(("keyword", "value"), [("minItems", []), ("minLength", ""), ("minProperties", {})])
+def test_too_short_is_empty_only_where_one_would_do(
+    keyword: str, value: object, at_least: int, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "schemas").mkdir()
+    (tmp_path / "schemas" / "short.schema.json").write_text(json.dumps({keyword: at_least}))
+    monkeypatch.setattr(schemas, "__file__", str(tmp_path / "gte_surgery" / "gte" / "schemas.py"))
+    schemas._validator.cache_clear()
+    found = violations(value, "short")
+    schemas._validator.cache_clear()
+    assert found == [Violation("", f"{json.dumps(value)}, {wanted}")]
