@@ -238,7 +238,9 @@ def test_too_short_is_empty_only_where_one_would_do(
     keyword: str, value: object, at_least: int, wanted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "schemas").mkdir()
-    (tmp_path / "schemas" / "short.schema.json").write_text(json.dumps({keyword: at_least}))
+    (tmp_path / "schemas" / "short.schema.json").write_text(
+        json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", keyword: at_least})
+    )
     monkeypatch.setattr(schemas, "__file__", str(tmp_path / "gte_surgery" / "gte" / "schemas.py"))
     schemas._validator.cache_clear()
     found = violations(value, "short")
