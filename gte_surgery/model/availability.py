@@ -88,10 +88,6 @@ def _varlen_obstacle(use: Use) -> str:
         return f"takes float16 and bfloat16 only, not {str(use.dtype).removeprefix('torch.')}"
     if use.dropout > 0:
         return f"has no dropout, and attention_probs_dropout_prob is {use.dropout}"
-    try:
-        from torch.nn.attention import varlen as varlen
-    except ImportError:
-        return f"torch {torch.__version__} does not have it, 2.10 does"
     return ""
 
 
@@ -105,6 +101,6 @@ def _tried(backend: Backend, use: Use) -> str:
     scaling = use.head_size**-0.5
     try:
         attend(None, tokens, tokens, tokens, None, scaling=scaling, **keywords(backend, packing, is_packed=True))
-    except (RuntimeError, ValueError, TypeError) as error:
+    except (AttributeError, RuntimeError, ValueError, TypeError) as error:
         return f"failed on a few tokens: {' '.join(str(error).split())[:200]}"
     return ""
