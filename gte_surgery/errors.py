@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 
 
 class GteSurgeryError(Exception):
-    """A failure that the user can understand and act on."""
+    """A failure that the user can understand and act on.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    Where it is known how the request would do, `typed` is the word of it that was wrong and `meant` what would stand in
+    its place; with nothing `typed`, `meant` are words to add.
+    """
+
+    def __init__(self, message: str, hint: str = "", typed: str = "", meant: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.typed = typed
+        self.meant = meant
 
 
 class UsageError(GteSurgeryError):

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
-from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.nearby import WANTED, nearby, no_checkpoint, others
+from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
 from gte_surgery.checkpoint.strict_json import Document
@@ -38,7 +39,9 @@ __all__ = [
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
-_OTHER_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx")
+_PICKLES = (".bin", ".pt", ".pth")
+_OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
+_SAVED_AGAIN = "pickles; load them in transformers where you trust them, then save_pretrained writes safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,6 @@ class Checkpoint:
         return file if is_readable else None
 
 
-_WANTED = "give the directory that holds config.json and the weights; nothing is fetched from a hub"
-
-
 def open_checkpoint(path: Path | str) -> Checkpoint:
     """Open the checkpoint in the directory `path`, or the one `.safetensors` file `path` and the config.json beside it.
 
@@ -97,14 +97,23 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown(str(path))}: {reason_of(error)}", _WANTED) from None
+        raise no_checkpoint(path, reason_of(error)) from None
     if stat.S_ISDIR(mode):
         return _open(list_directory(path, (CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME)), WEIGHTS_NAME, is_on_disk=True)
     if not stat.S_ISREG(mode) or path.suffix != ".safetensors":
-        raise CheckpointError(f"{shown(str(path))}: neither a directory nor a .safetensors file", _WANTED)
+        raise no_checkpoint(path, "neither a directory nor a .safetensors file")
     root = path.parent
     beside = {name: root / name for name in (CONFIG_NAME, path.name) if os.path.lexists(root / name)}
     return _open(list_files(root, beside, trusted=(path.name,)), path.name, is_on_disk=True)
+
+
+def open_found(path: Path | str) -> Checkpoint:
+    """As `open_checkpoint`, but raises CheckpointError as well where nothing of a checkpoint is in the directory."""
+    checkpoint = open_checkpoint(path)
+    for fault in checkpoint.faults:
+        if fault.kind is FaultKind.NOT_A_CHECKPOINT:
+            raise no_checkpoint(Path(path), f"{fault.message} [GTE001]")
+    return checkpoint
 
 
 def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
@@ -140,8 +149,9 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
 
 def _not_a_checkpoint(root: Path) -> Fault:
     message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME} is here"
-    below = sorted(path.parent.name for path in root.glob(f"*/{CONFIG_NAME}"))
-    return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, f"did you mean {shown(below[0])}?" if below else "")
+    found = nearby(root)
+    hint = f"did you mean {pasteable('check', found[0])}? {others(found)}".strip() if found else WANTED
+    return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
 
 
 def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
@@ -156,7 +166,7 @@ def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
     except JsonError as error:
         return None, [unreadable_json(FaultKind.CONFIG_UNREADABLE, error)]
     except CheckpointError as error:
-        return None, [Fault(FaultKind.UNREADABLE, location, error.message)]
+        return None, [unreadable_file(FaultKind.UNREADABLE, CONFIG_NAME, error)]
     if not isinstance(document.value, dict):
         message = f"a JSON {type(document.value).__name__}, wanted an object"
         return None, [Fault(FaultKind.CONFIG_UNREADABLE, document.location(""), message)]
@@ -213,12 +223,25 @@ def _why_unusable(file: FileEntry, listing: Listing) -> str:
 
 def _weights_missing(listing: Listing, weights_name: str) -> Fault:
     message = f"neither {weights_name} nor {INDEX_NAME}"
-    others = [
-        name for name in listing.files if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx"))
-    ]
+    others = [name for name in listing.files if name.endswith(_OTHER_WEIGHTS)]
     if others:
         message += f"; found {', '.join(map(shown, others[:3]))}{', …' if len(others) > 3 else ''}"
-    return Fault(FaultKind.WEIGHTS_MISSING, Location(), message)
+    pickles = [name for name in others if name.endswith(_PICKLES)]
+    hint = _conversion(listing.root, pickles[0]) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
+    return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
+
+
+def _conversion(root: Path, name: str) -> str:
+    """How a pickle becomes safetensors, by torch, with torch's own guard against code in it."""
+    from shlex import quote
+
+    script = (
+        "import sys; from torch import load; from safetensors.torch import save_file; "
+        "tensors = load(sys.argv[1], map_location='cpu', weights_only=True); "
+        "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
+    )
+    source, target = (quote(shown(str(root / each))) for each in (name, WEIGHTS_NAME))
+    return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'
 
 
 def is_leftover(name: str) -> bool:
@@ -235,7 +258,7 @@ def _leftovers(listing: Listing) -> Iterator[Fault]:
 
 
 def _unfinished_surgery(root: Path) -> Iterator[Fault]:
-    command = f"gte-surgery recover {shown(str(root))}"
+    command = pasteable("recover", root)
     if os.path.lexists(root / SURGERY_FOLDER / "journal.json"):
         location = Location(file=f"{SURGERY_FOLDER}/journal.json")
         yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", command)

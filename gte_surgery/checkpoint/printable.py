@@ -1,6 +1,11 @@
-"""Names out of files, made fit for one line of a message: a hostile name cannot forge lines or drive a terminal."""
+"""Names out of files, made fit for one line of a message: a hostile name cannot forge lines or drive a terminal.
+
+And command lines for hints, which work when they are pasted.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 _LONGEST = 300
 
@@ -12,3 +17,10 @@ def shown(name: str) -> str:
     if name.isprintable():
         return name
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+def pasteable(verb: str, path: Path | str, *options: str) -> str:
+    """A command line of ours in backquotes, fit for a shell: ("check", "my ckpt") → `gte-surgery check 'my ckpt'`."""
+    from shlex import join
+
+    return f"`{join(('gte-surgery', verb, shown(str(path)), *options))}`"

@@ -15,7 +15,7 @@ from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location
 
 _HINTS = {
-    Content.LFS_POINTER: "fetch the file itself: git lfs pull",
+    Content.LFS_POINTER: "fetch the file itself: `git lfs pull`",
     Content.HTML: "an error page was saved in its place: download it again",
     Content.PICKLE: "convert it where you trust it: load it in transformers, then save_pretrained",
     Content.TORCH_ZIP: "convert it where you trust it: load it in transformers, then save_pretrained",

@@ -94,7 +94,20 @@ def require_known(patterns: Collection[str]) -> None:
     rules = all_rules()
     for pattern in patterns:
         if not pattern or not any(code.startswith(pattern) for code in rules):
-            raise UsageError(f"{pattern}: matches no rule", "`gte-surgery rules` lists the codes")
+            raise UsageError(f"{pattern}: matches no rule", LISTED, pattern, nearest_code(pattern, rules))
+
+
+LISTED = "`gte-surgery rules` lists the codes"
+
+
+def nearest_code(typed: str, codes: Collection[str]) -> str:
+    """The code that was probably meant, the nearest of its family: "110" → GTE110, "gte127" → GTE126; "" if there is
+    none."""
+    digits = typed.upper().removeprefix("GTE")
+    if not (digits.isascii() and digits.isdigit()):
+        return ""
+    family = [code for code in codes if code[3] == digits[0] and len(digits) == 3]
+    return min(family, key=lambda code: abs(int(code[3:]) - int(digits)), default="")
 
 
 def _applicable(rules: Mapping[str, Rule], values: bool, consumers: Collection[str]) -> Mapping[str, Rule]:
@@ -111,8 +124,8 @@ def _choose(rules: Mapping[str, Rule], select: Collection[str], ignore: Collecti
     require_known((*select, *ignore))
     for pattern in select:
         if not _matching(rules, (pattern,)):
-            needs = {rule.only_with for code, rule in all_rules().items() if code.startswith(pattern)}
-            raise UsageError(f"{pattern}: is judged only with {' or '.join(sorted(needs))}", "add that option")
+            needs = sorted({rule.only_with for code, rule in all_rules().items() if code.startswith(pattern)})
+            raise UsageError(f"{pattern}: is judged only with {' or '.join(needs)}", "with it", meant=needs[0])
     chosen = _matching(rules, select) if select else tuple(rules)
     ignored = set(_matching(rules, ignore))
     return tuple(code for code in chosen if code not in ignored)

@@ -14,8 +14,6 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.stops import StoppedError, heed_stops, ignore_stops
 
 if TYPE_CHECKING:
-    import click
-
     from gte_surgery.errors import GteSurgeryError
 
 
@@ -37,23 +35,24 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are told on stderr."""
     import click
 
+    from gte_surgery.cli import mistakes
     from gte_surgery.cli.terminal import ReaderGoneError
     from gte_surgery.errors import GteSurgeryError
 
     try:
         return _invoke(arguments)
     except GteSurgeryError as error:
-        _tell(error.message, error.hint)
+        _tell(error.message, mistakes.hint_of(arguments, error.hint, error.typed, error.meant))
         return _exit_code(error)
     except click.ClickException as error:
-        _tell(error.format_message(), _usage_hint(error))
+        _tell(mistakes.usage_message(error), mistakes.usage_hint(error, arguments))
         return exits.USAGE
     except click.Abort as error:
         return _stopped(error.__cause__ if isinstance(error.__cause__, StoppedError) else StoppedError())
     except ReaderGoneError:
         return exits.READER_GONE
     except OSError as error:
-        _tell(f"{error.filename or 'the system'}: {error.strerror or error}", "check that the path is there and yours")
+        _tell(f"{error.filename or 'the output'}: {error.strerror or error}", mistakes.system_hint(error))
         return exits.REFUSED
     except Exception as error:  # noqa: BLE001 - the last resort, and it hides nothing
         _report_bug(error)
@@ -63,7 +62,10 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> int:
     from gte_surgery.cli.group import PROGRAM, program
 
-    code = program.main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    try:
+        code = program.main(args=list(arguments), prog_name=PROGRAM, standalone_mode=False)
+    except SystemExit:  # how click leaves when nobody reads its help
+        return exits.READER_GONE
     return code if isinstance(code, int) else exits.GOOD
 
 
@@ -86,15 +88,6 @@ def _stopped(stop: StoppedError) -> int:
     return stop.exit_code
 
 
-def _usage_hint(error: click.ClickException) -> str:
-    import click
-
-    from gte_surgery.cli.group import PROGRAM
-
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    return f"see `{context.command_path if context else PROGRAM} --help`"
-
-
 def _report_bug(error: Exception) -> None:
     import traceback
 
@@ -110,8 +103,9 @@ def _report_bug(error: Exception) -> None:
 def _tell(message: str, hint: str) -> None:
     import click
 
+    from gte_surgery.cli import mistakes
     from gte_surgery.render.ink import printable
 
-    click.echo(f"error: {printable(message)}", err=True)
+    click.echo(f"error: {printable(mistakes.from_here(message))}", err=True)
     if hint:
-        click.echo(f"hint: {printable(hint)}", err=True)
+        click.echo(f"hint: {printable(mistakes.from_here(hint))}", err=True)

@@ -8,6 +8,7 @@ import click
 
 from gte_surgery import __version__
 from gte_surgery.cli.terminal import Terminal
+from gte_surgery.errors import UsageError
 
 PROGRAM = "gte-surgery"
 
@@ -33,6 +34,25 @@ COMMANDS = (
 )
 """In the order in which `--help` lists them and a newcomer meets them."""
 
+OTHER_NAMES = {
+    "help": "--help",
+    "info": "inspect",
+    "show": "inspect",
+    "validate": "check",
+    "lint": "check",
+    "verify": "check",
+    "fix": "check",
+    "compare": "diff",
+    "shrink": "resize",
+    "grow": "resize",
+    "create": "new",
+    "init": "new",
+    "revert": "undo",
+    "log": "history",
+    "test": "smoke",
+}
+"""What other programs call a command like one of ours."""
+
 
 class LazyGroup(click.Group):
     """A group whose command NAME is `command` in the module gte_surgery.cli.commands.NAME."""
@@ -49,12 +69,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown name that is close to a known one is answered with that one."""
+        """As click does, but an unknown name is a UsageError with the one that was probably meant."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             close = get_close_matches(args[0], COMMANDS, n=1)
-            ctx.fail(f"{args[0]}: no such command" + (f", did you mean {close[0]}?" if close else ""))
+            meant = OTHER_NAMES.get(args[0]) or "".join(close)
+            raise UsageError(f"{args[0]}: no such command", typed=args[0], meant=meant)
         return super().resolve_command(ctx, args)
 
 

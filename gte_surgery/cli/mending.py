@@ -15,6 +15,7 @@ def mend(terminal: Terminal, checkpoint: Path, codes: Sequence[str], dry_run: bo
     A checkpoint unfit for surgery is left alone, since the report that follows says what is wrong with it. Raises
     whatever else `verbs.fix` raises.
     """
+    from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.render.ink import printable
     from gte_surgery.render.plan import outcome_text
     from gte_surgery.surgery.verbs import fix
@@ -33,4 +34,4 @@ def mend(terminal: Terminal, checkpoint: Path, codes: Sequence[str], dry_run: bo
         outcome = planned if dry_run else fix(checkpoint, codes=codes, progress=progress)
     tell(outcome_text(outcome.plan, outcome.receipt, outcome.target, terminal.has_color and not is_aside))
     if not dry_run:
-        terminal.message(f"take it back with `gte-surgery undo {printable(str(checkpoint))}`")
+        terminal.message(f"take it back with {pasteable('undo', checkpoint)}")

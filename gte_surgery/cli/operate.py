@@ -17,6 +17,7 @@ def operate(
     terminal: Terminal, verb: Callable[..., Outcome], place: Path, as_json: bool, options: dict[str, Any]
 ) -> None:
     """Calls `verb` on `place` with the command's options under a progress bar and prints what came of it."""
+    from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.render.plan import outcome_json, outcome_text
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our own threads are enough, and BLAS's wait by spinning
@@ -26,4 +27,4 @@ def operate(
     terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
     is_in_place = "keep_undo" in options and options["out"] is None
     if outcome.receipt is not None and is_in_place and options["keep_undo"]:
-        terminal.message(f"take it back with `gte-surgery undo {place}`")
+        terminal.message(f"take it back with {pasteable('undo', place)}")

@@ -28,7 +28,8 @@ def require_report_extra() -> None:
 
     missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
     if missing:
-        raise RefusedError(f"--html: {' and '.join(missing)} not installed", "pip install 'gte-surgery[report]'")
+        message = f"{' and '.join(missing)}: not installed, --html needs it"
+        raise RefusedError(message, "`pip install 'gte-surgery[report]'`")
 
 
 def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: Report | None = None) -> None:

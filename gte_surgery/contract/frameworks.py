@@ -77,7 +77,7 @@ def load(name: FrameworkName) -> Any:
     try:
         return sys.modules.get(name) or import_module(name)
     except ImportError as error:
-        raise UsageError(f"{name}: not installed, it is asked for as output", f"pip install {name}") from error
+        raise UsageError(f"{name}: not installed, it is asked for as output", f"`pip install {name}`") from error
 
 
 def tensor(framework: Framework, nested: Any, dtype: str = "int64", device: object = None) -> Any:

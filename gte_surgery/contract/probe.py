@@ -29,12 +29,15 @@ _REFUSALS = (ValueError, GteSurgeryError)
 """What an encoder may raise on what it need not take; the latter is what `collate` and `GteAdapter` raise."""
 
 
+_IMPORTABLE = "imported from the working directory, or from where `python -c 'import sys; print(sys.path)'` says"
+
+
 def find_encoder(name: str) -> Any:
     """The object that "package.module:attribute" names, its module imported from the working directory or wherever
     Python finds it; a class is called without arguments. Raises UsageError where there is none."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
-        raise UsageError(f"{name}: must be MODULE:CALLABLE", "for example my_project.encoding:encode")
+        raise UsageError(f"--encoder {name}: must be MODULE:CALLABLE", "for example my_project.encoding:encode")
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, here)
     try:
@@ -43,7 +46,7 @@ def find_encoder(name: str) -> Any:
             found = getattr(found, part)
         return found() if isinstance(found, type) else found
     except Exception as error:  # the module is the user's, and so is whatever it raises
-        raise UsageError(f"{name}: cannot be had: {type(error).__name__}: {error}", "MODULE:CALLABLE") from error
+        raise UsageError(f"--encoder {name}: cannot be had: {type(error).__name__}: {error}", _IMPORTABLE) from error
 
 
 def verify(encoder: Any, sequences: Sequence[Any], contract: IdContract, *, strict_exceptions: bool = False) -> None:

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
-from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.checks.subject import Expectations
-from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.errors import CheckpointError, GteSurgeryError, UsageError
 from gte_surgery.gte.config import GteConfig, read_config
 
 if TYPE_CHECKING:
@@ -96,13 +97,14 @@ class IdContract:
         A tokenizer that pads with another id, or whose ids lie beyond the table, is not the one that feeds this model,
         and is left aside. Raises CheckpointError for a checkpoint that is none, or has no pad id.
         """
-        opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+        opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
         values = opened.config.value if opened.config is not None else None
         if not isinstance(values, dict):
             raise CheckpointError(
-                f"{opened.path}: no readable config.json", f"`gte-surgery check {opened.path}` tells more"
+                f"{opened.path}: no readable config.json", f"{pasteable('check', opened.path)} tells more"
             )
-        config = read_config(values)
+        with _blamed_on(f"{opened.path}: config.json"):
+            config = read_config(values)
         if config.pad_token_id is None:
             raise CheckpointError(
                 f"{opened.path}: config.json: pad_token_id: none, one is needed",
@@ -147,7 +149,7 @@ def _blamed_on(source: str) -> Iterator[None]:
     """Contradicting values are what `source` says, not what a caller asked for."""
     try:
         yield
-    except UsageError as error:
+    except GteSurgeryError as error:
         raise CheckpointError(f"{source}: {error.message}", error.hint) from None
 
 

@@ -87,7 +87,12 @@ _BY_NAME = {release.name: release for release in RELEASES}
 def find_release(name: str) -> Release:
     """The release of that name; raises UsageError listing the names."""
     if name not in _BY_NAME:
-        raise UsageError(f"release: {name!r}, is not known", f"known releases: {', '.join(_BY_NAME)}")
+        from difflib import get_close_matches
+
+        bare = name.rpartition("/")[2].lower()
+        close = [each for each in _BY_NAME if each.startswith(bare)] or get_close_matches(bare, _BY_NAME)
+        meant = close[0] if bare and close else ""
+        raise UsageError(f"release: {name!r}, is not known", f"known: {', '.join(_BY_NAME)}", name, meant)
     return _BY_NAME[name]
 
 

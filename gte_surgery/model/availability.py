@@ -59,7 +59,9 @@ def choose(attention: str, use: Use) -> Choice:
         return Choice(packed, full, refused)
     named = next(backend for backend in BACKENDS if backend == attention)
     if named in refused:
-        raise RefusedError(f"attention {named}: {refused[named]}", "--attention auto takes one that works")
+        raise RefusedError(
+            f"attention {named}: {refused[named]}", "--attention auto takes one that works", "", "--attention auto"
+        )
     return Choice(named, named, refused)
 
 

@@ -8,7 +8,6 @@ import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.model.compiled import compile_layers
 from gte_surgery.model.encoder import GteEncoder, Guard
 from gte_surgery.model.native import build_model
 
@@ -34,7 +33,7 @@ def load_encoder(
     """The encoder of a checkpoint of any dialect and layout, in eval mode, without running any code from it.
 
     `dtype` is float32, float16 or bfloat16; `attention` is auto, xformers, varlen, sdpa or eager; `unpad` is the
-    default of the encoder's `unpad_inputs`; `compile` compiles the layers over packed tokens; `guard`, such as an
+    default of the encoder's `unpad_inputs`; `compile` compiles the packed path; `guard`, such as an
     `IdContract`, checks each batch first. Raises CheckpointError when tensors are missing, unexpected or misshapen,
     RefusedError for a network that the native model cannot express or a device or backend that is not here.
 
@@ -52,8 +51,6 @@ def load_encoder(
     place = find_device(device)
     checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(path)
     model, head = build_model(checkpoint, place, DTYPES[dtype])
-    if compile:
-        compile_layers(model)
     return GteEncoder(model, head, attention, unpad, compile, guard)
 
 
@@ -66,8 +63,11 @@ def find_device(device: str) -> torch.device:
     if place.type != "cuda":
         return place
     if not torch.cuda.is_available():
-        raise RefusedError(f"device {device}: no CUDA device is here", "--device cpu runs on the CPU")
+        raise RefusedError(
+            f"device {device}: no CUDA device is here", "--device cpu runs on the CPU", "", "--device cpu"
+        )
     number = int(device.rpartition(":")[2]) if ":" in device else torch.cuda.current_device()
     if number >= torch.cuda.device_count():
-        raise RefusedError(f"device {device}: there are {torch.cuda.device_count()} CUDA devices here")
+        found = f"device {device}: there are {torch.cuda.device_count()} CUDA devices here"
+        raise RefusedError(found, "the first will do", "", "--device cuda:0")
     return torch.device("cuda", number)

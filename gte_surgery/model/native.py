@@ -13,6 +13,7 @@ import transformers
 from torch import nn
 
 from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import read_config
 from gte_surgery.gte.dialect import Dialect
@@ -31,12 +32,13 @@ def build_model(
 
     Raises RefusedError for a network that is not native, CheckpointError for a checkpoint that is not whole.
     """
+    told = f"{pasteable('check', checkpoint.path)} tells why"
     values = checkpoint.config.value if checkpoint.config is not None else None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{checkpoint.path}: no readable {CONFIG_NAME}", "`gte-surgery check` tells why")
+        raise CheckpointError(f"{checkpoint.path}: no readable {CONFIG_NAME}", told)
     layout = detect_layout(checkpoint.tensors)
     if layout is None:
-        raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", "`gte-surgery check` tells why")
+        raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", told)
     head = head_of(name for name in (canonical_name(n, layout) for n in checkpoint.tensors) if name is not None)
     members = native_members(values, head)
     config = read_config(members)
@@ -59,11 +61,16 @@ def body_of(model: nn.Module) -> nn.Module:
     return getattr(model, "gte", model)
 
 
+def require_transformers() -> None:
+    """Raises RefusedError where the transformers that is installed has no native GTE."""
+    if not hasattr(transformers, "GteModel"):
+        found = f"transformers: {transformers.__version__} has no native GTE, {OLDEST_TRANSFORMERS} or newer has"
+        raise RefusedError(found, f"`pip install --upgrade 'transformers>={OLDEST_TRANSFORMERS}'`")
+
+
 def _empty_model(members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
     """The model of a native config, on the meta device: shapes without storage."""
-    if not hasattr(transformers, "GteModel"):
-        found = f"transformers {transformers.__version__} has no native GTE"
-        raise RefusedError(f"{found}, it needs {OLDEST_TRANSFORMERS}", "pip install -U transformers")
+    require_transformers()
     known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
     config = transformers.GteConfig(**known)
     with torch.device("meta"):

@@ -49,7 +49,9 @@ def subjects(d: Description) -> Iterator[tuple[str, str]]:
         yield "release", _release(d)
     yield (
         "dialect",
-        f"{d.dialect}, architectures {', '.join(map(printable, d.architectures)) or 'none'}" if d.dialect else "?",
+        f"{d.dialect}, architectures {', '.join(map(printable, d.architectures)) or 'none'}"
+        if d.dialect
+        else "not a GTE's",
     )
     yield (
         "names",

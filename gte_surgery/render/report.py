@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
 from gte_surgery.render.ink import count, paint, printable
 
+_MOST = 5
+"""So many codes of rules that were not judged are named in a line."""
+
 
 def report_text(report: Report, color: bool = False) -> str:
     """The findings file by file, in aligned columns (place, severity, code, message) with hints below; then what was
@@ -116,7 +119,8 @@ def _grouped(skipped: tuple[SkippedRule, ...]) -> list[tuple[list[str], tuple[st
 
 def _skipped_line(group: tuple[list[str], tuple[str, ...]]) -> str:
     codes, because = group
-    return f"not judged because of {', '.join(because)}: {', '.join(codes)}"
+    more = f" and {len(codes) - _MOST} more" if len(codes) > _MOST else ""
+    return f"not judged because of {', '.join(because)}: {', '.join(codes[:_MOST])}{more}"
 
 
 def sum_line(report: Report, color: bool = False) -> str:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import torch
 
-from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint, open_found
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import special_tokens
 from gte_surgery.checks.run import run as run_checks
 from gte_surgery.errors import CheckpointError, UsageError
@@ -40,11 +41,15 @@ class Subject:
     @classmethod
     def opened(cls, path: str, options: SmokeOptions, device: torch.device, rank: int) -> Subject:
         """Raises CheckpointError for a checkpoint whose config.json cannot be read."""
-        checkpoint = open_checkpoint(path)
+        checkpoint = open_found(path)
         values = checkpoint.config.value if checkpoint.config is not None else None
         if not isinstance(values, dict):
-            raise CheckpointError(f"{checkpoint.path}: no readable config.json", "`gte-surgery check` tells why")
-        config = read_config(values)
+            told = f"{pasteable('check', checkpoint.path)} tells why"
+            raise CheckpointError(f"{checkpoint.path}: no readable config.json", told)
+        try:
+            config = read_config(values)
+        except CheckpointError as error:
+            raise CheckpointError(f"{checkpoint.path}: config.json: {error.message}", error.hint) from None
         ids = Ids.of(config, dict(special_tokens(checkpoint).ids))
         if ids.vocab_size < 2:
             raise UsageError(f"{checkpoint.path}: a vocabulary of one row has no id beside the pad")

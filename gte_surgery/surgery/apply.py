@@ -15,6 +15,7 @@ from pathlib import Path
 from gte_surgery import __version__
 from gte_surgery.checkpoint.directory import Checkpoint, open_listing
 from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.filesystem import Filesystem
@@ -148,7 +149,7 @@ def _refuse_unsound(transaction: Transaction, carried: Mapping[str, Path]) -> No
     if errors:
         raise RefusedError(
             f"the result would not be sound: {unsound(errors)}; nothing was changed",
-            "`gte-surgery check` on the checkpoint says what is wrong with it now",
+            f"{pasteable('check', transaction.target)} says what is wrong with it now",
         )
 
 

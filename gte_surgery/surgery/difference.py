@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checkpoint.directory import open_found
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.config import LARGEST_WIDTH
@@ -135,7 +135,7 @@ def diff(
 
 def _understood(path: Path | str) -> Target:
     """The checkpoint, whole as a container; raises RefusedError where two of its tensors would have one name."""
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_found(path)
     require_settled(checkpoint.path)
     target = understand(checkpoint, families=("GTE0",))
     taken: dict[str, str] = {}

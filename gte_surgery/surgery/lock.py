@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 
 from gte_surgery.errors import LockedError, RefusedError, WriteError
 from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.refusals import elsewhere
 from gte_surgery.surgery.tree import StateFolder, refuse_link, status
 
 _ATTEMPTS = 100
@@ -119,7 +120,5 @@ def _refusal(state: StateFolder, error: OSError) -> RefusedError | WriteError:
     if error.errno in _NO_LOCKS:
         return RefusedError(f"{state.lock}: this file system has no locks", "work on a local disk")
     if error.errno in _NO_ENTRY:
-        return RefusedError(
-            f"{state.path}: cannot be written: {error.strerror}", "write the result elsewhere with --out DIR"
-        )
+        return elsewhere(state.target, f"{state.path}: cannot be written: {error.strerror}")
     return WriteError(f"{state.lock}: {error.strerror}; nothing was changed")

@@ -10,6 +10,8 @@ import stat
 from enum import Enum
 from pathlib import Path
 
+from gte_surgery.checkpoint.nearby import no_checkpoint
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, UnfinishedSurgeryError, WriteError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import Journal, read_journal
@@ -43,7 +45,7 @@ def require_settled(target: Path, fs: Filesystem | None = None) -> None:
 
 def unfinished(target: Path, reason: str) -> UnfinishedSurgeryError:
     """The error for a surgery that only `recover` can finish."""
-    return UnfinishedSurgeryError(f"{target}: {reason}", f"finish it with `gte-surgery recover {target}`")
+    return UnfinishedSurgeryError(f"{target}: {reason}", f"finish it with {pasteable('recover', target)}")
 
 
 def recover(target: Path, fs: Filesystem) -> Recovery:
@@ -59,13 +61,14 @@ def recover(target: Path, fs: Filesystem) -> Recovery:
         if is_folder(fs, beside.path):
             outcome = _settle(beside, fs)
         elif not is_folder(fs, target):
-            raise CheckpointError(f"{target}: is no directory")
+            raise no_checkpoint(target, "is no directory")
         refuse_link(fs, inside.path)
         if is_folder(fs, inside.path) and fs.listdir(inside.path) != [inside.previous.name]:
             outcome = max(outcome, _settle(inside, fs), key=list(Recovery).index)
     except OSError as error:
         place = error.filename or target
-        raise WriteError(f"{place}: {error.strerror}", "nothing is lost: run it again") from error
+        again = f"nothing is lost, run it again: {pasteable('recover', target)}"
+        raise WriteError(f"{place}: {error.strerror}", again) from error
     return outcome
 
 

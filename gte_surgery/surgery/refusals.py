@@ -8,27 +8,40 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from shlex import quote
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import name_fault
 from gte_surgery.surgery.tree import StateFolder, is_folder, parents, status
 
-ELSEWHERE = "write the result elsewhere with --out DIR"
+_ANOTHER = "nothing that is there is overwritten"
+
+
+def elsewhere(target: Path, message: str) -> RefusedError:
+    """A refusal to change `target` in place, which says that a new directory would do."""
+    out = _free(Path(f"{target.name}-edited"))
+    return RefusedError(message, "write the result elsewhere with --out DIR", meant=f"--out {quote(str(out))}")
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of path-2, path-3, … that nothing has."""
+    names = (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
+    return path if not os.path.lexists(path) else next((name for name in names if not os.path.lexists(name)), path)
 
 
 def require_free(out: Path, fs: Filesystem) -> int:
     """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name."""
     if not is_folder(fs, out.parent):
-        raise RefusedError(f"{out.parent}: is no directory", f"make it first: mkdir -p {out.parent}")
+        raise RefusedError(f"{out.parent}: is no directory", f"make it first: `mkdir -p {quote(str(out.parent))}`")
     found = status(fs, out)
     if found is None:
         return 0o777
     if not stat.S_ISDIR(found.st_mode):
         kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "no directory"
-        raise RefusedError(f"{out}: exists and is {kind}", "choose another --out")
+        raise RefusedError(f"{out}: exists and is {kind}", _ANOTHER, str(out), str(_free(out)))
     if fs.listdir(out):
-        raise RefusedError(f"{out}: exists and is not empty", "choose another --out")
+        raise RefusedError(f"{out}: exists and is not empty", _ANOTHER, str(out), str(_free(out)))
     return stat.S_IMODE(found.st_mode)
 
 
@@ -44,12 +57,12 @@ def require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
         return
     if not stat.S_ISREG(found.st_mode):
         kind = "a symlink, perhaps into a hub cache" if stat.S_ISLNK(found.st_mode) else "no regular file"
-        raise RefusedError(f"{path}: is {kind}", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: is {kind}")
     if found.st_nlink > 1:
-        raise RefusedError(f"{path}: has {found.st_nlink} hard links, its bytes belong to others too", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: has {found.st_nlink} hard links, its bytes belong to others too")
     folder_found = fs.lstat(path.parent)
     if folder_found.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder_found.st_uid, found.st_uid):
-        raise RefusedError(f"{path}: belongs to someone else, in a sticky folder", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: belongs to someone else, in a sticky folder")
 
 
 def _require_ordinary_folder(state: StateFolder, folder: str, fs: Filesystem) -> None:
@@ -59,8 +72,8 @@ def _require_ordinary_folder(state: StateFolder, folder: str, fs: Filesystem) ->
     if found is None:
         return
     if not stat.S_ISDIR(found.st_mode):
-        raise RefusedError(f"{path}: is no folder of this checkpoint", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: is no folder of this checkpoint")
     if found.st_dev != fs.lstat(state.target).st_dev:
-        raise RefusedError(f"{path}: lies on another file system", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: lies on another file system")
     if not fs.is_writable(path):
-        raise RefusedError(f"{path}: is not writable", ELSEWHERE)
+        raise elsewhere(state.target, f"{path}: is not writable")

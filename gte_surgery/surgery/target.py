@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import UnsoundError
@@ -44,6 +45,9 @@ def understand(
     errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of rules.
     """
     subject = Subject(checkpoint)
+    if checkpoint.config is not None and subject.config_error is not None:
+        error = subject.config_error
+        raise UnsoundError(f"{checkpoint.path}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
     cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
     errors = [
         finding
@@ -51,12 +55,17 @@ def understand(
         if finding.location.tensor not in cured_names and finding.code not in cured_codes
     ]
     if errors:
-        raise UnsoundError(unsound(errors), f"see `gte-surgery check {checkpoint.path}`, and mend that first")
+        raise UnsoundError(f"{checkpoint.path}: {unsound(errors)}", _mend_first(checkpoint, errors[0].hint))
     if subject.config is None or subject.layout is None:
-        reason = subject.config_error.message if subject.config_error else "the tensor names are no GTE's"
-        raise UnsoundError(f"{checkpoint.path}: cannot be read as a GTE checkpoint: {reason}")
+        message = f"{checkpoint.path}: cannot be read as a GTE checkpoint: the tensor names are no GTE's"
+        raise UnsoundError(message, _mend_first(checkpoint))
     tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}
     return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
+
+
+def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
+    before = f"{hint}; " if hint else ""
+    return f"{before}see {pasteable('check', checkpoint.path)}, and mend that first"
 
 
 def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:

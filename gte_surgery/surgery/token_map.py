@@ -123,7 +123,8 @@ def _opened(path: Path) -> Tokenizer:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise RefusedError(
-            f"the tokenizers package cannot be imported: {error}", "install it: pip install 'gte-surgery[tokenizers]'"
+            f"tokenizers: cannot be imported, --to-tokenizer needs it: {error}",
+            "`pip install 'gte-surgery[tokenizers]'`",
         ) from error
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "give the path of a tokenizer.json")

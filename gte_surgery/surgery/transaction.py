@@ -19,13 +19,15 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 
-from gte_surgery.errors import CheckpointError, RefusedError, UsageError, WriteError
+from gte_surgery.checkpoint.nearby import no_checkpoint
+from gte_surgery.errors import RefusedError, UsageError, WriteError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import GENERATION_FILES, GENERATION_NAME, Generation, Journal, name_fault, write_note
 from gte_surgery.surgery.lock import locked
 from gte_surgery.surgery.recovery import finish, roll_back, unfinished
-from gte_surgery.surgery.refusals import ELSEWHERE, require_free, require_replaceable
+from gte_surgery.surgery.refusals import elsewhere, require_free, require_replaceable
 from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.tree import (
     StateFolder,
@@ -65,9 +67,10 @@ class Transaction:
         """Raise `RefusedError` if the disk of the stage has fewer than `needed` bytes free."""
         free = self._fs.free_bytes(self.stage)
         if free < needed:
+            quoted = quote(str(self._state.target.parent))
             raise RefusedError(
                 f"{self._state.target}: the disk has {free} bytes free, the surgery needs {needed}",
-                "free some space, or write the result to another disk with --out DIR",
+                f"free some space, or write the result to another disk with --out DIR; `df -h {quoted}` shows the disk",
             )
 
     def require_replaceable(self, names: Collection[str]) -> None:
@@ -151,9 +154,9 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
     transaction = Transaction(state_inside(target), command, fs, is_in_place=True)
     with _plain_failures(transaction):
         if not is_folder(fs, target):
-            raise CheckpointError(f"{target}: is no directory")
+            raise no_checkpoint(target, "is no directory")
         if not fs.is_writable(target):
-            raise RefusedError(f"{target}: is not writable", ELSEWHERE)
+            raise elsewhere(target, f"{target}: is not writable")
         state = state_inside(target)
         with locked(state, command, fs):
             if status(fs, state.journal) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import GENERATION_FILES, Generation, read_generation
@@ -33,7 +34,7 @@ def undo(target: Path, fs: Filesystem, command: str) -> tuple[str, ...]:
         target = transaction.target
         generation = previous_generation(target, fs)
         if generation is None:
-            raise RefusedError(f"{target}: nothing to undo, no previous generation is kept")
+            raise RefusedError(f"{target}: nothing to undo, no previous generation is kept", _told(target))
         files = state_inside(target).previous / GENERATION_FILES
         restored = (*generation.replaced, *generation.removed)
         with stops.let_through():
@@ -44,6 +45,10 @@ def undo(target: Path, fs: Filesystem, command: str) -> tuple[str, ...]:
         removed = tuple(name for name in generation.added if status(fs, target / name) is not None)
         transaction.commit(removed)
     return tuple(sorted((*restored, *removed)))
+
+
+def _told(target: Path) -> str:
+    return f"{pasteable('history', target)} tells what was done"
 
 
 def _require_kept(files: Path, name: str, fs: Filesystem) -> None:

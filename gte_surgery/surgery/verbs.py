@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
@@ -277,7 +277,8 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
 def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool, manner: Manner) -> Outcome:
     """Plans an edit of an existing checkpoint and carries it out."""
     if Path(path).is_file():
-        raise UsageError(f"{path}: is a file, a surgery takes the whole directory", f"give {Path(path).parent}")
+        parent = str(Path(path).parent)
+        raise UsageError(f"{path}: is a file, a surgery takes the whole directory", typed=str(path), meant=parent)
     checkpoint = _opened(path)
     plan = plan_surgery(checkpoint, edit, manner.threads)
     place = None if out is None else Path(out)
@@ -290,6 +291,6 @@ def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool
 
 
 def _opened(path: Path | str) -> Checkpoint:
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_found(path)
     require_settled(checkpoint.path)
     return checkpoint

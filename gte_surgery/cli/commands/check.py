@@ -180,7 +180,7 @@ def _curable(selected: tuple[str, ...], suppressions: Sequence[Suppression]) -> 
 
 def _codes(values: tuple[str, ...]) -> tuple[str, ...]:
     """Codes given one by one or several with commas between: ("GTE1,GTE203", "GTE0") → three."""
-    return tuple(code.strip() for value in values for code in value.split(","))
+    return tuple(code.strip().upper() for value in values for code in value.split(","))
 
 
 def _suppressions(values: tuple[str, ...]) -> list[Suppression]:

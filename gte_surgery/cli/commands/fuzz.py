@@ -56,7 +56,7 @@ def command(
     try:
         from gte_surgery.contract.fuzz import fuzz
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name}: not installed, fuzz needs it", "pip install 'gte-surgery[fuzz]'") from error
+        raise UsageError(f"{error.name}: not installed, fuzz needs it", "`pip install 'gte-surgery[fuzz]'`") from error
     contract = IdContract.read(checkpoint)
     breaks = fuzz(find_encoder(encoder), contract, examples=examples, seed=seed, strict_exceptions=strict_exceptions)
     searched = f"{examples} examples, seed {seed}"

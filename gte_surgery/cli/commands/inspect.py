@@ -22,13 +22,13 @@ def command(terminal: Terminal, checkpoint: Path, as_json: bool, tensors: bool, 
 
     Reads JSON, headers and single rows; a whole tensor only for --html.
     """
-    from gte_surgery.checkpoint.directory import open_checkpoint
+    from gte_surgery.checkpoint.directory import open_found
     from gte_surgery.checks.description import describe
     from gte_surgery.render.description import description_json, description_text
 
     if html is not None:
         require_report_extra()
-    opened = open_checkpoint(checkpoint)
+    opened = open_found(checkpoint)
     description = describe(opened)
     if html is not None:
         write_page(terminal, html, opened)

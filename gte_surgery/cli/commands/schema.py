@@ -27,5 +27,8 @@ def command(terminal: Terminal, name: str | None) -> None:
         terminal.result("\n".join(known))
         return
     if name not in known:
-        raise UsageError(f"{name}: no schema has this name", f"one of {', '.join(known)}")
+        from difflib import get_close_matches
+
+        meant = "".join(get_close_matches(name, known, n=1))
+        raise UsageError(f"{name}: no schema has this name", f"known: {', '.join(known)}", name, meant)
     terminal.result(json.dumps(load(name), indent=2))

@@ -13,6 +13,7 @@ from gte_surgery.cli.options import checkpoint_argument, example, json_option
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_EXTRA = "`pip install 'gte-surgery[smoke]'`"
 
 
 @click.command(
@@ -70,11 +71,19 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
 
     options = SmokeOptions(**chosen)
     try:
+        from gte_surgery.model.native import require_transformers
         from gte_surgery.smoke.run import smoke
     except ImportError as error:
-        raise RefusedError(f"smoke: {error}", 'pip install "gte-surgery[smoke]"') from error
+        raise RefusedError(f"{_missing(error)}: cannot be imported, smoke needs it", _EXTRA) from error
+    require_transformers()
     is_first = os.environ.get("RANK", "0") == "0"
     result = smoke(checkpoint, options, terminal.message if is_first else None)
     if is_first:
         terminal.result(smoke_json(result) if as_json else smoke_text(result, terminal.has_color))
     return exits.GOOD if result.has_passed else exits.FINDINGS
+
+
+def _missing(error: ImportError) -> str:
+    """The package that could not be imported, and why, where it is there but fails."""
+    name = (error.name or "torch").partition(".")[0]
+    return name if isinstance(error, ModuleNotFoundError) else f"{name}: {error}"

@@ -102,7 +102,7 @@ def scan(
     columns = columns or Columns()
     names = find([str(path) for path in paths], columns)
     if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
-        raise RefusedError("pyarrow is not installed, and reads all but numpy and safetensors", _EXTRA.format("data"))
+        raise RefusedError("pyarrow: not installed, it reads all but numpy and safetensors", _EXTRA.format("data"))
     request = Request(contract, columns, counts, max_findings, limit)
     with _place(runner, workers, address) as place:
         planned = place.plan(request, names)
@@ -131,7 +131,7 @@ def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
         yield Local(workers)
         return
     if find_spec("ray") is None:
-        raise RefusedError("ray is not installed", _EXTRA.format("ray"))
+        raise RefusedError("ray: not installed, --engine ray needs it", _EXTRA.format("ray"))
     from gte_surgery.contract.scan.on_ray import cluster
 
     with cluster(address) as place:

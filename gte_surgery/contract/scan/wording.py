@@ -14,7 +14,8 @@ from gte_surgery.gte.wording import counted
 def worded(fault: FileFault, contract: IdContract) -> Finding:
     """The finding that a fault of a file is."""
     location = Location(file=fault.file)
-    return CODES[fault.fault.value].found(location, _message(fault, contract), HINTS.get(fault.fault.value, ""))
+    hint = _HINTS.get(fault.fault, HINTS.get(fault.fault.value, ""))
+    return CODES[fault.fault.value].found(location, _message(fault, contract), hint)
 
 
 def _message(fault: FileFault, contract: IdContract) -> str:
@@ -40,6 +41,9 @@ def _others(fault: FileFault) -> str:
     more = ", …" if fault.sums.places > len(fault.offenders) else ""
     return f" ({fault.sums.places:,} such in {counted(fault.sums.rows, 'row')}: {places}{more})"
 
+
+_NAMED = "the ids are found under `input_ids`, unless --ids NAME says otherwise"
+_HINTS = {Fault.NO_COLUMN: _NAMED, Fault.BAD_ROW: _NAMED}
 
 _OF_ROWS = {
     Fault.TOO_LONG,

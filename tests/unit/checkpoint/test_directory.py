@@ -230,7 +230,7 @@ def test_a_header_fault_names_its_tensor(single: Path) -> None:
 def test_a_folder_that_is_no_checkpoint_is_not_walked_and_points_below(single: Path) -> None:
     fault = only_fault(single.parent)
     assert fault.kind is FaultKind.NOT_A_CHECKPOINT
-    assert fault.hint == "did you mean single?"
+    assert fault.hint == f"did you mean `gte-surgery check {single}`?"
     assert open_checkpoint(single.parent).files == ()
 
 

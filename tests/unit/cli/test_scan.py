@@ -147,5 +147,5 @@ def test_a_package_that_is_missing_is_told_with_its_extra(
     (tmp_path / "a.jsonl").write_text('{"input_ids": [0]}')
     assert run(["scan", str(contract), str(tmp_path / "a.jsonl"), "--engine", "ray"]) == 3
     told = capsys.readouterr().err
-    assert f"{package} is not installed" in told
+    assert f"{package}: not installed" in told
     assert f"gte-surgery[{extra}]" in told

@@ -52,4 +52,4 @@ def test_without_torch_the_hint_is_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gte_surgery.smoke.run", None)
     assert run(["smoke", str(golden / "legacy-base"), "--device", "cpu"]) == 3
-    assert 'hint: pip install "gte-surgery[smoke]"' in capsys.readouterr().err
+    assert "hint: `pip install 'gte-surgery[smoke]'`" in capsys.readouterr().err

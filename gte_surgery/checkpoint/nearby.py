@@ -1,0 +1,89 @@
+"""Where a checkpoint may lie that is not where someone looked: a folder deeper or higher, under a similar name, in the
+hub's cache on this disk. Guesses only; the network is never asked.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.errors import CheckpointError
+
+_CONFIG = "config.json"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_MOST = 3
+
+WANTED = "give the directory that holds config.json and the weights; nothing is fetched from a hub"
+
+
+def no_checkpoint(path: Path, reason: str) -> CheckpointError:
+    """The error for a `path` that is no checkpoint, with the place that was probably meant."""
+    message = f"{shown(str(path))}: {reason}"
+    found = nearby(path)
+    if found:
+        return CheckpointError(message, others(found), str(path), str(found[0]))
+    return CheckpointError(message, _hub_hint(path))
+
+
+def nearby(path: Path) -> list[Path]:
+    """Directories with a config.json and weights that `path` may have been meant to be, the likeliest first."""
+    if os.path.isdir(path):
+        guesses = [*_snapshots(path), *_sorted_folders(path), Path(os.path.normpath(path / os.pardir))]
+    elif os.path.exists(path):
+        guesses = [path.parent]
+    else:
+        guesses = [*_cached(path), *_similar(path), path.parent]
+    return [guess for guess in dict.fromkeys(guesses) if guess != path and _holds_checkpoint(guess)]
+
+
+def others(paths: list[Path]) -> str:
+    """Where checkpoints lie, by the first few of some paths, if there is more than one."""
+    if len(paths) < 2:
+        return ""
+    more = f" and {len(paths) - _MOST} more" if len(paths) > _MOST else ""
+    return f"checkpoints lie in {', '.join(shown(str(path)) for path in paths[:_MOST])}{more}"
+
+
+def _holds_checkpoint(folder: Path) -> bool:
+    return os.path.isfile(folder / _CONFIG) and any(os.path.exists(folder / name) for name in _WEIGHTS)
+
+
+def _sorted_folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if each.is_dir())
+    except (OSError, ValueError):
+        return []
+
+
+def _snapshots(entry: Path) -> Iterator[Path]:
+    """The snapshots of a hub cache's entry (models--x/snapshots/REVISION), that of the main branch first."""
+    main = entry / "refs" / "main"
+    if os.path.isfile(main) and os.path.getsize(main) < 1000:
+        yield entry / "snapshots" / main.read_text(errors="replace").strip()
+    yield from _sorted_folders(entry / "snapshots")
+
+
+def _cached(path: Path) -> Iterator[Path]:
+    """The snapshots of the model that a hub id names, in the hub's cache on this disk."""
+    if _HUB_ID.fullmatch(str(path)):
+        home = os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface")
+        cache = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
+        yield from _snapshots(Path(cache) / f"models--{str(path).replace('/', '--')}")
+
+
+def _similar(path: Path) -> list[Path]:
+    from difflib import get_close_matches
+
+    folders = {folder.name: folder for folder in _sorted_folders(path.parent)}
+    return [folders[name] for name in get_close_matches(path.name, folders)]
+
+
+def _hub_hint(path: Path) -> str:
+    name = str(path)
+    if os.path.exists(path) or os.path.exists(path.parent) or not _HUB_ID.fullmatch(name):
+        return WANTED
+    return f"if that is a hub id, fetch it first: `hf download {name} --local-dir {path.name}`; nothing is fetched here"

@@ -1,0 +1,134 @@
+"""What is wrong with a command line, in our words, and the command line that was probably meant, ready to be pasted."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+
+import click
+
+from gte_surgery.cli.group import COMMANDS, PROGRAM, program
+
+_COMMAND = re.compile(r"`[a-z][\w-]* [^`]+`")
+"""A command line inside a hint."""
+
+
+def hint_of(arguments: Sequence[str], hint: str, typed: str = "", meant: str = "") -> str:
+    """A hint that holds a command line that works: the one that was meant, the hint's own, or that of the help.
+
+    `typed` and `meant` are those of `GteSurgeryError`; `arguments` is the command line that failed, without our name.
+    """
+    line = _amended(arguments, typed, meant)
+    if line:
+        hint = " ".join(filter(None, (f"did you mean `{line}`?", hint))) if typed else f"{hint}: `{line}`"
+    if _COMMAND.search(hint):
+        return hint
+    return f"{hint}; see {_help(arguments)}" if hint else f"see {_help(arguments)}"
+
+
+def usage_message(error: click.ClickException) -> str:
+    """What click found wrong: the option or argument, what was found, what was wanted."""
+    match error:
+        case click.MissingParameter(param=click.Parameter() as parameter):
+            return f"{_name(parameter)}: missing, one is needed"
+        case click.NoSuchOption(option_name=name):
+            return f"{name}: no such option"
+        case click.BadOptionUsage(option_name=name):
+            return f"{name}: {error.message[:1].lower()}{error.message[1:].rstrip('.')}"
+        case click.BadParameter(param=click.Parameter() as parameter):
+            return f"{_name(parameter)}: {error.message.rstrip('.')}"
+    return error.format_message().rstrip(".")
+
+
+def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
+    """What to do about what click found wrong."""
+    match error:
+        case click.MissingParameter(param=click.Option(help=str(told))):
+            return hint_of(arguments, f"{told[:1].lower()}{told[1:].rstrip('.')}")
+        case click.NoSuchOption(option_name=name, possibilities=[first, *_]):
+            return hint_of(arguments, "", name, str(first))
+        case click.BadParameter(param=click.Parameter(type=click.Choice() as kind)):
+            return hint_of(arguments, "", *_choice(error.message, tuple(map(str, kind.choices))))
+    return hint_of(arguments, "")
+
+
+def system_hint(error: OSError) -> str:
+    """A command that shows why the operating system refused."""
+    import errno
+    from shlex import quote
+
+    path = str(error.filename or os.curdir)
+    folder = os.path.dirname(path) or os.curdir
+    match error.errno:
+        case errno.ENOSPC | errno.EDQUOT:
+            return f"`df -h {quote(folder)}` shows what is free"
+        case errno.ENOENT if not os.path.isdir(folder):
+            return f"make its folder first: `mkdir -p {quote(folder)}`"
+    return f"`ls -ld {quote(folder)}` shows whose it is"
+
+
+def from_here(text: str) -> str:
+    """The text with paths below the working directory as they would be typed here."""
+    here = os.getcwd()
+    if here == os.sep:
+        return text
+    return re.sub(rf"{re.escape(here)}(?=$|[\s:'`])", os.curdir, text.replace(os.path.join(here, ""), ""))
+
+
+def _choice(message: str, choices: Sequence[str]) -> tuple[str, str]:
+    """What was typed where one of some words was wanted, and the nearest of these; case does not count."""
+    from difflib import get_close_matches
+
+    found = re.match(r"'([^']*)'", message)
+    by_case = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(found[1].lower(), by_case, n=1, cutoff=0.5) if found else []
+    return (found[1], by_case[close[0]]) if found and close else ("", "")
+
+
+def _name(parameter: click.Parameter) -> str:
+    if isinstance(parameter, click.Option):
+        return max(parameter.opts, key=len)
+    return parameter.human_readable_name
+
+
+def _amended(arguments: Sequence[str], typed: str, meant: str) -> str:
+    """The command line with `meant` in place of the last `typed`, or at its end; "" where that makes no sense."""
+    from shlex import join, split
+
+    words = list(arguments)
+    if not meant:
+        return ""
+    if not typed:
+        return join((PROGRAM, *words, *split(meant))) if _takes(arguments, split(meant)[0]) else ""
+    for at in reversed(range(len(words))):
+        swapped = _swapped(words[at], typed, meant)
+        if swapped != words[at]:
+            return join((PROGRAM, *words[:at], swapped, *words[at + 1 :]))
+    return ""
+
+
+def _swapped(word: str, typed: str, meant: str) -> str:
+    """The word, or `meant` if it is `typed` or its path; of --option=value and of a,list each part."""
+    if word.lower() == typed.lower() or os.path.realpath(word) == os.path.realpath(typed):
+        return meant
+    option, equals, value = word.partition("=")
+    if equals and option.startswith("--"):
+        return option + equals + _swapped(value, typed, meant)
+    if "," in word:
+        return ",".join(_swapped(part, typed, meant) for part in word.split(","))
+    return word
+
+
+def _takes(arguments: Sequence[str], option: str) -> bool:
+    """Whether the command of a command line has an option of this name."""
+    command = program.get_command(click.Context(program), _command(arguments))
+    return command is not None and any(option in parameter.opts for parameter in command.params)
+
+
+def _command(arguments: Sequence[str]) -> str:
+    return next((word for word in arguments if word in COMMANDS), "")
+
+
+def _help(arguments: Sequence[str]) -> str:
+    return f"`{' '.join(filter(None, (PROGRAM, _command(arguments), '--help')))}`"
