@@ -1,144 +1,166 @@
-"""Our speed and memory beside `cp` and transformers, all in one run on one machine: `bin/bench`.
+"""Our speed and memory beside `cp`, transformers, safetensors and other people's tools, in one run: `bin/bench`.
 
-python -m tests.bench.main [--quick] [--repeat N] [--json FILE] [--only NAME…]
+bin/bench [--quick] [--peers] [--rounds N] [--only JOB…] [--json FILE] [--write] [--render]
 
-Works on a gte-multilingual-base in F32 (1.22 GB; --quick: 2 layers) from `new`. Every line is a median of whole
-processes, start to end, with fsync; ratios are against the line named. Needs about 6 GB of disk below a temporary
-folder.
+Works on a gte-multilingual-base in F32 (1.22 GB; --quick: 2 layers) from `new`, then on sparse checkpoints of up to
+100 GB. Takes about ten minutes on two cores, and up to 7 GB of disk below a temporary folder (BENCH_DIR sets where).
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
 import platform
-import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.bench.measure import Timing, joined, removing, time_command
+from gte_surgery.checkpoint.header import read_header
+from tests.bench import peers, report, sizes
+from tests.bench.chart import draw
+from tests.bench.jobs import BRAINSURGERY_REASONS, REASONS, TARGETS, Line, lines, prepare
+from tests.bench.measure import Run, run_clean
+from tests.bench.results import Point, Reason, Results, Timing, from_json, to_json
 
-PEER = str(Path(__file__).with_name("peer.py"))
-PACKAGES = ("gte-surgery", "click", "jsonschema", "numpy", "safetensors", "torch", "transformers")
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One line of the table: a command, what makes its place empty, and the line that it is compared with."""
-
-    name: str
-    command: tuple[str, ...]
-    prepare: Callable[[], None]
-    against: str = ""
-    target: float | None = None
-
-
-def ours(*arguments: str | Path) -> tuple[str, ...]:
-    return (sys.executable, "-m", "gte_surgery", "--quiet", *map(str, arguments))
-
-
-def peer(*arguments: str | Path) -> tuple[str, ...]:
-    return (sys.executable, PEER, *map(str, arguments))
-
-
-def copy_then_sync(source: Path, out: Path) -> tuple[str, ...]:
-    return ("sh", "-c", 'cp "$0" "$1" && sync "$1"', str(source), str(out))
-
-
-def cases(folder: Path) -> Iterator[Case]:
-    """The lines, each before those that name it."""
-    base, small, out = folder / "base", folder / "small", folder / "out"
-    clean = removing(out)
-    shrink = ("resize", base, "--vocab", "32000", "--pad", "0", "--out", out)
-    grow = ("resize", base, "--vocab", "260096", "--pad", "0", "--out", out)
-    yield Case("python", (sys.executable, "-c", "pass"), clean)
-    yield Case("help", ours("--help"), clean)
-    yield Case("check", ours("check", base), clean)
-    yield Case("cp small", copy_then_sync(small / "model.safetensors", out), clean)
-    yield Case("shrink", ours(*shrink), clean, "cp small", 2.0)
-    yield Case("shrink --no-hash", ours(*shrink, "--no-hash"), clean, "cp small", 1.5)
-    chosen = ours("remap", base, "--keep", folder / "keep.txt", "--out", out)
-    yield Case("remap", chosen, clean, "shrink", 1.5)
-    yield Case("transformers shrink", peer("resize", base, out, "32000"), clean)
-    yield Case("shrink, again", ours(*shrink), clean, "transformers shrink", 1 / 6)
-    yield Case("cp base", copy_then_sync(base / "model.safetensors", out), clean)
-    yield Case("grow normal", ours(*grow), clean, "cp base")
-    yield Case("transformers grow mean", peer("resize", base, out, "260096", "mean"), clean)
-    yield Case("grow mean-cov", ours(*grow, "--init", "mean-cov"), clean, "transformers grow mean", 1 / 3)
-    fresh = ours("new", out, "--release", "gte-multilingual-base", "--dtype", "F32")
-    yield Case("transformers new", peer("new", base, out), clean)
-    yield Case("new", fresh, clean, "transformers new", 1 / 3)
-    yield Case("reinit", ours("reinit", base, "--out", out), clean, "transformers new", 1 / 3)
-    yield Case("convert --to remote", ours("convert", base, "--to", "remote", "--out", out), clean, "cp base", 1.0)
-    yield Case("convert --dtype BF16", ours("convert", base, "--dtype", "BF16", "--out", out), clean, "cp base")
-    yield Case("transformers cast", peer("cast", base, out, "bfloat16"), clean)
-    yield Case("reshard", ours("convert", base, "--shard-size", "300MB", "--out", out), clean, "cp base")
-    yield Case("transformers reshard", peer("reshard", base, out, "300MB"), clean)
-
-
-def prepare(folder: Path, quick: bool) -> None:
-    """The checkpoints that the cases read, and the ids of 32000 random rows."""
-    rows = random.Random(0).sample(range(2, 250_048), 31_999)
-    (folder / "keep.txt").write_text("".join(f"{row}\n" for row in (1, *rows)))
-    nothing = removing()
-    sizes = ("--layers", "2") if quick else ()
-    release = ("--release", "gte-multilingual-base", "--dtype", "F32", *sizes)
-    time_command(ours("new", folder / "base", *release), 1, nothing)
-    time_command(
-        ours("resize", folder / "base", "--vocab", "32000", "--pad", "0", "--out", folder / "small"), 1, nothing
-    )
-
-
-def machine() -> dict[str, str]:
-    """Where and with what the numbers were made."""
-    packages = {}
-    for name in PACKAGES:
-        packages[name] = version(name)
-    return {"python": platform.python_version(), "system": f"{os.cpu_count()} cores, {platform.system()}", **packages}
-
-
-def table(timings: dict[str, Timing], chosen: list[Case]) -> str:
-    """The table as text: seconds, peak memory, ratio, and whether a target is met."""
-    lines = [f"{'':24} {'seconds':>8} {'MiB':>7}  ratio"]
-    for case in chosen:
-        timing = timings[case.name]
-        line = f"{case.name:24} {timing.seconds:8.2f} {timing.peak / 2**20:7.0f}"
-        if case.against in timings:
-            ratio = timing.seconds / timings[case.against].seconds
-            line += f"  {ratio:5.2f} x {case.against}"
-            if case.target is not None:
-                line += f", target {case.target:.2f}: {'met' if ratio <= case.target else 'missed'}"
-        lines.append(line)
-    return "\n".join(lines)
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = Path(__file__).with_name("results")
+PACKAGES = ("gte-surgery", "numpy", "safetensors", "torch", "transformers", "pyarrow")
+NOT_ASKED = Reason("brainsurgery, mergekit-tokensurgeon", "", "not asked for (`--peers`)")
 
 
 def main() -> None:
+    arguments = parse()
+    if arguments.render:
+        write(from_json(json.loads((KEPT / "bench.json").read_text(encoding="utf-8"))))
+        return
+    results = measure(arguments)
+    sys.stdout.write(report.text(results, () if arguments.quick else TARGETS))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(to_json(results), indent=1) + "\n")
+    if arguments.write:
+        write(results)
+
+
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a checkpoint of 2 layers, one run of each")
-    parser.add_argument("--repeat", type=int, default=3, help="runs of each command (default 3)")
-    parser.add_argument("--json", type=Path, help="write all numbers to this file")
-    parser.add_argument("--only", nargs="+", default=[], help="run the lines whose names contain one of these")
+    parser.add_argument("--quick", action="store_true", help="a checkpoint of 2 layers, one round, up to 1 GB")
+    parser.add_argument("--peers", action="store_true", help="install brainsurgery and mergekit aside, and run them")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each command is run (default 3)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="JOB", help="these jobs alone, and no sizes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
+    parser.add_argument("--write", action="store_true", help="put table, chart and numbers into README and results/")
+    parser.add_argument("--render", action="store_true", help="draw README and chart from results/bench.json again")
     arguments = parser.parse_args()
-    repeat = 1 if arguments.quick else arguments.repeat
+    if arguments.write and (arguments.quick or arguments.only):
+        parser.error("--write shows everything at full size: not with --quick or --only")
+    return arguments
+
+
+def measure(arguments: argparse.Namespace) -> Results:
+    """Runs everything in a temporary folder."""
+    rounds = 1 if arguments.quick else arguments.rounds
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as name:
         folder = Path(name)
-        prepare(folder, arguments.quick)
-        chosen = [c for c in cases(folder) if not arguments.only or any(word in c.name for word in arguments.only)]
-        rounds: dict[str, list[Timing]] = {case.name: [] for case in chosen}
-        for _ in range(repeat):  # in rounds, so that a disk that slows down slows all alike
-            for case in chosen:
-                rounds[case.name].append(time_command(case.command, 1, case.prepare))
-                sys.stderr.write(f"{case.name}: {rounds[case.name][-1].seconds:.2f} s\n")
-        timings = {name: joined(found) for name, found in rounds.items()}
-    sys.stdout.write(table(timings, chosen) + "\n" + json.dumps(machine()) + "\n")
-    if arguments.json:
-        numbers = {name: asdict(timing) for name, timing in timings.items()}
-        arguments.json.write_text(json.dumps({"machine": machine(), "timings": numbers}, indent=2) + "\n")
+        environment, reasons = install(folder) if arguments.peers else (None, [NOT_ASKED])
+        tell("making the checkpoints")
+        prepare(folder, layers=2 if arguments.quick else None, rows=2_500 if arguments.quick else 25_000)
+        weights = (folder / "base" / "model.safetensors").stat().st_size
+        chosen = [line for line in lines(folder, environment) if not arguments.only or line.job in arguments.only]
+        timings = take_turns(chosen, rounds)
+        points: tuple[Point, ...] = ()
+        extremes: tuple[Point, ...] = ()
+        if not arguments.only:
+            points = tuple(sizes.curve(folder, rounds, 1 if arguments.quick else 100, tell))
+            extremes = () if arguments.quick else tuple(sizes.extremes(folder, rounds, tell))
+    wanted = f"gte-multilingual-base from `new` in F32, {weights / 1e9:.2f} GB"
+    return Results(
+        datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        machine(),
+        versions(environment),
+        f"{wanted}, in the page cache; {rounds} {'round' if rounds == 1 else 'rounds'}",
+        timings,
+        (*REASONS, *reasons),
+        points,
+        extremes,
+    )
+
+
+def install(folder: Path) -> tuple[Path | None, list[Reason]]:
+    """The environment with the peers that will run (None without), and why the others will not."""
+    environment = ROOT / "build" / "peers"
+    tell("installing the peers")
+    failed = peers.make_environment(environment)
+    reasons = [Reason(name, "", said) for name, said in failed.items()]
+    if peers.MERGEKIT not in failed:
+        (folder / "attempts").mkdir()
+        reasons += peers.tokensurgeon_attempts(folder / "attempts", environment)
+    if peers.BRAINSURGERY in failed:
+        return None, reasons
+    return environment, [*BRAINSURGERY_REASONS, *reasons]
+
+
+def take_turns(chosen: Sequence[Line], rounds: int) -> tuple[Timing, ...]:
+    """Every line once a round, so that a disk that slows down slows all alike."""
+    runs: list[list[Run]] = [[] for _ in chosen]
+    for _ in range(rounds):
+        for line, found in zip(chosen, runs, strict=True):
+            found.append(run_clean(line.command, line.prepare))
+            look(line)
+            tell(f"{line.job}, {line.program}: {found[-1].seconds:.2f} s")
+        for line in chosen:
+            line.prepare()
+    return tuple(timing for line, found in zip(chosen, runs, strict=True) for timing in timings_of(line, found))
+
+
+def timings_of(line: Line, found: Sequence[Run]) -> Iterator[Timing]:
+    """The line's numbers, under its job and under each other that they serve."""
+    seconds, peak = tuple(run.seconds for run in found), max(run.peak for run in found)
+    for job in (line.job, *line.also):
+        yield Timing(job, line.program, line.label, seconds, peak)
+
+
+def look(line: Line) -> None:
+    """Raises RuntimeError when what a line made does not hold the table that was asked for."""
+    if line.out is None or line.makes is None:
+        return
+    tables = [
+        (entry.dtype, entry.shape[0])
+        for file in sorted(line.out.glob("*.safetensors"))
+        for entry in read_header(file).tensors
+        if entry.name.endswith("word_embeddings.weight")
+    ]
+    if tables != [line.makes]:
+        raise RuntimeError(f"{line.job}, {line.program}: made the table {tables}, wanted {line.makes}")
+
+
+def machine() -> str:
+    """ "a machine with 2 cores, 24 GB, Linux, Python 3.11.7"."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    python = f"Python {platform.python_version()}"
+    return f"a machine with {os.cpu_count()} cores and {memory / (1 << 30):.0f} GB, {platform.system()}, {python}"
+
+
+def versions(environment: Path | None) -> dict[str, str]:
+    found = {name: version(name) for name in PACKAGES}
+    return found | (peers.VERSIONS if environment is not None else {})
+
+
+def write(results: Results) -> None:
+    """The numbers, the chart, and the README's section."""
+    KEPT.mkdir(exist_ok=True)
+    (KEPT / "bench.json").write_text(json.dumps(to_json(results), indent=1) + "\n", encoding="utf-8")
+    (KEPT / "bench.svg").write_text(draw(results), encoding="utf-8")
+    readme = ROOT / "README.md"
+    section = report.markdown(results, TARGETS, (KEPT / "bench.svg").relative_to(ROOT).as_posix())
+    readme.write_text(report.put(readme.read_text(encoding="utf-8"), section), encoding="utf-8")
+
+
+def tell(words: str) -> None:
+    sys.stderr.write(words + "\n")
 
 
 if __name__ == "__main__":

@@ -1,47 +1,53 @@
-"""Times whole processes: wall time and peak memory of a command, the median of several runs."""
+"""Times whole processes, start to end: wall time, peak memory, exit code, and the last thing that was said."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-import statistics
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LAUNCHER = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+seconds = time.perf_counter() - start
+print(json.dumps([seconds, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status)]))
+"""
+"""A process counts the memory of the one that it was forked from; so a small one stands between us and the command."""
+
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Median wall seconds and largest peak memory (resident set, bytes) of some runs of one command."""
+class Run:
+    """One run of a command: wall seconds, peak resident memory in bytes, exit code, last line on stderr."""
 
     seconds: float
     peak: int
-    runs: tuple[float, ...]
+    code: int
+    said: str = ""
 
 
-def time_command(command: Sequence[str], repeat: int, prepare: Callable[[], None], quiet: bool = True) -> Timing:
-    """Runs `prepare` and then the command, `repeat` times; raises RuntimeError when the command fails."""
-    seconds, peak = [], 0
-    for _ in range(repeat):
-        prepare()
-        os.sync()
-        start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL if quiet else None)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds.append(time.perf_counter() - start)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            raise RuntimeError(f"{' '.join(command)}: exit {process.returncode}")
-        peak = max(peak, usage.ru_maxrss * 1024)
-    return Timing(statistics.median(seconds), peak, tuple(seconds))
+def run(command: Sequence[str | Path], codes: Collection[int] = (0,)) -> Run:
+    """Runs a command once, its output thrown away; raises RuntimeError when it ends with another exit code."""
+    wanted = [sys.executable, "-S", "-c", LAUNCHER, *map(str, command)]
+    launched = subprocess.run(wanted, capture_output=True, text=True, errors="replace", check=True)
+    lines = [line.strip() for line in launched.stderr.splitlines() if line.strip()]
+    found = Run(*json.loads(launched.stdout), said=lines[-1] if lines else "")
+    if found.code not in codes:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit {found.code}: {found.said}")
+    return found
 
 
-def joined(timings: Sequence[Timing]) -> Timing:
-    """The runs of several timings of one command as one."""
-    runs = tuple(seconds for timing in timings for seconds in timing.runs)
-    return Timing(statistics.median(runs), max(timing.peak for timing in timings), runs)
+def run_clean(command: Sequence[str | Path], prepare: Callable[[], None], codes: Collection[int] = (0,)) -> Run:
+    """`run` after `prepare`, and after everything that others wrote is on disk."""
+    prepare()
+    os.sync()
+    return run(command, codes)
 
 
 def removing(*paths: Path) -> Callable[[], None]:

@@ -17,12 +17,19 @@ def load(path: str) -> transformers.PreTrainedModel:
     return getattr(transformers, config.architectures[-1]).from_pretrained(path)
 
 
-def resize(source: str, out: str, vocab: str, mean: str = "") -> None:
-    """from_pretrained, resize_token_embeddings, zero pad row, save_pretrained; `mean` draws new rows from N(mean,
-    cov).
-    """
+def check(path: str) -> None:
+    """Loads, and looks whether every tensor was there and had its shape."""
+    config = transformers.AutoConfig.from_pretrained(path)
+    model = getattr(transformers, config.architectures[-1])
+    _, told = model.from_pretrained(path, output_loading_info=True)
+    if any(told.values()):
+        sys.exit(str(told))
+
+
+def resize(source: str, out: str, vocab: str) -> None:
+    """from_pretrained, resize_token_embeddings, zero pad row, save_pretrained; new rows are drawn from N(mean, cov)."""
     model = load(source)
-    model.resize_token_embeddings(int(vocab), mean_resizing=bool(mean))
+    model.resize_token_embeddings(int(vocab))
     model.config.pad_token_id = 0
     with torch.no_grad():
         model.get_input_embeddings().weight[0] = 0
@@ -48,4 +55,4 @@ def reshard(source: str, out: str, size: str) -> None:
 
 
 if __name__ == "__main__":
-    {"resize": resize, "new": new, "cast": cast, "reshard": reshard}[sys.argv[1]](*sys.argv[2:])
+    {verb.__name__: verb for verb in (check, resize, new, cast, reshard)}[sys.argv[1]](*sys.argv[2:])

@@ -1,6 +1,7 @@
 """How fast `scan` is beside pyarrow, which only decodes the columns, and beside itself with more processes or data.
 
 python -m tests.bench.scan [FOLDER]
+python -m tests.bench.scan --write FILE ROWS, or --decode FILE: the corpus, and decoding it, for `bin/bench`
 
 All in one run; decoding and scanning take turns, so that both meet the same moods of the machine. Needs about 300 MB of
 disk below the folder.
@@ -109,8 +110,23 @@ def in_turns(repeat: int, *acts: Callable[[], object]) -> list[float]:
     return [median(taken) for taken in times]
 
 
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=sys.argv[1] if sys.argv[1:] else None) as below:
+def main() -> None:
+    match sys.argv[1:]:
+        case ["--write", path, rows]:
+            write(Path(path), int(rows), *DTYPES["int64"])
+        case ["--decode", path]:
+            decode(Path(path))
+        case folder:
+            report(*folder)
+
+
+def report(folder: str | None = None) -> None:
+    """Prints the numbers of `measure`."""
+    with tempfile.TemporaryDirectory(dir=folder) as below:
         sys.stdout.write(
             json.dumps({name: round(value, 3) for name, value in measure(Path(below)).items()}, indent=2) + "\n"
         )
+
+
+if __name__ == "__main__":
+    main()
