@@ -18,14 +18,18 @@ from gte_surgery.surgery.evaluate import decode, encode, evaluate
 from gte_surgery.surgery.pieces import (
     BLOCK,
     AddRow,
+    Cast,
     CopyRange,
     Correlated,
     Fill,
     GatherRows,
+    LikeTable,
     MeanRows,
+    Moments,
     Normal,
     Overlay,
     Piece,
+    Table,
 )
 
 SOURCE = bytes(np.random.default_rng(0).integers(0, 256, 4096, dtype=np.uint8))
@@ -186,3 +190,101 @@ def test_near_rows_are_read_together_far_ones_alone_and_each_once() -> None:
 def test_reading_along_what_lies_between_never_costs_more_than_a_page_a_row() -> None:
     assert reads(GatherRows("a", 0, 4096, (0, 2, 4))) == [(0, 20480)]
     assert reads(GatherRows("a", 0, 4097, (0, 2, 4))) == [(0, 4097), (8194, 12291), (16388, 20485)]
+
+
+TABLE = Table("a", 100, 10, 4, "F16")
+NOISE = Normal("t", 3, 0.02, "F32", 0, 12)
+
+
+@pytest.mark.parametrize(
+    ("piece", "nbytes", "words"),
+    [
+        (CopyRange("a", 8, 20), 12, "copy 12 bytes of a from 8"),
+        (GatherRows("a", 0, 8, (5, 6, 5)), 24, "copy 3 chosen rows of a"),
+        (GatherRows("a", 0, 8, (5, 5)), 16, "copy row 5 2 times of a"),
+        (Fill(b"\0\0", 3), 6, "3 zeros"),
+        (Fill(b"\0\x3c", 3), 6, "3 times 0x003c"),
+        (NOISE, 48, "12 draws of N(0, 0.02), seed 3"),
+        (
+            MeanRows("a", 0, 8, (9, 3, 4, 5, 6), (0, 1, 3, 5), "F16"),
+            24,
+            "copy 1 chosen rows of a, and make 2 of the means of several",
+        ),
+        (LikeTable(TABLE, NOISE, False), 24, "3 times the mean of the 10 rows"),
+        (LikeTable(TABLE, NOISE, True), 24, "3 draws from N(mean of the 10 rows, their covariance), seed 3"),
+        (Correlated(NOISE, Moments(bytes(32)), "F16"), 24, "12 correlated draws, seed 3"),
+        (
+            Overlay(Fill(b"\0\0", 20), GatherRows("a", 0, 8, (5, 6)), (1, 3), 8),
+            40,
+            "copy 2 chosen rows of a; the other 3 of 5 from 20 zeros",
+        ),
+        (AddRow(NOISE, CopyRange("b", 16, 32), "F32"), 48, f"{NOISE.describe()}, plus the row at 16 of b"),
+        (Cast(NOISE, "F32", "BF16"), 24, f"{NOISE.describe()}, F32 to BF16"),
+        (Cast(CopyRange("a", 0, 6), "F16", "F64"), 24, "copy 6 bytes of a from 0, F16 to F64"),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_piece_tells_its_bytes_and_what_it_does(piece: Piece, nbytes: int, words: str) -> None:
+    assert (piece.nbytes, piece.describe()) == (nbytes, words)
+
+
+def test_a_cast_rounds_and_an_overlay_lays_rows_over_rows() -> None:
+    bits = np.arange(12, dtype="<f4").tobytes()
+
+    def look(source: str, offset: int, count: int) -> bytes:
+        return bits[offset : offset + count]
+
+    assert evaluate(Cast(CopyRange("a", 4, 12), "F32", "F16"), look) == np.array([1, 2], "<f2").tobytes()
+    laid = evaluate(Overlay(CopyRange("a", 0, 48), GatherRows("a", 0, 12, (0, 1)), (1, 3), 12), look)
+    assert np.frombuffer(laid, "<f4").tolist() == [0, 1, 2, 0, 1, 2, 6, 7, 8, 3, 4, 5]
+
+
+def test_a_row_is_added_to_every_row_and_overflow_is_infinite_without_a_warning() -> None:
+    values = np.array([1, 65504, np.inf, 2, 3, 4], "<f2").tobytes() + np.array([1, 65504, -np.inf], "<f2").tobytes()
+    piece = AddRow(CopyRange("a", 0, 12), CopyRange("a", 12, 18), "F16")
+    made = np.frombuffer(evaluate(piece, lambda source, offset, count: values[offset : offset + count]), "<f2")
+    assert made[[0, 1, 3, 5]].tolist() == [2, np.inf, 3, -np.inf]
+    assert np.isnan(made[2])
+
+
+def test_a_table_that_is_not_measured_yet_has_no_bytes() -> None:
+    with pytest.raises(ValueError, match=r"^the table is not measured yet: `statistics\.settled` comes first$"):
+        evaluate(LikeTable(TABLE, NOISE, True), read)
+
+
+def test_means_are_rounded_once_from_exact_sums() -> None:
+    # in float32 the sum would lose the 1: 2**25 + 1 + 1 = 2**25
+    rows = np.array([2**25, 1, 1, -(2**25)], "<f4").tobytes()
+    piece = MeanRows("a", 0, 4, (0, 1, 2, 3), (0, 4), "F32")
+    assert evaluate(piece, lambda source, offset, count: rows[offset : offset + count]) == np.float32(0.5).tobytes()
+
+
+def test_the_middle_of_means_reads_its_own_rows_only() -> None:
+    whole = MeanRows("a", 100, 4096, (50, 1, 2, 60), (0, 1, 3, 4), "F16")
+    assert reads(cut(whole, 4096, 4096)) == [(100 + 4096, 100 + 3 * 4096)]
+
+
+@pytest.mark.parametrize("dtype", ["F16", "BF16", "F32", "F64"])
+def test_draws_lie_where_their_place_in_the_stream_says(dtype: str) -> None:
+    whole = evaluate(Normal("t", 1, 0.5, dtype, BLOCK - 4, 12), read)
+    size = len(whole) // 12
+    for begin, count in ((0, 4), (4, 8), (3, 3), (11, 1)):
+        part = evaluate(Normal("t", 1, 0.5, dtype, BLOCK - 4 + begin, count), read)
+        assert part == whole[begin * size : (begin + count) * size]
+
+
+def test_bf16_rounds_to_even_and_keeps_nan_and_infinity() -> None:
+    bits = {
+        0x3F800000: 0x3F80,
+        0x3F808000: 0x3F80,
+        0x3F808001: 0x3F81,
+        0x3F818000: 0x3F82,
+        0x3F817FFF: 0x3F81,
+        0x7F7FFFFF: 0x7F80,
+        0x7F800000: 0x7F80,
+        0xFF800000: 0xFF80,
+        0x7F800001: 0x7FC0,
+        0xFFC12345: 0xFFC1,
+    }
+    values = np.array(list(bits), "<u4").view("<f4")
+    assert np.frombuffer(encode(values, "BF16"), "<u2").tolist() == list(bits.values())
