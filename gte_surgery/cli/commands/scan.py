@@ -41,7 +41,9 @@ def _columns(function: Any) -> Any:
 @checkpoint_argument
 @click.argument("paths", metavar="DATA...", nargs=-1, required=True)
 @_columns
-@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: all]")
+@click.option(
+    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes on this machine.  [default: all]"
+)
 @click.option(
     "--engine", "runner", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where to work."
 )

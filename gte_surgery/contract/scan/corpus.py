@@ -78,9 +78,10 @@ def scan(
 ) -> CorpusReport:
     """Judge a corpus by a contract, or by that of a checkpoint or a JSON file.
 
-    `paths` are files, folders and patterns. `workers` processes share the work on this machine; more than one need a
-    script whose entry is guarded by `if __name__ == "__main__"`. `limit` rows in all are looked at. With `counts`,
-    `summary.uses` counts each id; without, it tells which occur. `runner="ray"` works on the Ray cluster at `address`.
+    `paths` are files, folders and patterns. `workers` threads share the work on this machine, or for large corpora and
+    JSON lines processes, which need a script whose entry is guarded by `if __name__ == "__main__"`. `limit` rows in all
+    are looked at. With `counts`, `summary.uses` counts each id; without, it tells which occur. `runner="ray"` works on
+    the Ray cluster at `address`.
 
     Raises RefusedError where there is nothing to scan or a package is missing, UsageError, and what `IdContract.read`
     raises. What is wrong with a file is a finding, never an exception.

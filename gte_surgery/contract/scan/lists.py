@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from gte_surgery.contract.scan.blocks import Array, Ragged, RawBlock
 from gte_surgery.contract.scan.columns import Columns
@@ -59,7 +58,7 @@ def ragged(lists: pa.Array) -> Ragged:
     if pa.types.is_fixed_size_list(lists.type):
         lengths = np.full(len(lists), lists.type.list_size, np.int64)
     else:
-        lengths = _numpy(pc.fill_null(pc.list_value_length(lists), 0)).astype(np.int64)
+        lengths = np.diff(_numpy(lists.offsets)).astype(np.int64, copy=False)
     if present is not None:
         lengths = np.where(present, lengths, 0)
     nulls = np.flatnonzero(_numpy(values.is_null())) if values.null_count else None
@@ -92,7 +91,7 @@ def _flat(values: pa.Array) -> Array:
     if pa.types.is_null(values.type):
         return np.zeros(len(values), np.int64)
     if values.null_count:
-        values = pc.fill_null(values, False if pa.types.is_boolean(values.type) else 0)
+        values = values.fill_null(False if pa.types.is_boolean(values.type) else 0)
     return _numpy(values)
 
 

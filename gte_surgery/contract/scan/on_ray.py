@@ -27,6 +27,9 @@ RETRIES = 5
 _TOGETHER = 16
 """Summaries that one task adds up."""
 
+_TASK = 16 << 20
+"""Bytes on disk of the portions that make a task worth its while."""
+
 _PATIENCE = 10.0
 """Seconds until a cluster must answer."""
 
@@ -58,20 +61,21 @@ class OnRay:
         asked = ray.put(request)
         task: Any = ray.remote(num_cpus=1, max_retries=RETRIES, num_returns=2)(_scan)
         add = ray.remote(num_cpus=1, max_retries=RETRIES)(_add)
-        rest = iter(portions)
-        running: dict[Any, tuple[Any, Portion]] = {}
+        rest = _tasks(portions)
+        running: dict[Any, tuple[Any, Sequence[Portion]]] = {}
         parts: list[Any] = [ray.put(start)]
 
         def begin(count: int) -> None:
-            for portion in islice(rest, count):
-                tokens, summary = task.remote(asked, portion)
-                running[tokens] = (summary, portion)
+            for together in islice(rest, count):
+                tokens, summary = task.remote(asked, together)
+                running[tokens] = (summary, together)
 
         begin(self._ahead)
         while running:
             (tokens,), _ = ray.wait(list(running))
-            summary, portion = running.pop(tokens)
-            seen(portion, ray.get(tokens))
+            summary, together = running.pop(tokens)
+            for portion, count in zip(together, ray.get(tokens), strict=True):
+                seen(portion, count)
             parts.append(summary)
             if len(parts) >= _TOGETHER:
                 parts = [add.remote(request.most, *parts)]
@@ -84,9 +88,22 @@ def _plan(request: Request, name: str, order: int) -> tuple[int, Planned]:
     return order, plan(request, name, order)
 
 
-def _scan(request: Request, portion: Portion) -> tuple[int, Summary]:
-    summary = scan(request, portion)
-    return summary.tokens, summary
+def _tasks(portions: Sequence[Portion]) -> Iterator[Sequence[Portion]]:
+    """What each task scans."""
+    together: list[Portion] = []
+    for portion in portions:
+        together.append(portion)
+        if sum(each.span.nbytes for each in together) >= _TASK:
+            yield together
+            together = []
+    if together:
+        yield together
+
+
+def _scan(request: Request, portions: Sequence[Portion]) -> tuple[list[int], Summary]:
+    """The tokens in each portion, and the sum of all."""
+    summaries = [scan(request, portion) for portion in portions]
+    return [summary.tokens for summary in summaries], merged(summaries, request.most)
 
 
 def _add(most: int, *parts: Summary) -> Summary:

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gte_surgery.contract.scan import local
 from gte_surgery.contract.scan.corpus import CorpusReport, scan
-from gte_surgery.contract.scan.portions import Portion
+from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.scan.summary import Summary
 from gte_surgery.contract.scan.work import Request
 from gte_surgery.contract.spec import IdContract
@@ -53,10 +55,33 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gte_surgery.contract.scan.portions.PORTION", 1)
 
 
+@pytest.fixture
+def only_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every corpus is large enough for processes."""
+    monkeypatch.setattr("gte_surgery.contract.scan.local._LARGE", 0)
+    monkeypatch.setattr("gte_surgery.contract.scan.local._WORTH", 1)
+
+
 def seen(report: CorpusReport) -> object:
     return plain(report.summary), report.findings, report.files, report.nbytes
 
 
+def test_threads_share_the_work_and_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No portion is done before another one has begun."""
+    write(tmp_path, 1000)
+    alone = scan(CONTRACT, tmp_path, counts=True)
+    both = threading.Barrier(2, timeout=60)
+    judge = local.scan
+
+    def meeting(request: Request, portion: Portion) -> Summary:
+        both.wait()
+        return judge(request, portion)
+
+    monkeypatch.setattr(local, "scan", meeting)
+    assert seen(scan(CONTRACT, tmp_path, counts=True, workers=2)) == seen(alone)
+
+
+@pytest.mark.usefixtures("only_processes")
 def test_processes_share_the_work_and_see_the_same(tmp_path: Path) -> None:
     write(tmp_path, 1000)
     told: list[tuple[int, int, int]] = []
@@ -69,7 +94,15 @@ def test_processes_share_the_work_and_see_the_same(tmp_path: Path) -> None:
     assert told[-1][2] == alone.summary.tokens
 
 
+def test_what_is_far_larger_than_the_rest_begins_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "_WORTH", 1000)
+    source = Source("a", "a", 0, Format.PARQUET, 0)
+    portions = [Portion(source, Span(n, n + 1, 0, None, nbytes), False) for n, nbytes in enumerate((10, 990, 5000, 20))]
+    assert [portion.span.begin for portion in local._largest_first(portions)] == [2, 0, 1, 3]
+
+
 @pytest.mark.parametrize(("limit", "rows"), [(1, 1), (250, 250), (1300, 1300), (99999, 3000)])
+@pytest.mark.usefixtures("only_processes")
 def test_a_limit_is_of_rows_in_all(limit: int, rows: int, tmp_path: Path) -> None:
     write(tmp_path, 1000)
     report = scan(CONTRACT, tmp_path, limit=limit)
@@ -94,7 +127,7 @@ def die(request, portion):
     os.kill(os.getpid(), 9)
 
 if __name__ == "__main__":
-    local._scan = die
+    local._scan, local._LARGE, local._WORTH = die, 0, 1
     contract = IdContract(vocab_size=1000, pad_token_id=1, type_vocab_size=1, max_length=64)
     try:
         scan(contract, sys.argv[1], workers=2)
@@ -223,7 +256,13 @@ ON_RAY = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::Futur
 
 
 @ON_RAY
-def test_ray_gives_what_this_machine_gives(cluster: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", [1, 50_000])
+def test_ray_gives_what_this_machine_gives(
+    task: int, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gte_surgery.contract.scan import on_ray as tasks
+
+    monkeypatch.setattr(tasks, "_TASK", task)
     write(tmp_path, 1000)
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
     told: list[tuple[int, int, int]] = []
@@ -231,7 +270,7 @@ def test_ray_gives_what_this_machine_gives(cluster: str, tmp_path: Path) -> None
         CONTRACT, tmp_path, counts=True, runner="ray", address=cluster, progress=lambda *now: told.append(now)
     )
     assert seen(on_ray) == seen(scan(CONTRACT, tmp_path, counts=True))
-    assert len(told) >= 3
+    assert len(told) == 3
     assert told[-1][2] == on_ray.summary.tokens
     limited = scan(CONTRACT, tmp_path, limit=1300, runner="ray", address=cluster)
     assert seen(limited) == seen(scan(CONTRACT, tmp_path, limit=1300))
@@ -249,16 +288,17 @@ def test_a_killed_worker_is_replaced_and_the_result_the_same(
     mark = str(tmp_path / "killed")
     judge = on_ray._scan
 
-    def dying(request: Request, portion: Portion) -> tuple[int, Summary]:
-        if portion.source.order == 3:
+    def dying(request: Request, portions: Sequence[Portion]) -> tuple[list[int], Summary]:
+        if portions[0].source.order == 3:
             try:
                 os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
             except FileExistsError:
-                return judge(request, portion)
+                return judge(request, portions)
             os.kill(os.getpid(), signal.SIGKILL)
-        return judge(request, portion)
+        return judge(request, portions)
 
     monkeypatch.setattr(on_ray, "_scan", dying)
+    monkeypatch.setattr(on_ray, "_TASK", 1)
     report = scan(CONTRACT, corpus, runner="ray", address=cluster)
     assert os.path.exists(mark)
     assert seen(report) == seen(scan(CONTRACT, corpus))
