@@ -22,7 +22,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.header import read_header
 from tests.bench import peers, report, sizes
 from tests.bench.chart import draw
-from tests.bench.jobs import BRAINSURGERY_REASONS, REASONS, TARGETS, Line, lines, prepare
+from tests.bench.jobs import BRAINSURGERY_REASONS, OURS, REASONS, TARGETS, Line, lines, prepare
 from tests.bench.measure import Run, run_clean
 from tests.bench.results import Point, Reason, Results, Timing, from_json, to_json
 
@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> Results:
         prepare(folder, layers=2 if arguments.quick else None, rows=2_500 if arguments.quick else 25_000)
         weights = (folder / "base" / "model.safetensors").stat().st_size
         chosen = [line for line in lines(folder, environment) if not arguments.only or line.job in arguments.only]
-        timings = take_turns(chosen, rounds)
+        timings, broken = take_turns(chosen, rounds)
         points: tuple[Point, ...] = ()
         extremes: tuple[Point, ...] = ()
         if not arguments.only:
@@ -83,7 +83,7 @@ def measure(arguments: argparse.Namespace) -> Results:
         versions(environment),
         f"{wanted}, in the page cache; {rounds} {'round' if rounds == 1 else 'rounds'}",
         timings,
-        (*REASONS, *reasons),
+        (*REASONS, *reasons, *broken),
         points,
         extremes,
     )
@@ -103,17 +103,28 @@ def install(folder: Path) -> tuple[Path | None, list[Reason]]:
     return environment, [*BRAINSURGERY_REASONS, *reasons]
 
 
-def take_turns(chosen: Sequence[Line], rounds: int) -> tuple[Timing, ...]:
-    """Every line once a round, so that a disk that slows down slows all alike."""
-    runs: list[list[Run]] = [[] for _ in chosen]
+def take_turns(chosen: Sequence[Line], rounds: int) -> tuple[tuple[Timing, ...], tuple[Reason, ...]]:
+    """Every line once a round, so that a disk that slows down slows all alike; and why a line of others has no number.
+
+    A line of ours that fails ends the bench.
+    """
+    runs: dict[Line, list[Run]] = {line: [] for line in chosen}
+    reasons = []
     for _ in range(rounds):
-        for line, found in zip(chosen, runs, strict=True):
-            found.append(run_clean(line.command, line.prepare))
-            look(line)
-            tell(f"{line.job}, {line.program}: {found[-1].seconds:.2f} s")
-        for line in chosen:
+        for line in tuple(runs):
+            try:
+                runs[line].append(run_clean(line.command, line.prepare))
+                look(line)
+            except RuntimeError as error:
+                if line.program == OURS:
+                    raise
+                reasons.append(Reason(line.program, line.job, str(error)))
+                del runs[line]
+            else:
+                tell(f"{line.job}, {line.program}: {runs[line][-1].seconds:.2f} s")
             line.prepare()
-    return tuple(timing for line, found in zip(chosen, runs, strict=True) for timing in timings_of(line, found))
+    timings = (timing for line, found in runs.items() for timing in timings_of(line, found))
+    return tuple(timings), tuple(reasons)
 
 
 def timings_of(line: Line, found: Sequence[Run]) -> Iterator[Timing]:
