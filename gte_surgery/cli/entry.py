@@ -94,8 +94,9 @@ def _report_bug(error: Exception) -> None:
     import click
 
     from gte_surgery import __version__
+    from gte_surgery.render.ink import harmless
 
-    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    click.echo(harmless("".join(traceback.format_exception(error))), err=True, nl=False)
     kind = type(error).__name__
     _tell(f"a bug in gte-surgery {__version__}: {kind}: {error}", "please report the lines above as an issue")
 

@@ -1,4 +1,7 @@
-"""Where output goes: results to stdout, messages and progress to stderr, and whether in colour."""
+"""Where output goes: results to stdout, messages and progress to stderr, and whether in colour.
+
+Everything passes a last gate that lets no control character through but our own colours and line breaks.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import click
+
+from gte_surgery.render.ink import harmless
 
 
 class ReaderGoneError(Exception):
@@ -38,7 +43,7 @@ class Terminal:
     def result(self, text: str) -> None:
         """Write what the command was asked for to stdout. Raises ReaderGoneError when nobody reads it."""
         try:
-            click.echo(text, color=True)
+            click.echo(harmless(text, self.has_color), color=True)
         except BrokenPipeError as error:
             # What is still buffered must not fail once more when the interpreter flushes at its end.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -47,7 +52,7 @@ class Terminal:
     def message(self, text: str) -> None:
         """Write a remark to stderr, unless --quiet."""
         if not self.is_quiet:
-            click.echo(text, err=True)
+            click.echo(harmless(text), err=True)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance | None]:
@@ -56,7 +61,11 @@ class Terminal:
             yield None
             return
         with click.progressbar(
-            length=1, label=label, file=sys.stderr, update_min_steps=1, item_show_func=lambda remark: remark
+            length=1,
+            label=label,
+            file=sys.stderr,
+            update_min_steps=1,
+            item_show_func=lambda remark: remark and harmless(remark),
         ) as bar:
 
             def advance(done: int, total: int, remark: str = "", /) -> None:

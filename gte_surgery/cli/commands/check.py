@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gte_surgery.cli import exits
+from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example
 from gte_surgery.cli.page import html_option, require_report_extra, write_page
@@ -54,10 +55,18 @@ if TYPE_CHECKING:
     help="Exit with 1 when a finding is at least this bad.  [default: error]",
 )
 @click.option(
-    "--select", multiple=True, metavar="CODES", help="Judge these rules only: codes or prefixes, comma apart."
+    "--select",
+    multiple=True,
+    metavar="CODES",
+    help="Judge these rules only: codes or prefixes, comma apart.",
+    shell_complete=offering(rules),
 )
 @click.option(
-    "--ignore", multiple=True, metavar="CODES", help='Let these rules\' findings not count: "CODES" or "CODES: reason".'
+    "--ignore",
+    multiple=True,
+    metavar="CODES",
+    help='Let these rules\' findings not count: "CODES" or "CODES: reason".',
+    shell_complete=offering(rules),
 )
 @click.option(
     "--config",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
+from gte_surgery.cli.completion import codes, offering
 from gte_surgery.cli.options import example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
 @click.command("explain", short_help="Explain a rule.", epilog=example("gte-surgery explain GTE203"))
-@click.argument("code")
+@click.argument("code", shell_complete=offering(codes))
 @pass_terminal
 def command(terminal: Terminal, code: str) -> None:
     """Explain the rule CODE: what it looks for, why that matters, what to do."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from gte_surgery.cli.completion import offering, releases
 from gte_surgery.cli.operate import operate
 from gte_surgery.cli.options import example, seed_option, size, writing_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -35,7 +36,13 @@ def _sizes(function: Any) -> Any:
     epilog=example("gte-surgery new small/ --release gte-multilingual-base --vocab 32000 --pad 0"),
 )
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--release", required=True, metavar="NAME", help="The published release whose structure to take.")
+@click.option(
+    "--release",
+    required=True,
+    metavar="NAME",
+    help="The published release whose structure to take.",
+    shell_complete=offering(releases),
+)
 @_sizes
 @click.option("--head", type=click.Choice(["none", "mlm", "classifier", "reranker"]), help="Another head.")
 @click.option("--dtype", type=click.Choice(["F32", "F16", "BF16"]), help="Another dtype.")

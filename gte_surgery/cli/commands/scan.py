@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from gte_surgery.cli import exits
+from gte_surgery.cli.completion import files
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
 
@@ -39,7 +40,7 @@ def _columns(function: Any) -> Any:
     ),
 )
 @checkpoint_argument
-@click.argument("paths", metavar="DATA...", nargs=-1, required=True)
+@click.argument("paths", metavar="DATA...", nargs=-1, required=True, shell_complete=files)
 @_columns
 @click.option(
     "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes on this machine.  [default: all]"

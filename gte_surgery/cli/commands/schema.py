@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from gte_surgery.cli.completion import offering, schemas
 from gte_surgery.cli.options import example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
@@ -13,7 +14,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     short_help="Print a JSON Schema.",
     epilog=example("gte-surgery schema config.native > config.native.schema.json"),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=offering(schemas))
 @pass_terminal
 def command(terminal: Terminal, name: str | None) -> None:
     """Print the JSON Schema NAME (draft 2020-12); without NAME, list them."""
