@@ -1,9 +1,10 @@
 """Mutation testing of a room: `python -m tests.mutation ROOM` with ROOM one of gte, plan and contract.
 
-python -m tests.mutation ROOM [--again] [--only PATTERN] [--sample SHARE] [--at-once N] [--work FOLDER]
+python -m tests.mutation ROOM [--again] [--only PATTERN] [--minutes M] [--at-once N] [--work FOLDER]
 
 Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained.toml does not explain.
 Outcomes are kept in FOLDER (build/mutation): the next call tries only mutants that are new or survived, unless --again.
+Mutants are tried in a random order, always the same, so that those tried when the time was up are a fair sample.
 Exits with 1 below a score of 85 %.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import json
+import math
 import os
 import subprocess
 import sys
@@ -93,17 +95,17 @@ def environment(mutant: str = "") -> dict[str, str]:
     return {**os.environ, **alone, "CI": "1", "GTE_SURGERY_MUTANT": mutant, "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def forked(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int) -> dict[str, Any]:
-    """What plugin.py finds out about these mutants."""
-    wanted, found = folder / "wanted.json", folder / "found.json"
+def forked(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, minutes: float) -> list[Any]:
+    """What plugin.py finds out about these mutants, in lines: what it saw before, then [mutant, outcome] each."""
+    wanted, told = folder / "wanted.json", folder / "told.jsonl"
     wanted.write_text(json.dumps([(each.name, each.home) for each in mutants]))
-    found.unlink(missing_ok=True)
-    options = (f"--mutants={wanted}", f"--outcomes={found}", f"--at-once={at_once}", f"--examples={part.examples}")
-    subprocess.run(part.command("-p", "tests.mutation.plugin", *options), cwd=folder, env=environment(), check=False)
-    if not found.exists():
+    told.unlink(missing_ok=True)
+    options = [f"--mutants={wanted}", f"--outcomes={told}", f"--at-once={at_once}", f"--minutes={minutes}"]
+    command = part.command("-p", "tests.mutation.plugin", *options, f"--examples={part.examples}")
+    subprocess.run(command, cwd=folder, env=environment(), check=False)
+    if not told.exists():
         raise SystemExit("the tests do not pass without a mutant, or could not run")
-    outcomes: dict[str, Any] = json.loads(found.read_text())
-    return outcomes
+    return [json.loads(line) for line in told.read_text().splitlines()]
 
 
 def fresh(part: Part, mutant: Mutant, folder: Path, seconds: float) -> str:
@@ -118,27 +120,37 @@ def fresh(part: Part, mutant: Mutant, folder: Path, seconds: float) -> str:
     return "survived" if run.returncode == 0 else "killed"
 
 
-def tried(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int) -> dict[str, str]:
-    """What became of each mutant."""
-    found = forked(part, mutants, folder, at_once)
-    outcomes: dict[str, str] = found["outcomes"]
+def tried(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, minutes: float) -> dict[str, str]:
+    """What became of the mutants that there was time for."""
+    before, *lines = forked(part, mutants, folder, at_once, minutes)
+    outcomes = dict(lines)
     for mutant in mutants:
-        if outcomes[mutant.name] in ALIVE and mutant.home in found["at_import"]:
-            outcomes[mutant.name] = fresh(part, mutant, folder, 60 + 6 * found["seconds"])
+        if outcomes.get(mutant.name) in ALIVE and mutant.home in before["at_import"]:
+            outcomes[mutant.name] = fresh(part, mutant, folder, 60 + 6 * before["seconds"])
     return outcomes
+
+
+def interval(hits: int, count: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share, in percent, from a random sample."""
+    z, share = 1.96, hits / count
+    middle, half = share + z * z / 2 / count, z * math.sqrt(share * (1 - share) / count + (z / 2 / count) ** 2)
+    return 100 * (middle - half) / (1 + z * z / count), 100 * (middle + half) / (1 + z * z / count)
 
 
 def report(mutants: Sequence[Mutant], outcomes: Mapping[str, str]) -> float:
     """Prints counts, survivors and the score, in which survivors that are explained still count as survivors."""
     why = explanations()
-    alive = [mutant for mutant in mutants if outcomes[mutant.name] in ALIVE]
+    seen = [mutant for mutant in mutants if mutant.key in outcomes]
+    alive = [mutant for mutant in seen if outcomes[mutant.key] in ALIVE]
     unexplained = [each for each in alive if (each.function, each.was, each.becomes) not in why]
     for each in unexplained:
-        print(f"{outcomes[each.name]}: {each.function}\n  - {each.was}\n  + {each.becomes}")
-    counts = Counter(outcomes[mutant.name] for mutant in mutants)
-    score = 100 * (len(mutants) - len(alive)) / max(len(mutants), 1)
-    print(f"{len(mutants)} mutants:", ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())))
+        print(f"{outcomes[each.key]}: {each.function}\n  - {each.was}\n  + {each.becomes}")
+    counts = Counter(outcomes[mutant.key] for mutant in seen)
+    score = 100 * (len(seen) - len(alive)) / max(len(seen), 1)
+    print(f"{len(seen)} of {len(mutants)} mutants tried:", ", ".join(f"{n} {kind}" for kind, n in counts.most_common()))
     print(f"score {score:.1f} %; {len(alive) - len(unexplained)} survivors explained, {len(unexplained)} not")
+    if 0 < len(seen) < len(mutants):
+        print("a sample; 95 % interval {:.1f} to {:.1f} %".format(*interval(len(seen) - len(alive), len(seen))))
     return score
 
 
@@ -150,29 +162,26 @@ def main() -> int:
     parser.add_argument("room", choices=rooms())
     parser.add_argument("--again", action="store_true", help="try every mutant, not only what is new or survived")
     parser.add_argument("--only", default="*", help="a pattern of functions, as gte.rope.*")
-    parser.add_argument("--sample", type=float, default=1.0, help="the share of mutants to take, always the same ones")
+    parser.add_argument("--minutes", type=float, default=1e9, help="for each part of the room; the next call goes on")
     parser.add_argument("--at-once", type=int, default=1, help="mutants tried at the same time")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "mutation", help="where copies and outcomes go")
     chosen = parser.parse_args()
     kept = chosen.work.resolve() / f"{chosen.room}.json"
-    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+    known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() and not chosen.again else {}
     every: list[Mutant] = []
     for number, part in enumerate(rooms()[chosen.room], 1):
         folder = kept.with_suffix("") / str(number)
         folder.mkdir(parents=True, exist_ok=True)
-        mutants = [
-            mutant
-            for mutant in copy_with_mutants(part.files(), folder)
-            if fnmatch.fnmatch(mutant.function, chosen.only) and int(mutant.digest, 16) < chosen.sample * 2**64
-        ]
-        settled = () if chosen.again else [each for each in mutants if known.get(each.key, "survived") not in ALIVE]
-        trying = [each for each in mutants if each not in settled]
-        if trying:
-            outcomes = tried(part, trying, folder, chosen.at_once)
-            known |= {each.key: outcomes[each.name] for each in trying}
+        made = copy_with_mutants(part.files(), folder)
+        mutants = sorted((each for each in made if fnmatch.fnmatch(each.function, chosen.only)), key=lambda m: m.order)
+        unknown = [each for each in mutants if each.key not in known]
+        survivors = [each for each in mutants if known.get(each.key) in ALIVE]
+        if unknown or survivors:
+            outcomes = tried(part, [*survivors, *unknown], folder, chosen.at_once, chosen.minutes)
+            known |= {each.key: outcomes[each.name] for each in mutants if each.name in outcomes}
             kept.write_text(json.dumps(known, indent=0))
         every += mutants
-    return int(report(every, {each.name: known[each.key] for each in every}) < TARGET)
+    return int(report(every, known) < TARGET)
 
 
 if __name__ == "__main__":

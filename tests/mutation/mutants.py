@@ -35,6 +35,11 @@ class Mutant:
         return f"{self.name} {self.digest}"
 
     @property
+    def order(self) -> str:
+        """A random number that depends on the mutant alone."""
+        return hashlib.sha256(self.key.encode()).hexdigest()
+
+    @property
     def home(self) -> str:
         """The function as the switch reports it: gte_surgery.gte.rope.x_describe."""
         return self.name.partition("__mutmut_")[0]

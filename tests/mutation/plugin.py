@@ -14,11 +14,10 @@ import json
 import os
 import resource
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -45,8 +44,9 @@ PROFILE = settings(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--mutants", help="a JSON file: the mutants to try, as [name, function] each")
-    parser.addoption("--outcomes", help="the JSON file to write: what became of each mutant")
+    parser.addoption("--outcomes", help="the file to write: a line of JSON for each mutant tried")
     parser.addoption("--at-once", type=int, default=1, help="mutants tried at the same time")
+    parser.addoption("--minutes", type=float, default=1e9, help="start no mutant after so long")
     parser.addoption("--examples", type=int, default=25, help="examples that Hypothesis tries")
 
 
@@ -68,9 +68,9 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     _switch.choose("")
     gc.freeze()
     at_once = session.config.getoption("--at-once")
-    outcomes = _Trials(session.items, tests, seconds, at_once).run(mutants)
-    found = {"outcomes": outcomes, "at_import": at_import, "seconds": sum(seconds.values())}
-    Path(session.config.getoption("--outcomes")).write_text(json.dumps(found))
+    with Path(session.config.getoption("--outcomes")).open("w") as told:
+        print(json.dumps({"at_import": at_import, "seconds": sum(seconds.values())}), file=told, flush=True)
+        _Trials(session.items, tests, seconds, at_once, told).run(mutants, session.config.getoption("--minutes"))
     return True
 
 
@@ -105,30 +105,38 @@ class _Trials:
     """Tries mutants in child processes, a few at a time."""
 
     def __init__(
-        self, items: Sequence[pytest.Item], tests: dict[str, list[int]], seconds: dict[int, float], at_once: int
+        self,
+        items: Sequence[pytest.Item],
+        tests: dict[str, list[int]],
+        seconds: dict[int, float],
+        at_once: int,
+        told: TextIO,
     ) -> None:
         self.items = items
         self.tests = tests
         self.seconds = seconds
         self.at_once = at_once
+        self.told = told
         self.running: dict[int, tuple[str, float]] = {}
-        self.outcomes: dict[str, str] = {}
 
-    def run(self, mutants: Sequence[tuple[str, str]]) -> dict[str, str]:
-        """What became of each: killed, survived, timeout, or no tests."""
-        for done, (name, function) in enumerate(mutants):
+    def run(self, mutants: Sequence[tuple[str, str]], minutes: float) -> None:
+        """Tells what became of each: killed, survived, timeout, or no tests."""
+        end = time.monotonic() + 60 * minutes
+        for name, function in mutants:
+            if time.monotonic() > end:
+                break
             order = sorted(self.tests.get(function, ()), key=self.seconds.__getitem__)
             if not order:
-                self.outcomes[name] = "no tests"
+                self._tell(name, "no tests")
                 continue
             while len(self.running) >= self.at_once:
                 self._reap()
             self._start(name, order)
-            if done % 100 == 0:
-                print(f"{done} of {len(mutants)}", file=sys.__stderr__, flush=True)
         while self.running:
             self._reap()
-        return self.outcomes
+
+    def _tell(self, name: str, outcome: str) -> None:
+        print(json.dumps([name, outcome]), file=self.told, flush=True)
 
     def _start(self, name: str, order: Sequence[int]) -> None:
         allowed = SECONDS + 4 * sum(self.seconds[at] for at in order)
@@ -167,4 +175,4 @@ class _Trials:
         elif child in self.running:
             name, _ = self.running.pop(child)
             late = os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL)
-            self.outcomes[name] = "timeout" if late else "survived" if status == 0 else "killed"
+            self._tell(name, "timeout" if late else "survived" if status == 0 else "killed")
