@@ -29,12 +29,13 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
 
 def _rows(target: Target, edit: Remap) -> Iterator[str]:
     origins, held = edit.origins, target.tensors[WORD_EMBEDDINGS].shape[0]
-    means, kept_rows = 0, bytearray(held)
+    means, kept_bits = 0, bytearray(-(-held // 8))
     for begin, end in pairwise(origins.offsets):
         if end - begin == 1:
-            kept_rows[origins.old[begin]] = 1
+            row = origins.old[begin]
+            kept_bits[row >> 3] |= 1 << (row & 7)
         means += end - begin > 1
-    kept = sum(kept_rows)
+    kept = sum(byte.bit_count() for byte in kept_bits)
     heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
     yield f"{kept} of {held} rows are kept under new ids, {held - kept} are dropped{heads}"
     if (again := len(origins.new) - means - kept) > 0:
