@@ -75,4 +75,7 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel: Path) -> None:
     assert "gte_surgery/py.typed" in names
     assert {"gte_surgery/render/templates/page.html.jinja", "gte_surgery/render/templates/page.css"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
-    assert {name.partition("/")[0] for name in names} == {"gte_surgery", wheel.name.split("-py3")[0] + ".dist-info"}
+    beside = wheel.name.split("-py3")[0]
+    manual = f"{beside}.data/data/share/man/man1/gte-surgery.1"
+    outside = {name for name in names if name.partition("/")[0] not in ("gte_surgery", f"{beside}.dist-info")}
+    assert outside == {manual}
