@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import click
@@ -40,6 +41,28 @@ def test_the_options_of_an_example_exist(name: str) -> None:
     options = {option for parameter in command(name).params for option in parameter.opts}
     ours = re.sub(rf"(?m)^.*?{PROGRAM} ", "", command(name).epilog or "")
     assert set(re.findall(r"--[a-z-]+", ours)) <= options
+
+
+def examples(shown: click.Command) -> list[str]:
+    """The command lines at the end of a help text, from our name on and up to a redirection."""
+    lines = [line for line in (shown.epilog or "").splitlines() if line.startswith("  ")]
+    return [re.sub(rf"^.*?{PROGRAM} ", "", line).partition(" > ")[0] for line in lines]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_example_is_a_command_line_that_is_taken(name: str) -> None:
+    lines = examples(command(name))
+    assert lines
+    for line in lines:
+        first, *words = shlex.split(line)
+        assert first == name
+        command(name).make_context(name, words)
+
+
+def test_the_example_of_the_program_itself_is_taken() -> None:
+    (line,) = examples(program)
+    first, *words = shlex.split(line)
+    command(first).make_context(first, words)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
