@@ -37,9 +37,13 @@ class Axis:
         return round(self.begin + share * (self.end - self.begin), 1)
 
     def ticks(self) -> list[float]:
-        """The powers of ten on it."""
-        first, last = math.ceil(math.log10(self.least) - 1e-9), math.floor(math.log10(self.most) + 1e-9)
-        return [10.0**power for power in range(first, last + 1)]
+        """The powers of ten on it; where there are fewer than two, their doubles and fivefolds as well."""
+        powers = range(math.floor(math.log10(self.least)), math.ceil(math.log10(self.most)) + 1)
+        coarse, fine = (
+            [step * 10.0**power for power in powers for step in steps if self.least <= step * 10.0**power <= self.most]
+            for steps in ((1,), (1, 2, 5))
+        )
+        return coarse if len(coarse) > 1 else fine
 
 
 def draw(results: Results) -> str:
@@ -86,6 +90,7 @@ def _sizes(points: Sequence[Point], quantity: str, top: float, bottom: float) ->
     across = Axis(*_around([point.size / 1e9 for point in points]), 710, WIDTH - 130)
     up = Axis(*_around([getattr(point, quantity) * scale for point in points]), bottom, top)
     unit = "s" if quantity == "seconds" else "MiB"
+    yield _text(across.begin, top - 8, "time" if quantity == "seconds" else "peak memory", kind="quiet")
     for tick in up.ticks():
         yield _line(across.begin, up.at(tick), across.end, up.at(tick), 'class="grid"')
         yield _text(across.begin - 6, up.at(tick) + 4, f"{tick:g} {unit}", "end", "quiet")

@@ -24,7 +24,7 @@ JOBS = {
     "inspect": "`inspect`",
     "check": "`check`",
     "values": "`check --values`; floor: `cat`",
-    "scan": "`scan` of 25.6 M ids and masks; floor: pyarrow decoding them",
+    "scan": "`scan`; floor: pyarrow decoding",
     "shrink": "`resize` to 32,000 rows; floor: `cp` of the result",
     "shrink, no hash": "`resize --no-hash` to 32,000 rows",
     "remap": "`remap --keep`, 32,000 random rows",

@@ -76,7 +76,8 @@ def measure(arguments: argparse.Namespace) -> Results:
         if not arguments.only:
             points = tuple(sizes.curve(folder, rounds, 1 if arguments.quick else 100, tell))
             extremes = () if arguments.quick else tuple(sizes.extremes(folder, rounds, tell))
-    wanted = f"gte-multilingual-base from `new` in F32, {weights / 1e9:.2f} GB"
+    corpus = f"{2.56 if arguments.quick else 25.6} M ids and masks in parquet"
+    wanted = f"gte-multilingual-base from `new` in F32, {weights / 1e9:.2f} GB, and {corpus}"
     return Results(
         datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         machine(),

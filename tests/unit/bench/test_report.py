@@ -98,6 +98,7 @@ def test_an_axis_is_logarithmic() -> None:
     axis = Axis(0.1, 10, 0, 100)
     assert [axis.at(value) for value in (0.1, 1, 10)] == [0, 50, 100]
     assert axis.ticks() == pytest.approx([0.1, 1, 10])
+    assert Axis(15, 60, 0, 1).ticks() == [20, 50]
 
 
 def test_the_chart_is_well_formed_with_a_dot_a_timing_and_a_line_an_operation() -> None:
