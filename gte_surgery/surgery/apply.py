@@ -8,21 +8,22 @@ along.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery import __version__
 from gte_surgery.checkpoint.directory import Checkpoint, open_listing
-from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.files import FileEntry, entry_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.attributes import carry_attributes
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.pieces import CopyRange
 from gte_surgery.surgery.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
-from gte_surgery.surgery.refusals import require_free, require_replaceable
+from gte_surgery.surgery.refusals import changed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.rewrite import permissions
 from gte_surgery.surgery.statistics import refuse_unmeasurable, tables_to_measure
 from gte_surgery.surgery.stops import HeldStops
@@ -62,12 +63,17 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     if out is not None:
         jobs += [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in carried]
         sources = _all_sources(plan, carried)
+    replaced = [*(file.name for file in plan.files), *plan.removed, RECEIPT_NAME]
     with HeldStops() as stops, opening as transaction:
-        transaction.require_replaceable([*(job.name for job in jobs), *plan.removed, RECEIPT_NAME])
-        transaction.require_space(sum(job.nbytes for job in jobs) + SPARE)
+        _refuse_changed(checkpoint, replaced)
+        transaction.require_replaceable(replaced)
+        transaction.require_space(sum(job.nbytes for job in jobs) + SPARE, replaced if manner.keep_undo else ())
         with stops.let_through():
             receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
             _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
+        _refuse_changed(checkpoint, replaced)
+        if checkpoint is not None and out is None:
+            _carry_attributes(checkpoint, replaced, transaction, filesystem)
         transaction.commit(plan.removed if out is None else (), manner.keep_undo)
     return receipt
 
@@ -84,6 +90,7 @@ def rehearse(plan: Plan, target: Path, out: Path | None, filesystem: Filesystem)
         require_free(Path(os.path.abspath(out)), filesystem)
         return
     state = state_inside(target.resolve())
+    require_disposable(state, filesystem)
     for name in (*(file.name for file in plan.files), *plan.removed):
         require_replaceable(state, name, filesystem)
 
@@ -151,6 +158,31 @@ def _refuse_unsound(transaction: Transaction, carried: Mapping[str, Path]) -> No
             f"the result would not be sound: {unsound(errors)}; nothing was changed",
             f"{pasteable('check', transaction.target)} says what is wrong with it now",
         )
+
+
+def _refuse_changed(checkpoint: Checkpoint | None, names: Sequence[str]) -> None:
+    """Raises RefusedError when a file that is to go is not what it was when the plan was made: what another program
+    wrote meanwhile would be lost. The sources are watched while they are read, see `writer.Sources`.
+    """
+    if checkpoint is None:
+        return
+    for name in names:
+        before = checkpoint.file(name)
+        try:
+            now = entry_of(name, checkpoint.path / name)
+        except FileNotFoundError:
+            now = None
+        if (before and (before.size, before.mtime_ns)) != (now and (now.size, now.mtime_ns)):
+            raise changed(name)
+
+
+def _carry_attributes(
+    checkpoint: Checkpoint, names: Sequence[str], transaction: Transaction, filesystem: Filesystem
+) -> None:
+    """Owner, ACL and extended attributes of the files that are replaced go to those that take their places."""
+    for name in names:
+        if checkpoint.has(name) and (transaction.stage / name).exists():
+            carry_attributes(filesystem, transaction.target / name, transaction.stage / name)
 
 
 def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:

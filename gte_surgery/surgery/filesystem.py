@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -18,6 +19,13 @@ COPY_BLOCK = 8 << 20
 _KERNEL_BLOCK = 1 << 30
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTSOCK})
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
+_NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP})
+_NO_ATTRIBUTES = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, getattr(errno, "ENODATA", 0)})
+_GET_FLAGS = 0x80086601 if sys.maxsize > 2**32 else 0x80046601
+"""FS_IOC_GETFLAGS [linux/fs.h], as most architectures count it; the others answer that they know no such call."""
+_FIXED_LINUX = 0x10 | 0x20
+"""FS_IMMUTABLE_FL, FS_APPEND_FL [linux/fs.h]."""
+_FIXED_BSD = stat.UF_IMMUTABLE | stat.UF_APPEND | stat.SF_IMMUTABLE | stat.SF_APPEND
 
 
 class Filesystem:
@@ -30,13 +38,13 @@ class Filesystem:
     def create(self, path: Path, mode: int | None = None) -> int:
         """Make a file that must not exist and open it for reading and writing.
 
-        `mode` is set exactly, whatever the umask; without it the file gets the mode of any new file.
+        `mode` is set whatever the umask; without it the file gets the mode of any new file.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(path, flags, 0o666 if mode is None else mode & 0o600)
         if mode is not None:
             try:
-                os.fchmod(descriptor, mode)
+                _set_mode(descriptor, mode)
             except OSError:
                 os.close(descriptor)
                 raise
@@ -89,8 +97,35 @@ class Filesystem:
         os.ftruncate(descriptor, 0)
 
     def chmod(self, descriptor: int, mode: int) -> None:
-        """Set the mode of an open file."""
-        os.fchmod(descriptor, mode)
+        """Set the mode of an open file; nothing where the file system has none of its own (vfat)."""
+        _set_mode(descriptor, mode)
+
+    def chown(self, descriptor: int, user: int, group: int) -> None:
+        """Set user and group of an open file, -1 leaves one as it is."""
+        os.fchown(descriptor, user, group)
+
+    def attributes(self, path: Path) -> dict[str, bytes]:
+        """The extended attributes of a file, its ACL among them; none where there is no such thing."""
+        if not hasattr(os, "listxattr"):
+            return {}
+        found = {}
+        try:
+            for name in os.listxattr(path, follow_symlinks=False):
+                found[name] = os.getxattr(path, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_ATTRIBUTES:
+                raise
+        return found
+
+    def set_attribute(self, descriptor: int, name: str, value: bytes) -> None:
+        """Set one extended attribute of an open file."""
+        if hasattr(os, "setxattr"):
+            os.setxattr(descriptor, name, value)
+
+    def remove_attribute(self, descriptor: int, name: str) -> None:
+        """Remove one extended attribute of an open file."""
+        if hasattr(os, "removexattr"):
+            os.removexattr(descriptor, name)
 
     def fsync(self, descriptor: int) -> None:
         """Return when the content of a file is on the disk, past the drive's own cache."""
@@ -142,6 +177,21 @@ class Filesystem:
         """Whether names can be made and removed in a folder."""
         return os.access(path, os.W_OK | os.X_OK)
 
+    def is_immutable(self, path: Path) -> bool:
+        """Whether a file or folder is marked so that not even its owner may rename or remove it (chattr +i, +a;
+        chflags); False where that cannot be seen.
+        """
+        flags = getattr(os.lstat(path), "st_flags", None)
+        return bool(flags & _FIXED_BSD) if flags is not None else bool(_linux_flags(path) & _FIXED_LINUX)
+
+    def is_mount_point(self, path: Path) -> bool:
+        """Whether something is mounted on a file, as containers do; False where that cannot be seen."""
+        try:
+            with open("/proc/self/mountinfo", "rb") as mounts:
+                return any(line.split()[4] == _escaped(path) for line in mounts)
+        except FileNotFoundError:
+            return False
+
     def free_bytes(self, path: Path) -> int:
         """Bytes that an ordinary user can still write on the file system of `path`."""
         usage = os.statvfs(path)
@@ -154,6 +204,33 @@ class Filesystem:
         except BlockingIOError:
             return False
         return True
+
+
+def _set_mode(descriptor: int, mode: int) -> None:
+    try:
+        os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno not in _NO_MODES:
+            raise
+
+
+def _linux_flags(path: Path) -> int:
+    """The flags that chattr sets, 0 where the file may not be read or the file system has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except PermissionError:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(8))[:4], sys.byteorder)
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def _escaped(path: Path) -> bytes:
+    """The path as the kernel lists it, blanks and backslashes in octal [proc_pid_mountinfo(5)]."""
+    return b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes((byte,)) for byte in os.fsencode(path))
 
 
 def _copy_in_kernel(source: int, destination: int, offset: int, count: int) -> int:

@@ -13,7 +13,7 @@ from shlex import quote
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import name_fault
-from gte_surgery.surgery.tree import StateFolder, is_folder, parents, status
+from gte_surgery.surgery.tree import StateFolder, is_folder, parents, status, walk
 
 _ANOTHER = "nothing that is there is overwritten"
 
@@ -60,6 +60,9 @@ def require_replaceable(state: StateFolder, name: str, fs: Filesystem) -> None:
         raise elsewhere(state.target, f"{path}: is {kind}")
     if found.st_nlink > 1:
         raise elsewhere(state.target, f"{path}: has {found.st_nlink} hard links, its bytes belong to others too")
+    if fs.is_mount_point(path):
+        raise elsewhere(state.target, f"{path}: is a mount point, no file can take its place")
+    require_mutable(path, fs)
     folder_found = fs.lstat(path.parent)
     if folder_found.st_mode & stat.S_ISVTX and os.geteuid() not in (0, folder_found.st_uid, found.st_uid):
         raise elsewhere(state.target, f"{path}: belongs to someone else, in a sticky folder")
@@ -77,3 +80,32 @@ def _require_ordinary_folder(state: StateFolder, folder: str, fs: Filesystem) ->
         raise elsewhere(state.target, f"{path}: lies on another file system")
     if not fs.is_writable(path):
         raise elsewhere(state.target, f"{path}: is not writable")
+    require_mutable(path, fs)
+
+
+def require_mutable(path: Path, fs: Filesystem) -> None:
+    """Raise `RefusedError` if a file or folder is marked so that it cannot be renamed, or names in it not removed."""
+    if fs.is_immutable(path):
+        raise RefusedError(
+            f"{path}: is marked immutable or append-only",
+            "unmark it with `chattr -i -a`, or write the result elsewhere with --out DIR",
+        )
+
+
+def require_disposable(state: StateFolder, fs: Filesystem) -> None:
+    """Raise `RefusedError` if the generation kept for `undo`, which goes at the end of the next surgery, cannot go."""
+    if not is_folder(fs, state.previous):
+        return
+    for name, found in (*walk(fs, state.previous), ("", fs.lstat(state.previous))):
+        path = state.previous / name
+        require_mutable(path, fs)
+        if stat.S_ISDIR(found.st_mode) and not fs.is_writable(path):
+            raise elsewhere(state.target, f"{path}: what is kept for undo is another user's and cannot be removed")
+
+
+def changed(name: str) -> RefusedError:
+    """The error for a file that is not what it was when the plan was made."""
+    return RefusedError(
+        f"{name}: changed since the plan was made, must stay as it was until the surgery is done",
+        "wait until no other program writes to the checkpoint, then repeat the command",
+    )

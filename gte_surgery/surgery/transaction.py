@@ -8,8 +8,7 @@ to it, and that rename is the commit point.
 What is durable when: `commit` returns after the new files, their names, the previous generation and the absence of the
 journal are on the disk. Whoever reads the directory during an in-place commit, a few milliseconds, sees each file
 whole but may see new weights beside the old config, never the reverse; a reader that asks `require_settled` is told.
-Files that are already open keep their old content. The mode of a file is carried over; owner, ACL and extended
-attributes are not.
+Files that are already open keep their old content.
 """
 
 from __future__ import annotations
@@ -27,10 +26,17 @@ from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.journal import GENERATION_FILES, GENERATION_NAME, Generation, Journal, name_fault, write_note
 from gte_surgery.surgery.lock import locked
 from gte_surgery.surgery.recovery import finish, roll_back, unfinished
-from gte_surgery.surgery.refusals import elsewhere, require_free, require_replaceable
+from gte_surgery.surgery.refusals import (
+    elsewhere,
+    require_disposable,
+    require_free,
+    require_mutable,
+    require_replaceable,
+)
 from gte_surgery.surgery.stops import HeldStops
 from gte_surgery.surgery.tree import (
     StateFolder,
+    bytes_to_copy,
     fsync_folders,
     fsync_tree,
     is_folder,
@@ -63,8 +69,13 @@ class Transaction:
         """The folder in which new files are made, in subfolders where their names have any."""
         return self._state.stage
 
-    def require_space(self, needed: int) -> None:
-        """Raise `RefusedError` if the disk of the stage has fewer than `needed` bytes free."""
+    def require_space(self, needed: int, set_aside: Collection[str] = ()) -> None:
+        """Raise `RefusedError` if the disk of the stage has fewer than `needed` bytes free.
+
+        `set_aside` names files that are kept for `undo`: where they cannot be hard-linked they are copied, and count.
+        """
+        if self._is_in_place:
+            needed += sum(self.bytes_to_copy(self.target / name) for name in set_aside)
         free = self._fs.free_bytes(self.stage)
         if free < needed:
             quoted = quote(str(self._state.target.parent))
@@ -73,6 +84,11 @@ class Transaction:
                 f"free some space, or write the result to another disk with --out DIR; `df -h {quoted}` shows the disk",
             )
 
+    def bytes_to_copy(self, path: Path) -> int:
+        """What it takes of the disk to give a file a second name: its size where that must be a copy, otherwise 0."""
+        # Whatever stops us between link and unlink, the place of the originals is cleared by whoever comes next.
+        return bytes_to_copy(self._fs, path, self._state.originals)
+
     def require_replaceable(self, names: Collection[str]) -> None:
         """Raise `RefusedError` if one of the relative `names` cannot be replaced or removed without harm.
 
@@ -80,6 +96,7 @@ class Transaction:
         on another file system or not writable cannot take part. `commit` asks too; ask before long work.
         """
         if self._is_in_place:
+            require_disposable(self._state, self._fs)
             for name in names:
                 require_replaceable(self._state, name, self._fs)
 
@@ -157,6 +174,7 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
             raise no_checkpoint(target, "is no directory")
         if not fs.is_writable(target):
             raise elsewhere(target, f"{target}: is not writable")
+        require_mutable(target, fs)
         state = state_inside(target)
         with locked(state, command, fs):
             if status(fs, state.journal) is not None:

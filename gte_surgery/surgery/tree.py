@@ -14,6 +14,7 @@ from os import stat_result
 from pathlib import Path
 
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.attributes import carry_attributes
 from gte_surgery.surgery.filesystem import Filesystem
 
 STATE_FOLDER = ".gte-surgery"
@@ -161,13 +162,28 @@ def parents(name: str) -> tuple[str, ...]:
 
 
 def link_or_copy(fs: Filesystem, source: Path, destination: Path) -> None:
-    """Give a file a second name, or where the file system has no hard links, a durable copy of the same mode."""
+    """Give a file a second name, or where the file system has no hard links, a durable copy, its attributes too."""
     try:
         fs.link(source, destination)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
         _copy_file(fs, source, destination)
+
+
+def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
+    """What `link_or_copy` would take of the disk: nothing if a second name can be made, which is tried at `probe`."""
+    found = status(fs, source)
+    if found is None:
+        return 0
+    try:
+        fs.link(source, probe)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        return found.st_size
+    fs.unlink(probe)
+    return 0
 
 
 def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
@@ -177,6 +193,7 @@ def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
         writing = fs.create(destination, stat.S_IMODE(found.st_mode))
         try:
             fs.copy_range(reading, writing, 0, found.st_size)
+            carry_attributes(fs, source, destination)
             fs.fsync(writing)
         finally:
             fs.close(writing)

@@ -37,12 +37,14 @@ def undo(target: Path, fs: Filesystem, command: str) -> tuple[str, ...]:
             raise RefusedError(f"{target}: nothing to undo, no previous generation is kept", _told(target))
         files = state_inside(target).previous / GENERATION_FILES
         restored = (*generation.replaced, *generation.removed)
+        removed = tuple(name for name in generation.added if status(fs, target / name) is not None)
+        copies = sum(transaction.bytes_to_copy(files / name) for name in restored)
+        transaction.require_space(copies, (*restored, *removed))
         with stops.let_through():
             for name in restored:
                 _require_kept(files, name, fs)
                 make_parents(fs, transaction.stage, name)
                 link_or_copy(fs, files / name, transaction.stage / name)
-        removed = tuple(name for name in generation.added if status(fs, target / name) is not None)
         transaction.commit(removed)
     return tuple(sorted((*restored, *removed)))
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.header import read_digest
-from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.cutting import merge, split
 from gte_surgery.surgery.evaluate import Read, evaluate
 from gte_surgery.surgery.filesystem import Filesystem
 from gte_surgery.surgery.following_hash import FollowingHash
 from gte_surgery.surgery.pieces import CopyRange, Fill, Piece
 from gte_surgery.surgery.plan import SourceFile
+from gte_surgery.surgery.refusals import changed
 from gte_surgery.surgery.statistics import settle
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Sources:
         """Exactly `count` bytes; raises RefusedError when the file has become shorter."""
         raw = self._filesystem.pread(self._descriptors[source], count, offset)
         if len(raw) != count:
-            raise _changed(self._files[source])
+            raise changed(source)
         return raw
 
     def refuse_changed(self) -> None:
@@ -101,9 +101,9 @@ class Sources:
         for file in self._files.values():
             found = self._filesystem.fstat(self._descriptors[file.name])
             if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
-                raise _changed(file)
+                raise changed(file.name)
             if file.header and read_digest(file.path) != file.header:
-                raise _changed(file)
+                raise changed(file.name)
 
 
 def write_files(
@@ -205,10 +205,3 @@ def _make_folders(folder: Path, name: str, filesystem: Filesystem) -> None:
             filesystem.mkdir(folder)
         except FileExistsError:
             continue
-
-
-def _changed(file: SourceFile) -> RefusedError:
-    return RefusedError(
-        f"{file.name}: changed since the plan was made, must stay as it was while it is read",
-        "wait until no other program writes to the checkpoint, then repeat the command",
-    )

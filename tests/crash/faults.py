@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gte_surgery.surgery.filesystem import Filesystem
 
 OPERATIONS = tuple(name for name, member in vars(Filesystem).items() if callable(member) and not name.startswith("_"))
-NEEDS_SPACE = frozenset({"mkdir", "create", "open_lock", "write", "copy_range", "link"})
+NEEDS_SPACE = frozenset({"mkdir", "create", "open_lock", "write", "copy_range", "link", "set_attribute"})
 
 CHANGES = NEEDS_SPACE | {"truncate", "chmod", "replace", "unlink", "rmdir"}
 """A process that dies before anything else dies, for the disk, before the next of these."""

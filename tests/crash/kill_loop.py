@@ -3,11 +3,11 @@
 python tests/crash/kill_loop.py FOLDER KILLS [SEED]
 
 A parent that has imported and built everything forks a process for each round, which resizes, remaps, converts,
-reinitialises, mends, makes, undoes or recovers, in place or into a new directory, hashing and with several threads. Half
-of the kills come at any time of its run, half after it has said that its commit begins. What is left, after `recover`
-where told (which is killed as well now and then), must be exactly the old or exactly the new checkpoint, without
-leftovers, and undo must lead back; anything else ends the loop with a message. Prints how many kills hit, how they
-ended, how often a commit had to be finished, and in which phase each surgery was hit.
+reinitialises, mends, makes, undoes or recovers, in place or into a new directory, hashing and with several threads.
+Half of the kills come at any time of its run, half after it has said that its commit begins. What is left, after
+`recover` where told (which is killed as well now and then), must be exactly the old or exactly the new checkpoint,
+without leftovers, and undo must lead back; anything else ends the loop with a message. Prints how many kills hit, how
+they ended, how often a commit had to be finished, and in which phase each surgery was hit.
 """
 
 from __future__ import annotations
@@ -38,13 +38,12 @@ from tests.crash.surgeries import Tree, leftovers, snapshot
 
 FS = Filesystem()
 DISK = 0.0003
-"""Seconds that each step takes of those for which a disk must be waited for: in memory there would be no time to kill."""
+"""Seconds added to each step for which a disk must be waited for: in memory there would be no time to kill."""
 SIZES = {"layers": 2, "hidden": 32, "heads": 4, "intermediate": 48, "vocab": 4_000, "pad": 1}
+REVERSED = range(3_999, 0, -2)
 EDITS: dict[str, Callable[..., object]] = {
     "resize": lambda path, **how: verbs.resize(path, vocab=2_500, pad=0, type_vocab=0, threads=2, **how),
-    "remap": lambda path, **how: verbs.remap(
-        path, keep=range(3_999, 0, -2), pad=0, init="mean-cov", vocab=2_500, **how
-    ),
+    "remap": lambda path, **how: verbs.remap(path, keep=REVERSED, pad=0, init="mean-cov", vocab=2_500, **how),
     "convert": lambda path, **how: verbs.convert(path, to="native", dtype="F16", shard_size=150_000, **how),
     "reinit": lambda path, **how: verbs.reinit(path, threads=2, **how),
     "fix": lambda path, **how: verbs.fix(path, **how),

@@ -318,6 +318,15 @@ class PowerLossFilesystem(Filesystem):
     def is_writable(self, path: Path) -> bool:
         return isinstance(self._find(path), Folder)
 
+    def attributes(self, path: Path) -> dict[str, bytes]:
+        return {}
+
+    def is_immutable(self, path: Path) -> bool:
+        return False
+
+    def is_mount_point(self, path: Path) -> bool:
+        return False
+
     def free_bytes(self, path: Path) -> int:
         return 1 << 40
 
