@@ -116,7 +116,7 @@ def test_repeats_are_made_when_they_are_allowed(tmp_path: Path) -> None:
 def test_the_plan_counts_each_row_that_is_kept_once_however_often_it_is_named(tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt")
     held = len(builder.load(source)[WORDS])
-    outcome = remap(source, keep=[0, 7, 8, 15, 16, held - 1, 8, 7], allow_repeats=True, dry_run=True)
+    outcome = remap(source, keep=[1, 7, 8, 15, 16, held - 1, 8, 7], allow_repeats=True, dry_run=True)
     assert f"6 of {held} rows are kept under new ids, {held - 6} are dropped" in sentences(outcome)
 
 
