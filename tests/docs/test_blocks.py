@@ -104,3 +104,11 @@ def test_the_python_outside_the_recipes_runs(tmp_path: Path, monkeypatch: pytest
         }
         exec(compile(block, "README.md", "exec"), left)  # noqa: S102
         assert left["report"].worst is None or "resize" in block  # type: ignore[attr-defined]
+
+
+def test_every_link_within_the_page_leads_somewhere() -> None:
+    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    linked = set(re.findall(r"\]\(#([^)]+)\)", TEXT))
+    assert linked
+    assert linked - anchors == set()

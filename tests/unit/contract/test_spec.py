@@ -63,7 +63,7 @@ def test_a_checkpoint_that_no_batch_could_fit_is_refused(tmp_path: Path, changes
 
 
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+    with pytest.raises(CheckpointError, match=r"neither config.json nor"):
         IdContract.from_checkpoint(tmp_path)
 
 

@@ -321,7 +321,7 @@ def test_a_backend_that_auto_passes_over_is_a_note_with_its_reason(golden: Path)
 
 
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no readable config\.json"):
+    with pytest.raises(CheckpointError, match=r"neither config.json nor"):
         run(tmp_path)
 
 
