@@ -103,9 +103,10 @@ def forked(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, mi
     options = [f"--mutants={wanted}", f"--outcomes={told}", f"--at-once={at_once}", f"--minutes={minutes}"]
     command = part.command("-p", "tests.mutation.plugin", *options, f"--examples={part.examples}")
     subprocess.run(command, cwd=folder, env=environment(), check=False)
-    if not told.exists():
+    lines = [json.loads(line) for line in told.read_text().splitlines()] if told.exists() else []
+    if len(lines) < 2:
         raise SystemExit("the tests do not pass without a mutant, or could not run")
-    return [json.loads(line) for line in told.read_text().splitlines()]
+    return lines
 
 
 def fresh(part: Part, mutant: Mutant, folder: Path, seconds: float) -> str:

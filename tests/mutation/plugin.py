@@ -120,7 +120,10 @@ class _Trials:
         self.running: dict[int, tuple[str, float]] = {}
 
     def run(self, mutants: Sequence[tuple[str, str]], minutes: float) -> None:
-        """Tells what became of each: killed, survived, timeout, or no tests."""
+        """Tells what became of each: killed, survived, timeout, no tests. Without a mutant a child must survive."""
+        self._start("", sorted(self.seconds, key=self.seconds.__getitem__))
+        while self.running:
+            self._reap()
         end = time.monotonic() + 60 * minutes
         for name, function in mutants:
             if time.monotonic() > end:
@@ -136,6 +139,8 @@ class _Trials:
             self._reap()
 
     def _tell(self, name: str, outcome: str) -> None:
+        if not name and outcome != "survived":
+            pytest.exit(f"{outcome} in a child process, without any mutant", returncode=2)
         print(json.dumps([name, outcome]), file=self.told, flush=True)
 
     def _start(self, name: str, order: Sequence[int]) -> None:
