@@ -19,7 +19,10 @@ def size(text: str) -> int:
     match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)", text)
     if match is None or match[2].upper() not in _UNITS:
         raise click.BadParameter(f"{text!r} is not a size; write for example 5GB, 500MiB or 1000000")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    found = float(match[1]) * _UNITS[match[2].upper()]
+    if found >= 2**63:
+        raise click.BadParameter(f"{text!r} is more than any disk holds")
+    return int(found)
 
 
 def example(*lines: str) -> str:

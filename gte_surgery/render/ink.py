@@ -5,16 +5,33 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-
-_DANGEROUS = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Control characters, which move the cursor or start an escape sequence; marks that reorder a line; lone surrogates."""
+from itertools import zip_longest
 
 _STYLES = {"error": "31;1", "warning": "33;1", "note": "36;1", "good": "32;1", "strong": "1", "faint": "2"}
 
 
+_OURS = re.compile(f"(\x1b\\[(?:0|{'|'.join(_STYLES.values())})m|[\n\t])")
+"""What our own output has that is not printable: colours, line breaks, tabs."""
+
+
 def printable(text: str) -> str:
-    r"""The text with all that could move a cursor or hide a line shown as escapes: an ESC character becomes "\x1b"."""
-    return _DANGEROUS.sub(lambda match: match[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+    r"""The text with all that could move a cursor, reorder or hide a line as escapes: ESC becomes "\x1b".
+
+    That is what Unicode calls not printable: control and format characters, surrogates, separators but the space.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def harmless(text: str, color: bool = False) -> str:
+    """What a terminal may get of output that is put together: our colours where there are any, lines, and no more.
+
+    Names are made `printable` where they enter a text; this is the last gate, for one that was forgotten.
+    """
+    parts = _OURS.split(text)
+    ours = [part if color or part in "\n\t" else printable(part) for part in parts[1::2]]
+    return "".join(part for pair in zip_longest(map(printable, parts[::2]), ours, fillvalue="") for part in pair)
 
 
 def paint(text: str, style: str, color: bool) -> str:

@@ -11,6 +11,9 @@ from gte_surgery.errors import UsageError
 from gte_surgery.surgery.row_map import RowMap
 
 SEED_LIMIT = 2**64
+MOST_ROWS = 2**31 - 1
+"""Token ids are 32-bit numbers in most programs that make them."""
+MOST_TYPES = 2**16
 """Seeds are whole numbers from 0 up to, not including, this one."""
 
 INITS = ("normal", "mean", "mean-cov", "zeros")
@@ -40,11 +43,11 @@ class Resize:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("vocab", self.vocab, 1)
+        _at_least("vocab", self.vocab, 1, MOST_ROWS)
         _at_least("pad", self.pad, 0)
         _at_least("round-to", self.round_to, 1)
         if self.type_vocab is not None:
-            _at_least("type-vocab", self.type_vocab, 0)
+            _at_least("type-vocab", self.type_vocab, 0, MOST_TYPES)
         _check_seed(self.seed)
         copied_row(self.init)
         if self.pad >= self.rows:
@@ -201,14 +204,16 @@ def copied_row(init: str) -> int | None:
     if init in INITS:
         return None
     kind, _, row = init.partition(":")
-    if kind == "copy" and row.isascii() and row.isdigit():
+    if kind == "copy" and row.isascii() and row.isdigit() and len(row) < 20:
         return int(row)
     raise UsageError(f"init: {init!r}, must be {', '.join(INITS)} or copy:ID", "for example --init copy:3")
 
 
-def _at_least(name: str, value: int, least: int) -> None:
+def _at_least(name: str, value: int, least: int, most: int | None = None) -> None:
     if value < least:
         raise UsageError(f"{name}: {value}, must be at least {least}")
+    if most is not None and value > most:
+        raise UsageError(f"{name}: {value}, must be at most {most}")
 
 
 def _check_seed(seed: int) -> None:

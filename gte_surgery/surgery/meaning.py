@@ -79,7 +79,7 @@ def _pad(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[st
                 if facts
                 else (f"row {edit.pad} becomes zero, as the pad row")
             )
-    if old is not None and old not in (edit.pad,) and old < edit.rows and old < held:
+    if old is not None and old != edit.pad and 0 <= old < min(edit.rows, held):
         yield from _old_pad(target, edit, old)
     if POSITION_EMBEDDINGS in target.tensors and old != edit.pad:
         yield f"positions are absolute: position {edit.pad}, the new pad id, gets no gradient any more"

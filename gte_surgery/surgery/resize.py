@@ -113,7 +113,7 @@ def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTe
     source = RowSource(tensor, edit.init, WORD_EMBEDDINGS, edit.seed, target.config.initializer_range)
     single: dict[int, Plain] = {}
     old_pad = target.config.pad_token_id
-    if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and old_pad < edit.rows:
+    if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
         single[old_pad] = source.drawn(old_pad, old_pad + 1)
     is_new = edit.pad >= source.held
     if is_new or _folds(target, edit) or not is_zero(read_rows(tensor, edit.pad), tensor.dtype):

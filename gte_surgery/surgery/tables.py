@@ -36,6 +36,10 @@ LONG = 1 << 18
 """Bytes from which rows that lie side by side are a range of their own for the kernel to copy."""
 
 
+MOST_COPIES = 1 << 24
+"""Of one row: each is named in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowSource:
     """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS` or "copy:ID".
@@ -86,6 +90,8 @@ class RowSource:
                 noise = replace(self.drawn(first, stop), std=1.0, dtype="F32")
                 return LikeTable(self._table(), noise, self.init == "mean-cov")
         row = copied_row(self.init) or 0
+        if stop - first > MOST_COPIES:
+            raise RefusedError(f"init: {self.init} for {stop - first} rows, at most {MOST_COPIES} are copied")
         return GatherRows(*self._place(), (row,) * (stop - first))
 
     def resized(self, rows: int, single: Mapping[int, Plain]) -> dict[int, Plain]:
