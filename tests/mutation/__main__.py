@@ -131,28 +131,54 @@ def tried(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, min
     return outcomes
 
 
-def interval(hits: int, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, in percent, from a random sample."""
-    z, share = 1.96, hits / count
-    middle, half = share + z * z / 2 / count, z * math.sqrt(share * (1 - share) / count + (z / 2 / count) ** 2)
-    return 100 * (middle - half) / (1 + z * z / count), 100 * (middle + half) / (1 + z * z / count)
+@dataclass(frozen=True)
+class Count:
+    """Of a part: its mutants, how many were tried, and how many of those a test noticed."""
+
+    mutants: int
+    tried: int
+    noticed: int
 
 
-def report(mutants: Sequence[Mutant], outcomes: Mapping[str, str]) -> float:
+def score(counts: Sequence[Count]) -> tuple[float, float]:
+    """The share of mutants that are noticed, and how far off it may be, in percent: half of a 95 % interval.
+
+    Each part weighs as much as it has mutants. What was tried of a part is a random sample, of which the interval is
+    the normal one, with a half of each outcome added so that a sample without survivors does not promise too much.
+    """
+    total = sum(each.mutants for each in counts)
+    share = sum(each.mutants / total * each.noticed / each.tried for each in counts)
+    variance = 0.0
+    for each in counts:
+        smoothed = (each.noticed + 0.5) / (each.tried + 1)
+        rest = 1 - each.tried / each.mutants
+        variance += (each.mutants / total) ** 2 * smoothed * (1 - smoothed) / each.tried * rest
+    return 100 * share, 196 * math.sqrt(variance)
+
+
+def report(parts: Sequence[Sequence[Mutant]], outcomes: Mapping[str, str]) -> float:
     """Prints counts, survivors and the score, in which survivors that are explained still count as survivors."""
     why = explanations()
-    seen = [mutant for mutant in mutants if mutant.key in outcomes]
-    alive = [mutant for mutant in seen if outcomes[mutant.key] in ALIVE]
+    counts = []
+    kinds: Counter[str] = Counter()
+    alive: list[Mutant] = []
+    for mutants in parts:
+        seen = [outcomes[mutant.key] for mutant in mutants if mutant.key in outcomes]
+        surviving = [mutant for mutant in mutants if outcomes.get(mutant.key) in ALIVE]
+        counts.append(Count(len(mutants), len(seen), len(seen) - len(surviving)))
+        kinds.update(seen)
+        alive += surviving
     unexplained = [each for each in alive if (each.function, each.was, each.becomes) not in why]
     for each in unexplained:
         print(f"{outcomes[each.key]}: {each.function}\n  - {each.was}\n  + {each.becomes}")
-    counts = Counter(outcomes[mutant.key] for mutant in seen)
-    score = 100 * (len(seen) - len(alive)) / max(len(seen), 1)
-    print(f"{len(seen)} of {len(mutants)} mutants tried:", ", ".join(f"{n} {kind}" for kind, n in counts.most_common()))
-    print(f"score {score:.1f} %; {len(alive) - len(unexplained)} survivors explained, {len(unexplained)} not")
-    if 0 < len(seen) < len(mutants):
-        print("a sample; 95 % interval {:.1f} to {:.1f} %".format(*interval(len(seen) - len(alive), len(seen))))
-    return score
+    for number, count in enumerate(counts, 1):
+        print(f"part {number}: {count.mutants} mutants, {count.tried} tried, {count.noticed} noticed")
+    share, off = score([count for count in counts if count.tried])
+    told = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common())
+    print(f"{sum(each.tried for each in counts)} of {sum(each.mutants for each in counts)} mutants tried: {told}")
+    print(f"score {share:.1f} %" + (f" ± {off:.1f}" if off else ""), end="; ")
+    print(f"{len(alive) - len(unexplained)} survivors explained, {len(unexplained)} not")
+    return share
 
 
 def main() -> int:
@@ -169,20 +195,22 @@ def main() -> int:
     chosen = parser.parse_args()
     kept = chosen.work.resolve() / f"{chosen.room}.json"
     known: dict[str, str] = json.loads(kept.read_text()) if kept.exists() and not chosen.again else {}
-    every: list[Mutant] = []
+    parts: list[list[Mutant]] = []
     for number, part in enumerate(rooms()[chosen.room], 1):
         folder = kept.with_suffix("") / str(number)
         folder.mkdir(parents=True, exist_ok=True)
         made = copy_with_mutants(part.files(), folder)
         mutants = sorted((each for each in made if fnmatch.fnmatch(each.function, chosen.only)), key=lambda m: m.order)
+        if not mutants:
+            continue
         unknown = [each for each in mutants if each.key not in known]
         survivors = [each for each in mutants if known.get(each.key) in ALIVE]
         if unknown or survivors:
             outcomes = tried(part, [*survivors, *unknown], folder, chosen.at_once, chosen.minutes)
             known |= {each.key: outcomes[each.name] for each in mutants if each.name in outcomes}
             kept.write_text(json.dumps(known, indent=0))
-        every += mutants
-    return int(report(every, known) < TARGET)
+        parts.append(mutants)
+    return int(report(parts, known) < TARGET)
 
 
 if __name__ == "__main__":

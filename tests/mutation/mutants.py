@@ -68,9 +68,7 @@ def _mutate(source: Path, folder: Path) -> Iterator[Mutant]:
     for name in mutated.mutant_names:
         stem = name.partition("__mutmut_")[0]
         was, becomes = _difference(mutated, f"{stem}__mutmut_orig", name)
-        function = (
-            f"{module.removeprefix('gte_surgery.')}.{stem.removeprefix('x_').removeprefix('xǁ').replace('ǁ', '.')}"
-        )
+        function = stem.removeprefix("x_").removeprefix("xǁ").replace("ǁ", ".")
         digest = hashlib.sha256("\n".join(_lines(mutated, name)).encode()).hexdigest()[:16]
         yield Mutant(f"{module}.{name}", f"{module.removeprefix('gte_surgery.')}.{function}", was, becomes, digest)
 
