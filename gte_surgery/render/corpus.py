@@ -1,4 +1,7 @@
-"""What a scan saw of a corpus, as text for people and as JSON for programs (schema: scan)."""
+"""What a scan saw of a corpus, as text for people and as JSON for programs (schema: scan).
+
+The page for those who would rather look is left to `corpus_page`.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +20,9 @@ def corpus_text(report: CorpusReport, color: bool = False) -> str:
     """Findings first, then what the corpus is like, then the sums."""
     lines = [line for finding in report.findings for line in _finding_lines(finding, color)]
     lines += [paint(f"{count(report.files, 'file')}, {size(report.nbytes)}", "strong", color)]
-    lines += columns(list(_rows(report)), "  ").splitlines()
+    lines += columns(list(facts(report)), "  ").splitlines()
     lines += _histogram(report)
-    lines += [paint(_hidden(report), "faint", color)] if _hidden(report) else []
+    lines += [paint(hidden(report), "faint", color)] if hidden(report) else []
     return "\n".join((*lines, _sum_line(report, color)))
 
 
@@ -78,7 +81,7 @@ def _finding_lines(finding: Finding, color: bool) -> list[str]:
     return lines + ([paint(f"    hint: {printable(finding.hint)}", "faint", color)] if finding.hint else [])
 
 
-def _rows(report: CorpusReport) -> Iterator[tuple[str, str]]:
+def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:
     """(subject, what is known of it)."""
     summary, vocab_size = report.summary, report.contract.vocab_size
     packed = f", {summary.sequences:,} judged" if summary.sequences != summary.rows else ""
@@ -112,8 +115,8 @@ def _histogram(report: CorpusReport) -> list[str]:
     return columns(cells, "    ").splitlines() if cells else []
 
 
-def _hidden(report: CorpusReport) -> str:
-    """Sums by code, where findings were left out."""
+def hidden(report: CorpusReport) -> str:
+    """Sums by code, where findings were left out; else nothing."""
     kept: dict[str, int] = {}
     for fault in report.summary.faults:
         kept[fault.fault.value] = kept.get(fault.fault.value, 0) + fault.sums.places
@@ -124,11 +127,16 @@ def _hidden(report: CorpusReport) -> str:
     return f"more findings than --max-findings shows; in all: {told}"
 
 
-def _sum_line(report: CorpusReport, color: bool) -> str:
-    by_severity = dict.fromkeys(reversed(Severity), 0)
+def counted_by_severity(report: CorpusReport) -> dict[Severity, int]:
+    """In how many places something is wrong, the worst first."""
+    found = dict.fromkeys(reversed(Severity), 0)
     for fault, sums in report.summary.sums.items():
-        by_severity[fault.severity] += sums.places
-    told = ", ".join(count(places, severity.label) for severity, places in by_severity.items())
+        found[fault.severity] += sums.places
+    return found
+
+
+def _sum_line(report: CorpusReport, color: bool) -> str:
+    told = ", ".join(count(places, severity.label) for severity, places in counted_by_severity(report).items())
     return paint(told, report.worst.label if report.worst else "good", color)
 
 

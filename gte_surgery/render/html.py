@@ -1,40 +1,22 @@
-"""The page that `--html` writes: one file for a person who would rather look, self-contained, without any script.
-
-Values from a checkpoint reach the page through autoescaping and `printable` only. Jinja2 is imported when called; the
-template lies beside this module, the plots come from `plots`.
-"""
+"""The page about a checkpoint that `--html` writes, for a person who would rather look."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import zip_longest
-from pathlib import Path
 
 from gte_surgery.checks.description import Description
 from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Report, Severity
 from gte_surgery.render.description import subjects
-from gte_surgery.render.ink import count, printable, size
+from gte_surgery.render.ink import count, size
+from gte_surgery.render.pages import Figure, filled
 from gte_surgery.render.plots import norms_plot, parts_plot, rope_plot, spreads_plot
 from gte_surgery.render.report import by_suppression, subject_and_message, suppressed_line, unused_line
 from gte_surgery.surgery.portrait import Portrait, RowNorms
 
 MOST_TENSORS = 5000
 """So many are listed: a file may hold a million, and a browser shall still open the page."""
-_TEMPLATES = Path(__file__).parent / "templates"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A plot of the page, the sentence below it, and its numbers as a table for those who would not see it."""
-
-    id: str
-    title: str
-    svg: str
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def page_html(
@@ -45,17 +27,10 @@ def page_html(
     version: str,
 ) -> str:
     """The page about one checkpoint; with the findings of `report` if there is one, explained by `rules`."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"printable": printable, "bytes": size}
-    return environment.get_template("page.html.jinja").render(
+    return filled(
+        "page.html.jinja",
+        title=description.checkpoint,
+        judged=f"{len(report.rules) - len(report.skipped)} rules judged" if report else "",
         description=description,
         facts=[(subject.strip(), told) for subject, told in subjects(description)],
         figures=list(figures(description, portrait)),

@@ -63,16 +63,16 @@ def norms_plot(norms: RowNorms) -> str:
 
 def parts_plot(parts: Sequence[Part]) -> str:
     """Bytes of each part of the network."""
+    bars = [(part.name, part.nbytes / 1e6, f"{part.parameters:,}") for part in parts]
+    return _bars("parts", "Sizes of the parts of the network", bars, "megabytes (labels: parameters)")
 
-    def draw(axes: Axes) -> None:
-        names, sizes = [part.name for part in parts][::-1], [part.nbytes / 1e6 for part in parts][::-1]
-        bars = axes.barh(names, sizes, color=_COLOURS[0])
-        axes.bar_label(bars, [f"{part.parameters:,}" for part in parts][::-1], padding=4)
-        axes.margins(x=0.25)
-        axes.set(xlabel="megabytes (labels: parameters)")
-        axes.grid(axis="y", visible=False)
 
-    return _svg("parts", "Sizes of the parts of the network", draw, height=0.7 + 0.45 * len(parts))
+def lengths_plot(bins: Sequence[tuple[int, int, int]]) -> str:
+    """Rows of a corpus by their number of real tokens; bins are (least, most, rows)."""
+    bars = [
+        (f"{least:,}" if least == most else f"{least:,} to {most:,}", rows, f"{rows:,}") for least, most, rows in bins
+    ]
+    return _bars("lengths", "Rows by the number of their real tokens", bars, "rows")
 
 
 def spreads_plot(spreads: Sequence[Spread]) -> str:
@@ -103,6 +103,19 @@ def rope_plot(wavelengths: Sequence[float], positions: int | None) -> str:
         _legend(axes)
 
     return _svg("rope", "Wavelengths of the rotary positions", draw)
+
+
+def _bars(name: str, title: str, bars: Sequence[tuple[str, float, str]], unit: str) -> str:
+    """Bars from top to bottom: what each is of, its length in units, and what stands behind it."""
+
+    def draw(axes: Axes) -> None:
+        names, lengths, labels = zip(*reversed(bars), strict=True)
+        axes.bar_label(axes.barh(names, lengths, color=_COLOURS[0]), labels, padding=4)
+        axes.margins(x=0.25)
+        axes.set(xlabel=unit)
+        axes.grid(axis="y", visible=False)
+
+    return _svg(name, title, draw, height=0.7 + 0.45 * len(bars))
 
 
 def _legend(axes: Axes) -> None:

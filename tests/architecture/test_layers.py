@@ -38,7 +38,7 @@ HOMES = {
     "referencing": "gte/schemas.py",
     "tomli": "checks/policy.py",
     "hypothesis": ("contract/strategies.py", "contract/fuzz.py"),
-    "jinja2": "render/html.py",
+    "jinja2": "render/pages.py",
     "matplotlib": "render/plots.py",
     "numpy": ("surgery/", "contract/scan/", "checks/statistics.py", "checks/block_reader.py", "checks/weights.py"),
     "tokenizers": ("checkpoint/tokenizer.py", "surgery/"),

@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 from gte_surgery.cli.entry import run
+from tests.browser.reading import Page, chromium, needs_chromium
 from tests.builder import load, native_config, save, tensors, write
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 pytest.importorskip("jinja2", reason="needs the extra report")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 WORDS = "embeddings.word_embeddings.weight"
 EVIL = "</title><script>document.body.innerHTML='owned'</script>"
-
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (Debian: apt-get install chromium)")
-
-
-class Page(HTMLParser):
-    """What a page holds: its text, its ids, and the attributes of each element by tag."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.pieces: list[str] = []
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self._hidden = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._hidden += tag == "style"
-
-    def handle_endtag(self, tag: str) -> None:
-        self._hidden -= tag == "style"
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.pieces).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
 
 
 @pytest.fixture(scope="module")
@@ -69,19 +34,6 @@ def page(checkpoint: Path) -> Path:
     file = checkpoint.parent / "page.html"
     assert run(["check", str(checkpoint), "--html", str(file), "--vocab", "640"]) == 1
     return file
-
-
-def chromium(*arguments: str, folder: Path) -> str:
-    """What headless Chromium prints; its profile lies in `folder`, and no request may leave it."""
-    ran = subprocess.run(
-        [
-            str(CHROMIUM), "--headless", "--disable-gpu", "--no-sandbox", "--hide-scrollbars", "--no-first-run",
-            "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
-            f"--user-data-dir={folder / 'profile'}", *arguments,
-        ],
-        capture_output=True, text=True, check=True, timeout=120, env=os.environ | {"HOME": str(folder)},
-    )  # fmt: skip
-    return ran.stdout
 
 
 @needs_chromium

@@ -6,14 +6,18 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.page import require_report_extra
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
+
+if TYPE_CHECKING:
+    from gte_surgery.contract.scan.corpus import CorpusReport
 
 _COLUMNS = (
     ("--ids", "The column, tensor or key that holds the ids.  [default: input_ids]"),
@@ -65,6 +69,12 @@ def _columns(function: Any) -> Any:
     help="Write how often each id occurs, for `remap --keep`.",
 )
 @click.option(
+    "--html",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write a page with a histogram here.",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note"]),
     default="error",
@@ -84,6 +94,7 @@ def command(
     limit: int | None,
     max_findings: int,
     write_counts: Path | None,
+    html: Path | None,
     fail_on: str,
     as_json: bool,
     **names: str | None,
@@ -98,6 +109,8 @@ def command(
     from gte_surgery.findings import Severity
     from gte_surgery.render.corpus import corpus_json, corpus_text, counts_text
 
+    if html is not None:
+        require_report_extra()
     with terminal.progress("scanning") as advance:
         report = scan(
             checkpoint,
@@ -113,9 +126,21 @@ def command(
         )
     if write_counts is not None:
         write_counts.write_text(counts_text(report), encoding="utf-8")
+    if html is not None:
+        _write_page(html, paths, report)
     terminal.result(corpus_json(report) if as_json else corpus_text(report, terminal.has_color))
     is_bad = report.worst is not None and report.worst >= Severity[fail_on.upper()]
     return exits.FINDINGS if is_bad else exits.GOOD
+
+
+def _write_page(path: Path, data: tuple[str, ...], report: CorpusReport) -> None:
+    """Raises OSError."""
+    from gte_surgery import __version__
+    from gte_surgery.contract.codes import CODES
+    from gte_surgery.render.corpus_page import corpus_html
+
+    title = data[0] if len(data) == 1 else f"{data[0]} and {len(data) - 1:,} more"
+    path.write_text(corpus_html(title, report, CODES, __version__), encoding="utf-8")
 
 
 def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:
