@@ -131,7 +131,7 @@ def _hint(error: ValidationError, wanted: list[str]) -> str:
     match error.instance:
         case str() if "boolean" in wanted:
             return "write true or false without quotes; Python takes every string but the empty one for true"
-        case str(text) if "string" not in wanted and text.strip("+-").isdecimal():
+        case str(text) if text.strip("+-").isdecimal():
             return "write it without quotes"
         case float(number) if "integer" in wanted and number.is_integer():
             return f"write {int(number)}, without a fraction"

@@ -164,6 +164,8 @@ def test_one_beyond_is_refused(key: str, value: object, wanted: str) -> None:
 def test_a_head_size_that_does_not_divide_is_rounded_down_for_head_dim_and_rope_too() -> None:
     odd = {"model_type": "gte", "hidden_size": 65, "num_attention_heads": 4, "head_dim": 16}
     longrope = {"rope_type": "longrope", "rope_theta": 5, "short_factor": [2] * 8, "long_factor": [2] * 8}
+    broken = read_config({**odd, "rope_parameters": {**longrope, "short_factor": []}}).rope
+    assert broken.refusal == "short_factor and long_factor must be lists of 8 numbers above 0"
     assert read_config({**odd, "rope_parameters": longrope}).rope == Rope("longrope", 5.0, factors=(2.0,) * 8)
     with pytest.raises(CheckpointError, match=r"num_attention_heads = 16$"):
         read_config({**odd, "head_dim": 17})

@@ -186,7 +186,9 @@ def test_a_longrope_keeps_the_length_of_its_config() -> None:
 
 
 def test_a_class_name_of_ones_own_is_not_taken_for_the_bare_model() -> None:
-    declared = native_members(native_config(architectures=["MyModel", "X"]), Head.TOKEN_CLASSIFICATION)
+    declared = native_members(
+        native_config(architectures=["OurModel", "OurForTokenClassification"]), Head.TOKEN_CLASSIFICATION
+    )
     assert declared["architectures"] == ["GteForTokenClassification"]
     both = native_config(architectures=["GteModel", "GteForTokenClassification"])
     assert native_members(both, Head.TOKEN_CLASSIFICATION)["architectures"] == both["architectures"]

@@ -188,3 +188,30 @@ def test_the_nearer_vocabulary_breaks_a_tie() -> None:
     )
     assert find_release("gte-base-en-v1.5") is resembling(small, Head.NONE)
     assert resembling(large, Head.NONE) is SNOWFLAKE
+
+
+def test_a_rope_that_is_a_radian_off_is_another_rope() -> None:
+    rope = config_of(MULTILINGUAL, Dialect.NATIVE).rope
+    assert 0.5 < angle_gap(rope, replace(rope, factor=1.0670), 64, 8191) < 1.5
+    assert resembling(replace(config_of(MULTILINGUAL), rope=rope), Head.NONE) is MULTILINGUAL
+    assert resembling(replace(config_of(MULTILINGUAL), rope=replace(rope, factor=1.0670)), Head.NONE) is SNOWFLAKE
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("gte-multilingual", "gte-multilingual-base"),
+        ("Alibaba-NLP/GTE-Large-EN-v1.5", "gte-large-en-v1.5"),
+        ("Snowflake/snowflake-arctic-embed-m-v2", "snowflake-arctic-embed-m-v2.0"),
+        ("gte-bse-en-v1.5", "gte-base-en-v1.5"),
+        ("bert-base-uncased", ""),
+        ("", ""),
+        ("nobody/", ""),
+    ],
+)
+def test_a_name_that_is_close_to_a_release_is_told_which_one_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        find_release(name)
+    error = raised.value
+    assert (error.message, error.typed, error.meant) == (f"release: {name!r}, is not known", name, meant)
+    assert error.hint == f"known: {', '.join(release.name for release in RELEASES)}"

@@ -84,3 +84,8 @@ def test_both_architectures_of_a_native_config_stay() -> None:
     native = builder.native_config(architectures=["GteModel", "GteForTokenClassification"])
     found = remote_members(native, Head.TOKEN_CLASSIFICATION)["architectures"]
     assert found == ["NewModel", "NewForTokenClassification"]
+
+
+def test_both_architectures_of_a_remote_config_stay() -> None:
+    both = ["NewModel", "NewForTokenClassification"]
+    assert remote_members(builder.remote_config(architectures=both), Head.TOKEN_CLASSIFICATION)["architectures"] == both

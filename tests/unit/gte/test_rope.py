@@ -195,10 +195,13 @@ def test_the_smallest_head_with_a_linear_rope(head_size: int, wanted: object) ->
     assert to_remote(Rope("linear", 60.0, 2.0), head_size) == wanted
 
 
-@pytest.mark.parametrize("theta", [160000.0, 123456.789, 1 / 3])
-def test_the_theta_found_for_a_linear_rope_gives_it_back_exactly(theta: float) -> None:
-    found = to_remote(Rope("linear", theta * 8.0, 8.0 ** (2 / 64)), 64)
-    assert found == (theta, {"factor": 8.0, "type": "ntk"})
+@pytest.mark.parametrize(("theta", "factor"), [(160000.0, 8.0), (123456.789, 8.0), (98765.4, 3.0), (0.1, 3.0)])
+def test_the_theta_found_for_a_linear_rope_gives_it_back_exactly(theta: float, factor: float) -> None:
+    # 98765.4 · 3 / 3 is not 98765.4 in float64
+    assert to_remote(Rope("linear", theta * factor, factor ** (2 / 64)), 64) == (
+        theta,
+        {"factor": factor, "type": "ntk"},
+    )
 
 
 def test_a_longrope_of_two_factors_may_come_from_ntk_and_one_of_one_may_not() -> None:

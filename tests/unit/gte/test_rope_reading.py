@@ -187,7 +187,7 @@ def test_mixed_b_has_two_ends(mixed_b: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theta", "is_read"), [(1e30, True), (1e-30, True), (1.001e30, False), (0.999e-30, False), (True, False)]
+    ("theta", "is_read"), [(1e30, True), (1 / 1e30, True), (1.001e30, False), (0.999e-30, False), (True, False)]
 )
 def test_theta_lies_within_float32(theta: float, is_read: bool) -> None:
     assert (remote(rope_theta=theta).kind == "default") is is_read
@@ -265,3 +265,7 @@ def test_a_longrope_is_plain_while_its_two_lengths_are_equal(
 def test_a_longrope_has_a_number_for_each_frequency_in_both_lists(factors: list[object]) -> None:
     assert native(rope_parameters={**LONGROPE, "short_factor": factors, "long_factor": factors}).refusal
     assert native(rope_parameters={**LONGROPE, "long_factor": factors}).refusal
+
+
+def test_an_odd_head_size_has_half_as_many_frequencies_rounded_down() -> None:
+    assert read_rope({"rope_parameters": LONGROPE}, Dialect.NATIVE, 5) == Rope("longrope", 5.0, factors=(1.5, 2.0))

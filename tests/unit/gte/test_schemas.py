@@ -217,7 +217,7 @@ def test_an_installed_package_brings_its_own_schemas(tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"), [("+12", "write it without quotes"), ("-3", "write it without quotes"), ("1-2", "")]
+    ("text", "hint"), [("+12", "write it without quotes"), ("-3", "write it without quotes"), ("1-2", ""), ("X12", "")]
 )
 def test_a_number_in_quotes_is_told_to_lose_them(text: str, hint: str) -> None:
     assert native(vocab_size=text) == [Violation("/vocab_size", f'"{text}", must be an integer', hint)]
