@@ -92,13 +92,13 @@ def encode(values: np.ndarray[Any, Any], dtype: str) -> bytes:
     """float32 (F64: float64) numbers as little-endian elements, rounded to nearest, ties to even; NaN stays NaN."""
     import numpy as np
 
-    if dtype == "BF16":
-        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-        is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
-        return np.where(is_nan, (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
     with np.errstate(over="ignore"):
-        return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
+        if dtype != "BF16":
+            return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
+    return np.where(is_nan, (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
 
 
 def _read_rows(piece: GatherRows | MeanRows, rows: Iterable[int], read: Read) -> dict[int, bytes]:

@@ -47,5 +47,5 @@ def fill_shards(tensors: Sequence[PlannedTensor], shard_size: int | None) -> lis
 def render_index(weight_map: Mapping[str, str], total_size: int, total_parameters: int) -> bytes:
     """A new index as transformers writes it: sorted keys, two spaces, a final newline."""
     metadata = {"total_parameters": total_parameters, "total_size": total_size}
-    index = {"metadata": metadata, "weight_map": dict(sorted(weight_map.items()))}
+    index = {"metadata": metadata, "weight_map": dict(weight_map)}
     return (json.dumps(index, indent=2, sort_keys=True) + "\n").encode()

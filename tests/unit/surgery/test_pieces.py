@@ -202,6 +202,7 @@ NOISE = Normal("t", 3, 0.02, "F32", 0, 12)
         (CopyRange("a", 8, 20), 12, "copy 12 bytes of a from 8"),
         (GatherRows("a", 0, 8, (5, 6, 5)), 24, "copy 3 chosen rows of a"),
         (GatherRows("a", 0, 8, (5, 5)), 16, "copy row 5 2 times of a"),
+        (GatherRows("a", 0, 8, (5,)), 8, "copy row 5 1 times of a"),
         (Fill(b"\0\0", 3), 6, "3 zeros"),
         (Fill(b"\0\x3c", 3), 6, "3 times 0x003c"),
         (NOISE, 48, "12 draws of N(0, 0.02), seed 3"),
@@ -209,6 +210,11 @@ NOISE = Normal("t", 3, 0.02, "F32", 0, 12)
             MeanRows("a", 0, 8, (9, 3, 4, 5, 6), (0, 1, 3, 5), "F16"),
             24,
             "copy 1 chosen rows of a, and make 2 of the means of several",
+        ),
+        (
+            MeanRows("a", 0, 8, (9, 3, 4), (0, 2, 3), "F16"),
+            16,
+            "copy 1 chosen rows of a, and make 1 of the means of several",
         ),
         (LikeTable(TABLE, NOISE, False), 24, "3 times the mean of the 10 rows"),
         (LikeTable(TABLE, NOISE, True), 24, "3 draws from N(mean of the 10 rows, their covariance), seed 3"),
@@ -288,3 +294,15 @@ def test_bf16_rounds_to_even_and_keeps_nan_and_infinity() -> None:
     }
     values = np.array(list(bits), "<u4").view("<f4")
     assert np.frombuffer(encode(values, "BF16"), "<u2").tolist() == list(bits.values())
+
+
+def test_a_sum_beyond_float32_is_infinite_without_a_warning() -> None:
+    values = np.full(2, 3e38, "<f4").tobytes()
+    piece = AddRow(CopyRange("a", 0, 4), CopyRange("a", 4, 8), "F32")
+    made = evaluate(piece, lambda source, offset, count: values[offset : offset + count])
+    assert np.frombuffer(made, "<f4").tolist() == [np.inf]
+
+
+def test_float64_becomes_bf16_by_way_of_float32() -> None:
+    values = np.array([1.0, -2.5, 1e300, 1 + 2**-8 + 2**-30])
+    assert np.frombuffer(encode(values, "BF16"), "<u2").tolist() == [0x3F80, 0xC020, 0x7F80, 0x3F80]

@@ -316,3 +316,9 @@ def test_special_ids_in_lists_and_of_other_kinds(tmp_path: Path) -> None:
     path = builder.build(tmp_path / "ckpt", builder.remote_config(**ids))
     changes = {change.key: change.after for change in remapped(path, keep_of([1, 5, 6])).changes}
     assert changes == {"eos_token_id": [1, [2]], "vocab_size": 3, "pad_token_id": 0}
+
+
+def test_a_remap_leaves_tokenizer_files_unless_asked(mlm: Path) -> None:
+    builder.write_json(mlm / "tokenizer_config.json", {})
+    assert remapped(mlm, keep_of([1, 2])).removed == ()
+    assert remapped(mlm, keep_of([1, 2]), tokenizer="remove").removed == ("tokenizer_config.json",)
