@@ -165,9 +165,7 @@ def markdown(bench: Bench, rates: dict[str, dict[str, object]]) -> str:
     ways = list(dict.fromkeys(way for cells in rates.values() for way in cells))
     lines += ["", f"| tokens/s | {' | '.join(ways)} |", "|---" * (len(ways) + 1) + "|"]
     for name, cells in rates.items():
-        shown = [
-            f"{cells[way]:,}" if isinstance(cells.get(way), (int, float)) else str(cells.get(way, "")) for way in ways
-        ]
+        shown = [_shown(cells.get(way, "")) for way in ways]
         lines.append(f"| {name} | {' | '.join(shown)} |")
     return "\n".join(lines)
 
