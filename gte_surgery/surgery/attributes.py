@@ -25,7 +25,7 @@ def carry_attributes(fs: Filesystem, original: Path, successor: Path) -> None:
 
     Raises OSError where it fails for another reason, such as a full disk.
     """
-    descriptor = fs.open_read(successor)
+    descriptor = fs.open_own(successor)
     try:
         wanted, found = fs.lstat(original), fs.fstat(descriptor)
         attributes, present = fs.attributes(original), fs.attributes(successor)

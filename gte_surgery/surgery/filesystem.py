@@ -2,6 +2,9 @@
 
 The methods are thin: one call, one effect, `OSError` when it fails. Whatever the order of effects must be is the
 business of `transaction` and `recovery`; tests subclass `Filesystem` to crash, tear or fail each single operation.
+
+What makes, moves or removes a name walks to its folder without following a symlink (Linux): who swaps a folder for one
+in the middle of a surgery makes it fail (ENOTDIR), and leads it nowhere.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ import fcntl
 import os
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 COPY_BLOCK = 8 << 20
@@ -18,6 +23,7 @@ COPY_BLOCK = 8 << 20
 
 _KERNEL_BLOCK = 1 << 30
 _CANNOT_COPY = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM, errno.ENOTSOCK})
+_FOLDER = os.O_DIRECTORY | os.O_CLOEXEC | (os.O_PATH | os.O_NOFOLLOW if hasattr(os, "O_PATH") else os.O_RDONLY)
 _CANNOT_SYNC_FOLDERS = frozenset({errno.EINVAL, errno.EOPNOTSUPP})
 _NO_MODES = frozenset({errno.EPERM, errno.EOPNOTSUPP})
 _NO_ATTRIBUTES = frozenset({errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, getattr(errno, "ENODATA", 0)})
@@ -33,7 +39,8 @@ class Filesystem:
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:
         """Make one folder, its mode under the umask; `FileExistsError` if the name is taken."""
-        os.mkdir(path, mode)
+        with _parent(path) as folder:
+            os.mkdir(path.name, mode, dir_fd=folder)
 
     def create(self, path: Path, mode: int | None = None) -> int:
         """Make a file that must not exist and open it for reading and writing.
@@ -41,7 +48,8 @@ class Filesystem:
         `mode` is set whatever the umask; without it the file gets the mode of any new file.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(path, flags, 0o666 if mode is None else mode & 0o600)
+        with _parent(path) as folder:
+            descriptor = os.open(path.name, flags, 0o666 if mode is None else mode & 0o600, dir_fd=folder)
         if mode is not None:
             try:
                 _set_mode(descriptor, mode)
@@ -54,9 +62,16 @@ class Filesystem:
         """Open a file for reading; a symlink is followed."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
+    def open_own(self, path: Path) -> int:
+        """Open a file of the directory under surgery for reading; no symlink is followed, a fifo does not hang."""
+        with _parent(path) as folder:
+            return os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+
     def open_lock(self, path: Path) -> int:
         """Open a lock file, made if absent; a symlink is refused (ELOOP), a fifo does not hang."""
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with _parent(path) as folder:
+            return os.open(path.name, flags, 0o666, dir_fd=folder)
 
     def close(self, descriptor: int) -> None:
         """Close a file."""
@@ -147,19 +162,23 @@ class Filesystem:
 
     def link(self, source: Path, destination: Path) -> None:
         """Give a file a second name; a symlink is not followed."""
-        os.link(source, destination, follow_symlinks=False)
+        with _parent(source) as before, _parent(destination) as after:
+            os.link(source.name, destination.name, src_dir_fd=before, dst_dir_fd=after, follow_symlinks=False)
 
     def replace(self, source: Path, destination: Path) -> None:
         """Rename atomically over whatever file, or empty folder, has the name."""
-        os.replace(source, destination)
+        with _parent(source) as before, _parent(destination) as after:
+            os.replace(source.name, destination.name, src_dir_fd=before, dst_dir_fd=after)
 
     def unlink(self, path: Path) -> None:
         """Remove one name of a file; a symlink itself, never what it points to."""
-        os.unlink(path)
+        with _parent(path) as folder:
+            os.unlink(path.name, dir_fd=folder)
 
     def rmdir(self, path: Path) -> None:
         """Remove an empty folder."""
-        os.rmdir(path)
+        with _parent(path) as folder:
+            os.rmdir(path.name, dir_fd=folder)
 
     def listdir(self, path: Path) -> list[str]:
         """The names in a folder, sorted."""
@@ -204,6 +223,23 @@ class Filesystem:
         except BlockingIOError:
             return False
         return True
+
+
+@contextmanager
+def _parent(path: Path) -> Iterator[int]:
+    """The folder of `path`, open, found without following a symlink; an `OSError` of the block names the whole path."""
+    folder = os.open(path.anchor or ".", _FOLDER)
+    try:
+        for part in path.parts[bool(path.anchor) : -1]:
+            inner = os.open(part, _FOLDER, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        os.close(folder)
 
 
 def _set_mode(descriptor: int, mode: int) -> None:

@@ -96,7 +96,7 @@ def _read_members(fs: Filesystem, path: Path) -> Mapping[str, object]:
         raise _malformed(path, "it is not a file")
     if found.st_size > _MAX_BYTES:
         raise _malformed(path, f"it has {found.st_size} bytes, at most {_MAX_BYTES} are read")
-    descriptor = fs.open_read(path)
+    descriptor = fs.open_own(path)
     try:
         raw = fs.pread(descriptor, found.st_size, 0)
     finally:

@@ -77,7 +77,10 @@ def _is_locked(state: StateFolder, descriptor: int, fs: Filesystem) -> bool:
 
 
 def _sign(descriptor: int, command: str, fs: Filesystem) -> None:
-    """Write into the lock file who holds it; on a full disk the lock holds without a name."""
+    """Write into the lock file who holds it; on a full disk the lock holds without a name.
+
+    A file with a second name may be anyone's, put there to be overwritten: it is locked and not written.
+    """
     holder = {
         "pid": os.getpid(),
         "host": os.uname().nodename,
@@ -85,6 +88,8 @@ def _sign(descriptor: int, command: str, fs: Filesystem) -> None:
         "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with suppress(OSError):
+        if fs.fstat(descriptor).st_nlink > 1:
+            return
         fs.truncate(descriptor)
         fs.write(descriptor, json.dumps(holder).encode("ascii"))
 

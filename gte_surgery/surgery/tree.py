@@ -121,7 +121,7 @@ def remove_tree(fs: Filesystem, root: Path) -> None:
 
 def fsync_file(fs: Filesystem, path: Path) -> None:
     """Make the content of a closed file durable."""
-    descriptor = fs.open_read(path)
+    descriptor = fs.open_own(path)
     try:
         fs.fsync(descriptor)
     finally:
@@ -187,7 +187,7 @@ def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
 
 
 def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
-    reading = fs.open_read(source)
+    reading = fs.open_own(source)
     try:
         found = fs.fstat(reading)
         writing = fs.create(destination, stat.S_IMODE(found.st_mode))

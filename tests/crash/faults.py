@@ -102,7 +102,7 @@ class FaultyFilesystem(Filesystem):
         if operation == "link" and not self.has_hard_links:
             raise OSError(95, "no hard links here")
         result = real(self, *arguments)
-        if operation in ("create", "open_read", "open_lock"):
+        if operation in ("create", "open_read", "open_own", "open_lock"):
             self._open.add(result)
         return result
 

@@ -215,6 +215,9 @@ class PowerLossFilesystem(Filesystem):
             raise IsADirectoryError(errno.EISDIR, "a folder", str(path))
         return self._opened(node)
 
+    def open_own(self, path: Path) -> int:
+        return self.open_read(path)
+
     def open_lock(self, path: Path) -> int:
         if path.name in self._folder(path.parent).names:
             return self.open_read(path)
