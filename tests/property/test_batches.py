@@ -67,7 +67,7 @@ def test_ten_thousand_valid_batches_have_no_finding(framework: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-@settings(max_examples=3)
+@settings(max_examples=max(3, settings().max_examples // 20))
 @given(data=st.data())
 def test_a_broken_batch_has_its_code_and_no_other(fault: Fault, data: st.DataObject) -> None:
     for framework in sorted(fault.frameworks, key=lambda each: each.value):

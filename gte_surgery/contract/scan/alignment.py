@@ -58,7 +58,7 @@ def _shapeless(raw: RawBlock) -> Iterator[tuple[Fault, Array, str]]:
 def _null_elements(name: str, column: Ragged) -> Iterator[tuple[Fault, Array, str]]:
     if column.nulls is not None and len(column.nulls):
         is_faulty = np.zeros(len(column.lengths), bool)
-        is_faulty[np.searchsorted(offsets_of(column.lengths), column.nulls, side="right") - 1] = True
+        is_faulty[_rows_of(column, column.nulls)] = True
         yield Fault.BAD_ROW, is_faulty, f"a null in {name}"
 
 

@@ -21,7 +21,6 @@ from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.portions import Format, Source, Span
 
 _SUFFIX = ".npy"
-_MAGIC = b"\x93NUMPY"
 
 
 def plan(source: Source, columns: Columns) -> list[Span]:
