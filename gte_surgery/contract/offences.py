@@ -90,6 +90,7 @@ def _others(group: _Group) -> str:
 def words(contract: IdContract) -> dict[str, tuple[str, str]]:
     """What was found, with {} for the value, and what was wanted, by code."""
     begins = "the first token" if contract.padding_side == "right" else "the last token"
+    end = "end" if contract.padding_side == "right" else "beginning"
     side = "before" if contract.padding_side == "right" else "after"
     return {
         "GTE413": ("{}", "must be at least 0"),
@@ -100,7 +101,7 @@ def words(contract: IdContract) -> dict[str, tuple[str, str]]:
         "GTE427": ("1 for the pad id {}", "must be 0"),
         "GTE428": ("0 for the id {}", f"must be 1, for only {contract.pad_token_id} is padding"),
         "GTE429": ("no token", "one is needed"),
-        "GTE430": ("a pad between tokens", "must stand at the end"),
+        "GTE430": ("a pad between tokens", f"must stand at the {end}"),
         "GTE431": (f"{{}} pads {side} {begins}", f"must stand on the {contract.padding_side}"),
         "GTE441": ("{}", "must be at least 0"),
         "GTE442": ("{}", f"must be below type_vocab_size {contract.type_vocab_size}"),
