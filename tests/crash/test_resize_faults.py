@@ -120,7 +120,7 @@ def is_settled(folder: Path) -> bool:
 
 
 def test_kill_9_at_random_moments_of_every_surgery(tmp_path: Path, long: bool) -> None:
-    kills = 600 if long else 60
+    kills = 600 if long else 30
     command = [sys.executable, str(ROOT / "tests" / "crash" / "kill_loop.py"), str(tmp_path), str(kills)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
