@@ -14,8 +14,9 @@ _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
 
 
 def report_github(report: Report) -> str:
-    """One annotation a finding and one for each unused suppression, then the sums as a plain line of the log, even where
-    the checkpoint's path looks like a command.
+    """One annotation a finding and one for each unused suppression, then the sums as a plain line of the log.
+
+    It stays plain where the checkpoint's path looks like a command.
     """
     annotations = [_annotation(report, finding) for finding in report.findings]
     annotations += [f"::notice title=gte-surgery::{_escaped(unused_line(each))}" for each in report.unused]
