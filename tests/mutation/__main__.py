@@ -1,6 +1,6 @@
 """Mutation testing of a room: `python -m tests.mutation ROOM` with ROOM one of gte, plan and contract.
 
-python -m tests.mutation ROOM [--again] [--only PATTERN] [--minutes M] [--at-once N] [--work FOLDER]
+python -m tests.mutation ROOM [--again] [--only PATTERN] [--minutes M] [--quick] [--at-once N] [--work FOLDER]
 
 Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained.toml does not explain.
 Outcomes are kept in FOLDER (build/mutation): the next call tries only mutants that are new or survived, unless --again.
@@ -121,12 +121,18 @@ def fresh(part: Part, mutant: Mutant, folder: Path, seconds: float) -> str:
     return "survived" if run.returncode == 0 else "killed"
 
 
-def tried(part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, minutes: float) -> dict[str, str]:
+def tried(
+    part: Part, mutants: Sequence[Mutant], folder: Path, at_once: int, minutes: float, is_quick: bool
+) -> dict[str, str]:
     """What became of the mutants that there was time for."""
     before, *lines = forked(part, mutants, folder, at_once, minutes)
     outcomes = dict(lines)
     for mutant in mutants:
-        if outcomes.get(mutant.name) in ALIVE and mutant.home in before["at_import"]:
+        if outcomes.get(mutant.name) not in ALIVE or mutant.home not in before["at_import"]:
+            continue
+        if is_quick:
+            del outcomes[mutant.name]
+        else:
             outcomes[mutant.name] = fresh(part, mutant, folder, 60 + 6 * before["seconds"])
     return outcomes
 
@@ -190,6 +196,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="try every mutant, not only what is new or survived")
     parser.add_argument("--only", default="*", help="a pattern of functions, as gte.rope.*")
     parser.add_argument("--minutes", type=float, default=1e9, help="for each part of the room; the next call goes on")
+    parser.add_argument("--quick", action="store_true", help="leave out what takes a process: survivors run at import")
     parser.add_argument("--at-once", type=int, default=1, help="mutants tried at the same time")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "mutation", help="where copies and outcomes go")
     chosen = parser.parse_args()
@@ -206,7 +213,7 @@ def main() -> int:
         unknown = [each for each in mutants if each.key not in known]
         survivors = [each for each in mutants if known.get(each.key) in ALIVE]
         if unknown or survivors:
-            outcomes = tried(part, [*survivors, *unknown], folder, chosen.at_once, chosen.minutes)
+            outcomes = tried(part, [*survivors, *unknown], folder, chosen.at_once, chosen.minutes, chosen.quick)
             known |= {each.key: outcomes[each.name] for each in mutants if each.name in outcomes}
             kept.write_text(json.dumps(known, indent=0))
         parts.append(mutants)
