@@ -306,3 +306,8 @@ def test_a_sum_beyond_float32_is_infinite_without_a_warning() -> None:
 def test_float64_becomes_bf16_by_way_of_float32() -> None:
     values = np.array([1.0, -2.5, 1e300, 1 + 2**-8 + 2**-30])
     assert np.frombuffer(encode(values, "BF16"), "<u2").tolist() == [0x3F80, 0xC020, 0x7F80, 0x3F80]
+
+
+@pytest.mark.parametrize("piece", [GatherRows("a", 0, 8, ()), MeanRows("a", 0, 8, (1, 2), (1,), "F16"), Fill(b"x", 0)])
+def test_no_rows_are_no_bytes_and_nothing_is_read(piece: Piece) -> None:
+    assert evaluate(piece, lambda source, offset, count: pytest.fail("a read")) == b""

@@ -58,9 +58,9 @@ def test_several_shards_are_numbered_and_have_an_index_with_totals() -> None:
         PlannedTensor("b", "F32", (2, 3), (Fill(bytes(4), 6),)),
         PlannedTensor("a", "F16", (5,), (Fill(bytes(2), 5),)),
     )
-    one, two, index = weight_files((a, b), 24, 0o600, None)
-    assert one == WeightFile("model-00001-of-00002.safetensors", 0o600, None, (a,))
-    assert two == WeightFile("model-00002-of-00002.safetensors", 0o600, None, (b,))
+    one, two, index = weight_files((a, b), 24, 0o600, (("format", "pt"),))
+    assert one == WeightFile("model-00001-of-00002.safetensors", 0o600, (("format", "pt"),), (a,))
+    assert two == WeightFile("model-00002-of-00002.safetensors", 0o600, (("format", "pt"),), (b,))
     assert isinstance(index, TextFile)
     assert (index.name, index.mode) == ("model.safetensors.index.json", 0o600)
     assert json.loads(index.content) == {

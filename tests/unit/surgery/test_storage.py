@@ -117,3 +117,11 @@ def test_parts_of_two_dtypes_cannot_be_packed(tmp_path: Path) -> None:
     )
     assert raised.value.hint == "they must be of one dtype"
     assert tensors(path, SPLIT)["layers.0.self_attn.k_proj.bias"].dtype == "F16"
+
+
+def test_attention_and_feed_forward_are_split_each_by_itself(tmp_path: Path) -> None:
+    path = built(tmp_path)
+    attention = tensors(path, Layout("a", has_split_qkv=True))
+    assert {f"{LAYER}attention.q_proj.bias", f"{LAYER}mlp.up_gate_proj.weight"} <= attention.keys()
+    feed_forward = tensors(path, Layout("a", has_split_mlp=True))
+    assert {f"{LAYER}attention.qkv_proj.bias", f"{LAYER}mlp.gate_proj.weight"} <= feed_forward.keys()
