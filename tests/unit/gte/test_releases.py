@@ -203,6 +203,7 @@ def test_a_rope_that_is_a_radian_off_is_another_rope() -> None:
         ("gte-multilingual", "gte-multilingual-base"),
         ("Alibaba-NLP/GTE-Large-EN-v1.5", "gte-large-en-v1.5"),
         ("Snowflake/snowflake-arctic-embed-m-v2", "snowflake-arctic-embed-m-v2.0"),
+        ("an-organisation-of-a-very-long-name/gte-multi", "gte-multilingual-base"),
         ("gte-bse-en-v1.5", "gte-base-en-v1.5"),
         ("bert-base-uncased", ""),
         ("", ""),
