@@ -28,7 +28,7 @@ def _pattern(template: str) -> re.Pattern[bytes]:
 
 
 _ENTRY = _pattern(
-    r'W"( [^"\\\x00-\x1f]* )"W:W\{ (?: (?:(?<=\{)|,)W(?:'
+    r'W"( [^"\\\x00-\x1f]* )"W:W\{ (?: (?:(?<=\{)|(?<!\{),)W(?:'
     r' "dtype"W:W"([0-9A-Z_]{1,20})" | "shape"W:W\[( W(?:INT W(?:,W INT W){0,63})? )\]'
     r' | "data_offsets"W:W\[W( INT )W,W( INT )W\] )W ){3} \}W([,}])'
 )
