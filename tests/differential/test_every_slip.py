@@ -1,4 +1,4 @@
-"""Every slip of one character in a header: what our parser accepts, the safetensors package accepts, with the same meaning."""
+"""Every slip of one character in a header: what we accept, the safetensors package accepts, and means the same."""
 
 from __future__ import annotations
 
