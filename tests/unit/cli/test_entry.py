@@ -45,13 +45,13 @@ def test_each_error_of_ours_has_its_exit_code(
 ) -> None:
     failing(monkeypatch, error)
     assert run([]) == code
-    assert capsys.readouterr() == ("", "error: m\nhint: h\n")
+    assert capsys.readouterr() == ("", "error: m\nhint: h; see `gte-surgery --help`\n")
 
 
 def test_a_message_stays_one_harmless_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     failing(monkeypatch, errors.RefusedError("a\nb\x1b[2J", ""))
     run([])
-    assert capsys.readouterr().err == "error: a\\nb\\x1b[2J\n"
+    assert capsys.readouterr().err.splitlines()[0] == "error: a\\nb\\x1b[2J"
 
 
 def test_a_bug_shows_its_traceback_and_asks_for_a_report(
