@@ -172,3 +172,31 @@ def test_whatever_fits_comes_back_token_for_token(data: st.DataObject) -> None:
     batch = GteAdapter(Encoder(form=form), CONTRACT, framework="lists", pad_id=0)(sequences)
     rows = [[n for n, kept in zip(*pair, strict=True) if kept] for pair in zip(*batch.values(), strict=True)]
     assert rows == [[2, *each] for each in sequences]
+
+
+def test_an_adapter_packs_on_its_device() -> None:
+    with pytest.raises(BatchError, match="meta"):
+        GteAdapter(Encoder(), CONTRACT, pad_id=0, device="meta")([[5]])
+
+
+@pytest.mark.parametrize("name", ["pad_token_id", "pad_id"])
+def test_either_name_of_the_encoders_pad_is_heard_and_the_adapters_own_comes_first(name: str) -> None:
+    encoder = Encoder(pad=9, form="lists", has_mask=False)
+    setattr(encoder, name, 9)
+    assert GteAdapter(encoder, CONTRACT)([[5], [6, 7]])["input_ids"].tolist() == [[2, 5, 1], [2, 6, 7]]
+    with pytest.raises(BatchError):
+        GteAdapter(encoder, CONTRACT, pad_id=5)([[5], [6, 7]])
+
+
+def test_rows_that_do_not_fit_each_other_are_named() -> None:
+    class Uneven:
+        def encode_batch(self, sequences: Any, *, add_special_tokens: bool, max_length: int) -> dict[str, Any]:
+            return {"input_ids": [[2, 5], [2]], "attention_mask": [[1], [1, 1]]}
+
+    with pytest.raises(BatchError) as raised:
+        GteAdapter(Uneven(), CONTRACT, pad_id=0)([[5], [6]])
+    told = [(each.code, each.location.pointer, each.message) for each in raised.value.report.findings]
+    assert told == [
+        ("GTE405", f"/{name}", "rows of 1 to 2 entries, must be of one length")
+        for name in ("input_ids", "attention_mask")
+    ]

@@ -141,15 +141,17 @@ def test_the_same_seed_hides_the_same_and_each_call_anew() -> None:
 @pytest.mark.parametrize(
     ("contract", "options", "message"),
     [
-        (replace(CONTRACT, mask_token_id=None), {}, "mask_token_id: none"),
-        (CONTRACT, {"probability": 0.0}, "probability: 0.0"),
-        (CONTRACT, {"probability": 1.5}, "probability: 1.5"),
-        (IdContract(2, 0, 1, 8, mask_token_id=1), {}, "every id is special"),
+        (replace(CONTRACT, mask_token_id=None), {}, "mask_token_id: none, masked-LM training needs one"),
+        (CONTRACT, {"probability": 0.0}, "probability: 0.0, must be above 0 and at most 1"),
+        (CONTRACT, {"probability": 1.5}, "probability: 1.5, must be above 0 and at most 1"),
+        (IdContract(2, 0, 1, 8, mask_token_id=1), {}, "vocab_size: every id is special, an ordinary one is needed"),
     ],
 )
 def test_a_collator_that_could_hide_nothing_is_refused(contract: IdContract, options: Any, message: str) -> None:
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(UsageError) as raised:
         MaskedLmCollator(contract, **options)
+    assert raised.value.message == message
+    assert raised.value.hint == ("set it in the contract" if contract.mask_token_id is None else "")
 
 
 def test_a_collator_goes_to_the_workers_of_a_data_loader() -> None:
@@ -159,3 +161,24 @@ def test_a_collator_goes_to_the_workers_of_a_data_loader() -> None:
     copy = pickle.loads(pickle.dumps(collator))
     texts = sequences(4, 8)
     assert torch.equal(copy(texts)["labels"], collator(texts)["labels"])
+
+
+def test_what_is_no_sequence_says_what_it_is() -> None:
+    for sequence, message in (
+        ([0.5], "a sequence: float of 1 dimensions, must be one row of integers"),
+        ([[0, 5]], "a sequence: int of 2 dimensions, must be one row of integers"),
+        (7, "a sequence: int, must be a tensor, an array or nested lists of numbers"),
+    ):
+        with pytest.raises(UsageError) as raised:
+            collate([sequence], CONTRACT)
+        assert raised.value.message == message
+    with pytest.raises(UsageError, match=r"^pad_to_multiple_of: 0, must be at least 1$"):
+        collate([[0]], CONTRACT, pad_to_multiple_of=0)
+    assert collate([[0, 5]], CONTRACT, pad_to_multiple_of=1)["input_ids"].shape == (1, 2)
+
+
+def test_tensors_go_to_the_device_that_is_asked_for() -> None:
+    with pytest.raises(BatchError, match="meta"):
+        collate([[0, 5]], CONTRACT, device="meta")
+    with pytest.raises(BatchError, match="meta"):
+        MaskedLmCollator(CONTRACT, device="meta")([[0, 5, 6, 7]])

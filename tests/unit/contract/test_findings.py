@@ -11,6 +11,8 @@ import torch
 
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.structure import framed
+from gte_surgery.contract.verdict import is_clean
 
 CONTRACT = IdContract(vocab_size=64, pad_token_id=0, type_vocab_size=2, max_length=6, cls_token_id=2, hidden_size=3)
 IDS, MASK = [[2, 5, 0], [2, 6, 7]], [[1, 1, 0], [1, 1, 1]]
@@ -291,3 +293,64 @@ def test_positions_of_one_row_may_serve_all_rows(make: Any) -> None:
 @pytest.mark.parametrize("labels", [[3, 70], [0.5, -1.0], [[0.5], [1.5]]])
 def test_one_label_or_score_a_row_is_not_judged(labels: list[Any]) -> None:
     assert found({"input_ids": [[2, 5], [2, 6]], "labels": labels}) == []
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize(
+    ("positions", "codes"),
+    [
+        ([[0, 1, 2], [0, 1, 2]], []),
+        ([[0, 1, 2]], []),
+        ([[1, 2, 3], [1, 2, 3]], ["GTE463"]),
+        ([[0, 1, 2], [1, 2, 3]], ["GTE463"]),
+        ([[0, 2, 3], [0, 1, 2]], ["GTE463"]),
+        ([[0, 1, 0], [0, 1, 2]], ["GTE463"]),
+        ([[0, 0, 0], [0, 1, 2]], ["GTE463"]),
+        ([[0, 1, 6], [0, 1, 2]], ["GTE462"]),
+        ([[0, -1, 2], [0, 1, 2]], ["GTE461"]),
+    ],
+)
+def test_positions_of_vectors_without_a_mask_count_from_zero(make: Any, positions: Any, codes: list[str]) -> None:
+    batch = {"inputs_embeds": make(np.ones((2, 3, 3), "f4")), "position_ids": make(positions)}
+    assert [each[0] for each in found(batch)] == codes
+    assert is_clean(framed(batch, CONTRACT, False), CONTRACT) is not bool(codes)
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_clean_batch_is_told_without_a_walk(make: Any, side: Any) -> None:
+    rows = [[2, 5, 6], [2, 7, 0]] if side == "right" else [[2, 5, 6], [0, 2, 7]]
+    mask = [[int(number != 0) for number in row] for row in rows]
+    labels = [[-100, 5, -100], [-100] * 3]
+    batch = {"input_ids": make(rows), "attention_mask": make(mask), "labels": make(labels)}
+    contract = replace(CONTRACT, padding_side=side)
+    frame = framed({**batch, "token_type_ids": make([[0, 1, 0]] * 2)}, contract, False)
+    assert (frame.findings, is_clean(frame, contract)) == ([], True)
+    assert is_clean(framed(batch, replace(contract, cls_token_id=3), False), replace(contract, cls_token_id=3)) is False
+
+
+def test_a_hole_behind_pads_is_told_where_it_is() -> None:
+    batch = {"input_ids": [[0, 2, 0, 5]], "attention_mask": [[0, 1, 0, 1]]}
+    assert [each[:2] for each in found(batch)] == [("GTE430", "/attention_mask/0/2")]
+
+
+def test_booleans_beside_integers_count_as_integers() -> None:
+    assert found({"input_ids": [[2, True]]}) == []
+    assert found({"input_ids": [[2, 5.0]]})[0][:3] == ("GTE411", "/input_ids", "float, must be int64")
+    assert found({"inputs_embeds": [[[1, True, 0]]]})[0][:3] == (
+        "GTE472",
+        "/inputs_embeds",
+        "int, must be floating point",
+    )
+
+
+def test_vectors_must_begin_as_the_ids() -> None:
+    pieces = {"input_ids": [[2, 5], [2, 6]], "inputs_embeds": [[[1.0, 2.0, 3.0]]]}
+    shapes = ("GTE470", "/inputs_embeds", "shape [1, 1, 3], must begin as that of input_ids", "")
+    assert found(pieces) == [("GTE402", "/inputs_embeds", "beside input_ids, must be one of the two", ""), shapes]
+
+
+def test_a_report_about_a_batch_names_the_rules_and_skips_none() -> None:
+    report = CONTRACT.check_batch({"input_ids": SHORT})
+    assert (report.checkpoint, report.findings, report.skipped) == ("batch", (), ())
+    assert set(report.rules) == {code for code in CODES if code < "GTE480"}
