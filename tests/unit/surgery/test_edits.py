@@ -58,6 +58,10 @@ SEED = "must be from 0 to 18446744073709551615"
         (resize, {"init": "copy:-1"}, f"init: 'copy:-1', {INIT}", COPY),
         (resize, {"init": "copy:٣"}, f"init: 'copy:٣', {INIT}", COPY),
         (resize, {"init": "row:3"}, f"init: 'row:3', {INIT}", COPY),
+        (resize, {"init": "copy:x:3"}, f"init: 'copy:x:3', {INIT}", COPY),
+        (resize, {"init": "copy:" + 20 * "1"}, f"init: 'copy:{20 * '1'}', {INIT}", COPY),
+        (resize, {"vocab": 2**31}, "vocab: 2147483648, must be at most 2147483647", ""),
+        (resize, {"type_vocab": 2**16 + 1}, "type-vocab: 65537, must be at most 65536", ""),
         (
             resize,
             {"pad": 128, "round_to": 64},
@@ -101,6 +105,7 @@ def test_what_cannot_be_is_refused_with_what_would_do(
     ("make", "fields"),
     [
         (resize, {"vocab": 1, "pad": 0, "round_to": 1, "type_vocab": 0, "seed": 0}),
+        (resize, {"vocab": 2**31 - 1, "type_vocab": 2**16, "init": "copy:" + 19 * "1"}),
         (resize, {"pad": 99, "seed": 2**64 - 1, "init": "copy:0"}),
         (remap, {"pad": 2, "vocab": 3, "round_to": 1, "seed": 2**64 - 1}),
         (remap, {"pad": 0, "vocab": 4}),

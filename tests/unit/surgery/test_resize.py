@@ -322,3 +322,17 @@ def test_a_remap_leaves_tokenizer_files_unless_asked(mlm: Path) -> None:
     builder.write_json(mlm / "tokenizer_config.json", {})
     assert remapped(mlm, keep_of([1, 2])).removed == ()
     assert remapped(mlm, keep_of([1, 2]), tokenizer="remove").removed == ("tokenizer_config.json",)
+
+
+def test_a_pad_row_of_negative_zeros_is_zero_enough(mlm: Path) -> None:
+    arrays = builder.load(mlm)
+    arrays[f"new.{WORDS}"][1] = -0.0
+    builder.save(mlm / "model.safetensors", arrays)
+    assert plan(mlm).is_empty
+
+
+def test_an_old_pad_of_zero_is_drawn_anew_as_well(tmp_path: Path) -> None:
+    path = zeroed(builder.build(tmp_path / "ckpt", builder.remote_config(pad_token_id=0)), WORDS, 0, 1)
+    first, *_ = changed(plan(path, pad=1, old_pad="normal"), path)[WORDS]
+    assert isinstance(first, Normal)
+    assert (first.begin, first.count) == (0, 32)

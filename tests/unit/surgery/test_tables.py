@@ -153,3 +153,13 @@ def test_a_row_to_copy_must_be_there(stored: dict[str, StoredTensor]) -> None:
         refuse_absent_row(tensor, "copy:128")
     assert raised.value.message == "init: copy:128, the table has rows 0 to 127"
     assert raised.value.hint == "name a row that the table has"
+
+
+def test_so_many_copies_of_a_row_are_made_and_no_more(
+    stored: dict[str, StoredTensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MOST_COPIES", 3)
+    words = source(stored, "copy:9")
+    assert words.fresh(128, 131).nbytes == 3 * ROW
+    with pytest.raises(RefusedError, match=r"^init: copy:9 for 4 rows, at most 3 are copied$"):
+        words.fresh(128, 132)
