@@ -14,7 +14,7 @@ import fcntl
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -273,27 +273,19 @@ def _copy_in_kernel(source: int, destination: int, offset: int, count: int) -> i
     """Bytes copied by copy_file_range before it gave up or the source ended."""
     if not hasattr(os, "copy_file_range"):
         return 0
-    done = 0
-    try:
-        while done < count:
-            step = os.copy_file_range(source, destination, min(count - done, _KERNEL_BLOCK), offset + done)
-            if not step:
-                break
-            done += step
-    except OSError as error:
-        if error.errno not in _CANNOT_COPY:
-            raise
-    return done
+    return _in_steps(lambda begin, most: os.copy_file_range(source, destination, most, begin), offset, count)
 
 
 def _send_in_kernel(source: int, destination: int, offset: int, count: int) -> int:
     """Bytes copied by sendfile before it gave up or the source ended."""
+    return _in_steps(lambda begin, most: os.sendfile(destination, source, begin, most), offset, count)
+
+
+def _in_steps(copy: Callable[[int, int], int], offset: int, count: int) -> int:
+    """Bytes that `copy` moves, called with an offset and at most so many, until it moves none or cannot."""
     done = 0
     try:
-        while done < count:
-            step = os.sendfile(destination, source, offset + done, min(count - done, _KERNEL_BLOCK))
-            if not step:
-                break
+        while done < count and (step := copy(offset + done, min(count - done, _KERNEL_BLOCK))):
             done += step
     except OSError as error:
         if error.errno not in _CANNOT_COPY:
