@@ -200,3 +200,53 @@ def test_rows_that_do_not_fit_each_other_are_named() -> None:
         ("GTE405", f"/{name}", "rows of 1 to 2 entries, must be of one length")
         for name in ("input_ids", "attention_mask")
     ]
+
+
+@pytest.mark.parametrize(("count", "rows"), [(2, "0, 1"), (5, "0, 1, 2, 3, 4"), (6, "0, 1, 2, 3, 4, …")])
+def test_rows_that_are_too_long_are_named(count: int, rows: str) -> None:
+    with pytest.raises(RefusedError) as raised:
+        GteAdapter(Encoder(), CONTRACT)([[5] * 8] * count)
+    assert raised.value.message == f"{count} of {count} sequences have more than 8 tokens: {rows}"
+    assert raised.value.hint == 'overflow="cut" cuts them and warns'
+
+
+def test_a_row_for_each_sequence_is_wanted() -> None:
+    class Fewer(Encoder):
+        def encode_batch(self, sequences: Any, **options: Any) -> dict[str, Any]:
+            return super().encode_batch(sequences[1:], **options)
+
+    with pytest.raises(BatchError) as raised:
+        GteAdapter(Fewer(), CONTRACT)([[5], [6], [7]])
+    report = raised.value.report
+    assert [(each.code, each.location.pointer, each.message) for each in report.findings] == [
+        ("GTE491", "/input_ids", "2 rows for 3 sequences, must be as many")
+    ]
+    assert (report.checkpoint, report.skipped, report.rules) == ("batch", (), ())
+
+
+@dataclass
+class Typed(Encoder):
+    """Returns token types and a mask as well, as they are given."""
+
+    types: Any = None
+    mask: Any = None
+
+    def encode_batch(self, sequences: Sequence[Any], *, add_special_tokens: bool, max_length: int) -> dict[str, Any]:
+        found = super().encode_batch(sequences, add_special_tokens=add_special_tokens, max_length=max_length)
+        found |= {"token_type_ids": self.types} if self.types is not None else {}
+        return found | ({"attention_mask": self.mask} if self.mask is not None else {})
+
+
+def test_types_of_zero_are_left_out_for_a_model_without_types() -> None:
+    without = replace(CONTRACT, type_vocab_size=0)
+    assert "token_type_ids" not in GteAdapter(Typed(types=[[0, 0]]), without)([[5]])
+    assert "token_type_ids" in GteAdapter(Typed(types=[[0, 0]]), CONTRACT)([[5]])
+    assert "token_type_ids" in GteAdapter(Typed(types=[[0, 1]]), without)([[5]])  # a warning, not an error
+    assert "token_type_ids" not in GteAdapter(Encoder(), without)([[5]])
+
+
+def test_a_mask_may_be_of_booleans_and_other_members_may_not() -> None:
+    batch = GteAdapter(Typed(mask=[[True, True]]), CONTRACT, pad_id=0)([[5]])
+    assert batch["attention_mask"].tolist() == [[1, 1]]
+    with pytest.raises(BatchError):
+        GteAdapter(Typed(types=[[False, False]]), CONTRACT, pad_id=0)([[5]])

@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from gte_surgery.contract import verdict
+from gte_surgery.contract.batch import check_batch
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import framed
+from gte_surgery.contract.structure import _judge_company, framed
 from gte_surgery.contract.verdict import is_clean
+from gte_surgery.errors import BatchError
 
 CONTRACT = IdContract(vocab_size=64, pad_token_id=0, type_vocab_size=2, max_length=6, cls_token_id=2, hidden_size=3)
 IDS, MASK = [[2, 5, 0], [2, 6, 7]], [[1, 1, 0], [1, 1, 1]]
@@ -354,3 +357,75 @@ def test_a_report_about_a_batch_names_the_rules_and_skips_none() -> None:
     report = CONTRACT.check_batch({"input_ids": SHORT})
     assert (report.checkpoint, report.findings, report.skipped) == ("batch", (), ())
     assert set(report.rules) == {code for code in CODES if code < "GTE480"}
+
+
+def test_errors_are_raised_only_on_demand() -> None:
+    assert [each.code for each in check_batch({"input_ids": [[2, 64]]}, CONTRACT).findings] == ["GTE414"]
+    with pytest.raises(BatchError) as raised:
+        check_batch({"input_ids": [[2, 64]]}, CONTRACT, raise_on_error=True)
+    assert raised.value.report.findings[0].code == "GTE414"
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int32", "int16"])
+@pytest.mark.parametrize("allow", [True, False])
+def test_int32_passes_where_it_is_allowed(dtype: str, allow: bool) -> None:
+    batch = {"input_ids": np.array(SHORT, dtype)}
+    codes = [each.code for each in check_batch(batch, CONTRACT, allow_int32=allow).findings]
+    assert codes == ([] if dtype == "int64" or (allow and dtype == "int32") else ["GTE412"])
+    assert check_batch({"input_ids": SHORT}, CONTRACT, allow_int32=allow).findings == ()
+
+
+def test_devices_are_compared() -> None:
+    frame = framed({"input_ids": torch.tensor(SHORT), "labels": torch.tensor(SHORT)}, CONTRACT, False)
+    assert frame.findings == []
+    frame.members["labels"] = replace(frame.members["labels"], device="cuda:0")
+    _judge_company(frame)
+    assert [(each.code, each.location.pointer, each.message) for each in frame.findings] == [
+        ("GTE408", "", "input_ids on cpu, labels on cuda:0, must be on one device")
+    ]
+
+
+@pytest.mark.parametrize("name", ["label", "Labels", "input-ids", "INPUT_ID", "tokenTypeId", "position_id"])
+def test_a_name_that_is_almost_right_is_told_the_right_one(name: str) -> None:
+    told = [
+        each for each in found({"input_embed": [], "attention_mask": [[1, 1]], name: SHORT}) if each[1] == f"/{name}"
+    ]
+    right = {"Labels": "labels", "input-ids": "input_ids", "INPUT_ID": "input_ids"}
+    right |= {"tokenTypeId": "token_type_ids", "position_id": "position_ids"}
+    assert [each[3] for each in told] == ([f"call it {right[name]}"] if name in right else [])
+
+
+def test_numbers_of_many_kinds_are_named_in_order() -> None:
+    assert found({"input_ids": [["a", None, 1]]})[0][2] == "lists of NoneType, str, must hold numbers"
+    assert found({"input_ids": np.array(["a"])})[0][2] == "an array of str32, must hold numbers"
+    assert found({"input_ids": np.array([[2, 5]], "c16")})[0][:3] == (
+        "GTE411",
+        "/input_ids",
+        "complex128, must be int64",
+    )
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("row", [[5, 6], [0, 5]])
+def test_the_first_token_behind_pads_on_the_left_is_the_cls(make: Any, row: list[int]) -> None:
+    left = replace(CONTRACT, padding_side="left")
+    batch = {"input_ids": make([row]), "attention_mask": make([[int(number != 0) for number in row]])}
+    assert [each[:2] for each in found(batch, left)] == [("GTE416", f"/input_ids/0/{row.index(5)}")]
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("positions", [[[0, 0]], [[0, 2]]])
+def test_two_positions_are_counted_too(make: Any, positions: Any) -> None:
+    batch = {"inputs_embeds": make(np.ones((1, 2, 3), "f4")), "position_ids": make(positions)}
+    assert [each[0] for each in found(batch)] == ["GTE463"]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 6, 7])
+@pytest.mark.parametrize("wrong", [0, 1, 2, 3, 4, 5, 6])
+def test_every_block_of_rows_is_judged(rows: int, wrong: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verdict, "_BLOCK", 6)  # three rows of two
+    ids = np.full((rows, 2), 2)
+    assert is_clean(framed({"input_ids": ids}, CONTRACT, False), CONTRACT)
+    if wrong < rows:
+        ids[wrong, 1] = 64
+        assert not is_clean(framed({"input_ids": ids}, CONTRACT, False), CONTRACT)

@@ -175,3 +175,23 @@ def test_a_contract_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "contract.json").write_text("{}")
     assert run(["check", str(build(tmp_path / "ckpt")), "--contract", str(tmp_path / "contract.json")]) == 3
     assert "contract.json" in capsys.readouterr().err
+
+
+def test_refusals_of_a_checkpoint_say_what_to_do(tmp_path: Path) -> None:
+    change_config(build(tmp_path), pad_token_id=None)
+    with pytest.raises(CheckpointError) as raised:
+        IdContract.read(tmp_path)
+    assert raised.value.message == f"{tmp_path}: config.json: pad_token_id: none, one is needed"
+    assert raised.value.hint == "`gte-surgery resize CKPT --vocab N --pad ID` sets it"
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError) as raised:
+        IdContract.from_checkpoint(tmp_path)
+    assert raised.value.message == f"{tmp_path}: no readable config.json"
+    assert raised.value.hint == f"`gte-surgery check {tmp_path}` tells more"
+
+
+def test_json_has_a_member_a_line() -> None:
+    text = IdContract(8, 0, 1, 4, special_ids=(3,)).to_json()
+    assert text.startswith('{\n  "vocab_size": 8,\n  "pad_token_id": 0,\n')
+    assert text.endswith("\n}\n")
+    assert len(text.splitlines()) == 14
