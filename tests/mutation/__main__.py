@@ -1,6 +1,6 @@
 """Mutation testing of a room: `python -m tests.mutation ROOM` with ROOM one of gte, plan and contract.
 
-python -m tests.mutation ROOM [--again] [--only PATTERN] [--minutes M] [--quick] [--at-once N] [--work FOLDER]
+python -m tests.mutation ROOM [--again] [--only PATTERN] [--part N] [--minutes M] [--quick] [--at-once N] [--work FOLDER]
 
 Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained.toml does not explain.
 Outcomes are kept in FOLDER (build/mutation): the next call tries only mutants that are new or survived, unless --again.
@@ -195,6 +195,7 @@ def main() -> int:
     parser.add_argument("room", choices=rooms())
     parser.add_argument("--again", action="store_true", help="try every mutant, not only what is new or survived")
     parser.add_argument("--only", default="*", help="a pattern of functions, as gte.rope.*")
+    parser.add_argument("--part", type=int, default=0, help="try mutants of this part of the room alone")
     parser.add_argument("--minutes", type=float, default=1e9, help="for each part of the room; the next call goes on")
     parser.add_argument("--quick", action="store_true", help="leave out what takes a process: survivors run at import")
     parser.add_argument("--at-once", type=int, default=1, help="mutants tried at the same time")
@@ -212,7 +213,7 @@ def main() -> int:
             continue
         unknown = [each for each in mutants if each.key not in known]
         survivors = [each for each in mutants if known.get(each.key) in ALIVE]
-        if unknown or survivors:
+        if (unknown or survivors) and chosen.part in (0, number):
             outcomes = tried(part, [*survivors, *unknown], folder, chosen.at_once, chosen.minutes, chosen.quick)
             known |= {each.key: outcomes[each.name] for each in mutants if each.name in outcomes}
             kept.write_text(json.dumps(known, indent=0))
