@@ -1,6 +1,7 @@
 """Mutation testing of a room: `python -m tests.mutation ROOM` with ROOM one of gte, plan and contract.
 
-python -m tests.mutation ROOM [--again] [--only PATTERN] [--part N] [--minutes M] [--quick] [--at-once N] [--work FOLDER]
+python -m tests.mutation ROOM [--again] [--only PATTERN] [--part N] [--minutes M] [--quick] [--at-once N]
+    [--work FOLDER]
 
 Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained.toml does not explain.
 Outcomes are kept in FOLDER (build/mutation): the next call tries only mutants that are new or survived, unless --again.
