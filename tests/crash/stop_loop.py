@@ -63,6 +63,8 @@ class Loop:
         (base / "keep").write_text("\n".join(map(str, range(3_999, 0, -2))))
         resize_on(copied(source, base / "done"), FS)
         self.sources = {"CKPT": source, "DONE": base / "done", "DEAD": dead(base, source), "OUT": None}
+        self.seconds: dict[str, float] = {}
+        """What each command takes, about; learnt again from each round, since the machine may have other work."""
         self.ends = {command: self.perform(command) for command in COMMANDS}
 
     def prepare(self, command: str) -> tuple[list[str], Path]:
@@ -77,8 +79,8 @@ class Loop:
                 words.append({"OUT": str(self.base / "out"), "KEEP": str(self.base / "keep")}.get(word, word))
         return words, self.base / "out" if "OUT" in command else target
 
-    def perform(self, command: str) -> tuple[object, object, float]:
-        """What the command leads from and to, and its seconds once it is warm."""
+    def perform(self, command: str) -> tuple[object, object]:
+        """What the command leads from and to; its seconds once it is warm are kept."""
         for _ in range(2):
             words, target = self.prepare(command)
             old = snapshot(FS, target)
@@ -86,7 +88,8 @@ class Loop:
             code, told = self.stopped(words, None)
             if code not in AS_ALWAYS:
                 sys.exit(f"{command}: {code}, {told}")
-        return old, snapshot(FS, target), time.perf_counter() - begun
+        self.seconds[command] = time.perf_counter() - begun
+        return old, snapshot(FS, target)
 
     def stopped(self, words: list[str], stop: signal.Signals | None, delay: float = 0.0) -> tuple[int, str]:
         """The exit code and the messages of the command line, which is asked to stop after `delay` seconds."""
@@ -113,9 +116,9 @@ class Loop:
     def round(self) -> None:
         command = self.random.choice(COMMANDS)
         stop = self.random.choice(list(ENDS))
-        old, new, took = self.ends[command]
+        old, new = self.ends[command]
         words, target = self.prepare(command)
-        code, told = self.stopped(words, stop, self.random.uniform(0, 1.1 * took))
+        code, told = self.stopped(words, stop, self.random.uniform(0, self.seconds[command]))
         where, found = f"{command}, asked to stop by {stop.name}", snapshot(FS, target)
         if leftovers(FS, target) and found != old:
             sys.exit(f"{where}: left {leftovers(FS, target)}")
@@ -124,7 +127,9 @@ class Loop:
         if code in AS_ALWAYS:
             if found != new:
                 sys.exit(f"{where}: says that it is done, and is not")
+            self.seconds[command] *= 0.7
             return
+        self.seconds[command] *= 1.1
         wanted, words_wanted = ENDS[stop]
         if code != wanted or f"error: {words_wanted}\nhint: " not in told:
             sys.exit(f"{where}: ended with {code}\n{told}")
