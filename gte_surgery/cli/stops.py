@@ -1,16 +1,25 @@
 """How the program stops when it is asked to: Ctrl-C, `kill` and a closed terminal end a command by an exception, so
 that it cleans up on its way out. One is enough; what follows it is ignored, since it could only disturb the cleaning.
+
+Python swallows an exception that is raised while an object is finalized or an import lock goes; that stop is repeated.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from gte_surgery.cli import exits
 from gte_surgery.surgery.stops import STOPS
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+_SOON = 0.01
+"""Seconds after which a stop is repeated."""
 _MEANINGS = {
     signal.SIGINT: ("interrupted", exits.INTERRUPTED),
     signal.SIGTERM: ("terminated", exits.TERMINATED),
@@ -22,7 +31,8 @@ class StoppedError(KeyboardInterrupt):
     """The program was asked to stop; `reason` in words, and the exit code that shells know it by."""
 
     def __init__(self, number: int = signal.SIGINT) -> None:
-        self.reason, self.exit_code = _MEANINGS[signal.Signals(number)]
+        self.number = signal.Signals(number)
+        self.reason, self.exit_code = _MEANINGS[self.number]
         super().__init__(self.reason)
 
 
@@ -38,9 +48,20 @@ def heed_stops() -> None:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         os.kill(os.getpid(), number)
 
-    for number in STOPS:
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+    def repeat(swallowed: UnraisableHookArgs) -> None:
+        if not isinstance(swallowed.exc_value, StoppedError):
+            sys.__unraisablehook__(swallowed)
+            return
+        again = swallowed.exc_value.number
+        for number in heeded:
             signal.signal(number, stop)
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(process, again))
+        signal.setitimer(signal.ITIMER_REAL, _SOON)
+
+    heeded = [n for n in STOPS if signal.getsignal(n) in (signal.SIG_DFL, signal.default_int_handler)]
+    for number in heeded:
+        signal.signal(number, stop)
+    sys.unraisablehook = repeat
 
 
 def ignore_stops() -> None:
