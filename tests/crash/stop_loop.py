@@ -167,6 +167,8 @@ def dead(base: Path, source: Path) -> Path:
 
 def main(base: Path, stops: int, seed: int = 0) -> None:
     os.environ["SOURCE_DATE_EPOCH"] = "0"
+    for number in ENDS:  # whoever started us may have had them ignored, as nohup does
+        signal.signal(number, signal.SIG_DFL)
     loop = Loop(base, seed)
     while loop.counts["stopped"] < stops:
         loop.round()
