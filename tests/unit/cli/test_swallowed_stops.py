@@ -16,6 +16,8 @@ class Finalized:
     def __del__(self):
         os.kill(os.getpid(), signal.{name})
 
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)
 heed_stops()
 try:
     Finalized()
