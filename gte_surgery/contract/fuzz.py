@@ -1,4 +1,4 @@
-"""Looks for the smallest sequences that break an encoder: drawn by Hypothesis, put by `probe`, shrunk by Hypothesis.
+"""Looks for the smallest sequences that break an encoder: the usual edges first, then what Hypothesis draws.
 
 One breaking input is kept for each code. The same seed finds the same.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import hypothesis
@@ -161,6 +161,8 @@ class _Search:
             self.ask(tuple(sequences))
 
         try:
+            for sequences in islice(_edges(self.contract), examples):
+                self.ask(sequences)
             holds()
         except (_BrokenError, Flaky):
             return self.broken and self.smallest(self.broken)
@@ -198,6 +200,23 @@ def _code(contract: IdContract) -> str:
     return f"IdContract({', '.join(f'{name}={value!r}' for name, value, default in told if value != default)})"
 
 
+def _forms() -> tuple[str, ...]:
+    """Those that can be built without loading torch for it."""
+    return FORMS if "torch" in sys.modules else FORMS[:4]
+
+
+def _edges(contract: IdContract) -> Iterator[tuple[Given, ...]]:
+    """What every encoder meets some day, in every form: nothing, one id, the lowest with the highest, the longest row,
+    a shorter and two longer ones, pads inside. None of it is left to chance."""
+    allowed, pad, most = contract.allowed_ids, contract.pad_token_id, contract.max_length
+    low, high = (next(number for number in ids if number != pad) for ids in (allowed, reversed(allowed)))
+    head = () if contract.cls_token_id is None else (contract.cls_token_id,)
+    long = ((head + (low,) * length)[:length] for length in (most - 1, most, most + 1, 2 * most))
+    for ids in [(), (*head, low)[:1], (*head, low, high), *long, (*head, low, pad, pad, low)]:
+        for form in _forms():
+            yield (Given(ids, form),)
+
+
 def _questions(contract: IdContract) -> st.SearchStrategy[list[Given]]:
     """Some sequences that every encoder must take; one that is difficult, that is long, empty or with pads; or both.
 
@@ -208,7 +227,7 @@ def _questions(contract: IdContract) -> st.SearchStrategy[list[Given]]:
     most = contract.max_length
     limits = st.sampled_from([length for length in (most, most - 1, most + 1, 2 * most) if length > 0])
     hard: st.SearchStrategy[list[int]] = st.one_of(_repeated(contract, limits), st.just([]), _with_pads(contract))
-    forms = st.sampled_from(FORMS if "torch" in sys.modules else FORMS[:4])
+    forms = st.sampled_from(_forms())
     easy, difficult = (st.builds(Given, ids.map(tuple), forms) for ids in (fitting, hard))
     return st.one_of(
         st.lists(easy, min_size=1, max_size=4),

@@ -39,6 +39,11 @@ def test_a_planted_mistake_is_found_and_shrunk(name: str) -> None:
     assert [(each.finding.code, str(each)) for each in breaks] == [PLANTED[name]]
 
 
+def test_the_usual_edges_are_not_left_to_chance() -> None:
+    (found,) = fuzz(encoders.silent_truncation, CONTRACT, examples=48, seed=123)
+    assert (found.finding.code, str(found)) == PLANTED["silent_truncation"]
+
+
 def test_a_sound_encoder_is_not_broken() -> None:
     assert fuzz(encoders.sound, CONTRACT, examples=300) == ()
     assert fuzz(encoders.Truncating(), CONTRACT, examples=100) == ()
@@ -218,4 +223,4 @@ def test_without_hypothesis_the_command_says_what_to_install(
         monkeypatch.delitem(sys.modules, f"gte_surgery.contract.{name}")
     assert run(["fuzz", str(contract_file), "--encoder", "tests.unit.contract.encoders:sound"]) == 2
     told = capsys.readouterr().err
-    assert told == "error: hypothesis: not installed, fuzz needs it\nhint: pip install 'gte-surgery[fuzz]'\n"
+    assert told == "error: hypothesis: not installed, fuzz needs it\nhint: `pip install 'gte-surgery[fuzz]'`\n"
