@@ -133,13 +133,13 @@ def command(
     return exits.FINDINGS if is_bad else exits.GOOD
 
 
-def _write_page(path: Path, data: tuple[str, ...], report: CorpusReport) -> None:
+def _write_page(path: Path, paths: tuple[str, ...], report: CorpusReport) -> None:
     """Raises OSError."""
     from gte_surgery import __version__
     from gte_surgery.contract.codes import CODES
     from gte_surgery.render.corpus_page import corpus_html
 
-    title = data[0] if len(data) == 1 else f"{data[0]} and {len(data) - 1:,} more"
+    title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
     path.write_text(corpus_html(title, report, CODES, __version__), encoding="utf-8")
 
 

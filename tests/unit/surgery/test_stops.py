@@ -5,10 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
 from gte_surgery.surgery.stops import STOPS, HeldStops
+
+
+@pytest.fixture(autouse=True)
+def as_python_starts() -> Iterator[None]:
+    """Other tests' libraries set answers of their own, and whoever started us may have had signals ignored."""
+    before = [signal.getsignal(number) for number in STOPS]
+    for number in STOPS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    yield
+    for number, answer in zip(STOPS, before, strict=True):
+        signal.signal(number, answer)
 
 
 def interrupt() -> None:
