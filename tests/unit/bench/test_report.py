@@ -148,7 +148,6 @@ def test_targets_name_lines_that_are_run() -> None:
     assert {target.job for target in TARGETS} | {target.against[0] for target in TARGETS if target.factor} <= set(JOBS)
 
 
-@pytest.mark.skipif(not KEPT.exists(), reason="no results are kept: `bin/bench --peers --write` makes them")
 def test_the_readme_shows_the_results_that_are_kept() -> None:
     results = from_json(json.loads((KEPT / "bench.json").read_text(encoding="utf-8")))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
