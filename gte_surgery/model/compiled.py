@@ -32,12 +32,12 @@ class CompiledBody:
     layers are compiled.
     """
 
-    def __init__(self, body: Any, backend: str = "inductor", is_dynamic: bool = True) -> None:
+    def __init__(self, body: Any, backend: str = "inductor") -> None:
         self.body = body
         has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
-        begin = torch.compile(_begin, backend=backend, fullgraph=True, dynamic=is_dynamic)
+        begin = torch.compile(_begin, backend=backend, fullgraph=True, dynamic=True)
         self._begin = begin if has_fixed_angles else _begin
-        self._layer = torch.compile(_layer, backend=backend, fullgraph=True, dynamic=is_dynamic)
+        self._layer = torch.compile(_layer, backend=backend, fullgraph=True, dynamic=True)
 
     def can_run(self, packing: Packing) -> bool:
         """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of, nor
