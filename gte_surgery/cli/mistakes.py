@@ -70,7 +70,10 @@ def system_hint(error: OSError) -> str:
 
 def from_here(text: str) -> str:
     """The text with paths below the working directory as they would be typed here."""
-    here = os.getcwd()
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        return text
     if here == os.sep:
         return text
     return re.sub(rf"{re.escape(here)}(?=$|[\s:'`])", os.curdir, text.replace(os.path.join(here, ""), ""))
