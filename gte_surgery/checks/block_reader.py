@@ -172,9 +172,9 @@ class BlockReader(threading.local):
         return self.raw[:wanted].view(f"<u{size}")
 
     def _close(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
-        self.path, self.descriptor = "", -1
+        descriptor, self.descriptor, self.path = self.descriptor, -1, ""
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _with_large(seen: TensorStatistics, magnitudes: Array, block: Block, kind: _Format) -> TensorStatistics:

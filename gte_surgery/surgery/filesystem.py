@@ -231,9 +231,8 @@ def _parent(path: Path) -> Iterator[int]:
     folder = os.open(path.anchor or ".", _FOLDER)
     try:
         for part in path.parts[bool(path.anchor) : -1]:
-            inner = os.open(part, _FOLDER, dir_fd=folder)
-            os.close(folder)
-            folder = inner
+            outer, folder = folder, os.open(part, _FOLDER, dir_fd=folder)
+            os.close(outer)  # no longer `folder`: a stop from here on must not close it a second time
         yield folder
     except OSError as error:
         error.filename = str(path)

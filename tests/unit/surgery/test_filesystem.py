@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -105,3 +109,57 @@ def test_create_never_opens_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         Filesystem().create(tmp_path / "link")
     assert not (tmp_path / "victim").exists()
+
+
+def _stopped_at(place: int, operation: Callable[[], object]) -> bool:
+    """Runs the operation with a Ctrl-C before the `place`-th instruction of ours; False if it ended before that."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> object:
+        nonlocal seen
+        if frame.f_code.co_filename != filesystem.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            seen += 1
+            if seen == place:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with suppress(FileExistsError, FileNotFoundError):
+            operation()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_a_stop_between_any_two_instructions_comes_out_as_it_is_and_nothing_is_closed_twice(tmp_path: Path) -> None:
+    """A descriptor closed twice may be another thread's by then; and "bad file descriptor" is not what happened."""
+    fs = Filesystem()
+    folder = tmp_path / "one" / "two"
+    folder.mkdir(parents=True)
+    (folder / "there").write_bytes(b"here")
+
+    def renamed() -> None:
+        fs.replace(folder / "there", folder / "gone")
+        fs.replace(folder / "gone", folder / "there")
+
+    operations = (
+        lambda: fs.mkdir(folder / "there"),
+        lambda: fs.close(fs.open_own(folder / "there")),
+        lambda: fs.unlink(folder / "not-there"),
+        lambda: fs.fsync_directory(folder),
+        renamed,
+    )
+    for operation in operations:
+        place = 1
+        while _stopped_at(place, operation):
+            place += 1
+            if (folder / "gone").exists():
+                (folder / "gone").replace(folder / "there")
+        assert place > 20
