@@ -3,7 +3,7 @@
 python -m tests.mutation ROOM [--again] [--only PATTERN] [--part N] [--minutes M] [--quick] [--at-once N]
     [--work FOLDER]
 
-Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained.toml does not explain.
+Needs `pip install ".[mutation]"`. Prints the counts, the score, and each survivor that explained/ does not explain.
 Outcomes are kept in FOLDER (build/mutation): the next call tries only mutants that are new or survived, unless --again.
 Mutants are tried in a random order, always the same, so that those tried when the time was up are a fair sample.
 Exits with 1 below a score of 85 %.
@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.mutation.explanations import Explanations
 from tests.mutation.mutants import ROOT, Mutant, copy_with_mutants
 
 if sys.version_info >= (3, 11):
@@ -34,7 +35,6 @@ else:
 HERE = Path(__file__).parent
 TARGET = 85.0
 ALIVE = ("survived", "no tests")
-EXPLAINED = HERE / "explained.toml"
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,6 @@ def rooms() -> dict[str, list[Part]]:
     """The rooms by name."""
     told = tomllib.loads((HERE / "rooms.toml").read_text(encoding="utf-8"))
     return {room: [Part(**part) for part in parts] for room, parts in told.items()}
-
-
-def explanations() -> dict[tuple[str, str, str], str]:
-    """Why a mutant cannot be told from the original: (function, was, becomes) → the reason."""
-    entries = tomllib.loads(EXPLAINED.read_text(encoding="utf-8")).get("mutant", [])
-    return {(entry["function"], entry["was"], entry["becomes"]): entry["why"] for entry in entries}
 
 
 def environment(mutant: str = "") -> dict[str, str]:
@@ -165,7 +159,7 @@ def score(counts: Sequence[Count]) -> tuple[float, float]:
 
 def report(parts: Sequence[Sequence[Mutant]], outcomes: Mapping[str, str]) -> float:
     """Prints counts, survivors and the score, in which survivors that are explained still count as survivors."""
-    why = explanations()
+    explained = Explanations()
     counts = []
     kinds: Counter[str] = Counter()
     alive: list[Mutant] = []
@@ -175,7 +169,7 @@ def report(parts: Sequence[Sequence[Mutant]], outcomes: Mapping[str, str]) -> fl
         counts.append(Count(len(mutants), len(seen), len(seen) - len(surviving)))
         kinds.update(seen)
         alive += surviving
-    unexplained = [each for each in alive if (each.function, each.was, each.becomes) not in why]
+    unexplained = [each for each in alive if not explained.holds(each)]
     for each in unexplained:
         print(f"{outcomes[each.key]}: {each.function}\n  - {each.was}\n  + {each.becomes}")
     for number, count in enumerate(counts, 1):
