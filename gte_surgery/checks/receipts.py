@@ -10,6 +10,7 @@ from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import receipts_of
+from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
@@ -18,7 +19,7 @@ _PIECE = 1 << 20
 _MOST_THREADS = 4
 
 
-@rule("GTE065", Severity.WARNING, requires=("GTE001", "GTE006"), only_with="--values")
+@rule("GTE065", Severity.WARNING, requires=("GTE001", "GTE006"), only_with="--values", is_apart=True)
 def content_changed(subject: Subject) -> Iterator[Observation]:
     """A file's content is not what the last surgery wrote.
 
@@ -27,7 +28,7 @@ def content_changed(subject: Subject) -> Iterator[Observation]:
     can tell, and hashing takes as long as SHA-256 does on your processor, longer than all the rest.
     """
     recorded = dict(_recorded(subject))
-    for file, digest in _digests(list(recorded), subject.progress).items():
+    for file, digest in _digests(list(recorded), subject.passes.begin()).items():
         if digest != recorded[file]:
             found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
             yield Observation(Location(file=shown(file.name)), found)
@@ -46,7 +47,7 @@ def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:
             yield file, digest
 
 
-def _digests(files: list[FileEntry], progress: Callable[[int, int], None] | None) -> Mapping[FileEntry, str]:
+def _digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, str]:
     """SHA-256 of each file as hex digits, a few files at a time. Raises OSError."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -55,8 +56,7 @@ def _digests(files: list[FileEntry], progress: Callable[[int, int], None] | None
     def advance(count: int) -> None:
         nonlocal done
         done += count
-        if progress is not None:
-            progress(done, total)
+        progress(done, total)
 
     if not files:
         return {}

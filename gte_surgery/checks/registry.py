@@ -51,6 +51,7 @@ class Rule:
     """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule.
 
     `only_with` is the option without which it is not judged at all, "--values" or "--for vllm"; empty for most.
+    What `is_apart` is judged on a thread of its own while the others are, since it takes as long as they all do.
     """
 
     code: str
@@ -60,20 +61,21 @@ class Rule:
     requires: tuple[str, ...]
     check: Check
     only_with: str = ""
+    is_apart: bool = False
 
 
 _rules: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, severity: Severity, requires: tuple[str, ...] = (), only_with: str = ""
+    code: str, severity: Severity, requires: tuple[str, ...] = (), only_with: str = "", is_apart: bool = False
 ) -> Callable[[Check], Check]:
     """Register the decorated check under `code`, documented by its docstring."""
 
     def register(check: Check) -> Check:
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
         text = _unindented(explanation)
-        _add_rule(Rule(code, severity, title.rstrip("."), text, tuple(sorted(requires)), check, only_with))
+        _add_rule(Rule(code, severity, title.rstrip("."), text, tuple(sorted(requires)), check, only_with, is_apart))
         return check
 
     return register

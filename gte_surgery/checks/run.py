@@ -7,13 +7,18 @@ are not selected; then their findings stay out of the report.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checks.passes import Passes, Progress
 from gte_surgery.checks.registry import Observation, Rule, all_rules
-from gte_surgery.checks.subject import Expectations, Progress, Subject
+from gte_surgery.checks.subject import Expectations, Subject
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
 from gte_surgery.gte.consumers import Consumer
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 UNREADABLE = "GTE006"
 
@@ -35,10 +40,10 @@ def run(
     checkpoint never raises."""
     rules = _applicable(all_rules(), values, consumers)
     chosen = _choose(rules, select, ignore)
-    judge = _Judge(Subject(checkpoint, expectations, values, progress), rules)
-    for code in chosen:
-        judge.judge(code)
-    findings = dict.fromkeys(finding for code in chosen for finding in judge.findings[code])
+    with _Judge(Subject(checkpoint, expectations, values, Passes(progress)), rules) as judge:
+        for code in chosen:
+            judge.judge(code)
+        findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
     return Report(str(checkpoint.path), tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
 
@@ -51,15 +56,40 @@ class _Judge:
         self.rules = rules
         self.findings: dict[str, tuple[Finding, ...]] = {}
         self.skipped: dict[str, tuple[str, ...]] = {}
+        self.apart: dict[str, Future[tuple[Finding, ...]]] = {}
+        self.pool: Executor | None = None
+
+    def __enter__(self) -> _Judge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing goes on beyond the run; when that was cut short, what is still being read is given up."""
+        if self.pool is not None:
+            self.subject.passes.stop()
+            self.pool.shutdown()
 
     def judge(self, code: str) -> None:
-        if code in self.findings:
+        if code in self.findings or code in self.apart:
             return
         rule = self.rules[code]
         failed = self._failed_prerequisites(rule)
         if failed:
             self.skipped[code] = failed
+        elif rule.is_apart:
+            self.apart[code] = self._threads().submit(_apply, rule, self.subject)
+            return
         self.findings[code] = () if failed else _apply(rule, self.subject)
+
+    def found(self, code: str) -> tuple[Finding, ...]:
+        """What a judged rule found; waits for it."""
+        return self.apart[code].result() if code in self.apart else self.findings[code]
+
+    def _threads(self) -> Executor:
+        from concurrent.futures import ThreadPoolExecutor
+
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor()
+        return self.pool
 
     def _failed_prerequisites(self, rule: Rule) -> tuple[str, ...]:
         """Codes of the errors that stand in the way; those of a skipped prerequisite stand in for it."""
@@ -68,7 +98,7 @@ class _Judge:
             if self.rules[code].severity is not Severity.ERROR:
                 continue
             self.judge(code)
-            if any(finding.severity is Severity.ERROR for finding in self.findings[code]):
+            if any(finding.severity is Severity.ERROR for finding in self.found(code)):
                 failed.add(code)
             else:
                 failed.update(self.skipped.get(code, ()))

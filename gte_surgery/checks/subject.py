@@ -6,8 +6,8 @@ the rules that report why.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from gte_surgery.checkpoint.header import HeaderFault
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, VOCABULARY, TokenizerFacts, read_sidecar, special_tokens
 from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.checkpoint.tokenizer import Vocabulary, read_vocabulary
+from gte_surgery.checks.passes import Passes
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from gte_surgery.gte.schemas import Violation
 
 CONFIG = "config.json"
-
-Progress = Callable[[int, int], None]
-"""Told (bytes read, bytes to read) as the weights are read through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,13 @@ class Expectations:
 class Subject:
     """A checkpoint under judgement. Not slotted: the cached properties live in the instance.
 
-    With `has_values` every weight may be read, otherwise only a few rows; `progress` is told of the reading.
+    With `has_values` every weight may be read, otherwise only a few rows; `passes` are told of the reading.
     """
 
     checkpoint: Checkpoint
     expectations: Expectations = Expectations()
     has_values: bool = False
-    progress: Progress | None = None
+    passes: Passes = field(default_factory=Passes)
 
     @cached_property
     def values(self) -> Mapping[str, object]:
@@ -140,7 +138,7 @@ class Subject:
         from gte_surgery.checks.weights import read_statistics
 
         words = self.canonical.get(WORD_EMBEDDINGS, "")
-        return read_statistics(self.model_tensors, words, self.progress)
+        return read_statistics(self.model_tensors, words, self.passes.begin())
 
     @cached_property
     def tokenizer(self) -> TokenizerFacts:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks import receipts, weights
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Finding
 from gte_surgery.surgery.verbs import new
@@ -63,3 +64,30 @@ def test_a_receipt_without_hashes_cannot_tell(tmp_path: Path) -> None:
     path = new(tmp_path / "made", release="gte-en-mlm-base", hashes=False, **SMALL).target
     flip_last_byte(path / "model.safetensors")
     assert findings(path) == []
+
+
+def test_hashing_and_looking_at_the_numbers_tell_one_progress_together(made: Path) -> None:
+    steps: list[tuple[int, int]] = []
+    run(open_checkpoint(made), values=True, progress=lambda done, total: steps.append((done, total)))
+    files = [file for file in made.iterdir() if file.name != "gte-surgery.json"]
+    numbers = sum(tensor.nbytes for tensor in open_checkpoint(made).tensors.values())
+    assert steps[-1] == (sum(file.stat().st_size for file in files) + numbers,) * 2
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
+
+
+def test_hashing_is_given_up_when_the_run_is_cut_short(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the middle of 100 GB does not wait for their hash."""
+    monkeypatch.setattr(receipts, "_PIECE", 1)
+    read: list[int] = []
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def noted(done: int, total: int) -> None:
+        read.append(done)
+
+    monkeypatch.setattr(weights, "read_statistics", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(open_checkpoint(made), values=True, progress=noted)
+    size = sum(file.stat().st_size for file in made.glob("*.safetensors"))
+    assert max(read, default=0) < size // 2
