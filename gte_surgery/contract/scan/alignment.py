@@ -52,7 +52,7 @@ def _shapeless(raw: RawBlock) -> Iterator[tuple[Fault, Array, str]]:
         if column.lengths is not raw.ids.lengths:
             yield SHAPE_FAULTS[name], is_there & (column.lengths != raw.ids.lengths), ""
     if raw.offsets is not None:
-        yield Fault.BAD_OFFSETS, _bad_offsets(raw.offsets, raw.ids.lengths), ""
+        yield Fault.BAD_OFFSETS, _bad_offsets(raw.offsets, raw.ids.lengths), "offsets do not cut the ids"
 
 
 def _null_elements(name: str, column: Ragged) -> Iterator[tuple[Fault, Array, str]]:

@@ -10,18 +10,18 @@ from gte_surgery.contract.scan.tally import Tally
 from gte_surgery.contract.spec import IdContract
 
 
-def read_mask(piece: Block, mask: Array, contract: IdContract, tally: Tally) -> tuple[Block, Array, Array]:
+def read_mask(piece: Block, mask: Array, contract: IdContract, tally: Tally) -> tuple[Block, Array, Array | None]:
     """The rows whose mask tells tokens from pads, where they have tokens (as bools, one for each value), and which of
-    these rows (as bools) are right: 1 for every id but the pad. What is wrong is told.
+    these rows (as bools) are right: 1 for every id but the pad; None where all are. What is wrong is told.
 
     A mask that is additive or inverted means the opposite; its row is left out.
     """
     is_odd = _odd(mask)
-    is_real = mask.view(bool) if is_odd is None and mask.dtype.itemsize == 1 else mask != 0
+    is_real = mask if mask.dtype == bool else mask != 0
     is_pad = piece.ids == contract.pad_token_id
     is_right = is_real ^ is_pad
     if is_odd is None and is_right.all():
-        return piece, is_real, np.ones(len(piece.rows), bool)
+        return piece, is_real, None
     is_odd = np.zeros(mask.size, bool) if is_odd is None else is_odd
     has_odd, has_wrong = piece.having(is_odd), piece.having(~is_right)
     is_additive = has_odd & piece.having(mask == 0) & ~piece.having((mask != 0) & (mask > ADDED))

@@ -23,7 +23,7 @@ def _message(fault: FileFault, contract: IdContract) -> str:
     if first.row < 0:
         return first.value
     found, wanted = (words(contract) | _own_words(contract))[fault.fault.value]
-    named = f"{found.format(first.value).strip()} {_place(fault.fault, first)}, {wanted}"
+    named = f"{found.format(first.value)} {_place(fault.fault, first)}, {wanted}"
     return named + _others(fault)
 
 
@@ -61,7 +61,7 @@ def _own_words(contract: IdContract) -> dict[str, tuple[str, str]]:
     shape = "another number of values than ids", "must be one for each id"
     return {
         Fault.BAD_ROW.value: ("{}", "must be a row of numbers"),
-        Fault.BAD_OFFSETS.value: ("offsets do not cut the ids {}", "must rise from 0 to the number of ids"),
+        Fault.BAD_OFFSETS.value: ("{}", "must rise from 0 to the number of ids"),
         Fault.NOT_INTEGERS.value: ("{}", "must be integers"),
         Fault.TOO_LONG.value: ("{} positions", f"must be at most max_length {contract.max_length}"),
         Fault.MASK_TYPE.value: ("{}", "must be integers or booleans"),

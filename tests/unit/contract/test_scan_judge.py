@@ -56,6 +56,8 @@ def test_valid_rows_have_no_finding(tmp_path: Path) -> None:
         ({"attention_mask": [[0, 0, 0, 0, 1, 1], MASK[1]]}, "GTE426",
          "1 at pads and 0 at tokens in row 0, must be the other way round"),
         ({"attention_mask": changed(MASK, 0, 4, 1)}, "GTE427", "1 for the pad id 1 at row 0, column 4, must be 0"),
+        ({"input_ids": [IDS[0], [1] * 6]}, "GTE427",
+         "1 for the pad id 1 at row 1, column 0, must be 0 (6 such in 1 row: [1, 0], [1, 1], [1, 2], …)"),
         ({"attention_mask": changed(MASK, 0, 3, 0)}, "GTE428",
          "0 for the id 8 at row 0, column 3, must be 1, for only 1 is padding"),
         ({"input_ids": [IDS[0], [1] * 6], "attention_mask": [MASK[0], [0] * 6]}, "GTE429",
@@ -89,6 +91,13 @@ def test_types_given_to_a_model_without_any_are_a_warning(tmp_path: Path) -> Non
     assert found(tmp_path, typeless, token_type_ids=[[0] * 6] * 2) == []
     told = found(tmp_path, typeless, token_type_ids=changed([[0] * 6] * 2, 1, 1, 1))
     assert told == [("GTE443", "1 at row 1, column 1, must be 0, for the model has no token types")]
+
+
+def test_a_model_with_one_token_type_has_type_0(tmp_path: Path) -> None:
+    single = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=1, max_length=8)
+    assert found(tmp_path, single, token_type_ids=[[0] * 6] * 2) == []
+    told = found(tmp_path, single, token_type_ids=changed([[0] * 6] * 2, 1, 1, 1))
+    assert told == [("GTE442", "1 at row 1, column 1, must be below type_vocab_size 1")]
 
 
 def test_padding_on_the_left_is_right_where_the_contract_says_so(tmp_path: Path) -> None:
