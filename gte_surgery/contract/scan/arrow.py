@@ -32,7 +32,7 @@ def read(source: Source, span: Span, columns: Columns) -> Iterator[RawBlock]:
     """The rows of a span of record batches."""
     row = span.first_row
     with reading(), pa.OSFile(source.path) as file:
-        batches = _file_batches(file, span, columns) if _is_file(file) else _stream_batches(file, span, columns)
+        batches = _file_batches(file, span, columns) if _is_file(file) else _stream_batches(file, span)
         for batch in batches:
             yield raw_block(batch, row, columns)
             row += batch.num_rows
@@ -52,18 +52,24 @@ def _only(schema: pa.Schema, columns: Columns, names: list[str] | None = None) -
 
 def _plan_stream(file: pa.NativeFile, source: Source, columns: Columns) -> list[Span]:
     """Batches of a stream can be read on their own, from their offset, unless they need dictionaries read before."""
-    schema = pa.ipc.open_stream(file).schema
-    options = _only(schema, columns, [columns.ids])
+    options = _only(pa.ipc.open_stream(file).schema, columns, [columns.ids])
     file.seek(0)
     reader = pa.ipc.open_stream(file, options=options)
     offsets, rows = [file.tell()], []
     for batch in reader:
         offsets.append(file.tell())
         rows.append(batch.num_rows)
-    if any(pa.types.is_dictionary(field.type) for field in schema):
+    if not all(_is_batch_at(file, offset) for offset in offsets[:-1]):
         return [Span(0, 0, 0, sum(rows), source.nbytes)]
     spans = grouped([(count, count) for count in rows], source.nbytes)
     return [Span(offsets[span.begin], offsets[span.end], span.first_row, span.rows, span.nbytes) for span in spans]
+
+
+def _is_batch_at(file: pa.NativeFile, offset: int) -> bool:
+    """Whether a batch begins there, and no dictionary that it needs."""
+    file.seek(offset)
+    is_batch: bool = pa.ipc.read_message(file).type == "record batch"
+    return is_batch
 
 
 def _file_batches(file: pa.NativeFile, span: Span, columns: Columns) -> Iterator[pa.RecordBatch]:
@@ -72,12 +78,11 @@ def _file_batches(file: pa.NativeFile, span: Span, columns: Columns) -> Iterator
         yield reader.get_batch(index)
 
 
-def _stream_batches(file: pa.NativeFile, span: Span, columns: Columns) -> Iterator[pa.RecordBatch]:
-    schema = pa.ipc.open_stream(file).schema
+def _stream_batches(file: pa.NativeFile, span: Span) -> Iterator[pa.RecordBatch]:
+    reader = pa.ipc.open_stream(file)
     if span.end == 0:
-        file.seek(0)
-        yield from pa.ipc.open_stream(file, options=_only(schema, columns))
+        yield from reader
         return
     file.seek(span.begin)
     while file.tell() < span.end:
-        yield pa.ipc.read_record_batch(pa.ipc.read_message(file), schema)
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(file), reader.schema)
