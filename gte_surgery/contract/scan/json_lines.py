@@ -106,7 +106,7 @@ def _fast(chunk: bytes, first_row: int, lines: int, columns: Columns) -> RawBloc
     try:
         table = pj.read_json(
             pa.BufferReader(chunk),
-            pj.ReadOptions(use_threads=False, block_size=len(chunk) + 1),
+            pj.ReadOptions(use_threads=False, block_size=len(chunk)),
             pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
     except pa.ArrowInvalid:
@@ -119,10 +119,9 @@ def _fast(chunk: bytes, first_row: int, lines: int, columns: Columns) -> RawBloc
 
 def _schema(chunk: bytes, columns: Columns) -> pa.Schema | None:
     """Lists of integers for all, but of booleans for a mask whose first row has them."""
-    first = chunk[: chunk.find(b"\n")]
     try:
-        row = json.loads(first)
-    except ValueError:
+        row = json.loads(chunk.partition(b"\n")[0])
+    except (ValueError, RecursionError):
         return None
     if not isinstance(row, dict):
         return None

@@ -15,12 +15,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 class _RowError(Exception):
-    """A line holds no row that could be judged."""
-
-    def __init__(self, fault: Fault, value: str) -> None:
-        super().__init__(fault, value)
-        self.fault = fault
-        self.value = value
+    """A line holds no row that could be judged: the fault, and what to show for it."""
 
 
 def read_lines(chunk: bytes, first_row: int, columns: Columns) -> RawBlock:
@@ -35,7 +30,7 @@ def read_lines(chunk: bytes, first_row: int, columns: Columns) -> RawBlock:
             found.append(_lists(_parsed(line), columns))
             rows.append(row)
         except _RowError as error:
-            unread.append(Unread(row, error.fault, error.value))
+            unread.append(Unread(row, *error.args))
     lists = {role: _ragged([row[role] for row in found]) for role in _names(columns)}
     ids, offsets = lists.pop("ids"), lists.pop("offsets", None)
     return RawBlock(np.array(rows, np.int64), ids, lists, offsets, tuple(unread))
@@ -47,7 +42,7 @@ def _names(columns: Columns) -> dict[str, str]:
 
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(line.decode("utf-8", "replace").lstrip("\ufeff"))
+        value = json.loads(line.decode("utf-8-sig", "replace"))
     except json.JSONDecodeError as error:
         raise _RowError(Fault.BAD_ROW, f"no JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError) as error:
