@@ -44,5 +44,5 @@ def _rows_at_once(file: pq.ParquetFile, span: Span, ids: str) -> int:
         group = file.metadata.row_group(index)
         columns = (group.column(n) for n in range(group.num_columns))
         rows += group.num_rows
-        values += sum(column.num_values for column in columns if column.path_in_schema.split(".")[0] == ids)
+        values += sum(column.num_values for column in columns if column.path_in_schema.startswith(f"{ids}."))
     return max(1, BLOCK * rows // values)
