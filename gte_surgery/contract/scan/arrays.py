@@ -122,7 +122,7 @@ def _shape(array: Stored) -> str:
 
 def _rectangle(array: Stored, begin: int, count: int) -> Ragged:
     width = math.prod(array.shape[1:])
-    return Ragged(array.read(begin * width, (begin + count) * width), np.full(count, width, np.int64))
+    return Ragged(array.read(begin * width, (begin + count) * width), np.full(count, width))
 
 
 def _read_flat(arrays: Mapping[str, Stored], offsets: Stored, span: Span) -> Iterator[RawBlock]:

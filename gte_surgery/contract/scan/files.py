@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 
-from gte_surgery.checkpoint.content import Content, sniff
+from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.npy import is_companion
 from gte_surgery.contract.scan.portions import Format
@@ -55,7 +55,7 @@ def tell(path: str) -> tuple[Format, int] | str:
     if not stat.S_ISREG(status.st_mode):
         return "not a regular file"
     with open(path, "rb") as file:
-        head = file.read(512)
+        head = file.read(SNIFFED_BYTES)
     content = sniff(head)
     for magic, form in _MAGICS.items():
         if head.startswith(magic) and content is not Content.TORCH_ZIP:

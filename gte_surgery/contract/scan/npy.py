@@ -45,10 +45,8 @@ def is_companion(path: str, columns: Columns) -> bool:
     """Whether a .npy file is a column beside the ids of another."""
     folder, name = os.path.split(path)
     stem = name.removesuffix(_SUFFIX)
-    for other in _others(columns):
-        if name.endswith(_SUFFIX) and stem.endswith(other):
-            return os.path.exists(os.path.join(folder, stem.removesuffix(other) + columns.ids + _SUFFIX))
-    return False
+    ids = [stem.removesuffix(other) + columns.ids + _SUFFIX for other in _others(columns) if stem.endswith(other)]
+    return name.endswith(_SUFFIX) and any(os.path.exists(os.path.join(folder, each)) for each in ids)
 
 
 def _others(columns: Columns) -> list[str]:
@@ -99,15 +97,10 @@ class _Member:
     def __init__(self, file: IO[bytes]) -> None:
         self.shape, self.dtype = _header(file)
         self._file = file
-        self._at = 0
-        self._last: Array = np.zeros(0, self.dtype)
 
     def read(self, begin: int, end: int) -> Array:
-        """The elements [begin, end) of the flattened array; `begin` may lie one before where the last read ended."""
-        kept = self._last[len(self._last) - (self._at - begin) :]
-        raw = self._file.read((end - self._at) * self.dtype.itemsize)
-        if len(raw) < (end - self._at) * self.dtype.itemsize:
+        """The elements [begin, end) of the flattened array, where `begin` is the end of the last read."""
+        raw = self._file.read((end - begin) * self.dtype.itemsize)
+        if len(raw) < (end - begin) * self.dtype.itemsize:
             raise CorpusError(Fault.UNREADABLE, "an array ends before its header says")
-        found = np.concatenate((kept, np.frombuffer(raw, self.dtype)))
-        self._at, self._last = end, found[-1:]
-        return found.astype(self.dtype.newbyteorder("="), copy=False)
+        return np.frombuffer(raw, self.dtype).astype(self.dtype.newbyteorder("="), copy=False)

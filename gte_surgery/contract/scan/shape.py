@@ -40,7 +40,7 @@ def _regular_lengths(is_real: Array, offsets: Array, widths: Array) -> Array | N
     if (offsets[rows] != rises).any():
         return None
     lengths: Array = widths.copy()
-    rows = np.searchsorted(offsets, falls, side="right") - 1
+    rows = np.searchsorted(offsets, falls) - 1
     lengths[rows] = falls - offsets[rows]
     return lengths
 
@@ -77,6 +77,6 @@ def _judge_cls(piece: Block, firsts: Array, has_any: Array, cls: int, tally: Tal
     """The first token of every row that has one is the CLS id."""
     ids = piece.ids[firsts]
     if (ids != cls).any():
-        is_wrong, values = np.zeros(len(has_any), bool), np.zeros(len(has_any), np.int64)
-        is_wrong[has_any], values[has_any] = ids != cls, ids
-        tally.report_sequences(Fault.WRONG_CLS, piece, is_wrong, values)
+        values = np.full(len(has_any), cls)
+        values[has_any] = ids
+        tally.report_sequences(Fault.WRONG_CLS, piece, values != cls, values)
