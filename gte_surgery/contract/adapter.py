@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal, Protocol
 
 from gte_surgery.contract.batch import check_batch
@@ -91,8 +92,7 @@ class GteAdapter:
         returned = self.encoder.encode_batch(sequences, add_special_tokens=add_special_tokens, max_length=max_length)
         rows = _rows_of(returned, self.contract)
         if len(rows[IDS]) != len(sequences):
-            found = f"{len(rows[IDS])} rows for {len(sequences)} sequences, must be as many"
-            raise BatchError(Report("batch", (CODES["GTE491"].found(Location(pointer=f"/{IDS}"), found),), (), ()))
+            raise _miscounted(f"/{IDS}", f"{len(rows[IDS])} rows for {len(sequences)} sequences, must be as many")
         if self.contract.type_vocab_size == 0 and not any(map(any, rows.get(TYPES, ()))):
             rows.pop(TYPES, None)
         return _squared(_aligned(rows, self._their_pad(), self.contract), self.contract)
@@ -110,21 +110,23 @@ def _rows_of(returned: object, contract: IdContract) -> Rows:
     lengths = [_lengths(name, value) for name, value in rows.items()]
     if IDS not in rows or None in lengths or any(each != lengths[0] for each in lengths):
         report = check_batch(returned, contract)
-        raise BatchError(report if report.findings else _uneven(rows))
+        if report.findings:
+            raise BatchError(report)
+        raise _miscounted("", "must be a row of input_ids for each sequence, and of every other member one as long")
     return rows
 
 
 def _lengths(name: str, rows: Any) -> list[int] | None:
-    """Lengths of the rows; None for what is no list of lists of integers. A mask may hold booleans."""
+    """Lengths of the rows; None for what is no list of lists of integers. A mask may hold booleans alone."""
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         return None
-    allowed = {int, bool} if name == MASK else {int}
-    return [len(row) for row in rows] if all(set(map(type, row)) <= allowed for row in rows) else None
+    kinds = set(map(type, chain.from_iterable(rows)))
+    is_whole = kinds <= {int, bool} and (name == MASK or kinds != {bool})
+    return [len(row) for row in rows] if is_whole else None
 
 
-def _uneven(rows: Rows) -> Report:
-    found = f"{', '.join(rows)}: rows of different lengths, must be alike"
-    return Report("batch", (CODES["GTE405"].found(Location(), found),), (), ())
+def _miscounted(pointer: str, message: str) -> BatchError:
+    return BatchError(Report("batch", (CODES["GTE491"].found(Location(pointer=pointer), message),), (), ()))
 
 
 def _aligned(rows: Rows, their_pad: int | None, contract: IdContract) -> Rows:
@@ -160,5 +162,5 @@ def _longer(rows: Rows, limit: int) -> list[int]:
 
 def _trimmed(rows: Rows, limit: int, padding_side: str) -> Rows:
     """Rows of at most `limit` columns, where those beyond are padding alone: encoders that pad to a fixed length."""
-    kept = slice(None, limit) if padding_side == "right" else slice(-limit, None)
+    kept = slice(limit) if padding_side == "right" else slice(-limit, None)
     return {name: [row[kept] for row in value] for name, value in rows.items()}

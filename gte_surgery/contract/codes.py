@@ -363,9 +363,9 @@ _TABLE = (
 )
 
 
-def _judged_with(code: str) -> str:
-    return "fuzz and verify" if code >= "GTE490" else "IdContract.check_batch, GteAdapter, scan and fuzz"
+_BATCHES, _ENCODERS = "IdContract.check_batch, GteAdapter, scan and fuzz", "fuzz and verify"
 
-
-CODES = MappingProxyType({each.code: replace(each, only_with=_judged_with(each.code)) for each in _TABLE})
+CODES = MappingProxyType(
+    {each.code: replace(each, only_with=_ENCODERS if each.code >= "GTE490" else _BATCHES) for each in _TABLE}
+)
 """Every code of this room, in order."""

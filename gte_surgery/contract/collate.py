@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gte_surgery.contract.batch import check_batch
-from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, tensor
+from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.structure import IDS, LABELS, MASK
 from gte_surgery.errors import UsageError
@@ -51,8 +51,7 @@ def uncollate(batch: Mapping[str, Any], contract: IdContract) -> list[list[int]]
     [[5, 6, 7], [8]]
     """
     check_batch(batch, contract, raise_on_error=True)
-    rows = list(member(IDS, batch[IDS]).rows())
-    return [[number for number in row if number != contract.pad_token_id] for row in rows]
+    return [[number for number in row if number != contract.pad_token_id] for row in plain(batch[IDS])]
 
 
 @dataclass(frozen=True)
@@ -122,10 +121,11 @@ def ids_of(sequence: Any) -> list[int]:
         raise UsageError(f"a sequence: {error}") from None
     if each.kind is not Kind.INTEGER or len(each.shape) != 1:
         raise UsageError(f"a sequence: {each.dtype} of {len(each.shape)} dimensions, must be one row of integers")
-    return list(each.rows()) if each.framework is Framework.LISTS else list(each.value.tolist())
+    found: list[int] = plain(each.value)
+    return found
 
 
-def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple_of: int = 1) -> Batch:
+def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple_of: int) -> Batch:
     """Nested lists of ids and their mask, padded on the contract's side."""
     if pad_to_multiple_of < 1:
         raise UsageError(f"pad_to_multiple_of: {pad_to_multiple_of}, must be at least 1")

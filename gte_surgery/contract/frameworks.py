@@ -75,7 +75,7 @@ def load(name: FrameworkName) -> Any:
     The one door through which this room comes to a framework; torch is at home in `model` and `smoke`.
     """
     try:
-        return sys.modules.get(name) or import_module(name)
+        return import_module(name)
     except ImportError as error:
         raise UsageError(f"{name}: not installed, it is asked for as output", f"`pip install {name}`") from error
 
@@ -151,9 +151,7 @@ def _numpy_member(name: str, value: Any) -> Member:
 def _list_member(name: str, value: list[Any]) -> Member:
     shape, scalars = _measured(value)
     kinds = set(map(type, scalars))
-    if kinds <= {int}:
-        kind, dtype = Kind.INTEGER, "int"
-    elif kinds == {bool}:
+    if kinds == {bool}:
         kind, dtype = Kind.BOOLEAN, "bool"
     elif kinds <= {int, bool, float}:
         kind, dtype = (Kind.FLOAT, "float") if float in kinds else (Kind.INTEGER, "int")

@@ -51,26 +51,24 @@ def offences_of(frame: Frame, contract: IdContract) -> list[Finding]:
 
 
 def _rows(frame: Frame) -> Iterator[_Row]:
-    count = frame.grid[0] if frame.grid is not None else 0
     members = [frame.members.get(name) for name in (IDS, MASK, TYPES, POSITIONS, LABELS, EMBEDS)]
-    columns = [_column(each, count) for each in members]
-    for _ in range(count):
+    columns = [_column(each) for each in members]
+    for _ in range(frame.grid[0]):
         yield _Row(frame.has_mask, *map(next, columns))
 
 
-def _column(each: Member | None, count: int) -> Iterator[Any]:
-    """The rows of a member; those of [1, columns] again and again."""
+def _column(each: Member | None) -> Iterator[Any]:
+    """The rows of a member; a single one again and again."""
     if each is None:
         return repeat(None)
-    return repeat(next(each.rows())) if each.shape[0] == 1 < count else each.rows()
+    return repeat(next(each.rows())) if each.shape[0] == 1 else each.rows()
 
 
 def _is_spoilt(frame: Frame, mask: Member, contract: IdContract, offences: Offences) -> bool:
     """Whether the mask as a whole means something else than a mask, which is then told once and not for each value."""
     values: set[float] = set()
     is_inverted = IDS in frame.members
-    ids = frame.members[IDS].rows() if is_inverted else repeat([])
-    for row, row_ids in zip(mask.rows(), ids, strict=False):
+    for row, row_ids in zip(mask.rows(), _column(frame.members.get(IDS)), strict=False):
         values.update(row if mask.kind is not Kind.OTHER else ())
         is_inverted = is_inverted and all(
             kept == (number == contract.pad_token_id) for kept, number in zip(row, row_ids, strict=True)

@@ -28,12 +28,12 @@ IDS, MASK, TYPES, POSITIONS, LABELS, EMBEDS = NAMES = (
 class Frame:
     """A batch under judgement: the members whose values can be judged, and what was found on the way there.
 
-    `grid` is (rows, columns), None where nothing tells. `has_mask` says that there is an attention_mask, sound or not.
+    `grid` is (rows, columns), (0, 0) where nothing tells. `has_mask`: there is an attention_mask, sound or not.
     """
 
     members: dict[str, Member] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    grid: tuple[int, int] | None = None
+    grid: tuple[int, int] = (0, 0)
     has_mask: bool = False
 
     def found(self, code: str, name: str, message: str, hint: str = "") -> None:
@@ -58,12 +58,12 @@ def framed(batch: object, contract: IdContract, allow_int32: bool) -> Frame:
     _read_members(frame, present)
     _judge_company(frame)
     _judge_grid(frame, contract)
-    if frame.grid is None:
+    if not any(frame.grid):
         frame.members.clear()
         return frame
-    _judge_mask(frame, frame.grid)
+    _judge_mask(frame)
     for name, code in ((TYPES, "GTE440"), (POSITIONS, "GTE460"), (LABELS, "GTE450")):
-        _judge_shape(frame, name, code, frame.grid)
+        _judge_shape(frame, name, code)
     _judge_integers(frame, allow_int32)
     return frame
 
@@ -84,7 +84,7 @@ def _judge_names(frame: Frame, batch: Mapping[object, object], present: Mapping[
 def _simplified(name: str) -> str:
     """The letters of a name without a plural's s; "label", as many call the class of a row, is not taken for labels."""
     letters = "".join(filter(str.isalnum, name)).lower()
-    return letters if letters in ("label", "labels") else letters.removesuffix("s")
+    return letters if letters == "labels" else letters.removesuffix("s")
 
 
 def _read_members(frame: Frame, present: Mapping[str, object]) -> None:
@@ -117,12 +117,12 @@ def _judge_grid(frame: Frame, contract: IdContract) -> None:
         if each is None:
             continue
         if 0 in each.shape:
-            frame.grid = None
+            frame.grid = (0, 0)
             frame.found("GTE406", name, f"shape {shape(each.shape)}, must have a row and a column")
             return
         if len(each.shape) != sides:
             frame.reject(code, name, f"shape {shape(each.shape)}, must be {wanted}")
-        elif frame.grid is None:
+        elif not any(frame.grid):
             frame.grid = (each.shape[0], each.shape[1])
             if frame.grid[1] > contract.max_length:
                 frame.found(
@@ -143,26 +143,26 @@ def _judge_embeds(frame: Frame, contract: IdContract) -> None:
         frame.reject("GTE470", EMBEDS, f"shape {shape(embeds.shape)}, must begin as that of input_ids")
 
 
-def _judge_mask(frame: Frame, grid: tuple[int, int]) -> None:
+def _judge_mask(frame: Frame) -> None:
     mask = frame.members.get(MASK)
     if mask is None:
         return
     if len(mask.shape) != 2:
-        frame.reject("GTE422", MASK, f"shape {shape(mask.shape)}, must be [rows, columns] = {shape(grid)}")
-    elif mask.shape != grid:
-        frame.reject("GTE421", MASK, f"shape {shape(mask.shape)}, must be {shape(grid)} as the ids'")
+        frame.reject("GTE422", MASK, f"shape {shape(mask.shape)}, must be [rows, columns] = {shape(frame.grid)}")
+    elif mask.shape != frame.grid:
+        frame.reject("GTE421", MASK, f"shape {shape(mask.shape)}, must be {shape(frame.grid)} as the ids'")
 
 
-def _judge_shape(frame: Frame, name: str, code: str, grid: tuple[int, int]) -> None:
+def _judge_shape(frame: Frame, name: str, code: str) -> None:
     each = frame.members.get(name)
     if each is None:
         return
-    if name == LABELS and each.shape[:1] == grid[:1] and (len(each.shape) == 1 or each.kind is Kind.FLOAT):
+    if name == LABELS and each.shape[:1] == frame.grid[:1] and (len(each.shape) == 1 or each.kind is Kind.FLOAT):
         del frame.members[name]  # the class or the score of each row is none of the vocabulary's business
-    elif name == POSITIONS and each.shape == (1, grid[1]):
+    elif name == POSITIONS and each.shape == (1, frame.grid[1]):
         return
-    elif each.shape != grid:
-        frame.reject(code, name, f"shape {shape(each.shape)}, must be {shape(grid)} as the ids'")
+    elif each.shape != frame.grid:
+        frame.reject(code, name, f"shape {shape(each.shape)}, must be {shape(frame.grid)} as the ids'")
 
 
 def _judge_integers(frame: Frame, allow_int32: bool) -> None:

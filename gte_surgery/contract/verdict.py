@@ -46,7 +46,7 @@ def is_clean(frame: Frame, contract: IdContract) -> bool:
 def _blocks(values: dict[str, Any], frame: Frame) -> Iterator[dict[str, Any]]:
     """The values in blocks of rows that stay in the processor's cache from one operation to the next; on a device,
     where each operation costs its launch, all of them at once."""
-    rows, columns = frame.grid or (1, 1)
+    rows, columns = frame.grid
     is_on_host = all(getattr(each.device, "type", "cpu") == "cpu" for each in frame.members.values())
     height = max(1, _BLOCK // columns) if is_on_host else rows
     if height >= rows:
@@ -175,5 +175,5 @@ def _mislabelled(labels: Any, kept: Any, contract: IdContract) -> Iterator[Any]:
 
 def _endless(values: Any) -> Iterator[Any]:
     """NaN or infinity, which both show in the least or the greatest value."""
-    for extreme in _extremes(values.detach() if hasattr(values, "detach") else values):
+    for extreme in _extremes(values):
         yield ~extreme.isfinite() if hasattr(extreme, "isfinite") else not isfinite(extreme)

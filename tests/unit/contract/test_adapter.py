@@ -250,3 +250,58 @@ def test_a_mask_may_be_of_booleans_and_other_members_may_not() -> None:
     assert batch["attention_mask"].tolist() == [[1, 1]]
     with pytest.raises(BatchError):
         GteAdapter(Typed(types=[[False, False]]), CONTRACT, pad_id=0)([[5]])
+
+
+@dataclass
+class Returning:
+    """Returns the same whatever it is given."""
+
+    returned: Any
+
+    def encode_batch(self, sequences: Any, *, add_special_tokens: bool, max_length: int) -> Any:
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        {"inputs_embeds": [[[0.5]], [[0.5]]]},
+        {"input_ids": [[2, 5], [2, 6]], "position_ids": [[0, 1]]},
+    ],
+    ids=["vectors", "positions"],
+)
+def test_what_only_the_model_would_take_is_refused_for_want_of_rows(returned: Any) -> None:
+    with pytest.raises(BatchError) as raised:
+        GteAdapter(Returning(returned), CONTRACT)([[5], [6]])
+    report = raised.value.report
+    message = "must be a row of input_ids for each sequence, and of every other member one as long"
+    assert [(each.code, each.location.pointer, each.message) for each in report.findings] == [("GTE491", "", message)]
+    assert (report.checkpoint, report.skipped, report.rules) == ("batch", (), ())
+
+
+def test_booleans_beside_integers_count_as_integers() -> None:
+    returned = {"input_ids": [[2, 5], [2, True]], "token_type_ids": [[0, 0], [False, 0]]}
+    contract = replace(CONTRACT, pad_token_id=0)
+    batch = GteAdapter(Returning(returned), contract)([[5], [1]])
+    assert batch["input_ids"].tolist() == [[2, 5], [2, 1]]
+    assert batch["token_type_ids"].tolist() == [[0, 0], [0, 0]]
+
+
+def test_no_sequences_are_a_batch_without_rows() -> None:
+    with pytest.raises(BatchError) as raised:
+        GteAdapter(Returning({"input_ids": []}), CONTRACT)([])
+    assert [each.code for each in raised.value.report.findings] == ["GTE406"]
+
+
+def test_rows_padded_on_the_left_to_a_fixed_length_lose_padding_alone() -> None:
+    left = replace(CONTRACT, padding_side="left")
+    returned = {"input_ids": [[0] * 7 + [2, 5], [0, 2, 5, 6, 7, 8, 9, 3, 4]]}
+    batch = GteAdapter(Returning(returned), left, pad_id=0)(["short", "long"])
+    assert batch["input_ids"].tolist() == [[1] * 6 + [2, 5], [2, 5, 6, 7, 8, 9, 3, 4]]
+    assert batch["attention_mask"].tolist() == [[0] * 6 + [1, 1], [1] * 8]
+
+
+def test_the_warning_points_at_the_call_of_the_adapter() -> None:
+    with pytest.warns(TruncationWarning) as warned:
+        GteAdapter(Encoder(), CONTRACT, overflow="cut")([[6] * 8])
+    assert [each.filename for each in warned] == [__file__]

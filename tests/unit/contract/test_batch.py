@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from gte_surgery.contract import batch
+from gte_surgery.contract.batch import check_batch
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import BatchError
 from gte_surgery.findings import Severity
@@ -189,3 +191,31 @@ def test_torch_tensors_are_judged_without_numpy_being_imported_by_us() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert ran.stdout.strip() == "set()"
+
+
+def test_int32_is_not_allowed_unasked() -> None:
+    found = check_batch({"input_ids": np.array([[2, 5]], np.int32)}, CONTRACT).findings
+    assert [finding.code for finding in found] == ["GTE412"]
+
+
+def test_arrays_of_objects_are_read_as_lists() -> None:
+    assert said(input_ids=np.array([[2, 128]], object)) == [
+        "GTE414 /input_ids/0/1: 128 at row 0, column 1, must be below vocab_size 128"
+    ]
+    assert said(input_ids=np.array([[2, 5]], object), attention_mask=np.array([[1, 1]])) == [
+        "GTE407 input_ids of lists, attention_mask of numpy, must be of one framework"
+    ]
+
+
+def test_lists_are_judged_where_no_framework_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("torch", "numpy"):
+        monkeypatch.delitem(sys.modules, name)
+    assert said(input_ids=[[2, 5]]) == []
+
+
+def test_a_clean_batch_of_tensors_is_not_walked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(*arguments: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(batch, "offences_of", walk)
+    assert said(input_ids=np.array(IDS), attention_mask=np.array(MASK)) == []

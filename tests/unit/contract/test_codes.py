@@ -35,3 +35,16 @@ def test_explain_and_rules_show_them(capsys: pytest.CaptureFixture[str]) -> None
     assert "Judged only with IdContract.check_batch" in text
     assert run(["rules", "--json"]) == 0
     assert {rule["code"] for rule in json.loads(capsys.readouterr().out)} == set(all_codes())
+
+
+@pytest.mark.parametrize(
+    ("code", "judges"),
+    [
+        ("GTE400", "IdContract.check_batch, GteAdapter, scan and fuzz"),
+        ("GTE484", "IdContract.check_batch, GteAdapter, scan and fuzz"),
+        ("GTE490", "fuzz and verify"),
+        ("GTE494", "fuzz and verify"),
+    ],
+)
+def test_a_code_says_what_judges_by_it(code: str, judges: str) -> None:
+    assert CODES[code].only_with == judges

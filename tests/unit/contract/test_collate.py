@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -182,3 +183,17 @@ def test_tensors_go_to_the_device_that_is_asked_for() -> None:
         collate([[0, 5]], CONTRACT, device="meta")
     with pytest.raises(BatchError, match="meta"):
         MaskedLmCollator(CONTRACT, device="meta")([[0, 5, 6, 7]])
+
+
+def test_masked_rows_are_rounded_up_as_others_are() -> None:
+    batch = MaskedLmCollator(CONTRACT, framework="numpy", pad_to_multiple_of=8)([[0, 5, 2]])
+    assert batch["input_ids"].shape == batch["labels"].shape == (1, 8)
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_a_framework_that_is_not_installed_is_named(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError) as raised:
+        collate([[0, 5]], CONTRACT, framework=name)
+    assert raised.value.message == f"{name}: not installed, it is asked for as output"
+    assert raised.value.hint == f"`pip install {name}`"

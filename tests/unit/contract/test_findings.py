@@ -204,6 +204,10 @@ CASES: list[tuple[object, Found]] = [
         ("GTE453", "/labels/0/2", "7 for a pad at row 0, column 2, must be -100", ""),
     ),
     (
+        {"input_ids": [[2, 5]], "attention_mask": [[1, 0]], "labels": [[-100, 5]]},
+        ("GTE428", "/attention_mask/0/1", "0 for the id 5 at row 0, column 1, must be 1, for only 0 is padding", ""),
+    ),
+    (
         {"input_ids": SHORT, "labels": [[-100, -100]]},
         (
             "GTE454",
@@ -340,6 +344,7 @@ def test_a_hole_behind_pads_is_told_where_it_is() -> None:
 def test_booleans_beside_integers_count_as_integers() -> None:
     assert found({"input_ids": [[2, True]]}) == []
     assert found({"input_ids": [[2, 5.0]]})[0][:3] == ("GTE411", "/input_ids", "float, must be int64")
+    assert found({"inputs_embeds": [[[1, True, 0.5]]]}) == []
     assert found({"inputs_embeds": [[[1, True, 0]]]})[0][:3] == (
         "GTE472",
         "/inputs_embeds",

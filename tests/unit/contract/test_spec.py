@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.cli.entry import run
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, UsageError
@@ -195,3 +196,18 @@ def test_json_has_a_member_a_line() -> None:
     assert text.startswith('{\n  "vocab_size": 8,\n  "pad_token_id": 0,\n')
     assert text.endswith("\n}\n")
     assert len(text.splitlines()) == 14
+
+
+def test_an_opened_checkpoint_is_read_as_well(tmp_path: Path) -> None:
+    assert IdContract.from_checkpoint(open_checkpoint(build(tmp_path))) == IdContract(**SMALL, hidden_size=32)
+
+
+def test_json_that_departs_from_the_schema_is_told_where_and_what_to_read() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        IdContract.from_json(json.dumps({**SMALL, "max_length": 0}), "c.json")
+    assert caught.value.hint == "`gte-surgery schema contract`"
+
+
+def test_json_of_no_file_is_told_as_a_contract() -> None:
+    with pytest.raises(CheckpointError, match=r"^contract\.json:1:"):
+        IdContract.from_json("{")
