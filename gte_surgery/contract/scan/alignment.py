@@ -37,13 +37,13 @@ def _shapeless(raw: RawBlock) -> Iterator[tuple[Fault, Array, str]]:
     everywhere = np.ones(len(raw.rows), bool)
     if raw.ids.present is not None:
         yield Fault.BAD_ROW, ~raw.ids.present, "ids are null"
-    yield from _null_elements("ids", raw.ids)
+    yield Fault.BAD_ROW, _has_null(raw.ids), "a null in ids"
     if raw.ids.values.dtype.kind not in "iu":
         yield Fault.NOT_INTEGERS, everywhere, f"ids are {raw.ids.values.dtype}"
     for name, column in raw.others.items():
         is_there = everywhere if column.present is None else column.present
         kind = column.values.dtype.kind
-        yield from _null_elements(name, column)
+        yield Fault.BAD_ROW, _has_null(column), f"a null in {name}"
         if name == "mask" and kind == "f":
             yield Fault.MASK_ADDITIVE, is_there & _is_additive(column), ""
         if kind not in ("iub" if name == "mask" else "iu"):
@@ -55,11 +55,12 @@ def _shapeless(raw: RawBlock) -> Iterator[tuple[Fault, Array, str]]:
         yield Fault.BAD_OFFSETS, _bad_offsets(raw.offsets, raw.ids.lengths), "offsets do not cut the ids"
 
 
-def _null_elements(name: str, column: Ragged) -> Iterator[tuple[Fault, Array, str]]:
-    if column.nulls is not None and len(column.nulls):
-        is_faulty = np.zeros(len(column.lengths), bool)
-        is_faulty[_rows_of(column, column.nulls)] = True
-        yield Fault.BAD_ROW, is_faulty, f"a null in {name}"
+def _has_null(column: Ragged) -> Array:
+    """Rows (as bools) that hold an element that is null."""
+    has_null = np.zeros(len(column.lengths), bool)
+    if column.nulls is not None:
+        has_null[_rows_of(column, column.nulls)] = True
+    return has_null
 
 
 def _is_additive(mask: Ragged) -> Array:
@@ -74,8 +75,7 @@ def _bad_offsets(offsets: Ragged, lengths: Array) -> Array:
     """Rows whose offsets are not 0 = o₀ ≤ o₁ ≤ … = length of the row's ids, as bools."""
     if offsets.values.dtype.kind not in "iu":
         return np.ones(len(lengths), bool)
-    is_bad: Array = offsets.lengths == 0
-    is_bad |= np.isin(np.arange(len(lengths)), _rows_of(offsets, offsets.nulls))
+    is_bad: Array = (offsets.lengths == 0) | _has_null(offsets)
     values = offsets.values.astype(np.int64)
     ends = np.cumsum(offsets.lengths)
     begins = (ends - offsets.lengths)[~is_bad]
@@ -85,10 +85,8 @@ def _bad_offsets(offsets: Ragged, lengths: Array) -> Array:
     return is_bad
 
 
-def _rows_of(column: Ragged, places: Array | None) -> Array:
+def _rows_of(column: Ragged, places: Array) -> Array:
     """The rows that hold the flat places."""
-    if places is None:
-        return np.zeros(0, np.int64)
     rows: Array = np.searchsorted(offsets_of(column.lengths), places, side="right") - 1
     return rows
 

@@ -130,7 +130,7 @@ class Block:
 
     def pieces(self) -> Iterator[Block]:
         """The same rows in views of about `PIECE` values each."""
-        cuts = np.searchsorted(self.offsets, np.arange(PIECE, self.ids.size + PIECE, PIECE), side="right") - 1
+        cuts = np.searchsorted(self.offsets, np.arange(PIECE, self.ids.size, PIECE), side="right") - 1
         edges = np.unique(np.concatenate(([0], cuts, [len(self.rows)])))
         for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             begin, end = int(self.offsets[first]), int(self.offsets[last])
