@@ -54,7 +54,7 @@ def verify(encoder: Any, sequences: Sequence[Any], contract: IdContract, *, stri
     sequences.
 
     `encoder` has `encode_batch(sequences, add_special_tokens=…, max_length=…)`, or is called with the sequences alone.
-    It may add special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the pad
+    It may add two special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the pad
     id inside by ValueError, unless `strict_exceptions`; cut one only when given max_length, or with a warning.
 
     >>> from gte_surgery import IdContract, verify
@@ -146,9 +146,10 @@ def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContra
 
 
 def _contains(row: list[int], tokens: list[int]) -> bool:
-    """Whether the tokens stand in the row one after another, with special tokens at most around them."""
+    """Whether the tokens stand in the row one after another, with as many special tokens around them as there may be."""
     spare = len(row) - len(tokens)
-    return any(row[begin : begin + len(tokens)] == tokens for begin in range(min(spare, SPECIAL_TOKENS) + 1))
+    begins = range(spare + 1 if spare <= SPECIAL_TOKENS else 0)
+    return any(row[begin : begin + len(tokens)] == tokens for begin in begins)
 
 
 def _is_cut(row: list[int], tokens: list[int], most: int) -> bool:

@@ -40,9 +40,9 @@ class Frame:
         """Add a finding about a member as a whole."""
         self.findings.append(CODES[code].found(Location(pointer=f"/{name}" if name else ""), message, hint))
 
-    def reject(self, code: str, name: str, message: str, hint: str = "") -> None:
+    def reject(self, code: str, name: str, message: str) -> None:
         """Add a finding that leaves the values of a member without meaning."""
-        self.found(code, name, message, hint)
+        self.found(code, name, message)
         del self.members[name]
 
 
