@@ -54,8 +54,8 @@ def verify(encoder: Any, sequences: Sequence[Any], contract: IdContract, *, stri
     sequences.
 
     `encoder` has `encode_batch(sequences, add_special_tokens=…, max_length=…)`, or is called with the sequences alone.
-    It may add two special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the pad
-    id inside by ValueError, unless `strict_exceptions`; cut one only when given max_length, or with a warning.
+    It may add two special tokens at the ends of a row. It may refuse an empty sequence, one too long, or one with the
+    pad id inside by ValueError, unless `strict_exceptions`; cut one only when given max_length, or with a warning.
 
     >>> from gte_surgery import IdContract, verify
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
@@ -146,7 +146,7 @@ def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContra
 
 
 def _contains(row: list[int], tokens: list[int]) -> bool:
-    """Whether the tokens stand in the row one after another, with as many special tokens around them as there may be."""
+    """Whether the tokens stand in the row one after another, with two special tokens around them at most."""
     spare = len(row) - len(tokens)
     begins = range(spare + 1 if spare <= SPECIAL_TOKENS else 0)
     return any(row[begin : begin + len(tokens)] == tokens for begin in begins)
