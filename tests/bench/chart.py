@@ -103,10 +103,20 @@ def _sizes(points: Sequence[Point], quantity: str, top: float, bottom: float) ->
         path = " ".join(f"{x},{y}" for x, y in places)
         yield f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
         ends.append((places[-1][1], places[-1][0], operation.replace("`", ""), colour))
-    below = -math.inf
-    for y, x, name, colour in sorted(ends):
-        below = max(y + 4, below + 13)
-        yield f'<text x="{x + 6}" y="{below:.1f}" style="fill:{colour};font-size:11px">{escape(name)}</text>'
+    ends.sort()
+    heights = _apart([y + 4 for y, *_ in ends], 13, bottom)
+    for height, (_, x, name, colour) in zip(heights, ends, strict=True):
+        yield f'<text x="{x + 6}" y="{height:.1f}" style="fill:{colour};font-size:11px">{escape(name)}</text>'
+
+
+def _apart(heights: Sequence[float], least: float, bottom: float) -> list[float]:
+    """Ascending heights moved as little as keeps them `least` apart and none below `bottom`."""
+    found: list[float] = []
+    for height in heights:
+        found.append(max(height, found[-1] + least) if found else height)
+    for at in reversed(range(len(found))):
+        found[at] = min(found[at], found[at + 1] - least if at + 1 < len(found) else bottom)
+    return found
 
 
 def _legend(names: Sequence[str], colours: Sequence[str], height: float) -> Iterator[str]:

@@ -46,20 +46,20 @@ print(re.search(r"VmHWM:\\s*([0-9]+) kB", Path("/proc/self/status").read_text())
 def measure(folder: Path, repeat: int = 5, rows: int = 25_000) -> dict[str, float]:
     """Median seconds and their ratios, over a corpus of `rows` rows of 1024 ids with masks in parquet.
 
-    `ratio …` is scan by decode (the target is 1.5); `two processes` is the time of one by that of two on ten times
+    `ratio …` is scan by decode (the target is 1.5); `two threads` is the time of one worker by that of two on ten times
     the data, of which 2 is the most; `memory` the peak with ten times the rows by that with once.
     """
     found: dict[str, float] = {}
     for name, dtypes in DTYPES.items():
         path = write(folder / f"{name}.parquet", rows, *dtypes)
-        times = in_turns(repeat, lambda: decode(path), lambda: one_process(path))  # noqa: B023 - called at once
+        times = in_turns(repeat, lambda: decode(path), lambda: one_worker(path))  # noqa: B023 - called at once
         found |= {f"decode {name}": times[0], f"scan {name}": times[1], f"ratio {name}": times[1] / times[0]}
         found[f"million ids a second {name}"] = rows * WIDTH / times[1] / 1e6
-    times = in_turns(repeat, lambda: one_process(path), lambda: scan(CONTRACT, path, counts=True))
+    times = in_turns(repeat, lambda: one_worker(path), lambda: scan(CONTRACT, path, counts=True))
     found["counts"] = times[1] / times[0]
     copies = [linked(folder, path, count) for count in (1, 10)]
-    times = in_turns(max(1, repeat // 2), lambda: one_process(copies[1]), lambda: scan(CONTRACT, copies[1], workers=2))
-    found["two processes"] = times[0] / times[1]
+    times = in_turns(max(1, repeat // 2), lambda: one_worker(copies[1]), lambda: scan(CONTRACT, copies[1], workers=2))
+    found["two threads"] = times[0] / times[1]
     peaks = [
         int(subprocess.run([sys.executable, "-c", PEAK, copies[n]], check=True, capture_output=True).stdout)
         for n in (0, 1)
@@ -95,7 +95,7 @@ def decode(path: Path) -> None:
         pass
 
 
-def one_process(path: Path) -> CorpusReport:
+def one_worker(path: Path) -> CorpusReport:
     return scan(CONTRACT, path)
 
 
