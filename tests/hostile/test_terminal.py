@@ -157,7 +157,7 @@ def test_no_command_line_shows_a_hostile_name_raw(
 ) -> None:
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     line = line if line[0] in COMMANDS or line[0] == EVIL else ("inspect", *line)
-    checkpoints = ("good", "odd", "names", "sharded", "cut", "broken", EVIL) if "CKPT" in line else ("good",)
+    checkpoints = (*CHECKPOINTS, EVIL) if "CKPT" in line else ("good",)
     for checkpoint in checkpoints:
         places = {"CKPT": folder / checkpoint, "GOOD": folder / "good", "IDS": folder / "ids.jsonl"}
         code = run([str(places.get(word, word)) for word in line])
@@ -166,6 +166,20 @@ def test_no_command_line_shows_a_hostile_name_raw(
         require_harmless(output.out)
         require_harmless(output.err)
         assert output.out or output.err
+
+
+CHECKPOINTS = ("good", "odd", "names", "sharded", "cut", "broken")
+
+
+@pytest.mark.parametrize("line", [("check", "CKPT"), ("scan", "CKPT", "IDS")], ids=" ".join)
+def test_no_page_holds_a_hostile_name_raw(line: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra report")
+    pytest.importorskip("jinja2", reason="needs the extra report")
+    page = tmp_path / "page.html"
+    for checkpoint in ("odd", "names", "broken") if line[0] == "check" else ("good",):
+        places = {"CKPT": folder / checkpoint, "IDS": folder / "ids.jsonl"}
+        assert run([*(str(places.get(word, word)) for word in line), "--html", str(page)]) in (0, 1)
+        require_harmless(page.read_text(encoding="utf-8"))
 
 
 def every_gigantic_number() -> dict[str, Callable[[str], tuple[str, ...]]]:
