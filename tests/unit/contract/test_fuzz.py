@@ -5,15 +5,34 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+import time
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import Phase, find, given, settings
+from hypothesis import strategies as st
+from hypothesis.database import InMemoryExampleDatabase
 
 from gte_surgery.cli.entry import run
-from gte_surgery.contract.fuzz import Break, Given, fuzz
-from gte_surgery.contract.probe import find_encoder, verify
+from gte_surgery.contract import fuzz as fuzzing
+from gte_surgery.contract.fuzz import (
+    FORMS,
+    Break,
+    Given,
+    _BrokenError,
+    _code,
+    _edges,
+    _questions,
+    _repeated,
+    _Search,
+    _smaller,
+    _with_pads,
+    fuzz,
+)
+from gte_surgery.contract.probe import find_encoder, is_hard, verify
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import BatchError, UsageError
 from gte_surgery.findings import Finding, Location, Severity
@@ -224,3 +243,257 @@ def test_without_hypothesis_the_command_says_what_to_install(
     assert run(["fuzz", str(contract_file), "--encoder", "tests.unit.contract.encoders:sound"]) == 2
     told = capsys.readouterr().err
     assert told == "error: hypothesis: not installed, fuzz needs it\nhint: `pip install 'gte-surgery[fuzz]'`\n"
+
+
+SMALL = IdContract(10, 0, 1, 4)
+HEADED = IdContract(10, 9, 1, 4, cls_token_id=2)
+
+
+def seven_is_too_much(sequences: Any) -> Any:
+    """Makes an id beyond the table of each 7."""
+    rows = [[int(number) for number in each] for each in sequences]
+    if any(not row or len(row) > SMALL.max_length or 0 in row for row in rows):
+        raise ValueError
+    return encoders.padded([[10 if number == 7 else number for number in row] for row in rows])
+
+
+def searching(known: frozenset[str] = frozenset(), encoder: Any = seven_is_too_much) -> _Search:
+    return _Search(encoder, SMALL, strict_exceptions=False, known=known)
+
+
+@pytest.mark.parametrize(
+    ("contract", "ids"),
+    [
+        (SMALL, [(), (1,), (1, 9), (1,) * 3, (1,) * 4, (1,) * 5, (1,) * 8, (1, 0, 0, 1)]),
+        (
+            HEADED,
+            [(), (2,), (2, 0, 8), (2, 0, 0), (2, 0, 0, 0), (2, *[0] * 4), (2, *[0] * 7), (2, 0, 9, 9, 0)],
+        ),
+    ],
+)
+def test_the_usual_edges_come_in_every_form(contract: IdContract, ids: list[tuple[int, ...]]) -> None:
+    assert list(_edges(contract)) == [(Given(each, form),) for each in ids for form in FORMS]
+
+
+def test_no_framework_is_loaded_for_a_form(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "torch")
+    assert [each.form for (each,) in _edges(SMALL)][:5] == ["list", "tuple", "numpy array", "numpy integers", "list"]
+
+
+def test_steps_to_smaller_inputs_are_bold_at_first() -> None:
+    given, other = Given((5, 6, 7), "tuple"), Given((2,))
+    assert list(_smaller((given, other), SMALL)) == [
+        (other,),
+        (Given((5, 6, 7)), other),
+        *((Given(ids, "tuple"), other) for ids in [(6, 7), (5, 7), (5, 6)]),
+        *((Given(ids, "tuple"), other) for ids in [(1, 6, 7), (5, 1, 7), (5, 6, 1)]),
+        (given,),
+        (given, Given((1,))),
+    ]
+    smaller = [(1, 5), (2, 9), (9, 1, 5), (2, 1, 5), (2, 9, 5), (2, 9, 1), (2, 9, 0, 5), (2, 9, 1, 0)]
+    assert [each.ids for (each,) in _smaller((Given((2, 9, 1, 5)),), HEADED)] == smaller
+
+
+def test_of_long_inputs_not_every_step_is_tried() -> None:
+    steps = [each.ids for (each,) in _smaller((Given((5,) * 300),), SMALL)]
+    assert [300 - len(ids) for ids in steps[:6]] == [150, 150, 75, 75, 75, 75]
+    assert [len(ids) for ids in steps].count(299) == 64
+    assert steps[-16:] == [(5,) * at + (1,) + (5,) * (299 - at) for at in range(16)]
+
+
+def test_a_break_is_made_smaller_as_long_as_its_code_stays() -> None:
+    search = searching()
+    with pytest.raises(_BrokenError):
+        search.ask((Given((5, 7, 6, 8)), Given((7, 1), "tuple")))
+    broken = search.broken
+    assert broken is not None
+    assert (broken.finding.code, str(broken)) == ("GTE414", "[[5, 7, 6, 8], tuple([7, 1])]")
+    smallest = search.smallest(broken)
+    assert smallest.sequences == (Given((7,)),)
+    assert smallest.finding.message == "10 at row 0, column 0, must be below vocab_size 10"
+
+
+def test_what_is_as_small_as_it_gets_stays() -> None:
+    search = searching()
+    with pytest.raises(_BrokenError):
+        search.ask((Given((7,)),))
+    broken = search.broken
+    assert broken is not None
+    assert search.smallest(broken) is broken
+
+
+def test_so_many_questions_and_no_more_are_asked_for_a_smaller_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = 0
+
+    def counting(sequences: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return seven_is_too_much(sequences)
+
+    monkeypatch.setattr(fuzzing, "_MOST_QUESTIONS", 3)
+    finding = Finding("GTE414", Severity.ERROR, Location(), "")
+    searching(encoder=counting).smallest(Break(finding, (Given((7, 7, 7, 7)),)))
+    assert calls == 2 * 3
+
+
+def test_a_search_is_for_a_code_that_is_not_known_and_then_for_that_alone() -> None:
+    searching(known=frozenset({"GTE414"})).ask((Given((7,)),))
+    search = searching()
+    search.broken = Break(Finding("GTE490", Severity.ERROR, Location(), ""), ())
+    search.ask((Given((7,)),))
+    search.ask((Given((5,)),))
+    assert search.broken.finding.code == "GTE490"
+
+
+def test_so_many_edges_and_as_many_drawn_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[list[int]]] = []
+
+    def judged(encoder: Any, sequences: Any, contract: IdContract, strict_exceptions: bool) -> list[Finding]:
+        asked.append([list(map(int, each)) for each in sequences])
+        return []
+
+    monkeypatch.setattr(fuzzing, "judged", judged)
+    assert fuzz(encoders.sound, SMALL, examples=8) == ()
+    assert asked[:8] == [[[]]] * 6 + [[[1]]] * 2
+    assert len(asked) == 16
+
+
+def broken_thrice(sequences: Any) -> Any:
+    """What is wrong depends on the length of the first sequence."""
+    length = len(sequences[0])
+    if length == 0:
+        raise KeyError("empty")
+    return {"input_ids": [[10 if length == 1 else -1] for _ in sequences]}
+
+
+def test_breaks_are_told_in_the_order_in_which_they_are_found() -> None:
+    breaks = fuzz(broken_thrice, SMALL, examples=20)
+    assert [(each.finding.code, str(each)) for each in breaks] == [
+        ("GTE490", "[[]]"),
+        ("GTE414", "[[1]]"),
+        ("GTE413", "[[1, 1]]"),
+    ]
+
+
+def test_no_more_than_so_many_breaks_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzzing, "_MOST_BREAKS", 2)
+    assert [each.finding.code for each in fuzz(broken_thrice, SMALL, examples=20)] == ["GTE490", "GTE414"]
+
+
+@pytest.fixture
+def demanding() -> Iterator[InMemoryExampleDatabase]:
+    """A profile of Hypothesis that would stop a search or note its examples, as that of a project may."""
+    database = InMemoryExampleDatabase()
+    before = settings.get_current_profile_name()
+    settings.register_profile(
+        "demanding", deadline=1, database=database, max_examples=1, phases=(), suppress_health_check=()
+    )
+    settings.load_profile("demanding")
+    yield database
+    settings.load_profile(before)
+
+
+def test_a_search_is_the_same_whatever_the_profile_of_hypothesis(demanding: InMemoryExampleDatabase) -> None:
+    def slow(sequences: Any) -> Any:
+        time.sleep(0.0015)
+        return encoders.padded(encoders.accepted(sequences)[:1])
+
+    (found,) = fuzz(slow, CONTRACT, examples=50)
+    assert (found.finding.code, str(found)) == ("GTE491", "[[1], [1]]")
+    assert demanding.data == {}
+
+
+@pytest.mark.parametrize("contract", [SMALL, HEADED, IdContract(2, 0, 1, 1)], ids=["plain", "headed", "least"])
+@given(data=st.data())
+def test_questions_are_of_a_few_sequences_in_any_form(contract: IdContract, data: st.DataObject) -> None:
+    question = data.draw(_questions(contract))
+    assert 1 <= len(question) <= 4
+    for each in question:
+        assert each.form in FORMS
+        assert type(each.ids) is tuple
+        assert set(each.ids) <= set(contract.allowed_ids)
+        assert len(each.ids) <= max(2 * contract.max_length, 8 + 3)
+        if each.ids and contract.cls_token_id is not None:
+            assert each.ids[0] in (contract.cls_token_id, contract.pad_token_id)
+
+
+@pytest.mark.parametrize(
+    "is_wanted",
+    [
+        lambda question: len(question) == 4,
+        lambda question: [each.ids for each in question] == [()],
+        lambda question: [len(each.ids) for each in question] == [3],
+        lambda question: [len(each.ids) for each in question] == [5],
+        lambda question: [len(each.ids) for each in question] == [8],
+        lambda question: len(question) == 1 and question[0].ids.count(9) > 1,
+        lambda question: len(question) > 1 and sum(is_hard(each.ids, HEADED) for each in question) == 1,
+        lambda question: len(question) == 4 and not any(is_hard(each.ids, HEADED) for each in question),
+        lambda question: any(each.form == "torch integers" for each in question),
+    ],
+)
+def test_questions_of_every_kind_are_asked(is_wanted: Callable[[list[Given]], bool]) -> None:
+    within = settings(max_examples=1000, database=None, derandomize=True, phases=(Phase.generate,))
+    assert is_wanted(find(_questions(HEADED), is_wanted, settings=within))
+
+
+@given(data=st.data())
+def test_a_pattern_is_repeated_to_a_length(data: st.DataObject) -> None:
+    ids = data.draw(_repeated(HEADED, st.just(12)))
+    assert len(ids) == 12
+    assert ids[0] == 2
+    rest = ids[1:]
+    assert any(rest == (rest[:period] * 12)[:11] for period in (1, 2, 3))
+
+
+@given(data=st.data())
+def test_pads_are_put_into_a_sequence_at_one_place(data: st.DataObject) -> None:
+    ids = data.draw(_with_pads(HEADED))
+    begin = ids.index(9)
+    count = ids.count(9)
+    assert 1 <= count <= 3
+    assert ids[begin : begin + count] == [9] * count
+    assert 1 <= len(ids) - count <= 8
+
+
+@pytest.mark.parametrize(
+    ("contract", "code"),
+    [
+        (SMALL, "IdContract(vocab_size=10, pad_token_id=0, type_vocab_size=1, max_length=4)"),
+        (
+            IdContract(10, 9, 1, 4, cls_token_id=2, padding_side="left", special_ids=(3,)),
+            "IdContract(vocab_size=10, pad_token_id=9, type_vocab_size=1, max_length=4, "
+            "cls_token_id=2, padding_side='left', special_ids=(3,))",
+        ),
+    ],
+)
+def test_a_contract_is_written_without_what_is_at_its_default(contract: IdContract, code: str) -> None:
+    assert _code(contract) == code
+    assert eval(code, {"IdContract": IdContract}) == contract  # noqa: S307 - our own output
+
+
+def test_a_test_is_written_in_full() -> None:
+    finding = Finding("GTE414", Severity.ERROR, Location(), "")
+    assert Break(finding, (Given((1, 2)), Given((3,), "tuple"))).test("a.b:encode", SMALL) == (
+        "from gte_surgery import IdContract, verify\n"
+        "from a.b import encode\n"
+        "\n"
+        "\n"
+        "def test_encoder_keeps_gte414() -> None:\n"
+        "    contract = IdContract(vocab_size=10, pad_token_id=0, type_vocab_size=1, max_length=4)\n"
+        "    verify(encode, [[1, 2], tuple([3])], contract)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "code"),
+    [
+        (range(12), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]"),
+        ([5] * 12, "[5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5]"),
+        (range(13), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]"),
+        ([7] * 3 + [8] * 4 + [9] * 3 + [10] * 3 + [1], "[7, 7, 7] + [8] * 4 + [9, 9, 9, 10, 10, 10, 1]"),
+        ([8] * 13 + [9] * 13 + [1], "[8] * 13 + [9] * 13 + [1]"),
+    ],
+)
+def test_runs_of_four_and_more_are_written_as_products(ids: Sequence[int], code: str) -> None:
+    assert str(Given(tuple(ids))) == code
+    assert eval(code) == list(ids)  # noqa: S307 - our own output
