@@ -77,7 +77,7 @@ def _files(pattern: str, columns: Columns) -> Iterator[str]:
     else:
         for path in sorted(glob.glob(pattern, recursive=True)):
             if os.path.isdir(path):
-                yield from _below(path, columns) if "**" not in pattern else ()
+                yield from _below(path, columns)
             elif not is_companion(path, columns):
                 yield path
 
@@ -85,7 +85,7 @@ def _files(pattern: str, columns: Columns) -> Iterator[str]:
 def _below(folder: str, columns: Columns) -> Iterator[str]:
     """The files to scan in a folder and those below it, hidden ones left out."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    named = _state_files(folder) if _STATE in names else None
+    named = _state_files(folder)
     for name in names:
         path = os.path.join(folder, name)
         if os.path.isdir(path):

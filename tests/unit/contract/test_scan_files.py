@@ -15,6 +15,8 @@ from safetensors.numpy import save_file
 
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import CorpusReport, scan
+from gte_surgery.contract.scan.files import find, tell
+from gte_surgery.contract.scan.portions import Format
 from gte_surgery.errors import RefusedError, UsageError
 from tests.corpora import CONTRACT, plain
 
@@ -47,6 +49,114 @@ def test_folders_patterns_and_files_are_read_once_each(tmp_path: Path) -> None:
     assert scan(CONTRACT, tmp_path / "**" / "*.parquet").summary.rows == 4
 
 
+def tree(folder: Path, *names: str) -> None:
+    """Empty files of these names."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def found(folder: Path, *patterns: str) -> list[str]:
+    names = find([str(folder / pattern) for pattern in patterns], Columns())
+    return [str(Path(name).relative_to(folder)) for name in names]
+
+
+def test_folders_are_walked_in_order_of_names_without_what_is_hidden(tmp_path: Path) -> None:
+    tree(tmp_path, "c.parquet", "b/2.arrow", "b/1.jsonl", "b/a/0.npy", "a.npz", ".d.parquet", ".e/1.parquet", "README")
+    (tmp_path / "link").symlink_to(tmp_path / "b")
+    (tmp_path / "d.parquet").symlink_to(tmp_path / "c.parquet")
+    assert found(tmp_path, ".") == ["a.npz", "b/1.jsonl", "b/2.arrow", "b/a/0.npy", "c.parquet", "d.parquet"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.parquet", "a.pq", "a.arrow", "a.feather", "a.ipc", "a.jsonl", "a.ndjson", "a.npy", "a.npz", "a.safetensors",
+     "a.jsonl.gz", "a.jsonl.zst", "a.ndjson.gz"],
+)  # fmt: skip
+def test_files_of_these_names_are_looked_for_in_folders(name: str, tmp_path: Path) -> None:
+    tree(tmp_path, name, f"{name}.tmp", "a.json", "a.gz", "jsonl")
+    assert found(tmp_path, ".") == [name]
+
+
+def test_patterns_are_files_and_folders_in_order_of_names(tmp_path: Path) -> None:
+    tree(tmp_path, "b/2.parquet", "b/c/1.parquet", "b/c/d/0.parquet", "a/3.parquet", "a/x.txt", "0.parquet")
+    assert found(tmp_path, "?") == ["a/3.parquet", "b/2.parquet", "b/c/1.parquet", "b/c/d/0.parquet"]
+    assert found(tmp_path, "*/*") == ["a/3.parquet", "a/x.txt", "b/2.parquet", "b/c/1.parquet", "b/c/d/0.parquet"]
+    assert found(tmp_path, "b/**") == ["b/2.parquet", "b/c/1.parquet", "b/c/d/0.parquet"]
+    assert found(tmp_path, "**/c") == ["b/c/1.parquet", "b/c/d/0.parquet"]
+    assert found(tmp_path, "**/*.parquet") == [
+        "0.parquet", "a/3.parquet", "b/2.parquet", "b/c/1.parquet", "b/c/d/0.parquet",
+    ]  # fmt: skip
+
+
+def test_files_come_in_the_order_in_which_they_are_asked_for_and_once(tmp_path: Path) -> None:
+    tree(tmp_path, "b/2.parquet", "a/1.parquet", "x.any")
+    assert found(tmp_path, "x.any", "b", "*/*.parquet", "b/2.parquet") == ["x.any", "b/2.parquet", "a/1.parquet"]
+
+
+def test_columns_beside_ids_are_passed_over_unless_they_are_named(tmp_path: Path) -> None:
+    tree(tmp_path, "a_input_ids.npy", "a_attention_mask.npy")
+    assert found(tmp_path, ".") == found(tmp_path, "*.npy") == ["a_input_ids.npy"]
+    assert found(tmp_path, "a_attention_mask.npy") == ["a_attention_mask.npy"]
+    assert find([str(tmp_path)], Columns(mask="m")) == [
+        str(tmp_path / "a_attention_mask.npy"), str(tmp_path / "a_input_ids.npy"),
+    ]  # fmt: skip
+
+
+SUFFIXES = ".parquet, .pq, .arrow, .feather, .ipc, .jsonl, .ndjson, .npy, .npz, .safetensors"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [("nowhere", "a file, a folder or a pattern"), ("*.x", "a file, a folder or a pattern"), ("empty", SUFFIXES)],
+)
+def test_what_would_be_scanned_is_told_where_there_is_nothing(pattern: str, wanted: str, tmp_path: Path) -> None:
+    tree(tmp_path, "empty/README", "a.parquet")
+    with pytest.raises(RefusedError) as raised:
+        find([str(tmp_path / "a.parquet"), str(tmp_path / pattern)], Columns())
+    assert raised.value.message == f"{tmp_path / pattern}: no file to scan, must be {wanted}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "is_what"),
+    [
+        ("a", b"PAR1....", Format.PARQUET),
+        ("a", b"ARROW1\x00\x00", Format.ARROW),
+        ("a", b"\xff\xff\xff\xff....", Format.ARROW),
+        ("a", b"\x93NUMPY\x01\x00", Format.NPY),
+        ("a", b"PK\x03\x04....", Format.NPZ),
+        ("a", b"PK\x05\x06", Format.NPZ),
+        ("a", b"\x1f\x8b\x08....", Format.JSON_LINES),
+        ("a", b"\x28\xb5\x2f\xfd....", Format.JSON_LINES),
+        ("a", b"\x02\0\0\0\0\0\0\0{}", Format.SAFETENSORS),
+        ("a", b'{"input_ids": [0]}', Format.JSON_LINES),
+        ("a", b'\xef\xbb\xbf\r\n\t {"input_ids": [0]}', Format.JSON_LINES),
+        ("a.jsonl", b"nonsense", Format.JSON_LINES),
+        ("a.ndjson", b"nonsense", Format.JSON_LINES),
+        ("a.json", b"nonsense", Format.JSON_LINES),
+        ("a.jsonl.gz", b"nonsense", Format.JSON_LINES),
+        ("a.parquet", b"nonsense", "of unknown content"),
+        ("a.jsonl", b"", "empty"),
+        ("a.jsonl", b"[{}]", "a JSON array, must be one object a line"),
+        ("a", b"\xef\xbb\xbf\r\n\t [{}]", "a JSON array, must be one object a line"),
+        ("a.npz", b"PK\x03\x04....archive/data.pkl", "a PyTorch zip archive holding a pickle"),
+        ("a.jsonl", b"<html>", "an HTML or XML page"),
+        ("a.npy", b"\x80\x04", "a Python pickle"),
+    ],
+)
+def test_what_a_file_is_is_told_by_how_it_begins(
+    name: str, content: bytes, is_what: Format | str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    expected = (is_what, len(content)) if isinstance(is_what, Format) else is_what
+    assert tell(str(tmp_path / name)) == expected
+
+
+def test_a_folder_and_a_pipe_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert tell(str(tmp_path)) == tell(str(tmp_path / "pipe")) == "not a regular file"
+
+
 def test_a_pattern_may_be_the_name_of_a_file(tmp_path: Path) -> None:
     assert scan(CONTRACT, parquet(tmp_path / "part[0].parquet")).files == 1
 
@@ -68,6 +178,30 @@ def test_a_datasets_folder_is_what_its_state_names(tmp_path: Path) -> None:
     report = scan(CONTRACT, tmp_path)
     assert (report.files, report.summary.rows) == (2, 3)
     assert [finding.code for finding in report.findings] == ["GTE414"]
+
+
+def test_files_of_a_state_come_in_its_order_behind_what_lies_in_folders(tmp_path: Path) -> None:
+    tree(tmp_path, "set/a.arrow", "set/b.arrow", "set/c.arrow", "set/z/d.arrow")
+    (tmp_path / "set" / "state.json").write_text('{"_data_files": [{"filename": "b.arrow"}, {"filename": "a.arrow"}]}')
+    assert found(tmp_path, "set") == ["set/z/d.arrow", "set/b.arrow", "set/a.arrow"]
+
+
+def test_a_state_may_begin_with_a_mark_and_name_files_in_any_language(tmp_path: Path) -> None:
+    tree(tmp_path, "ä.arrow", "b.arrow")
+    state = '{"_data_files": [{"filename": "ä.arrow"}]}'
+    (tmp_path / "state.json").write_text(state, encoding="utf-8-sig")
+    assert found(tmp_path, ".") == ["ä.arrow"]
+
+
+@pytest.mark.parametrize(
+    "state",
+    ["nonsense", "[]", "{}", '{"_data_files": [{}]}', '{"_data_files": 5}', '{"_data_files": [{"filename": 5}]}',
+     '{"_data_files": [{"filename": "a.arrow"}, {"filename": "/a.arrow"}]}', b"\xff\xfe\xff"],
+)  # fmt: skip
+def test_a_state_that_names_no_files_of_its_folder_is_none(state: str | bytes, tmp_path: Path) -> None:
+    tree(tmp_path, "a.arrow", "b.arrow")
+    (tmp_path / "state.json").write_bytes(state if isinstance(state, bytes) else state.encode())
+    assert found(tmp_path, ".") == ["a.arrow", "b.arrow"]
 
 
 def test_a_state_that_leads_out_of_its_folder_is_not_followed(tmp_path: Path) -> None:
