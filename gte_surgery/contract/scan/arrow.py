@@ -59,17 +59,11 @@ def _plan_stream(file: pa.NativeFile, source: Source, columns: Columns) -> list[
     for batch in reader:
         offsets.append(file.tell())
         rows.append(batch.num_rows)
-    if not all(_is_batch_at(file, offset) for offset in offsets[:-1]):
+    file.seek(offsets[0])
+    if rows and pa.ipc.read_message(file).type != "record batch":
         return [Span(0, 0, 0, sum(rows), source.nbytes)]
     spans = grouped([(count, count) for count in rows], source.nbytes)
     return [Span(offsets[span.begin], offsets[span.end], span.first_row, span.rows, span.nbytes) for span in spans]
-
-
-def _is_batch_at(file: pa.NativeFile, offset: int) -> bool:
-    """Whether a batch begins there, and no dictionary that it needs."""
-    file.seek(offset)
-    is_batch: bool = pa.ipc.read_message(file).type == "record batch"
-    return is_batch
 
 
 def _file_batches(file: pa.NativeFile, span: Span, columns: Columns) -> Iterator[pa.RecordBatch]:

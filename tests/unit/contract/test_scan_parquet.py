@@ -37,6 +37,18 @@ def test_a_span_is_read_alone_and_its_rows_go_on_from_the_first(tmp_path: Path) 
     ]
 
 
+def test_only_the_wanted_columns_are_read(tmp_path: Path) -> None:
+    """One that is torn does not matter then."""
+    source = file(tmp_path, 2, input_ids=[[5]], text=["x"])
+    path = Path(source.path)
+    chunk = pq.read_metadata(path).row_group(0).column(1)
+    begin = chunk.dictionary_page_offset
+    path.write_bytes(path.read_bytes()[:begin] + b"\xff" * 9 + path.read_bytes()[begin + 9 :])
+    with pytest.raises(OSError, match="Deserializing page header failed"):
+        pq.read_table(path)
+    assert all_columns(read(source, Span(0, 1, 0, 1, 0), Columns())) == [{"rows": [0], "ids": [[5]]}]
+
+
 @pytest.mark.parametrize("name", ["input_ids", "data.input_ids"])
 @pytest.mark.parametrize(("block", "sizes"), [(1, [1] * 6), (7, [1] * 6), (10, [2, 2, 2]), (11, [3, 3]), (99, [6])])
 def test_a_batch_has_as_many_rows_as_have_so_many_ids(
