@@ -162,18 +162,17 @@ def _pads(row: _Row, kept: list[bool] | None, contract: IdContract) -> list[bool
 
 
 def _shape_offences(row: _Row, kept: list[bool], contract: IdContract) -> Iterator[Offence]:
-    """How tokens and pads lie in a row whose mask and pads agree."""
-    name = MASK if row.mask is not None else IDS
+    """How tokens and pads lie in a row whose mask and pads agree; without a mask there are no pads."""
     if True not in kept:
-        yield Offence("GTE429", name, None, None)
+        yield Offence("GTE429", MASK, None, None)
         return
     begin, end = kept.index(True), len(kept) - kept[::-1].index(True)
     if False in kept[begin:end]:
-        yield Offence("GTE430", name, kept.index(False, begin), None)
+        yield Offence("GTE430", MASK, kept.index(False, begin), None)
     elif begin > 0 and contract.padding_side == "right":
-        yield Offence("GTE431", name, 0, begin)
+        yield Offence("GTE431", MASK, 0, begin)
     elif end < len(kept) and contract.padding_side == "left":
-        yield Offence("GTE431", name, end, len(kept) - end)
+        yield Offence("GTE431", MASK, end, len(kept) - end)
     if row.ids is not None and contract.cls_token_id not in (None, row.ids[begin]):
         yield Offence("GTE416", IDS, begin, row.ids[begin])
     if row.positions is not None:

@@ -108,6 +108,10 @@ CASES: list[tuple[object, Found]] = [
         ("GTE423", "/attention_mask", "float, must be integers or booleans", "pass the mask as int64 or bool"),
     ),
     (
+        {"input_ids": np.array(IDS), "attention_mask": np.array(MASK, "c16")},
+        ("GTE423", "/attention_mask", "complex128, must be integers or booleans", "pass the mask as int64 or bool"),
+    ),
+    (
         {"input_ids": IDS, "attention_mask": [[0.0, 0.0, -1000.0], [0.0, 0.0, 0.0]]},
         (
             "GTE424",
@@ -206,6 +210,10 @@ CASES: list[tuple[object, Found]] = [
     (
         {"input_ids": [[2, 5]], "attention_mask": [[1, 0]], "labels": [[-100, 5]]},
         ("GTE428", "/attention_mask/0/1", "0 for the id 5 at row 0, column 1, must be 1, for only 0 is padding", ""),
+    ),
+    (
+        {"inputs_embeds": [[[1.0, 2.0, 3.0]] * 2], "attention_mask": [[1, 0]], "labels": [[5, 7]]},
+        ("GTE453", "/labels/0/1", "7 for a pad at row 0, column 1, must be -100", ""),
     ),
     (
         {"input_ids": SHORT, "labels": [[-100, -100]]},
