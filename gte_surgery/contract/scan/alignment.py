@@ -110,7 +110,7 @@ def _block(raw: RawBlock, chosen: Array, names: tuple[str, ...]) -> Block:
     columns = {name: _values(raw.others[name], chosen) for name in names}
     lengths = raw.ids.lengths[chosen]
     rows = raw.rows[chosen]
-    begins = np.zeros(len(rows), np.int64)
+    begins = np.zeros_like(rows)
     if raw.offsets is not None:
         counts = raw.offsets.lengths[chosen]
         starts = _values(raw.offsets, chosen).astype(np.int64)

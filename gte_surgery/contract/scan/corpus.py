@@ -105,10 +105,11 @@ def scan(
     if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
         raise RefusedError("pyarrow: not installed, it reads all but numpy and safetensors", _EXTRA.format("data"))
     request = Request(contract, columns, counts, max_findings, limit)
+    start = empty(contract.vocab_size, contract.max_length)
     with _place(runner, workers, address) as place:
         planned = place.plan(request, names)
         portions = _limited([portion for each in planned for portion in each.portions], limit)
-        summary = merged((_start(request), *(each.failed for each in planned if each.failed is not None)), max_findings)
+        summary = merged((start, *(each.failed for each in planned if each.failed is not None)), max_findings)
         summary = place.scan(request, portions, summary, _teller(portions, progress))
     nbytes = sum(os.path.getsize(name) for name in names if os.path.exists(name))
     findings = tuple(worded(fault, contract) for fault in summary.faults)
@@ -137,10 +138,6 @@ def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
 
     with cluster(address) as place:
         yield place
-
-
-def _start(request: Request) -> Summary:
-    return empty(request.contract.vocab_size, request.contract.max_length, request.has_counts)
 
 
 def _limited(portions: list[Portion], limit: int | None) -> list[Portion]:

@@ -115,7 +115,7 @@ def _left(pool: Executor) -> Iterator[None]:
     try:
         yield
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(cancel_futures=True)
 
 
 def _plan(request: Request, numbered: tuple[int, str]) -> tuple[int, Planned]:

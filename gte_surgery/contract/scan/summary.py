@@ -80,10 +80,9 @@ class Summary:
     sums: Mapping[Fault, Sums] = field(default_factory=dict)
 
 
-def empty(vocab_size: int, max_length: int, has_counts: bool) -> Summary:
+def empty(vocab_size: int, max_length: int) -> Summary:
     """The summary of nothing: merged with any other, it changes nothing."""
-    uses = np.zeros(vocab_size, np.int64 if has_counts else bool)
-    return Summary(0, 0, 0, 0, 0, -1, 0, np.zeros(max_length + 2, np.int64), uses)
+    return Summary(0, 0, 0, 0, 0, -1, 0, np.zeros(max_length + 2, np.int64), np.zeros(vocab_size, bool))
 
 
 def merged(parts: Iterable[Summary], most: int) -> Summary:

@@ -40,6 +40,7 @@ def align(raw: RawBlock) -> tuple[list[dict[str, Any]], Told]:
 
 
 def shown(block: Block) -> dict[str, Any]:
+    assert {block.rows.dtype, block.begins.dtype, block.offsets.dtype} == {np.dtype(np.int64)}
     ends = block.offsets[1:-1]
     cut = {name: [part.tolist() for part in np.split(values, ends)] for name, values in block.columns()}
     return cut | {"rows": block.rows.tolist(), "begins": block.begins.tolist()}

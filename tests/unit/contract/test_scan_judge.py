@@ -11,7 +11,6 @@ from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.summary import Offender, length_bins, length_within
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.errors import UsageError
 
 CONTRACT = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=2, max_length=8, cls_token_id=0)
 IDS = [[0, 7, 9, 8, 1, 1], [0, 5, 2, 2, 2, 2]]
@@ -133,9 +132,3 @@ def test_lengths_are_summed_up(tmp_path: Path) -> None:
     summary = scan(CONTRACT, tmp_path).summary
     assert length_bins(summary) == [(1, 1, 1), (2, 3, 3), (4, 7, 1), (9, 12, 3)]
     assert [length_within(summary, share) for share in (0.1, 0.5, 0.6, 1.0)] == [1, 3, 4, 12]
-
-
-@pytest.mark.parametrize("wrong", [{"workers": 0}, {"limit": 0}, {"max_findings": -1}])
-def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, int], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong))):
-        scan(CONTRACT, tmp_path, **wrong)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ import pytest
 
 from gte_surgery.contract.scan import local
 from gte_surgery.contract.scan.corpus import CorpusReport, scan
-from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
+from gte_surgery.contract.scan.portions import Portion
 from gte_surgery.contract.scan.summary import Summary
 from gte_surgery.contract.scan.work import Request
 from gte_surgery.contract.spec import IdContract
@@ -92,13 +92,6 @@ def test_processes_share_the_work_and_see_the_same(tmp_path: Path) -> None:
     assert len(told) == 12
     assert told[-1][0] == told[-1][1]
     assert told[-1][2] == alone.summary.tokens
-
-
-def test_what_is_far_larger_than_the_rest_begins_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_WORTH", 1000)
-    source = Source("a", "a", 0, Format.PARQUET, 0)
-    portions = [Portion(source, Span(n, n + 1, 0, None, nbytes), False) for n, nbytes in enumerate((10, 990, 5000, 20))]
-    assert [portion.span.begin for portion in local._largest_first(portions)] == [2, 0, 1, 3]
 
 
 @pytest.mark.parametrize(("limit", "rows"), [(1, 1), (250, 250), (1300, 1300), (99999, 3000)])

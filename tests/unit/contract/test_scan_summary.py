@@ -32,7 +32,7 @@ def of_lengths(counts: Mapping[int, int], max_length: int) -> Summary:
     lengths = np.zeros(max_length + 2, np.int64)
     for length, count in counts.items():
         lengths[min(length, max_length + 1)] += count
-    return replace(empty(10, max_length, True), lengths=lengths, longest=max(counts, default=0))
+    return replace(empty(10, max_length), lengths=lengths, longest=max(counts, default=0))
 
 
 HOLE = fault(1, Fault.HOLE, Sums(2, 1), 4, 6)
@@ -76,7 +76,7 @@ def test_the_first_faults_in_order_of_file_and_code_are_kept_and_all_are_summed_
 def test_nothing_changes_nothing(has_counts: bool) -> None:
     uses = np.array([3, 0, 1], np.int64 if has_counts else bool)
     whole = replace(A, lengths=np.array([1, 2, 3, 0]), uses=uses)
-    for parts in ((whole, empty(3, 2, has_counts)), (empty(3, 2, has_counts), whole)):
+    for parts in ((whole, empty(3, 2)), (empty(3, 2), whole)):
         found = merged(parts, 10)
         assert (plain(found), found.uses.dtype) == (plain(whole), uses.dtype)
         assert found.lengths.dtype == np.int64
