@@ -12,6 +12,7 @@ from gte_surgery.cli.group import COMMANDS, PROGRAM, program
 
 _COMMAND = re.compile(r"`[a-z][\w-]* [^`]+`")
 """A command line inside a hint."""
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 def hint_of(arguments: Sequence[str], hint: str, typed: str = "", meant: str = "") -> str:
@@ -48,8 +49,8 @@ def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
             return hint_of(arguments, f"{told[:1].lower()}{told[1:].rstrip('.')}")
         case click.NoSuchOption(option_name=name, possibilities=[first, *_]):
             return hint_of(arguments, "", name, str(first))
-        case click.BadParameter(param=click.Parameter(type=click.Choice() as kind)):
-            return hint_of(arguments, "", *_choice(error.message, tuple(map(str, kind.choices))))
+        case click.BadParameter(message=message) if " is not one of " in message:
+            return hint_of(arguments, "", *_choice(message))
     return hint_of(arguments, "")
 
 
@@ -79,14 +80,14 @@ def from_here(text: str) -> str:
     return re.sub(rf"{re.escape(here)}(?=$|[\s:'`])", os.curdir, text.replace(os.path.join(here, ""), ""))
 
 
-def _choice(message: str, choices: Sequence[str]) -> tuple[str, str]:
+def _choice(message: str) -> tuple[str, str]:
     """What was typed where one of some words was wanted, and the nearest of these; case does not count."""
     from difflib import get_close_matches
 
-    found = re.match(r"'([^']*)'", message)
+    typed, *choices = _QUOTED.findall(message)
     by_case = {choice.lower(): choice for choice in choices}
-    close = get_close_matches(found[1].lower(), by_case, n=1, cutoff=0.5) if found else []
-    return (found[1], by_case[close[0]]) if found and close else ("", "")
+    close = get_close_matches(typed.lower(), by_case, n=1, cutoff=0.5)
+    return (typed, by_case[close[0]]) if close else ("", "")
 
 
 def _name(parameter: click.Parameter) -> str:

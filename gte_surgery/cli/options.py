@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +23,16 @@ def size(text: str) -> int:
     if found >= 2**63:
         raise click.BadParameter(f"{text!r} is more than any disk holds")
     return int(found)
+
+
+def some_of(words: Sequence[str]) -> Callable[[click.Context, click.Parameter, tuple[str, ...]], tuple[str, ...]]:
+    """The callback of an option that takes some of a few words, comma apart or each in an option of its own."""
+    one = click.Choice(words)
+
+    def separate(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(one.convert(word.strip(), param, ctx) for each in value for word in each.split(","))
+
+    return separate
 
 
 def example(*lines: str) -> str:

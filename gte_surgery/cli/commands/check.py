@@ -13,7 +13,7 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
-from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.options import checkpoint_argument, example, some_of
 from gte_surgery.cli.page import html_option, require_report_extra, write_page
 from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.findings import Suppression
+
+PROGRAMS = tuple(consumer.value for consumer in Consumer)
 
 
 @click.command(
@@ -90,9 +92,11 @@ if TYPE_CHECKING:
 @click.option(
     "--for",
     "consumers",
-    type=click.Choice([consumer.value for consumer in Consumer]),
     multiple=True,
-    help="Judge by what this program needs as well; may be repeated.",
+    metavar=f"[{'|'.join(PROGRAMS)}]",
+    callback=some_of(PROGRAMS),
+    shell_complete=offering(lambda: dict.fromkeys(PROGRAMS, "")),
+    help="Judge by what these programs need as well, comma apart.",
 )
 @pass_terminal
 @click.pass_context

@@ -26,6 +26,7 @@ COMPLETED = [
     ("gte-surgery new out --release snow", "snowflake-arctic-embed-m-v2.0"),
     ("gte-surgery explain GTE11", "GTE110"),
     ("gte-surgery check ckpt --select GTE112,GTE20", "GTE112,GTE203"),
+    ("gte-surgery check ckpt --for vllm,te", "vllm,tei"),
     ("gte-surgery schema rep", "report"),
     ("gte-surgery inspect gte-mul", "gte-multilingual-mine"),
     ("gte-surgery resize gte-mul", "gte-multilingual-mine"),

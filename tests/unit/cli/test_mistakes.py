@@ -211,6 +211,16 @@ MISTAKES = {
     "no map": Mistake("remap ckpt", 2, "remap: the new rows must be named in one way", "give one of --map, --keep"),
     "a map that is not there": Mistake("remap ckpt --keep ids.txt", 2, "ids.txt: no such file", "--help`"),
     "no file to scan": Mistake("scan ckpt corpus", 3, "corpus: no file to scan, must be a file", "`gte-surgery scan"),
+    "a slip in a list": Mistake(
+        "check ckpt --for vllm,tie",
+        2,
+        "--for: 'tie' is not one of",
+        "did you mean `gte-surgery check ckpt --for vllm,tei`?",
+        pasted=1,
+    ),
+    "a quote where a word is wanted": Mistake(
+        'check ckpt --format "it\'s"', 2, "--format: \"it's\" is not one of 'text'", "see `gte-surgery check --help`"
+    ),
     "a contract that is not there": Mistake("check ckpt --contract c.json", 3, "c.json: no such file", "--help`"),
     "a page into no folder": Mistake(
         "inspect ckpt --html pages/ckpt.html", 3, "pages/ckpt.html: No such file", "`mkdir -p pages`"
