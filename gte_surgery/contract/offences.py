@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from gte_surgery.contract.codes import CODES
@@ -30,8 +31,8 @@ class _Group:
     last_row: int = -1
     places: list[tuple[int, int | None]] = field(default_factory=list)
     first: float | None = None
-    least: float | None = None
-    most: float | None = None
+    least: float = inf
+    most: float = -inf
 
     def add(self, row: int, offence: Offence) -> None:
         self.count += 1
@@ -41,8 +42,8 @@ class _Group:
             self.places.append((row, offence.column))
         if offence.value is None:
             return
-        if self.first is None or self.least is None or self.most is None:
-            self.first = self.least = self.most = offence.value
+        if self.first is None:
+            self.first = offence.value
         self.least, self.most = min(self.least, offence.value), max(self.most, offence.value)
 
 
@@ -80,8 +81,7 @@ def _others(group: _Group) -> str:
     """How many more there are: ` (3 such in 2 rows, 128 to 140: [0, 1], [0, 2], [4, 0])`."""
     if group.count == 1:
         return ""
-    has_span = group.least is not None and group.most is not None and group.least < group.most
-    span = f", {group.least} to {group.most}" if has_span else ""
+    span = f", {group.least} to {group.most}" if group.least < group.most else ""
     places = ", ".join(f"[{row}]" if column is None else f"[{row}, {column}]" for row, column in group.places)
     more = ", …" if group.count > len(group.places) else ""
     return f" ({group.count:,} such in {counted(group.rows, 'row')}{span}: {places}{more})"

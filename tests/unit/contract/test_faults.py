@@ -211,6 +211,10 @@ def lowest(low: int, high: int) -> int:
     return low
 
 
+def middle(low: int, high: int) -> int:
+    return (low + high) // 2
+
+
 def highest(low: int, high: int) -> int:
     return high
 
@@ -362,3 +366,14 @@ def test_faults_are_of_a_framework_and_a_contract() -> None:
     ):
         suited = faults.faults_of(replace(CONTRACT, cls_token_id=None), framework)
         assert [fault.name for fault in suited] == [case[0] for case in CASES if case[0] not in missing]
+
+
+def test_a_mask_a_row_short_lacks_the_last() -> None:
+    broken = padded_draft([[5], [6, 7], [8]], 2, CONTRACT)
+    made()["mask-a-row-short"].apply(broken, CONTRACT, lowest)
+    assert broken.members[MASK] == [[1, 0], [1, 1]]
+
+
+def test_a_name_is_misspelt_in_every_way() -> None:
+    wrong = [changed(made()["misspelt-name"], choose).keys() - {TYPES} for choose in (lowest, middle, highest)]
+    assert wrong == [{"token_type_id"}, {"tokenTypeIds"}, {"TOKEN_TYPE_IDS"}]

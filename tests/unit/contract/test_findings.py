@@ -442,3 +442,37 @@ def test_every_block_of_rows_is_judged(rows: int, wrong: int, monkeypatch: pytes
     if wrong < rows:
         ids[wrong, 1] = 64
         assert not is_clean(framed({"input_ids": ids}, CONTRACT, False), CONTRACT)
+
+
+NO_TOKEN = "no token in row 0, one is needed (2 such in 2 rows: [0], [1])"
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"input_ids": [[0, 0], [0, 0]], "attention_mask": [[0, 0], [0, 0]]}, NO_TOKEN),
+        (
+            {"inputs_embeds": [[[1.0, 1.0, NAN], [1.0, NAN, 1.0]]]},
+            "nan at row 0, column 0, must be finite (2 such in 1 row: [0, 0], [0, 1])",
+        ),
+        (
+            {"inputs_embeds": [[[NAN, INF, 1.0], [INF, 1.0, 1.0], [1.0, -INF, 1.0]]]},
+            "nan at row 0, column 0, must be finite (3 such in 1 row, -inf to inf: [0, 0], [0, 1], [0, 2])",
+        ),
+        (
+            {"input_ids": [[2, 70], [70, 2]]},
+            "70 at row 0, column 1, must be below vocab_size 64 (2 such in 2 rows: [0, 1], [1, 0])",
+        ),
+        (
+            {"input_ids": [[2, 80], [70, 90]]},
+            "80 at row 0, column 1, must be below vocab_size 64 (3 such in 2 rows, 70 to 90: [0, 1], [1, 0], [1, 1])",
+        ),
+    ],
+)
+def test_several_of_a_kind_are_told_together(members: dict[str, Any], message: str) -> None:
+    assert [each[2] for each in found(members, replace(CONTRACT, cls_token_id=None))] == [message]
+
+
+def test_thousands_are_told_with_separators() -> None:
+    message = found({"input_ids": [[70] * 6] * 200}, replace(CONTRACT, cls_token_id=None))[0][2]
+    assert message.endswith("(1,200 such in 200 rows: [0, 0], [0, 1], [0, 2], [0, 3], [0, 4], …)")
