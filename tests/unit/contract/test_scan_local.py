@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -134,6 +135,23 @@ def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
         stop()
     assert [future.cancelled() for future in futures] == [False, False, True]
     assert not begun.is_set()
+
+
+def test_processes_begin_nothing_that_nobody_waits_for_any_more() -> None:
+    """Some wait in their queue and are begun all the same."""
+    futures: list[Future[Any]] = []
+
+    def stop() -> None:
+        with local._processes(2) as pool:
+            assert pool is not None
+            futures.extend(pool.submit(time.sleep, 0.1) for _ in range(20))
+            futures[0].result()
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop()
+    assert all(future.done() for future in futures)
+    assert [future.cancelled() for future in futures[10:]] == [True] * 10
 
 
 def test_a_process_that_is_gone_is_told_with_a_hint() -> None:
