@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 from gte_surgery.contract.batch import check_batch
 from gte_surgery.contract.codes import CODES
-from gte_surgery.contract.frameworks import member, plain
+from gte_surgery.contract.frameworks import plain
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.structure import IDS, MASK
 from gte_surgery.errors import BatchError, GteSurgeryError, UsageError
@@ -78,13 +78,12 @@ def judged(encoder: Any, sequences: Sequence[Any], contract: IdContract, strict_
             first, second = call(deepcopy(sequences)), call(deepcopy(sequences))
     except Exception as error:  # noqa: BLE001 - whatever an encoder raises is what was looked for
         return list(_raised(error, wanted, contract, strict_exceptions))
-    errors = [each for each in check_batch(first, contract).findings if each.severity is Severity.ERROR]
-    if errors:
+    if errors := _errors(first, contract):
         return errors
-    rows = _rows(first, contract)
+    rows = _rows(first)
     may_cut = bool(warned) or hasattr(encoder, "encode_batch")
     found = list(_compared(rows, wanted, contract, may_cut))
-    if not found and _rows(second, contract) != rows:
+    if not found and (_errors(second, contract) or _rows(second) != rows):
         found.append(_finding("GTE494", "another batch the second time, must be the same"))
     return found
 
@@ -113,15 +112,19 @@ def _raised(
         yield _finding("GTE490", f"{type(error).__name__}: {error}{rest}")
 
 
-def _rows(batch: object, contract: IdContract) -> list[list[int]]:
-    """The tokens of each row of a sound batch, without padding."""
-    members = batch if isinstance(batch, Mapping) else {}
-    ids = list(member(IDS, members[IDS]).rows())
-    mask = members.get(MASK)
-    kept = ids if mask is None else list(member(MASK, mask).rows())
+def _errors(batch: object, contract: IdContract) -> list[Finding]:
+    return [each for each in check_batch(batch, contract).findings if each.severity is Severity.ERROR]
+
+
+def _rows(batch: Any) -> list[list[int]]:
+    """The tokens of each row of a sound batch, without padding; none where it holds vectors in place of ids."""
+    ids: list[list[int]] = plain(batch.get(IDS)) or []
+    mask = plain(batch.get(MASK))
+    if not ids or mask is None:
+        return ids
     return [
-        [number for number, is_kept in zip(row, flags, strict=True) if mask is None or is_kept]
-        for row, flags in zip(ids, kept, strict=True)
+        [number for number, is_kept in zip(row, kept, strict=True) if is_kept]
+        for row, kept in zip(ids, mask, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gte_surgery.contract.probe import find_encoder, is_hard, judged, verify
 from gte_surgery.contract.spec import IdContract
@@ -140,6 +141,42 @@ def test_another_batch_the_second_time_is_told() -> None:
     ]
     wrong = iter([[[6]], [[7]]])
     assert [each[0] for each in found(answering(lambda _: next(wrong)), [[5]])] == ["GTE493"]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        None,
+        {},
+        {"input_ids": [[5], [6, 7]]},
+        {"input_ids": [[5, 6]], "attention_mask": [[1]]},
+        {"input_ids": [[64, 6]]},
+    ],
+    ids=str,
+)
+def test_what_is_no_batch_the_second_time_is_another(second: Any) -> None:
+    answers = iter([{"input_ids": [[5, 6]]}, second])
+    assert [each[0] for each in found(lambda sequences: next(answers), [[5, 6]])] == ["GTE494"]
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"inputs_embeds": [[[0.5]]]},
+        {"inputs_embeds": [[[0.5]]], "input_ids": None},
+        {"inputs_embeds": [[[0.5]]], "attention_mask": [[1]]},
+    ],
+    ids=str,
+)
+def test_vectors_are_no_rows(batch: Any) -> None:
+    assert found(lambda sequences: batch, [[5]]) == [("GTE491", "", "0 rows for 1 sequences, must be as many")]
+
+
+@pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])
+def test_answers_may_be_tensors_and_masks_booleans(make: Any) -> None:
+    batch = {"input_ids": make([[5, 6], [7, 0]]), "attention_mask": make([[True, True], [True, False]])}
+    assert found(lambda sequences: batch, [[5, 6], [7]]) == []
+    assert [each[0] for each in found(lambda sequences: batch, [[5, 6], [8]])] == ["GTE493"]
 
 
 LONG = list(range(1, 11))
