@@ -225,7 +225,7 @@ def _questions(contract: IdContract) -> st.SearchStrategy[list[Given]]:
     ordinary = token_sequences(contract, 1, max(min(contract.max_length - SPECIAL_TOKENS, _DRAWN), 1))
     fitting = ordinary | _repeated(contract, st.integers(1, max(contract.max_length - SPECIAL_TOKENS, 1)))
     most = contract.max_length
-    limits = st.sampled_from([length for length in (most, most - 1, most + 1, 2 * most) if length > 0])
+    limits = st.sampled_from((most, most - 1, most + 1, 2 * most))
     hard: st.SearchStrategy[list[int]] = st.one_of(_repeated(contract, limits), st.just([]), _with_pads(contract))
     forms = st.sampled_from(_forms())
     easy, difficult = (st.builds(Given, ids.map(tuple), forms) for ids in (fitting, hard))

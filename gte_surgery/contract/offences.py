@@ -61,7 +61,7 @@ class Offences:
 
     def add_whole(self, code: str, name: str, message: str) -> None:
         """Add a finding about a member as a whole."""
-        self._whole.append(CODES[code].found(Location(pointer=f"/{name}"), message, HINTS.get(code, "")))
+        self._whole.append(CODES[code].found(Location(pointer=f"/{name}"), message, HINTS[code]))
 
     def findings(self) -> list[Finding]:
         """One finding for each code, in order of code."""
