@@ -76,8 +76,7 @@ def _bad_offsets(offsets: Ragged, lengths: Array) -> Array:
     if offsets.values.dtype.kind not in "iu":
         return np.ones(len(lengths), bool)
     is_bad: Array = (offsets.lengths == 0) | _has_null(offsets)
-    values = offsets.values.astype(np.int64)
-    ends = np.cumsum(offsets.lengths)
+    values, ends = offsets.values, np.cumsum(offsets.lengths)
     begins = (ends - offsets.lengths)[~is_bad]
     is_bad[~is_bad] = (values[begins] != 0) | (values[ends[~is_bad] - 1] != lengths[~is_bad])
     falls = np.flatnonzero(values[1:] < values[:-1]) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,8 @@ from gte_surgery.contract.scan.blocks import Array, Block, Ragged, RawBlock, Unr
 from gte_surgery.contract.scan.faults import Fault
 
 Lists = Sequence[Sequence["float | None"] | None]
+BAD = "offsets do not cut the ids"
+
 Told = list[tuple[Fault, list[int], str]]
 
 
@@ -86,7 +89,7 @@ IDS = [[5, 6], [7, 8, 9], [3, 4]]
          (Fault.NOT_INTEGERS, [10, 14], "types is float64"), [12]),
         (rows_of(IDS, types=ragged([[1, 1], None, [1, 1]], bool)),
          (Fault.NOT_INTEGERS, [10, 14], "types is bool"), [12]),
-        (rows_of(IDS, [[0, 1, 2], [0, 1, 2, 2], [0, 2]]), (Fault.BAD_OFFSETS, [12], "offsets do not cut the ids"),
+        (rows_of(IDS, [[0, 1, 2], [0, 1, 2, 2], [0, 2]]), (Fault.BAD_OFFSETS, [12], BAD),
          [10, 10, 14]),
     ],
 )  # fmt: skip
@@ -159,19 +162,21 @@ def test_offsets_take_a_row_apart(rises: list[int]) -> None:
 )
 def test_offsets_that_do_not_rise_from_0_to_the_number_of_ids_are_told(wrong: list[int | None] | None) -> None:
     blocks, told = align(rows_of([[5], [6, 7, 8], [9]], [[0, 1], wrong, [0, 0, 1]]))
-    assert told == [(Fault.BAD_OFFSETS, [12], "offsets do not cut the ids")]
+    assert told == [(Fault.BAD_OFFSETS, [12], BAD)]
     assert blocks == [{"rows": [10, 14, 14], "begins": [0, 0, 0], "ids": [[5], [], [9]]}]
 
 
 def test_offsets_that_are_no_integers_cut_nothing() -> None:
     raw = RawBlock(np.array([10, 12]), ragged([[5], [6]]), offsets=ragged([[0, 1], [0, 1]], float))
-    assert align(raw) == ([], [(Fault.BAD_OFFSETS, [10, 12], "offsets do not cut the ids")])
+    assert align(raw) == ([], [(Fault.BAD_OFFSETS, [10, 12], BAD)])
 
 
-def test_offsets_of_few_bits_cut_long_rows() -> None:
-    raw = RawBlock(np.array([10]), ragged([[5] * 300]), offsets=ragged([[0, 200, 250, 300]], np.uint16))
+@pytest.mark.parametrize("kind", [np.uint16, np.uint64, np.int32])
+def test_offsets_may_be_of_any_integers(kind: type) -> None:
+    raw = RawBlock(np.array([10]), ragged([[5] * 300]), offsets=ragged([[0, 200, 250, 300]], kind))
     (block,), told = align(raw)
     assert ([len(ids) for ids in block["ids"]], told) == ([200, 50, 50], [])
+    assert align(replace(raw, offsets=ragged([[0, 250, 200, 300]], kind))) == ([], [(Fault.BAD_OFFSETS, [10], BAD)])
 
 
 def test_rows_with_other_columns_are_blocks_of_their_own() -> None:
