@@ -114,8 +114,7 @@ def _unmap(draft: Draft, contract: IdContract, choose: Choose) -> None:
 
 
 def _drop_ids(draft: Draft, contract: IdContract, choose: Choose) -> None:
-    draft.members.pop(IDS, None)
-    draft.members.pop(EMBEDS, None)
+    del draft.members[IDS]
 
 
 def _misspell(draft: Draft, contract: IdContract, choose: Choose) -> None:

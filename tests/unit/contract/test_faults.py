@@ -27,7 +27,7 @@ SAME: Change = {}
 # Of a draft with input_ids [[2, 5, 6, 7], [2, 9, 0, 0]], what is otherwise after the lowest and the highest choices.
 CASES: list[tuple[str, str, Change, Change]] = [
     ("not-a-mapping", "GTE400", {"is_mapping": False}, SAME),
-    ("no-ids", "GTE401", {IDS: ABSENT, EMBEDS: ABSENT}, SAME),
+    ("no-ids", "GTE401", {IDS: ABSENT}, SAME),
     ("ids-and-embeds", "GTE402", {}, SAME),
     (
         "misspelt-name",
