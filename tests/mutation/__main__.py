@@ -69,7 +69,10 @@ PLAIN = (
     "--capture=sys",
     "-o",
     "tmp_path_retention_policy=none",
+    "--basetemp=tmp",
 )
+"""The folder for files is the run's own: another pytest that ends removes what no process holds of the common one, and
+then each mutant fails every test that writes a file."""
 
 
 def _alternatives(pattern: str) -> Iterator[str]:
