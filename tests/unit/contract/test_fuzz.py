@@ -383,13 +383,13 @@ def test_no_more_than_so_many_breaks_are_told(monkeypatch: pytest.MonkeyPatch) -
 def demanding() -> Iterator[InMemoryExampleDatabase]:
     """A profile of Hypothesis that would stop a search or note its examples, as that of a project may."""
     database = InMemoryExampleDatabase()
-    before = settings.get_current_profile_name()
+    settings.register_profile("before", settings())
     settings.register_profile(
         "demanding", deadline=1, database=database, max_examples=1, phases=(), suppress_health_check=()
     )
     settings.load_profile("demanding")
     yield database
-    settings.load_profile(before)
+    settings.load_profile("before")
 
 
 def test_a_search_is_the_same_whatever_the_profile_of_hypothesis(demanding: InMemoryExampleDatabase) -> None:
