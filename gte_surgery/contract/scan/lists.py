@@ -56,7 +56,7 @@ def ragged(lists: pa.Array) -> Ragged:
     present = None if lists.null_count == 0 else _numpy(lists.is_valid())
     values = _storage(lists.flatten())
     if pa.types.is_fixed_size_list(lists.type):
-        lengths = np.full(len(lists), lists.type.list_size, np.int64)
+        lengths = np.full(len(lists), lists.type.list_size)
     else:
         lengths = np.diff(_numpy(lists.offsets)).astype(np.int64, copy=False)
     if present is not None:

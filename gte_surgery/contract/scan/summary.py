@@ -151,5 +151,5 @@ def length_bins(summary: Summary) -> list[tuple[int, int, int]]:
     top = len(summary.lengths) - 2
     edges = [0, *(1 << n for n in range(top.bit_length())), top + 1]
     bins = [(begin, end - 1, int(summary.lengths[begin:end].sum())) for begin, end in pairwise(edges)]
-    bins.append((top + 1, max(summary.longest, top + 1), int(summary.lengths[-1])))
+    bins.append((top + 1, summary.longest, int(summary.lengths[-1])))
     return [each for each in bins if each[2]]

@@ -103,3 +103,4 @@ def test_one_maximum_finds_what_is_negative() -> None:
     assert as_unsigned(np.array([3, -1], np.int8)).tolist() == [3, 255]
     assert as_unsigned(np.array([3, -2])).max() == 2**64 - 2
     assert as_unsigned(np.array([3, 255], np.uint8)).tolist() == [3, 255]
+    assert as_unsigned(np.array([True])).dtype == bool

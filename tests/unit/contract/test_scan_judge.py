@@ -51,6 +51,10 @@ def test_valid_rows_have_no_finding(tmp_path: Path) -> None:
         ({"input_ids": changed(IDS, 1, 0, 5)}, "GTE416", "5 in row 1, must be the CLS id 0"),
         ({"attention_mask": [[0, 0, 0, 0, -10000, -10000], MASK[1]]}, "GTE424",
          "an additive mask in row 0, must be 1 for tokens and 0 for pads"),
+        ({"attention_mask": [[0, 0, 0, 0, -1000, -1000], MASK[1]]}, "GTE424",
+         "an additive mask in row 0, must be 1 for tokens and 0 for pads"),
+        ({"attention_mask": [[-10000] * 6, MASK[1]]}, "GTE425",
+         "-10000 at row 0, column 0, must be 0 or 1 (6 such in 1 row: [0, 0], [0, 1], [0, 2], …)"),
         ({"attention_mask": changed(MASK, 1, 3, 2)}, "GTE425", "2 at row 1, column 3, must be 0 or 1"),
         ({"attention_mask": [[0, 0, 0, 0, 1, 1], MASK[1]]}, "GTE426",
          "1 at pads and 0 at tokens in row 0, must be the other way round"),
@@ -64,7 +68,7 @@ def test_valid_rows_have_no_finding(tmp_path: Path) -> None:
         ({"input_ids": changed(IDS, 1, 3, 1), "attention_mask": changed(MASK, 1, 3, 0)}, "GTE430",
          "a pad between tokens at row 1, column 3, must stand at the end"),
         ({"input_ids": [[1, 1, 0, 5, 6, 7]], "attention_mask": [[0, 0, 1, 1, 1, 1]]}, "GTE431",
-         "2 pads before the first token in row 0, must stand on the right"),
+         "padding of length 2 before the first token in row 0, must stand on the right"),
         ({"token_type_ids": changed(MASK, 0, 1, -1)}, "GTE441", "-1 at row 0, column 1, must be at least 0"),
         ({"token_type_ids": changed(MASK, 0, 1, 2)}, "GTE442", "2 at row 0, column 1, must be below type_vocab_size 2"),
         ({"labels": changed([[-100] * 6] * 2, 0, 1, -1)}, "GTE451", "-1 at row 0, column 1, must be -100 or an id"),
@@ -103,7 +107,9 @@ def test_padding_on_the_left_is_right_where_the_contract_says_so(tmp_path: Path)
     left = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=1, max_length=8, padding_side="left")
     flipped = {"input_ids": [row[::-1] for row in IDS], "attention_mask": [row[::-1] for row in MASK]}
     assert found(tmp_path, left, **flipped) == []
-    assert found(tmp_path, left) == [("GTE431", "2 pads after the last token in row 0, must stand on the left")]
+    assert found(tmp_path, left) == [
+        ("GTE431", "padding of length 2 after the last token in row 0, must stand on the left")
+    ]
 
 
 def test_many_offenders_are_counted_and_the_first_shown(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
-from gte_surgery.contract.scan.lists import ragged, wanted
+from gte_surgery.contract.scan.lists import number_type, ragged, wanted
 from tests.unit.contract.raw_blocks import lists
 
 
@@ -25,6 +25,13 @@ def test_what_is_null_is_named_and_filled(kind: pa.DataType, rows: list[list[obj
     column = ragged(pa.array(rows, pa.list_(kind)))
     assert lists(column) == rows
     assert (column.values.tolist(), column.values.dtype) == (values.tolist(), values.dtype)
+
+
+def test_tensors_of_one_shape_are_lists() -> None:
+    kind = pa.fixed_shape_tensor(pa.int64(), [2])
+    column = pa.ExtensionArray.from_storage(kind, pa.array([[3, 4], [5, 6]], pa.list_(pa.int64(), 2)))
+    assert number_type(kind) == pa.int64()
+    assert lists(ragged(column)) == [[3, 4], [5, 6]]
 
 
 def test_where_nothing_is_null_nothing_is_named() -> None:

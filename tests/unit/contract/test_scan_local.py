@@ -32,10 +32,15 @@ class Made(ThreadPoolExecutor):
     """Threads in the place of processes, and what was asked for."""
 
     asked: ClassVar[list[tuple[int, str]]]
+    submitted: ClassVar[list[Any]]
 
     def __init__(self, count: int, context: BaseContext | None = None) -> None:
         self.asked.append((count, "threads" if context is None else str(context.get_start_method())))
         super().__init__(count)
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        self.submitted.append(arguments[0])
+        return super().submit(function, *arguments, **named)
 
 
 @pytest.fixture
@@ -43,6 +48,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """(count, kind) of every pool that is made, none of which starts a process."""
     asked: list[tuple[int, str]] = []
     monkeypatch.setattr(Made, "asked", asked, raising=False)
+    monkeypatch.setattr(Made, "submitted", [], raising=False)
     monkeypatch.setattr(local, "ThreadPoolExecutor", Made)
     monkeypatch.setattr(local, "ProcessPoolExecutor", Made)
     return asked
@@ -85,6 +91,7 @@ def test_many_files_are_planned_by_processes(
     names = [str(tmp_path / ("b.npy" if order % 3 else "a.npy")) for order in range(files)]
     planned = local.Local(workers).plan(REQUEST, names)
     assert made == [(count, "forkserver") for count in pool]
+    assert Made.submitted == (list(enumerate(names)) if pool else [])
     assert [(each.portions[0].source.name, each.portions[0].source.order) for each in planned] == [
         (name, order) for order, name in enumerate(names)
     ]
