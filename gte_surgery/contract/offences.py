@@ -102,7 +102,7 @@ def words(contract: IdContract) -> dict[str, tuple[str, str]]:
         "GTE428": ("0 for the id {}", f"must be 1, for only {contract.pad_token_id} is padding"),
         "GTE429": ("no token", "one is needed"),
         "GTE430": ("a pad between tokens", f"must stand at the {end}"),
-        "GTE431": (f"{{}} pads {side} {begins}", f"must stand on the {contract.padding_side}"),
+        "GTE431": (f"padding of length {{}} {side} {begins}", f"must stand on the {contract.padding_side}"),
         "GTE441": ("{}", "must be at least 0"),
         "GTE442": ("{}", f"must be below type_vocab_size {contract.type_vocab_size}"),
         "GTE443": ("{}", "must be 0, for the model has no token types"),

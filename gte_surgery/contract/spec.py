@@ -34,9 +34,9 @@ IGNORED = -100
 class IdContract:
     """Sizes and ids that batches must respect. Raises UsageError where they contradict each other.
 
-    `max_length` counts tokens in a row, padding included. `cls_token_id` is what every row begins with, or None where
-    rows may begin with anything. `special_ids` are ids beside pad, CLS and mask that masked-LM training never hides.
-    `hidden_size` is the width of `inputs_embeds`, or None for any.
+    The vocabulary has an id beside the pad. `max_length` counts tokens in a row, padding included. `cls_token_id` is
+    what every row begins with, or None where rows may begin with anything. `special_ids` are ids beside pad, CLS and
+    mask that masked-LM training never hides. `hidden_size` is the width of `inputs_embeds`, or None for any.
 
     >>> from gte_surgery import IdContract
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
@@ -58,7 +58,7 @@ class IdContract:
     special_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("vocab_size", 1), ("type_vocab_size", 0), ("max_length", 1)):
+        for name, least in (("vocab_size", 2), ("type_vocab_size", 0), ("max_length", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}: {getattr(self, name)}, must be at least {least}")
         if self.padding_side not in ("right", "left"):

@@ -53,7 +53,8 @@ def test_of_many_places_five_are_shown() -> None:
         ({"input_ids": [[2, 5, 6, 7], [0, 0, 0, 0]], "attention_mask": [[1] * 4, [0] * 4]},
          "GTE429 /attention_mask/1: no token in row 1, one is needed"),
         ({"input_ids": [[2, 5, 6, 7], [0, 0, 2, 9]], "attention_mask": [[1] * 4, [0, 0, 1, 1]]},
-         "GTE431 /attention_mask/1/0: 2 pads before the first token at row 1, column 0, must stand on the right"),
+         "GTE431 /attention_mask/1/0: padding of length 2 before the first token at row 1, column 0, must stand on the "
+         "right"),
         ({"attention_mask": [[0.0] * 4, [0.0, 0.0, -1e9, -1e9]]},
          "GTE424 /attention_mask: values 0 and -1e+09, must be 1 for tokens and 0 for pads"),
         ({"attention_mask": None, "input_ids": [[2, 5, 0]]},

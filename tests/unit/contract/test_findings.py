@@ -168,7 +168,7 @@ CASES: list[tuple[object, Found]] = [
         (
             "GTE431",
             "/attention_mask/0/0",
-            "2 pads before the first token at row 0, column 0, must stand on the right",
+            "padding of length 2 before the first token at row 0, column 0, must stand on the right",
             "set padding_side of the tokenizer",
         ),
     ),
@@ -287,7 +287,7 @@ def test_with_padding_on_the_left_places_are_told_from_there() -> None:
         (
             "GTE431",
             "/attention_mask/0/2",
-            "1 pads after the last token at row 0, column 2, must stand on the left",
+            "padding of length 1 after the last token at row 0, column 2, must stand on the left",
             "set padding_side of the tokenizer",
         )
     ]

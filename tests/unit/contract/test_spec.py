@@ -123,7 +123,7 @@ def test_the_config_of_a_checkpoint_is_not_taken_for_a_contract(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"vocab_size": 0}, "vocab_size: 0, must be at least 1"),
+        ({"vocab_size": 1}, "vocab_size: 1, must be at least 2"),
         ({"type_vocab_size": -1}, "type_vocab_size: -1"),
         ({"max_length": 0}, "max_length: 0"),
         ({"pad_token_id": -1}, "pad_token_id: -1"),

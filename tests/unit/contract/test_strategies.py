@@ -77,12 +77,6 @@ def test_the_edges_of_a_table_are_drawn_for_certain(pad: int, edges: set[int]) -
     assert pad not in seen
 
 
-def test_a_table_of_the_pad_alone_has_no_tokens() -> None:
-    with pytest.raises(InvalidArgument) as raised:
-        _token_ids(IdContract(1, 0, 1, 6))
-    assert str(raised.value) == f"{IdContract(1, 0, 1, 6)}: no id beside the pad"
-
-
 def test_only_the_members_that_are_named_are_added() -> None:
     for name in NAMES:
         made = draft()
