@@ -42,7 +42,7 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     shards = _tensors(target, edit, layout)
     losses = _losses(target, edit, shards, threads)
     weights = _files(target.checkpoint, edit, shards)
-    gone = [key for key in _values(target.checkpoint) if key not in members]
+    gone = [key for key in target.values if key not in members]
     meaning = _meaning(target, edit, layout, weights[0], losses)
     return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
 
@@ -67,7 +67,7 @@ def _keeps_split(target: Target, edit: Convert) -> bool:
 
 def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]:
     """All members that config.json shall have."""
-    values = _values(target.checkpoint)
+    values = target.values
     match edit.to:
         case "native":
             members = native_members(values, target.head)
@@ -80,11 +80,6 @@ def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]
     if edit.dtype is not None:
         members["torch_dtype" if "torch_dtype" in members else "dtype"] = CONFIG_DTYPES[edit.dtype]
     return members
-
-
-def _values(checkpoint: Checkpoint) -> Mapping[str, object]:
-    document = checkpoint.config
-    return document.value if document is not None and isinstance(document.value, dict) else {}
 
 
 def _tensors(target: Target, edit: Convert, layout: Layout) -> dict[str, list[PlannedTensor]]:

@@ -7,7 +7,7 @@ equal. `diff` reads headers first and tensors block by block; it changes nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -121,8 +121,8 @@ def diff(
     [('embeddings.word_embeddings.weight', ('reshaped',), 320)]
     """
     both = _understood(left), _understood(right)
-    config = differences_in_meaning(_members(both[0]), _members(both[1]), (_dtype(both[0]), _dtype(both[1])))
-    spelling = differences_in_spelling(_members(both[0]), _members(both[1]), config)
+    config = differences_in_meaning(both[0].values, both[1].values, (_dtype(both[0]), _dtype(both[1])))
+    spelling = differences_in_spelling(both[0].values, both[1].values, config)
     pairs = list(_paired(both))
     tensors = [pair.headers_only for pair in pairs]
     is_complete = not brief or (not config and all(tensor.is_equal for tensor in tensors))
@@ -148,11 +148,6 @@ def _understood(path: Path | str) -> Target:
                 )
             taken[name] = stored
     return target
-
-
-def _members(target: Target) -> Mapping[str, object]:
-    document = target.checkpoint.config
-    return document.value if document is not None and isinstance(document.value, dict) else {}
 
 
 def _dtype(target: Target) -> str | None:

@@ -89,7 +89,7 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
     """Strings of which `wants` is true become the booleans that they spell, where that changes no number."""
     sentences: list[str] = []
     members: dict[str, object] = {}
-    for flag, text in _flag_strings(target.checkpoint):
+    for flag, text in _flag_strings(target):
         if not wants(text):
             continue
         value = _is_affirmative(text)
@@ -102,11 +102,9 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
     return _Cure(tuple(sentences), members=members)
 
 
-def _flag_strings(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-    document = checkpoint.config
-    values = document.value if document is not None and isinstance(document.value, dict) else {}
+def _flag_strings(target: Target) -> Iterator[tuple[str, str]]:
     for flag in FLAGS:
-        if isinstance(text := values.get(flag), str):
+        if isinstance(text := target.values.get(flag), str):
             yield flag, text
 
 
@@ -115,7 +113,7 @@ def _pad_row(target: Target) -> _Cure:
     obstacle = _why_not_zero(target, pad)
     if pad is None or obstacle:
         return _Cure((f"row {pad}, the pad row, stays as it is: {obstacle}",))
-    source = RowSource(words, "zeros")
+    source = RowSource(words)
     pieces = source.resized(source.held, {pad: source.zeros(pad, pad + 1)})
     planned = PlannedTensor(words.name, words.dtype, words.shape, tuple(pieces.values()))
     return _Cure((f"row {pad}, the pad row, becomes zero",), rewritten={words.name: planned})
@@ -124,8 +122,6 @@ def _pad_row(target: Target) -> _Cure:
 def _why_not_zero(target: Target, pad: int | None) -> str:
     """Why zeroing the pad row might change an output; empty if it cannot."""
     tokenizer = special_tokens(target.checkpoint)
-    document = target.checkpoint.config
-    values = document.value if document is not None and isinstance(document.value, dict) else {}
     if target.tensors[WORD_EMBEDDINGS].dtype not in ARITHMETIC_DTYPES:
         return f"its dtype is {target.tensors[WORD_EMBEDDINGS].dtype}"
     if target.head is Head.MASKED_LM and target.config.tie_word_embeddings:
@@ -133,7 +129,7 @@ def _why_not_zero(target: Target, pad: int | None) -> str:
     if tokenizer.ids.get("pad", pad) != pad:
         return f"the tokenizer pads with id {tokenizer.ids['pad']}, so this one may be an ordinary token"
     roles = [role for role, number in tokenizer.ids.items() if number == pad and role != "pad"]
-    roles += [key.removesuffix("_token_id") for key in _OTHER_IDS if values.get(key) == pad]
+    roles += [key.removesuffix("_token_id") for key in _OTHER_IDS if target.values.get(key) == pad]
     return f"id {pad} is the {roles[0]} token as well" if roles else ""
 
 

@@ -128,12 +128,10 @@ def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Ite
 def special_ids(target: Target, tokenizer: TokenizerFacts) -> dict[str, int]:
     """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
     found = dict(tokenizer.ids)
-    document = target.checkpoint.config
-    if document is not None and isinstance(document.value, dict):
-        for key in CONFIG_IDS:
-            token = document.value.get(key)
-            if type(token) is int:
-                found.setdefault(key.removesuffix("_token_id"), token)
+    for key in CONFIG_IDS:
+        token = target.values.get(key)
+        if type(token) is int:
+            found.setdefault(key.removesuffix("_token_id"), token)
     return found
 
 

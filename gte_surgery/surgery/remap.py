@@ -72,9 +72,7 @@ def _pad(target: Target, edit: Remap) -> int | None:
 
 def _config_members(target: Target, edit: Remap, pad: int | None) -> dict[str, object]:
     """vocab_size, pad_token_id and the special ids that config.json has, with their new values."""
-    document = target.checkpoint.config
-    before = document.value if document is not None and isinstance(document.value, dict) else {}
-    special = {key: _followed(before[key], edit.origins) for key in CONFIG_IDS if key in before}
+    special = {key: _followed(target.values[key], edit.origins) for key in CONFIG_IDS if key in target.values}
     sizes = {"vocab_size": edit.rows, "pad_token_id": pad}
     return special | {key: value for key, value in sizes.items() if value != getattr(target.config, key)}
 
@@ -97,14 +95,13 @@ def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[s
         is_words = source.stream == WORD_EMBEDDINGS
         zeroed = {} if pad is None or not is_words else _zero_row(source, edit.origins, pad)
         pieces = tuple(merge(source.chosen(edit.origins, edit.rows, zeroed)))
-        if pieces != (source.kept(0, source.held),):
-            yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
+        yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
 
 
 def _source(target: Target, edit: Remap, canonical: str, tensor: StoredTensor) -> RowSource:
     """Where a tensor's rows come from: a stored decoder weight that is tied is the word table once more."""
     if canonical == DECODER_BIAS:
-        return RowSource(tensor, "zeros")
+        return RowSource(tensor)
     is_own = canonical == DECODER_WEIGHT and not target.config.tie_word_embeddings
     stream = DECODER_WEIGHT if is_own else WORD_EMBEDDINGS
     return RowSource(tensor, edit.init, stream, edit.seed, target.config.initializer_range)

@@ -32,6 +32,12 @@ class Target:
     head: Head
     tensors: Mapping[str, StoredTensor]
 
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The members of config.json as they are written."""
+        document = self.checkpoint.config
+        return document.value if document is not None and isinstance(document.value, dict) else {}
+
 
 def understand(
     checkpoint: Checkpoint,
