@@ -11,10 +11,10 @@ from gte_surgery.errors import UsageError
 from gte_surgery.surgery.row_map import RowMap
 
 SEED_LIMIT = 2**64
+"""Seeds are whole numbers from 0 up to, not including, this one."""
 MOST_ROWS = 2**31 - 1
 """Token ids are 32-bit numbers in most programs that make them."""
 MOST_TYPES = 2**16
-"""Seeds are whole numbers from 0 up to, not including, this one."""
 
 INITS = ("normal", "mean", "mean-cov", "zeros")
 """What new rows may hold, beside copies of an old row: draws of N(0, initializer_range), the mean of the old rows,

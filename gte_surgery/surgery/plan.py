@@ -142,7 +142,7 @@ def check_plan(files: Sequence[OutputFile], sizes: Mapping[str, int]) -> None:
     tensors = [tensor for file in files for tensor in file.tensors]
     for kind, seen in (("file", names), ("tensor", [tensor.name for tensor in tensors])):
         if len(set(seen)) != len(seen):
-            raise ValueError(f"a {kind} is planned twice: {sorted(name for name in seen if seen.count(name) > 1)[0]}")
+            raise ValueError(f"a {kind} is planned twice: {min(name for name in seen if seen.count(name) > 1)}")
     for tensor in tensors:
         wanted = tensor_nbytes(tensor.name, tensor.dtype, tensor.shape)
         if tensor.nbytes != wanted:

@@ -74,7 +74,7 @@ def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTenso
     if canonical == TOKEN_TYPE_EMBEDDINGS:
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
     if canonical == DECODER_BIAS:
-        return _table(RowSource(tensor, "zeros"), edit.rows)
+        return _table(RowSource(tensor), edit.rows)
     if canonical == DECODER_WEIGHT and not target.config.tie_word_embeddings:
         std = target.config.initializer_range
         return _table(RowSource(tensor, edit.init, DECODER_WEIGHT, edit.seed, std), edit.rows)
@@ -123,7 +123,7 @@ def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTe
     pieces = source.resized(edit.rows, single)
     if not _folds(target, edit):
         return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(pieces.values()))
-    row = RowSource(target.tensors[TOKEN_TYPE_EMBEDDINGS], "zeros").kept(0, 1)
+    row = RowSource(target.tensors[TOKEN_TYPE_EMBEDDINGS]).kept(0, 1)
     folded = [p if first == edit.pad else AddRow(p, row, tensor.dtype) for first, p in pieces.items()]
     return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(folded))
 

@@ -57,7 +57,7 @@ def _split(target: Target) -> Iterator[_Part]:
     for canonical, stored in target.tensors.items():
         whole, shard = copied(stored), stored.shard.file.name
         names = parts_of(canonical)
-        if len(names) > 1 and whole.shape and whole.shape[0] % len(names) == 0:
+        if whole.shape and whole.shape[0] % len(names) == 0:
             rows, width = whole.shape[0] // len(names), whole.nbytes // len(names)
             begin = stored.file_begin
             for number, name in enumerate(names):

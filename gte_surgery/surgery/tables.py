@@ -48,7 +48,7 @@ class RowSource:
     """
 
     tensor: StoredTensor
-    init: str
+    init: str = "zeros"
     stream: str = ""
     seed: int = 0
     std: float = 0.0
@@ -130,10 +130,9 @@ class RowSource:
         """Where long stretches begin and end, so that they become pieces of their own: rows kept side by side, which
         the kernel copies, and rows without an origin.
         """
-        least = LONG // self.row_bytes
-        cuts = {first, stop} if first < stop else set()
+        cuts = {first, stop}
         for begin, end, has_origin in origins.stretches(first, stop):
-            if end - begin >= least or (end == stop and not has_origin):
+            if (end - begin) * self.row_bytes >= LONG or (end == stop and not has_origin):
                 cuts |= {begin, end}
         return cuts
 

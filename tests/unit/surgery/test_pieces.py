@@ -154,7 +154,9 @@ def test_every_number_survives_decoding_and_encoding(dtype: str, bits: int) -> N
         raw = np.random.default_rng(1).integers(0, 256, 80_000, dtype=np.uint8).tobytes()
     again = np.frombuffer(encode(decode(raw, dtype), dtype), f"<u{bits // 8}")
     before = np.frombuffer(raw, f"<u{bits // 8}")
-    is_nan = np.isnan(decode(raw, dtype))
+    decoded = decode(raw, dtype)
+    is_nan = np.isnan(decoded)
+    assert decoded.dtype == (np.float64 if dtype == "F64" else np.float32)
     assert (again == before)[~is_nan].all()
     assert np.isnan(decode(again.tobytes(), dtype))[is_nan].all()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gte_surgery.errors import HeaderError
 from gte_surgery.surgery.pieces import (
     AddRow,
     Cast,
@@ -53,17 +54,23 @@ def test_a_plan_is_empty_when_it_neither_writes_nor_removes() -> None:
 
 
 def test_a_name_is_planned_once() -> None:
-    one = tensor("x", CopyRange("a", 0, 8))
+    one, other = tensor("x", CopyRange("a", 0, 8)), tensor("w", Fill(bytes(4), 1))
     with pytest.raises(ValueError, match=r"^a file is planned twice: config\.json$"):
-        plan(CONFIG, weights(one), CONFIG)
+        plan(CONFIG, weights(one, name="a"), CONFIG)
     with pytest.raises(ValueError, match=r"^a tensor is planned twice: x$"):
-        plan(weights(one, tensor("z", Fill(bytes(4), 1))), weights(one, tensor("y", Fill(bytes(4), 1)), name="b"))
+        plan(weights(one, tensor("z", Fill(bytes(4), 1))), weights(one, other, name="b"))
 
 
 def test_pieces_fill_their_tensor() -> None:
     short = PlannedTensor("x", "F32", (3,), (CopyRange("a", 0, 8),))
     with pytest.raises(ValueError, match=r"^`x`: pieces yield 8 bytes, its shape needs 12$"):
         check_plan([weights(short)], {"a": 100})
+
+
+def test_a_tensor_that_cannot_be_is_named() -> None:
+    with pytest.raises(HeaderError) as raised:
+        check_plan([weights(PlannedTensor("x", "F99", (2,), ()))], {})
+    assert raised.value.tensor == "x"
 
 
 TABLE = Table("a", 20, 10, 2, "F32")

@@ -69,6 +69,15 @@ def test_a_pad_id_of_ones_own_zeroes_that_row_and_frees_the_old_one(tmp_path: Pa
     assert "old row 1 was the pad row and is now row 1, an ordinary token" in sentences(outcome)
 
 
+def test_a_pad_row_of_negative_zeros_is_zero_and_keeps_its_bytes(tmp_path: Path) -> None:
+    config = builder.remote_config()
+    arrays = builder.tensors(config)
+    arrays[WORDS][1] = -0.0
+    source = builder.write(tmp_path / "ckpt", config, arrays)
+    remap(source, keep=[1, 9])
+    assert builder.load(source)[WORDS].tobytes() == arrays[WORDS][[1, 9]].tobytes()
+
+
 def test_a_config_without_a_pad_id_gets_none(tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt", builder.remote_config(pad_token_id=builder.ABSENT))
     remap(source, keep=[3, 1])

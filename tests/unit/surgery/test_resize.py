@@ -103,6 +103,13 @@ def test_a_shrunken_model_keeps_the_first_rows_of_all_three_tables(mlm: Path) ->
     assert [tensors(found)[each].shape for each in (name, DECODER, BIAS)] == [(100, 32), (100, 32), (100,)]
 
 
+def test_the_plan_says_in_words_what_it_does(mlm: Path) -> None:
+    assert plan(mlm, vocab=64).meaning == (
+        "rows 64 to 127 (64 of 128) are dropped, and the masked-LM head follows",
+        "row 1, the pad row, is zero already",
+    )
+
+
 def test_a_grown_model_draws_rows_in_streams_of_their_own(mlm: Path) -> None:
     name = f"new.{WORDS}"
     found = changed(plan(mlm, vocab=130, seed=9), mlm)

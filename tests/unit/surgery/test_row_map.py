@@ -60,13 +60,22 @@ def test_stretches_make_up_the_rows_and_are_as_long_as_can_be(
         assert end > begin
 
 
+def test_the_new_id_passes_over_means_of_which_the_row_is_a_part() -> None:
+    found = made((5, 4), (4,), (7, 6), (6, 7), (7, 7), (6,))
+    assert [found.new_id(old) for old in (4, 5, 6, 7)] == [1, None, 5, None]
+
+
 def test_stretches_by_example() -> None:
-    found = made((5,), (6,), (9,), (), (), (1, 2), (3,), (4,))
+    found = made((5,), (6,), (9,), (), (), (1, 2), (2,), (3,))
     assert list(found.stretches(0, 10)) == [
         (0, 2, True), (2, 3, True), (3, 5, False), (5, 6, True), (6, 8, True), (8, 10, False),
     ]  # fmt: skip
     assert list(found.stretches(1, 4)) == [(1, 2, True), (2, 3, True), (3, 4, False)]
     assert list(found.stretches(4, 4)) == []
+    apart = made((5,), (), (7,), (3, 4), (4, 5))
+    assert list(apart.stretches(0, 5)) == [
+        (0, 1, True), (1, 2, False), (2, 3, True), (3, 4, True), (4, 5, True),
+    ]  # fmt: skip
 
 
 def test_a_map_is_put_in_order_with_its_places() -> None:

@@ -68,7 +68,8 @@ def test_parts_are_joined_where_the_layout_packs_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("pack", [True, False])
 def test_no_byte_is_lost_or_doubled(layout: Layout, pack: bool, tmp_path: Path) -> None:
     path = built(tmp_path, pack_qkv=pack)
-    pieces = [piece for tensor in tensors(path, layout).values() for piece in tensor.pieces]
+    shards = restored(understand(open_checkpoint(path)), layout)
+    pieces = [piece for planned in shards.values() for tensor in planned for piece in tensor.pieces]
     ranges = sorted((piece.begin, piece.end) for piece in pieces if isinstance(piece, CopyRange))
     assert [begin for begin, _ in ranges[1:]] == [end for _, end in ranges[:-1]]
     assert len(ranges) == len(pieces)
@@ -125,3 +126,15 @@ def test_attention_and_feed_forward_are_split_each_by_itself(tmp_path: Path) -> 
     assert {f"{LAYER}attention.q_proj.bias", f"{LAYER}mlp.up_gate_proj.weight"} <= attention.keys()
     feed_forward = tensors(path, Layout("a", has_split_mlp=True))
     assert {f"{LAYER}attention.qkv_proj.bias", f"{LAYER}mlp.gate_proj.weight"} <= feed_forward.keys()
+
+
+@pytest.mark.parametrize("layout", [BARE, Layout("a", has_split_qkv=True)], ids=["packed", "split"])
+@pytest.mark.parametrize("shape", [(), (97,), (97, 32)])
+def test_what_cannot_be_cut_into_parts_stays_whole(shape: tuple[int, ...], layout: Layout, tmp_path: Path) -> None:
+    config, name = builder.remote_config(), f"{LAYER}attention.qkv_proj.weight"
+    arrays = builder.tensors(config) | {name: np.ones(shape, np.float32)}
+    path = builder.write(tmp_path / "ckpt", config, arrays)
+    shards = restored(understand(open_checkpoint(path), families=("GTE0",)), layout)
+    found = {tensor.name: tensor for tensor in shards[FILE]}
+    assert (found[name].shape, f"{LAYER}attention.q_proj.weight" in found) == (shape, False)
+    assert bytes_of(path, found[name]) == arrays[name].tobytes()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gte_surgery.checkpoint.directory import StoredTensor, open_checkpoint
@@ -13,7 +15,8 @@ from gte_surgery.gte.names import DECODER_BIAS, WORD_EMBEDDINGS
 from gte_surgery.surgery import tables
 from gte_surgery.surgery.pieces import CopyRange, Fill, GatherRows, LikeTable, MeanRows, Normal, Overlay, Table
 from gte_surgery.surgery.row_map import Places, RowMap, keep_of
-from gte_surgery.surgery.tables import RowSource, is_computed, refuse_absent_row, refuse_uncountable
+from gte_surgery.surgery.tables import RowSource, is_computed, refuse_absent_row, refuse_uncountable, word_table
+from gte_surgery.surgery.target import understand
 from tests import builder
 
 NAME = "model.safetensors"
@@ -117,6 +120,17 @@ def test_several_origins_are_a_mean(stored: dict[str, StoredTensor]) -> None:
     assert words.chosen(two, 2, {}) == [MeanRows(NAME, begin, ROW, array("q", [9, 3, 4]), array("q", [0, 1, 3]), "F32")]
 
 
+def test_a_mean_behind_chosen_rows_and_a_single_one_is_a_mean_still(stored: dict[str, StoredTensor]) -> None:
+    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    old, offsets = array("q", [9, 8, 3, 4]), array("q", [0, 1, 2, 4])
+    late = RowMap(4, array("q", [0, 1, 3]), old, offsets, Places("m", "line", (1, 2, 3)))
+    assert words.chosen(late, 4, {2: words.zeros(2, 3)}) == [
+        GatherRows(NAME, begin, ROW, array("q", [9, 8])),
+        words.zeros(2, 3),
+        MeanRows(NAME, begin, ROW, old, array("q", [2, 4]), "F32"),
+    ]
+
+
 def test_long_stretches_are_pieces_of_their_own(
     stored: dict[str, StoredTensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +138,7 @@ def test_long_stretches_are_pieces_of_their_own(
     chosen = keep_of([9, 20, 21, 22, 3])
     monkeypatch.setattr(tables, "LONG", 3 * ROW)
     assert words.chosen(chosen, 5, {}) == [words.kept(9, 10), words.kept(20, 23), words.kept(3, 4)]
-    monkeypatch.setattr(tables, "LONG", 4 * ROW)
+    monkeypatch.setattr(tables, "LONG", 3 * ROW + 1)
     assert words.chosen(chosen, 5, {}) == [GatherRows(NAME, begin, ROW, array("q", [9, 20, 21, 22, 3]))]
 
 
@@ -163,3 +177,14 @@ def test_so_many_copies_of_a_row_are_made_and_no_more(
     assert words.fresh(128, 131).nbytes == 3 * ROW
     with pytest.raises(RefusedError, match=r"^init: copy:9 for 4 rows, at most 3 are copied$"):
         words.fresh(128, 132)
+
+
+@pytest.mark.parametrize("shape", [(HELD, 16), (HELD * 32,), (HELD, 32, 1)])
+def test_a_word_table_has_rows_of_the_hidden_size(shape: tuple[int, ...], tmp_path: Path) -> None:
+    config = builder.remote_config(vocab_size=HELD)
+    arrays = builder.tensors(config)
+    arrays[WORD_EMBEDDINGS] = np.resize(arrays[WORD_EMBEDDINGS], shape)
+    target = understand(open_checkpoint(builder.write(tmp_path / "ckpt", config, arrays)), (WORD_EMBEDDINGS,))
+    with pytest.raises(RefusedError) as raised:
+        word_table(target)
+    assert raised.value.message == f"{NAME}: `{WORD_EMBEDDINGS}`: shape {list(shape)}, config needs [128, 32]"
