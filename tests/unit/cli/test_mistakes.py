@@ -211,6 +211,15 @@ MISTAKES = {
     "no map": Mistake("remap ckpt", 2, "remap: the new rows must be named in one way", "give one of --map, --keep"),
     "a map that is not there": Mistake("remap ckpt --keep ids.txt", 2, "ids.txt: no such file", "--help`"),
     "no file to scan": Mistake("scan ckpt corpus", 3, "corpus: no file to scan, must be a file", "`gte-surgery scan"),
+    "an option of all commands behind one": Mistake(
+        "check ckpt --quiet",
+        2,
+        "--quiet: no such option",
+        "stands before the command: `gte-surgery --quiet check ckpt`",
+    ),
+    "and one with a value": Mistake(
+        "check --color never ckpt", 2, "--color: no such option", "`gte-surgery --color never check ckpt`"
+    ),
     "a slip in a list": Mistake(
         "check ckpt --for vllm,tie",
         2,
