@@ -26,7 +26,7 @@ def shown(block: Block) -> dict[str, list[int]]:
 
 
 def test_the_head_of_a_column_keeps_what_is_absent_and_null() -> None:
-    column = Ragged(np.array([7, 0, 8, 0]), np.array([2, 0, 2]), np.array([True, False, True]), nulls=np.array([1, 3]))
+    column = Ragged(np.array([7, 0, 0, 8]), np.array([2, 0, 2]), np.array([True, False, True]), nulls=np.array([1, 2]))
     head = column.head(2)
     assert (head.values.tolist(), head.lengths.tolist()) == ([7, 0], [2, 0])
     assert head.present is not None

@@ -29,6 +29,7 @@ def test_nothing_seen_is_the_summary_of_nothing(has_counts: bool) -> None:
 def test_ids_are_counted_or_noted(has_counts: bool, uses: list[int]) -> None:
     noted = tally(has_counts)
     noted.use(np.array([2, 2, 0]))
+    noted.summary()
     noted.use(np.array([2]))
     assert noted.summary().uses.tolist() == [*uses, *[0] * (CONTRACT.vocab_size - 3)]
 

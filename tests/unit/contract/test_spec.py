@@ -44,8 +44,14 @@ def test_a_tokenizer_that_pads_with_another_id_is_left_aside(tmp_path: Path) -> 
     assert (contract.cls_token_id, contract.mask_token_id, contract.special_ids) == (None, None, ())
 
 
-def test_special_ids_beyond_a_shrunk_table_are_left_aside(tmp_path: Path) -> None:
-    contract = IdContract.read(with_tokenizer(build(tmp_path), pad=1, cls=0, mask=250001))
+def test_a_tokenizer_without_a_pad_is_not_left_aside(tmp_path: Path) -> None:
+    contract = IdContract.read(with_tokenizer(build(tmp_path), cls=2, mask=127))
+    assert (contract.cls_token_id, contract.mask_token_id) == (2, 127)
+
+
+@pytest.mark.parametrize("beyond", [128, 250001])
+def test_special_ids_beyond_a_shrunk_table_are_left_aside(tmp_path: Path, beyond: int) -> None:
+    contract = IdContract.read(with_tokenizer(build(tmp_path), pad=1, cls=0, mask=beyond))
     assert (contract.cls_token_id, contract.mask_token_id) == (0, None)
 
 
@@ -59,8 +65,9 @@ def test_special_ids_beyond_a_shrunk_table_are_left_aside(tmp_path: Path) -> Non
 )
 def test_a_checkpoint_that_no_batch_could_fit_is_refused(tmp_path: Path, changes: Any, message: str) -> None:
     change_config(build(tmp_path), **changes)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(CheckpointError, match=message) as raised:
         IdContract.read(tmp_path)
+    assert raised.value.message.startswith(f"{tmp_path}: config.json: ")
 
 
 def test_a_folder_without_config_is_refused(tmp_path: Path) -> None:
