@@ -18,6 +18,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.database import InMemoryExampleDatabase
 
+from gte_surgery.cli.commands.fuzz import command
 from gte_surgery.cli.entry import run
 from gte_surgery.contract import fuzz as fuzzing
 from gte_surgery.contract.fuzz import (
@@ -502,3 +503,21 @@ def test_a_test_is_written_in_full() -> None:
 def test_runs_of_four_and_more_are_written_as_products(ids: Sequence[int], code: str) -> None:
     assert str(Given(tuple(ids))) == code
     assert eval(code) == list(ids)  # noqa: S307 - our own output
+
+
+def test_each_search_takes_the_examples_and_the_seed_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[tuple[int, int]] = []
+    monkeypatch.setattr(_Search, "run", lambda self, examples, seed: called.append((examples, seed)))
+    fuzz(print, CONTRACT, examples=3, seed=7)
+    fuzz(print, CONTRACT)
+    defaults = {each.name: each.default for each in command.params}
+    assert called == [(3, 7), (defaults["examples"], defaults["seed"])]
+
+
+def test_behind_a_known_finding_another_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = [Finding(code, Severity.ERROR, Location(), "") for code in ("GTE427", "GTE414", "GTE490")]
+    monkeypatch.setattr(fuzzing, "judged", lambda *_: iter(told))
+    search = _Search(print, CONTRACT, False, frozenset({"GTE427"}))
+    with pytest.raises(_BrokenError):
+        search.ask((Given((5,), FORMS[0]),))
+    assert search.broken == Break(told[1], (Given((5,), FORMS[0]),))
