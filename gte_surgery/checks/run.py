@@ -74,11 +74,11 @@ class _Judge:
         rule = self.rules[code]
         failed = self._failed_prerequisites(rule)
         if failed:
-            self.skipped[code] = failed
+            self.skipped[code], self.findings[code] = failed, ()
         elif rule.is_apart:
             self.apart[code] = self._threads().submit(_apply, rule, self.subject)
-            return
-        self.findings[code] = () if failed else _apply(rule, self.subject)
+        else:
+            self.findings[code] = _apply(rule, self.subject)
 
     def found(self, code: str) -> tuple[Finding, ...]:
         """What a judged rule found; waits for it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.block_reader import FORMATS, Block, BlockReader, blocks_of, row_width
+from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.statistics import TensorStatistics
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ _MOST_THREADS = 4
 
 
 def read_statistics(
-    tensors: Sequence[StoredTensor], table: str = "", progress: Callable[[int, int], None] | None = None
+    tensors: Sequence[StoredTensor], table: str = "", progress: Progress | None = None
 ) -> Mapping[str, TensorStatistics]:
     """The statistics of each tensor of a floating-point dtype that is not empty, by stored name.
 
