@@ -64,6 +64,12 @@ class Checkpoint:
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
+    def values(self) -> Mapping[str, object]:
+        """The members of config.json as they are written; empty when it is absent, unreadable or not an object."""
+        value = self.config.value if self.config is not None else None
+        return value if isinstance(value, dict) else {}
+
+    @property
     def tensors(self) -> Mapping[str, StoredTensor]:
         """All tensors by name, shard by shard in offset order; of two with one name the first."""
         if not self._tensors:

@@ -55,11 +55,10 @@ class Subject:
     has_values: bool = False
     passes: Passes = field(default_factory=Passes)
 
-    @cached_property
+    @property
     def values(self) -> Mapping[str, object]:
         """The members of config.json; empty when it is absent, unreadable or not an object."""
-        document = self.checkpoint.config
-        return document.value if document is not None and isinstance(document.value, dict) else {}
+        return self.checkpoint.values
 
     @cached_property
     def dialect(self) -> Dialect | None:

@@ -35,8 +35,7 @@ class Target:
     @property
     def values(self) -> Mapping[str, object]:
         """The members of config.json as they are written."""
-        document = self.checkpoint.config
-        return document.value if document is not None and isinstance(document.value, dict) else {}
+        return self.checkpoint.values
 
 
 def understand(
