@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from gte_surgery.checks.description import Description, describe
     from gte_surgery.checks.run import run as check
     from gte_surgery.checks.subject import Expectations
+    from gte_surgery.compare.difference import Difference, diff
     from gte_surgery.contract.adapter import GteAdapter
     from gte_surgery.contract.batch import check_batch
     from gte_surgery.contract.collate import MaskedLmCollator, collate, uncollate
@@ -74,8 +75,7 @@ if TYPE_CHECKING:
     from gte_surgery.smoke.options import SmokeOptions
     from gte_surgery.smoke.result import SmokeResult
     from gte_surgery.smoke.run import smoke
-    from gte_surgery.surgery.difference import Difference, diff
-    from gte_surgery.surgery.plan import Plan
+    from gte_surgery.surgery.planning.plan import Plan
     from gte_surgery.surgery.verbs import Outcome, convert, fix, history, new, recover, reinit, remap, resize, undo
 
 _HOMES = {
@@ -97,8 +97,8 @@ _HOMES = {
     "model.load": ("load_encoder",),
     "smoke.options": ("SmokeOptions",),
     "smoke.result": ("SmokeResult",),
-    "surgery.difference": ("Difference", "diff"),
-    "surgery.plan": ("Plan",),
+    "compare.difference": ("Difference", "diff"),
+    "surgery.planning.plan": ("Plan",),
     "surgery.verbs": ("Outcome", "convert", "fix", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
 }
 _NAMES_AT_HOME = {"check": "run"}

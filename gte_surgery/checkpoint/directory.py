@@ -15,12 +15,12 @@ from pathlib import Path
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
+from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
 from gte_surgery.checkpoint.nearby import WANTED, nearby, no_checkpoint, others
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
-from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from gte_surgery.checkpoint.header_fault import HeaderFault
+from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 

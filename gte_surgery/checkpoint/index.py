@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
+from gte_surgery.checkpoint.json.strict import Document, escape
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
-from gte_surgery.checkpoint.strict_json import Document, escape
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
-from gte_surgery.checkpoint.header import read_digest
+from gte_surgery.checkpoint.headers.header import read_digest
+from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
-from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 

@@ -9,7 +9,7 @@ from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_o
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file
 from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at
-from gte_surgery.checkpoint.header import Header, HeaderFault, TensorEntry, read_header_at
+from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import open_regular, read_at, read_json, read_whole
+from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.strict_json import Document
 from gte_surgery.errors import CheckpointError
 
 VOCABULARY = "vocab.txt"

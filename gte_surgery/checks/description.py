@@ -11,16 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
-from gte_surgery.checkpoint.header import DTYPE_BITS
+from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, max_seq_length, pooling, special_tokens
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.heads import Head
-from gte_surgery.gte.names import TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
-from gte_surgery.gte.releases import Release, resembling
-from gte_surgery.gte.rope import describe as rope_in_words
-from gte_surgery.gte.rope import inv_freq
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.names import TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.gte.new_impl.releases import Release, resembling
+from gte_surgery.gte.new_impl.rope import describe as rope_in_words
+from gte_surgery.gte.new_impl.rope import inv_freq
 
 PART_NAMES = ("embeddings", "layers", "head", "other")
 _COMPARED = (

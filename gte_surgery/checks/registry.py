@@ -13,7 +13,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
@@ -108,7 +108,7 @@ def add_fault_rule(
 def all_rules() -> Mapping[str, Rule]:
     """Every rule by its code, in order of code; imports the modules of rules when first called."""
     for module in RULE_MODULES:
-        import_module(f"gte_surgery.checks.{module}")
+        import_module(f"gte_surgery.checks.rules.{module}")
     return MappingProxyType(dict(sorted(_rules.items())))
 
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.faults import Fault, FaultKind
-from gte_surgery.checkpoint.header import HeaderFault
+from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, VOCABULARY, TokenizerFacts, read_sidecar, special_tokens
-from gte_surgery.checkpoint.strict_json import Document
-from gte_surgery.checkpoint.tokenizer import Vocabulary, read_vocabulary
 from gte_surgery.checks.passes import Passes
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
-from gte_surgery.gte.heads import Head, head_of
-from gte_surgery.gte.inventory import TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.names import WORD_EMBEDDINGS, Layout, canonical_name, detect_layout
+from gte_surgery.gte.new_impl.heads import Head, head_of
+from gte_surgery.gte.new_impl.inventory import TensorSpec, inventory, optional_inventory
+from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS, Layout, canonical_name, detect_layout
+from gte_surgery.vocabulary.tokenizer import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from gte_surgery.checks.statistics import TensorStatistics

@@ -31,7 +31,7 @@ def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 def releases() -> Mapping[str, str]:
     """The names of the published releases."""
-    from gte_surgery.gte.releases import RELEASES
+    from gte_surgery.gte.new_impl.releases import RELEASES
 
     return {release.name: f"{release.head.value} head, {release.dtype}" for release in RELEASES}
 

@@ -38,8 +38,8 @@ def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: R
     from gte_surgery import __version__
     from gte_surgery.checks.description import describe
     from gte_surgery.checks.registry import all_rules
-    from gte_surgery.render.html import page_html
-    from gte_surgery.surgery.portrait import portray
+    from gte_surgery.compare.portrait import portray
+    from gte_surgery.render.formats.html import page_html
 
     try:
         with terminal.progress("reading") as progress:

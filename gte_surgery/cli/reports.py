@@ -83,26 +83,26 @@ def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
 
     match form:
         case "json":
-            from gte_surgery.render.report import report_json
+            from gte_surgery.render.formats.report import report_json
 
             return report_json(report)
         case "sarif":
-            from gte_surgery.render.sarif import report_sarif
+            from gte_surgery.render.formats.sarif import report_sarif
 
             return report_sarif(report, tuple(all_rules().values()), __version__)
         case "junit":
-            from gte_surgery.render.junit import report_junit
+            from gte_surgery.render.formats.junit import report_junit
 
             return report_junit(report, tuple(all_rules().values()), fail_on)
         case "github":
-            from gte_surgery.render.github import report_github
+            from gte_surgery.render.formats.github import report_github
 
             return report_github(report)
         case "markdown":
-            from gte_surgery.render.markdown import report_markdown
+            from gte_surgery.render.formats.markdown import report_markdown
 
             return report_markdown(report)
         case _:
-            from gte_surgery.render.report import report_text
+            from gte_surgery.render.formats.report import report_text
 
             return report_text(report, color)

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from gte_surgery.cli import exits
-from gte_surgery.surgery.stops import STOPS
+from gte_surgery.surgery.commit.stops import STOPS
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
-from gte_surgery.checkpoint.strict_json import Document, parse_document
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import CheckpointError, GteSurgeryError, UsageError
 from gte_surgery.gte.config import GteConfig, read_config

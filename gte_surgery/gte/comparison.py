@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.gte.config import FLAGS, GteConfig, read_config
-from gte_surgery.gte.rope import describe, inv_freq
+from gte_surgery.gte.new_impl.rope import describe, inv_freq
 
 Values = Mapping[str, object]
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.gte.dialect import Dialect, detect_dialect
-from gte_surgery.gte.rope import Rope
-from gte_surgery.gte.rope_reading import LARGEST_NUMBER, read_rope
+from gte_surgery.gte.new_impl.dialect import Dialect, detect_dialect
+from gte_surgery.gte.new_impl.rope import Rope
+from gte_surgery.gte.new_impl.rope_reading import LARGEST_NUMBER, read_rope
 from gte_surgery.gte.wording import shown
 
 __all__ = ["FLAGS", "Dialect", "GteConfig", "detect_dialect", "read_config"]

@@ -16,10 +16,10 @@ from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.dialect import Dialect
-from gte_surgery.gte.heads import Head, architecture, head_of
-from gte_surgery.gte.names import DECODER_WEIGHT, canonical_name, detect_layout
-from gte_surgery.gte.native import native_members
+from gte_surgery.gte.new_impl.dialect import Dialect
+from gte_surgery.gte.new_impl.heads import Head, architecture, head_of
+from gte_surgery.gte.new_impl.names import DECODER_WEIGHT, canonical_name, detect_layout
+from gte_surgery.gte.new_impl.native import native_members
 from gte_surgery.model.weights import find_sources, read_parameters
 
 OLDEST_TRANSFORMERS = "5.18"

@@ -17,9 +17,9 @@ from torch import Tensor
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.heads import Head
-from gte_surgery.gte.inventory import TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.names import Layout, canonical_name, stored_name
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.inventory import TensorSpec, inventory, optional_inventory
+from gte_surgery.gte.new_impl.names import Layout, canonical_name, stored_name
 
 _SHOWN = 5
 _PACKED = {

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from gte_surgery.compare.difference import Difference, Gap, KeyDifference, RowChanges, Stored, TensorDifference
 from gte_surgery.render.ink import columns, count, finite, paint, printable
-from gte_surgery.surgery.difference import Difference, Gap, KeyDifference, RowChanges, Stored, TensorDifference
 
 SHOWN = 5
 """Of the renamed tensors and of the ranges of changed rows, so many are shown."""

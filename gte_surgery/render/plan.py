@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gte_surgery.render.ink import columns, count, paint, printable, size
-from gte_surgery.surgery.pieces import CopyRange
-from gte_surgery.surgery.plan import OutputFile, Plan, PlannedTensor
+from gte_surgery.surgery.pieces.piece import CopyRange
+from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor
 
 LONGEST_VALUE = 100
 """Characters of a config value that the text form shows."""

@@ -14,7 +14,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checks.description import Part
-from gte_surgery.surgery.portrait import RowNorms, Spread
+from gte_surgery.compare.portrait import RowNorms, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

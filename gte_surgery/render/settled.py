@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gte_surgery.render.ink import paint, printable
-from gte_surgery.surgery.recovery import Recovery
+from gte_surgery.surgery.commit.recovery import Recovery
 
 _WORDS = {
     Recovery.NOTHING: "nothing to recover",

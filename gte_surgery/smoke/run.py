@@ -15,7 +15,7 @@ import torch
 
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Finding
-from gte_surgery.gte.heads import Head
+from gte_surgery.gte.new_impl.heads import Head
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.smoke.batches import Batch, make_batch

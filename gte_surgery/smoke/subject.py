@@ -17,7 +17,7 @@ from gte_surgery.checks.run import run as run_checks
 from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.rope import inv_freq
+from gte_surgery.gte.new_impl.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import SmokeOptions

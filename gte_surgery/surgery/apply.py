@@ -18,19 +18,19 @@ from gte_surgery.checkpoint.files import FileEntry, entry_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
 from gte_surgery.errors import RefusedError
-from gte_surgery.surgery.attributes import carry_attributes
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.pieces import CopyRange
-from gte_surgery.surgery.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
-from gte_surgery.surgery.receipt import Receipt, make_receipt, render_receipts
-from gte_surgery.surgery.refusals import changed, require_disposable, require_free, require_replaceable
-from gte_surgery.surgery.rewrite import permissions
-from gte_surgery.surgery.statistics import refuse_unmeasurable, tables_to_measure
-from gte_surgery.surgery.stops import HeldStops
-from gte_surgery.surgery.target import soundness_errors, unsound
-from gte_surgery.surgery.transaction import Transaction, in_place, into
-from gte_surgery.surgery.tree import state_inside
-from gte_surgery.surgery.writer import Job, Sources, write_files
+from gte_surgery.surgery.commit.attributes import carry_attributes
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, render_receipts
+from gte_surgery.surgery.commit.refusals import changed, require_disposable, require_free, require_replaceable
+from gte_surgery.surgery.commit.stops import HeldStops
+from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
+from gte_surgery.surgery.commit.tree import state_inside
+from gte_surgery.surgery.pieces.piece import CopyRange
+from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
+from gte_surgery.surgery.pieces.writer import Job, Sources, write_files
+from gte_surgery.surgery.planning.parts.rewrite import permissions
+from gte_surgery.surgery.planning.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.planning.target import soundness_errors, unsound
 
 SPARE = 1 << 20
 """Bytes asked of the disk beyond what the files hold: folders, receipt, journal."""

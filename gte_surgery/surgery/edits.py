@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.surgery.row_map import RowMap
+from gte_surgery.vocabulary.row_map import RowMap
 
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""

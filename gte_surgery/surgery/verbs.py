@@ -12,23 +12,23 @@ from typing import Literal
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.gte.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
-from gte_surgery.surgery import recovery
-from gte_surgery.surgery import undo as undoing
+from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
-from gte_surgery.surgery.convert import CURED, plan_convert
+from gte_surgery.surgery.commit import recovery
+from gte_surgery.surgery.commit import undo as undoing
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.receipt import Receipt
+from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.fix import plan_fix
-from gte_surgery.surgery.fresh import plan_new
-from gte_surgery.surgery.origins import Keep, Map, row_origins
-from gte_surgery.surgery.plan import Plan
-from gte_surgery.surgery.receipt import Receipt
-from gte_surgery.surgery.recovery import Recovery, require_settled
-from gte_surgery.surgery.reinit import plan_reinit
-from gte_surgery.surgery.remap import plan_remap
-from gte_surgery.surgery.resize import plan_resize
-from gte_surgery.surgery.target import understand
+from gte_surgery.surgery.planning.convert import CURED, plan_convert
+from gte_surgery.surgery.planning.fix import plan_fix
+from gte_surgery.surgery.planning.fresh import plan_new
+from gte_surgery.surgery.planning.plan import Plan
+from gte_surgery.surgery.planning.reinit import plan_reinit
+from gte_surgery.surgery.planning.remap import plan_remap
+from gte_surgery.surgery.planning.resize import plan_resize
+from gte_surgery.surgery.planning.target import understand
+from gte_surgery.vocabulary.origins import Keep, Map, row_origins
 
 _REMAPPED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS)
 _RESIZED = (*_REMAPPED, TOKEN_TYPE_EMBEDDINGS)

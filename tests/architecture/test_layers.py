@@ -12,7 +12,10 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
-LAYERS = ("findings", "errors", "checkpoint", "gte", "checks", "surgery", "contract", "model", "smoke", "cli")
+LAYERS = (
+    "findings", "errors", "checkpoint", "gte", "vocabulary", "checks", "surgery", "compare", "contract", "model", "smoke",
+    "gate", "cli",
+)  # fmt: skip
 """Each may import those before it."""
 
 RENDER_SHOWS = {
@@ -24,12 +27,12 @@ RENDER_SHOWS = {
     "contract.scan.corpus",
     "contract.scan.summary",
     "smoke.result",
-    "surgery.difference",
-    "surgery.plan",
-    "surgery.pieces",
-    "surgery.portrait",
-    "surgery.transaction",
-    "surgery.recovery",
+    "compare.difference",
+    "surgery.planning.plan",
+    "surgery.pieces.piece",
+    "compare.portrait",
+    "surgery.commit.transaction",
+    "surgery.commit.recovery",
 }
 
 HOMES = {
@@ -41,7 +44,7 @@ HOMES = {
     "jinja2": "render/pages.py",
     "matplotlib": "render/plots.py",
     "numpy": ("surgery/", "contract/scan/", "checks/statistics.py", "checks/block_reader.py", "checks/weights.py"),
-    "tokenizers": ("checkpoint/tokenizer.py", "surgery/"),
+    "tokenizers": ("vocabulary/tokenizer.py", "surgery/"),
     "torch": ("model/", "smoke/"),
     "transformers": ("model/", "smoke/"),
     "safetensors": ("model/", "smoke/"),
@@ -59,7 +62,7 @@ AT_MODULE_LEVEL_IN = "contract/scan/"
 
 
 def room(module: Path) -> str:
-    """checkpoint/header.py → checkpoint; errors.py → errors; __init__.py → ""."""
+    """checkpoint/headers/header.py → checkpoint; errors.py → errors; __init__.py → ""."""
     name = module.parts[0].removesuffix(".py")
     return "" if name in ("__init__", "__main__") else name
 
@@ -135,3 +138,41 @@ def test_what_is_imported_by_name_is_ours_or_has_a_reason(module: Path) -> None:
 
 def test_every_room_has_a_place_in_the_order() -> None:
     assert {room(module) for module in MODULES} <= {"", "render", *LAYERS}
+
+
+def neighbours() -> dict[str, set[str]]:
+    """Each module of ours by its dotted name, and those that it imports, wherever in the file."""
+    named = {".".join(module.with_suffix("").parts): module for module in MODULES}
+    found: dict[str, set[str]] = {}
+    for name, module in named.items():
+        tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+        asked = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+        dotted = {f"{node.module}.{alias.name}" for node in asked for alias in node.names}
+        dotted |= {str(node.module) for node in asked}
+        found[name] = {each.removeprefix("gte_surgery.") for each in dotted} & named.keys() - {name}
+    return found
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of modules that import each other, directly or through others."""
+    reached = {name: _reached(name, graph) for name in graph}
+    alike = {name: {other for other in reached[name] if name in reached[other]} for name in graph}
+    return sorted({frozenset(circle) for circle in alike.values() if len(circle) > 1}, key=sorted)
+
+
+def _reached(start: str, graph: dict[str, set[str]]) -> set[str]:
+    seen: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name in graph[waiting.pop()] - seen:
+            seen.add(name)
+            waiting.append(name)
+    return seen
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(neighbours()) == []
+
+
+def test_a_circle_is_seen() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]

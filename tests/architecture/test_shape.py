@@ -12,8 +12,12 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
+UNIT = PACKAGE.parent / "tests" / "unit"
+
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 60
+CROWDED = 16
+"""More files side by side than this ask for a room inside the room; commands are a list, one file each."""
 FORBIDDEN = {
     "manager", "helper", "helpers", "util", "utils", "handler", "handlers", "processor", "engine", "data", "info",
 }  # fmt: skip
@@ -78,3 +82,15 @@ def test_nothing_is_left_for_later(module: Path) -> None:
 def test_the_forbidden_words_are_seen_inside_names() -> None:
     assert words("tensorData_info") & FORBIDDEN == {"data", "info"}
     assert words("metadata") & FORBIDDEN == set()
+
+
+@pytest.mark.parametrize("room", sorted({module.parent for module in MODULES}), ids=str)
+def test_a_room_is_not_crowded(room: Path) -> None:
+    files = [module for module in MODULES if module.parent == room and module.name != "__init__.py"]
+    assert len(files) <= CROWDED or room.name == "commands"
+
+
+@pytest.mark.parametrize("folder", sorted({path.parent for path in UNIT.rglob("test_*.py")}), ids=str)
+def test_the_unit_tests_mirror_the_package(folder: Path) -> None:
+    room = folder.relative_to(UNIT)
+    assert (PACKAGE / room).is_dir() or room.parts[0] == "bench"

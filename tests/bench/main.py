@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from gte_surgery.checkpoint.header import read_header
+from gte_surgery.checkpoint.headers.header import read_header
 from tests.bench import peers, report, sizes
 from tests.bench.chart import draw
 from tests.bench.jobs import BRAINSURGERY_REASONS, OURS, REASONS, TARGETS, Line, lines, prepare

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gte_surgery.checkpoint.header import render_header
+from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.dialect import Dialect
-from gte_surgery.gte.heads import Head
-from gte_surgery.gte.inventory import Init, TensorSpec, inventory
-from gte_surgery.gte.names import REMOTE_HEAD
-from gte_surgery.gte.releases import find_release, release_config
+from gte_surgery.gte.new_impl.dialect import Dialect
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.inventory import Init, TensorSpec, inventory
+from gte_surgery.gte.new_impl.names import REMOTE_HEAD
+from gte_surgery.gte.new_impl.releases import find_release, release_config
 from tests.bench.jobs import ours
 from tests.bench.measure import Run, removing, run, run_clean
 from tests.bench.results import Point

@@ -136,7 +136,7 @@ def test_weights_that_shrink_while_they_are_read_are_an_error_and_no_bug(
     def read_rows(*_: object) -> bytes:
         raise EOFError("model.safetensors: ends inside a tensor")
 
-    monkeypatch.setattr("gte_surgery.surgery.portrait.read_rows", read_rows)
+    monkeypatch.setattr("gte_surgery.compare.portrait.read_rows", read_rows)
     assert run(["inspect", str(checkpoint), "--html", str(tmp_path / "page.html")]) == 3
     assert "changed while it was read" in capsys.readouterr().err
 
@@ -144,7 +144,7 @@ def test_weights_that_shrink_while_they_are_read_are_an_error_and_no_bug(
 def test_of_very_many_tensors_the_first_are_listed(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gte_surgery.render.html.MOST_TENSORS", 7)
+    monkeypatch.setattr("gte_surgery.render.formats.html.MOST_TENSORS", 7)
     assert run(["inspect", str(checkpoint), "--html", str(tmp_path / "page.html")]) == 0
     text = (tmp_path / "page.html").read_text()
     assert f"{len(load(checkpoint))} tensors, the first 7" in text

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem
 
 OPERATIONS = tuple(name for name, member in vars(Filesystem).items() if callable(member) and not name.startswith("_"))
 NEEDS_SPACE = frozenset({"mkdir", "create", "open_lock", "write", "copy_range", "link", "set_attribute"})

@@ -28,10 +28,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
-from gte_surgery.surgery import recovery, transaction, verbs
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import Recovery
-from gte_surgery.surgery.tree import state_beside, state_inside
+from gte_surgery.surgery import verbs
+from gte_surgery.surgery.commit import recovery, transaction
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import Recovery
+from gte_surgery.surgery.commit.tree import state_beside, state_inside
 from tests import builder
 from tests.crash.faults import CHANGES, Crashed, Fault, FaultyFilesystem
 from tests.crash.surgeries import Tree, leftovers, snapshot

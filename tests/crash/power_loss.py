@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem
 
 _inodes = itertools.count(1)
 

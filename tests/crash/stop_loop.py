@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 from gte_surgery.cli.entry import main as command_line
-from gte_surgery.surgery.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem
 from tests import builder
 from tests.crash.kill_loop import copied, resize_on
 from tests.crash.surgeries import leftovers, snapshot
@@ -152,7 +152,7 @@ def wait_for_answers(child: int) -> None:
 
 def dead(base: Path, source: Path) -> Path:
     """A checkpoint on which a resize died in the middle of its commit."""
-    from gte_surgery.surgery.tree import state_inside
+    from gte_surgery.surgery.commit.tree import state_inside
     from tests.crash.faults import CHANGES, Crashed, Fault, FaultyFilesystem
 
     for at in range(1000):

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.transaction import Transaction, in_place, into
-from gte_surgery.surgery.tree import STATE_FOLDER, make_parents, walk
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
+from gte_surgery.surgery.commit.tree import STATE_FOLDER, make_parents, walk
 
 Tree = Mapping[str, tuple[int, bytes]]
 """Relative file names to mode and content."""

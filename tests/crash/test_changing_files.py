@@ -14,11 +14,11 @@ from gte_surgery.checkpoint.receipts import RECEIPT_NAME
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery import apply as applying
 from gte_surgery.surgery import verbs
-from gte_surgery.surgery import writer as writing
 from gte_surgery.surgery.apply import Manner, apply
+from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.plan import Plan
+from gte_surgery.surgery.pieces.piece import writer as writing
+from gte_surgery.surgery.planning.plan import Plan
 from tests import builder
 from tests.crash.surgeries import leftovers, snapshot
 

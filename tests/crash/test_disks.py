@@ -20,9 +20,9 @@ from gte_surgery.cli.entry import run
 from gte_surgery.errors import RefusedError, WriteError
 from gte_surgery.surgery import verbs
 from gte_surgery.surgery.apply import SPARE
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.transaction import in_place
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.transaction import in_place
+from gte_surgery.surgery.commit.undo import undo
 from tests import builder
 from tests.crash.faults import FaultyFilesystem
 from tests.crash.surgeries import SINGLE, lay_down, leftovers, perform, snapshot

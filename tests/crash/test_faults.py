@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import RefusedError, UnfinishedSurgeryError, WriteError
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import Recovery, recover, require_settled
-from gte_surgery.surgery.tree import state_inside
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import Recovery, recover, require_settled
+from gte_surgery.surgery.commit.tree import state_inside
+from gte_surgery.surgery.commit.undo import undo
 from tests.crash.faults import CHANGES, NEEDS_SPACE, Crashed, Fault, FaultyFilesystem
 from tests.crash.surgeries import (
     NEW,

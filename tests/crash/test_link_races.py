@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import GteSurgeryError
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import recover
-from gte_surgery.surgery.transaction import in_place, into
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import recover
+from gte_surgery.surgery.commit.transaction import in_place, into
+from gte_surgery.surgery.commit.undo import undo
 from tests.crash.faults import Crashed, Fault, FaultyFilesystem
 
 NAMES = ("config.json", "model.safetensors", "1_Pooling/config.json")

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import GteSurgeryError
-from gte_surgery.surgery.recovery import recover, require_settled
-from gte_surgery.surgery.undo import previous_generation, undo
+from gte_surgery.surgery.commit.recovery import recover, require_settled
+from gte_surgery.surgery.commit.undo import previous_generation, undo
 from tests.crash.power_loss import PowerLossFilesystem
 from tests.crash.surgeries import (
     NEW,

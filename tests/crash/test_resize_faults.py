@@ -14,9 +14,9 @@ import pytest
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.errors import RefusedError, UnfinishedSurgeryError, WriteError
 from gte_surgery.surgery.apply import Manner, apply
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import recover, require_settled
 from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import recover, require_settled
 from gte_surgery.surgery.verbs import plan_surgery
 from tests import builder
 from tests.conftest import ROOT

@@ -20,14 +20,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.errors import GteSurgeryError, LockedError, RefusedError, UsageError
 from gte_surgery.surgery.apply import Manner, apply
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import Recovery, recover
+from gte_surgery.surgery.commit.transaction import in_place
+from gte_surgery.surgery.commit.undo import undo
 from gte_surgery.surgery.edits import Convert, Edit, Fix, Reinit, Remap, Resize
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.plan import Plan
-from gte_surgery.surgery.recovery import Recovery, recover
-from gte_surgery.surgery.row_map import keep_of
-from gte_surgery.surgery.transaction import in_place
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.verbs import plan_surgery
+from gte_surgery.vocabulary.row_map import keep_of
 from tests import builder
 from tests.crash.faults import CHANGES, Crashed, Fault, FaultyFilesystem
 from tests.crash.surgeries import Surgery, Tree, lay_down, leftovers, perform, snapshot

@@ -11,18 +11,18 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import LockedError
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import Recovery, recover
-from gte_surgery.surgery.tree import state_inside
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import Recovery, recover
+from gte_surgery.surgery.commit.tree import state_inside
+from gte_surgery.surgery.commit.undo import undo
 from tests.conftest import ROOT
 from tests.crash.surgeries import NEW, SINGLE, lay_down, leftovers, perform, perform_into, snapshot
 
 HOLDER = """
 import sys
 from pathlib import Path
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.transaction import in_place, into
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.transaction import in_place, into
 begin = {"in_place": in_place, "into": into}[sys.argv[1]]
 with begin(Path(sys.argv[2]), "gte-surgery resize --vocab 7", Filesystem()) as transaction:
     (transaction.stage / "half").write_bytes(b"half")
@@ -34,8 +34,8 @@ COUNTER = """
 import sys
 from pathlib import Path
 from gte_surgery.errors import LockedError
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.transaction import in_place
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.transaction import in_place
 target, done = Path(sys.argv[1]), 0
 while done < 40:
     try:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.surgery.pieces import Fill
-from gte_surgery.surgery.plan import PlannedTensor
-from gte_surgery.surgery.sharding import fill_shards
+from gte_surgery.surgery.pieces.piece import Fill
+from gte_surgery.surgery.planning.parts.sharding import fill_shards
+from gte_surgery.surgery.planning.plan import PlannedTensor
 from gte_surgery.surgery.verbs import convert, new
 from tests import builder
 

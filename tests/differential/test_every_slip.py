@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from safetensors import SafetensorError, deserialize
 
-from gte_surgery.checkpoint.header import parse_header
+from gte_surgery.checkpoint.headers.header import parse_header
 from gte_surgery.errors import HeaderError
 
 HEADERS = (

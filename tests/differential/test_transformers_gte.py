@@ -19,11 +19,11 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from gte_surgery.gte.config import Dialect, GteConfig, read_config  # noqa: E402
-from gte_surgery.gte.heads import Head, architecture, head_of  # noqa: E402
-from gte_surgery.gte.inventory import inventory  # noqa: E402
-from gte_surgery.gte.names import BARE, NATIVE_HEAD, REMOTE_HEAD, Layout, canonical_name, detect_layout  # noqa: E402
-from gte_surgery.gte.releases import RELEASES, Release, find_release, release_config  # noqa: E402
-from gte_surgery.gte.rope import Rope, describe, inv_freq, mixed_factors, to_native  # noqa: E402
+from gte_surgery.gte.new_impl.heads import Head, architecture, head_of  # noqa: E402
+from gte_surgery.gte.new_impl.inventory import inventory  # noqa: E402
+from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD, REMOTE_HEAD, Layout, canonical_name, detect_layout  # noqa: E402
+from gte_surgery.gte.new_impl.releases import RELEASES, Release, find_release, release_config  # noqa: E402
+from gte_surgery.gte.new_impl.rope import Rope, describe, inv_freq, mixed_factors, to_native  # noqa: E402
 
 MODELS = {
     Head.NONE: transformers.GteModel,

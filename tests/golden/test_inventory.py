@@ -9,9 +9,9 @@ import pytest
 from safetensors import safe_open
 
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.heads import Head, head_of
-from gte_surgery.gte.inventory import inventory
-from gte_surgery.gte.names import canonical_name, detect_layout
+from gte_surgery.gte.new_impl.heads import Head, head_of
+from gte_surgery.gte.new_impl.inventory import inventory
+from gte_surgery.gte.new_impl.names import canonical_name, detect_layout
 
 CHECKPOINTS = sorted(path for path in (Path(__file__).parent / "checkpoints").iterdir() if path.is_dir())
 LETTERS = {"legacy-multilingual": "b", "legacy-mlm": "b", "legacy-reranker": "b"}

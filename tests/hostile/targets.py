@@ -18,16 +18,17 @@ from pathlib import Path
 
 from safetensors import SafetensorError, deserialize
 
-from gte_surgery.checkpoint import header, json_scan
 from gte_surgery.checkpoint.directory import open_checkpoint
-from gte_surgery.checkpoint.header import HeaderFault, parse_header
-from gte_surgery.checkpoint.strict_json import Document, decode_first, escape, parse_document, replace_members
+from gte_surgery.checkpoint.headers import header
+from gte_surgery.checkpoint.headers.header import HeaderFault, parse_header
+from gte_surgery.checkpoint.json import scan as json_scan
+from gte_surgery.checkpoint.json.strict import Document, decode_first, escape, parse_document, replace_members
 from gte_surgery.checks.description import describe
 from gte_surgery.checks.run import run
 from gte_surgery.errors import HeaderError, JsonError
 from gte_surgery.gte.consumers import Consumer
-from gte_surgery.render.github import report_github
-from gte_surgery.render.report import report_json, report_text
+from gte_surgery.render.formats.github import report_github
+from gte_surgery.render.formats.report import report_json, report_text
 
 DEPARTURES = {HeaderFault.DUPLICATE_NAME, HeaderFault.LEADING_SPACE, HeaderFault.BAD_ENTRY, HeaderFault.BAD_METADATA}
 """What safetensors 0.8 accepts although the format forbids it: among bad entries, arrays and {"U8": null} for a dtype;

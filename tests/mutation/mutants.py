@@ -41,7 +41,7 @@ class Mutant:
 
     @property
     def home(self) -> str:
-        """The function as the switch reports it: gte_surgery.gte.rope.x_describe."""
+        """The function as the switch reports it: gte_surgery.gte.new_impl.rope.x_describe."""
         return self.name.partition("__mutmut_")[0]
 
 

@@ -13,10 +13,10 @@ from typing import Any
 MutantDict = dict[str, Callable[..., Any]]
 
 chosen = os.environ.get("GTE_SURGERY_MUTANT", "")
-"""The mutant that is in force, as `gte_surgery.gte.rope.x_describe__mutmut_3`; none when empty."""
+"""The mutant that is in force, as `gte_surgery.gte.new_impl.rope.x_describe__mutmut_3`; none when empty."""
 
 called: set[str] | None = set()
-"""The functions called so far, as `gte_surgery.gte.rope.x_describe`; None once nobody listens."""
+"""The functions called so far, as `gte_surgery.gte.new_impl.rope.x_describe`; None once nobody listens."""
 
 
 def choose(mutant: str) -> None:

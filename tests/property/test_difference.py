@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gte_surgery.surgery.difference import TensorDifference, diff
+from gte_surgery.compare.difference import TensorDifference, diff
 from gte_surgery.surgery.verbs import convert
 from tests import builder
 

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gte_surgery.checkpoint.directory import open_checkpoint
-from gte_surgery.surgery import tables
 from gte_surgery.surgery.apply import Manner, apply
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.undo import undo
 from gte_surgery.surgery.edits import Remap
-from gte_surgery.surgery.evaluate import evaluate
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.pieces import CopyRange, Normal
-from gte_surgery.surgery.plan import Plan
-from gte_surgery.surgery.row_map import Places, RowMap
-from gte_surgery.surgery.undo import undo
+from gte_surgery.surgery.pieces.evaluate import evaluate
+from gte_surgery.surgery.pieces.piece import CopyRange, Normal
+from gte_surgery.surgery.planning.parts import tables
+from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.verbs import plan_surgery, remap
+from gte_surgery.vocabulary.row_map import Places, RowMap
 from tests import builder
 
 WIDTH = 32

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gte_surgery.checkpoint.directory import open_checkpoint
-from gte_surgery.checkpoint.header import tensor_nbytes
+from gte_surgery.checkpoint.headers.header import tensor_nbytes
 from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.evaluate import evaluate
-from gte_surgery.surgery.pieces import Normal
+from gte_surgery.surgery.pieces.evaluate import evaluate
+from gte_surgery.surgery.pieces.piece import Normal
 from gte_surgery.surgery.verbs import Outcome, plan_surgery, resize
 from tests import builder
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gte_surgery.checkpoint.json_scan import members
-from gte_surgery.checkpoint.strict_json import Document, decode, escape, parse_document, replace_members
+from gte_surgery.checkpoint.json.scan import members
+from gte_surgery.checkpoint.json.strict import Document, decode, escape, parse_document, replace_members
 from gte_surgery.errors import JsonError
 
 SCALARS = (

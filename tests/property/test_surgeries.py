@@ -24,11 +24,11 @@ from gte_surgery.checks.run import run
 from gte_surgery.errors import GteSurgeryError, UnfinishedSurgeryError
 from gte_surgery.findings import Severity
 from gte_surgery.surgery.apply import Manner, apply
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.recovery import recover
 from gte_surgery.surgery.edits import Convert, Edit, Reinit, Remap, Resize
-from gte_surgery.surgery.filesystem import Filesystem
-from gte_surgery.surgery.recovery import recover
-from gte_surgery.surgery.row_map import keep_of
 from gte_surgery.surgery.verbs import plan_surgery, undo
+from gte_surgery.vocabulary.row_map import keep_of
 from tests import builder
 from tests.crash.faults import Crashed, Fault, FaultyFilesystem
 from tests.crash.surgeries import Tree, leftovers, snapshot

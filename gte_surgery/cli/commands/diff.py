@@ -28,8 +28,8 @@ def command(terminal: Terminal, left: Path, right: Path, values: bool, brief: bo
     Dialects, tensor names, packing and sharding make no difference: a checkpoint and its exact conversion are equal.
     The exit code is 0 when they are equal and 1 when not. Nothing is changed.
     """
+    from gte_surgery.compare.difference import diff
     from gte_surgery.render.difference import difference_json, difference_text, verdict_text
-    from gte_surgery.surgery.difference import diff
 
     with terminal.progress("comparing") as progress:
         found = diff(left, right, values=values, brief=brief, progress=progress)

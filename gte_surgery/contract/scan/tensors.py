@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gte_surgery.checkpoint.header import DTYPE_BITS, read_header
+from gte_surgery.checkpoint.headers.header import DTYPE_BITS, read_header
 from gte_surgery.contract.scan.arrays import FileArray, Stored
 from gte_surgery.contract.scan.arrays import plan as plan_arrays
 from gte_surgery.contract.scan.arrays import read as read_arrays

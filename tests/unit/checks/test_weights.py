@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checkpoint.files import FileEntry, entry_of
-from gte_surgery.checkpoint.header import Header, TensorEntry
+from gte_surgery.checkpoint.headers.header import Header, TensorEntry
 from gte_surgery.checkpoint.shards import Content, Shard, StoredTensor
 from gte_surgery.checks import block_reader
 from gte_surgery.checks.block_reader import number_of

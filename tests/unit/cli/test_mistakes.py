@@ -30,10 +30,12 @@ ROOT = Path(__file__).resolve().parents[3]
 MISSING = "sys.modules[{!r}] = None"
 """A package that is not installed, as far as an import can tell."""
 OLD = "import gte_surgery.model.native as native; native.transformers = type('Old', (), {'__version__': '5.17.0'})"
-LOCKED = "from gte_surgery.surgery.filesystem import Filesystem; Filesystem.is_writable = lambda self, path: False"
-FULL = "from gte_surgery.surgery.filesystem import Filesystem; Filesystem.free_bytes = lambda self, path: 1000"
+LOCKED = (
+    "from gte_surgery.surgery.commit.filesystem import Filesystem; Filesystem.is_writable = lambda self, path: False"
+)
+FULL = "from gte_surgery.surgery.commit.filesystem import Filesystem; Filesystem.free_bytes = lambda self, path: 1000"
 TORN = (
-    "import errno; from gte_surgery.surgery.filesystem import Filesystem\n"
+    "import errno; from gte_surgery.surgery.commit.filesystem import Filesystem\n"
     "def write(self, *rest): raise OSError(errno.ENOSPC, 'No space left on device', 'ckpt/model.safetensors')\n"
     "Filesystem.write = write"
 )

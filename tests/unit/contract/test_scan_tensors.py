@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gte_surgery.checkpoint.header import render_header
+from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.contract.scan import arrays
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format, Source, Span

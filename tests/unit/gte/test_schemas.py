@@ -14,7 +14,7 @@ from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
 from gte_surgery.gte import schemas
 from gte_surgery.gte.schemas import Violation, load, names, violations
-from gte_surgery.render.report import report_json
+from gte_surgery.render.formats.report import report_json
 
 SCHEMAS = Path(__file__).resolve().parents[3] / "schemas"
 FLAG_HINT = "write true or false without quotes; Python takes every string but the empty one for true"

@@ -6,11 +6,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from gte_surgery.compare.difference import Difference, Stored, TensorDifference
+from gte_surgery.compare.values import MOST_RANGES, Gap, RowChanges
 from gte_surgery.gte.comparison import KeyDifference
 from gte_surgery.gte.schemas import violations
 from gte_surgery.render.difference import difference_json, difference_text, verdict_text
-from gte_surgery.surgery.comparing import MOST_RANGES, Gap, RowChanges
-from gte_surgery.surgery.difference import Difference, Stored, TensorDifference
 
 LARGE, SMALL = Stored("new.words", "F32", (256, 32)), Stored("words", "F32", (160, 32))
 ROWS = RowChanges(160, 9, ((0, 0), (3, 5), (8, 8), (10, 10), (12, 12), (14, 14)), 2)

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from gte_surgery.render.plan import outcome_json, outcome_text, plan_text
-from gte_surgery.surgery.pieces import CopyRange, Fill
-from gte_surgery.surgery.plan import ConfigChange, Plan, PlannedTensor, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill
+from gte_surgery.surgery.planning.plan import ConfigChange, Plan, PlannedTensor, SourceFile, TextFile, WeightFile
 
 SOURCE = SourceFile("model.safetensors", Path("ckpt/model.safetensors"), 4096, 0, "sha256:0")
 COPIED = PlannedTensor("kept", "F32", (8,), (CopyRange("model.safetensors", 64, 96),))

@@ -18,7 +18,7 @@ from gte_surgery.surgery.edits import (
     as_record,
     copied_row,
 )
-from gte_surgery.surgery.row_map import keep_of
+from gte_surgery.vocabulary.row_map import keep_of
 
 KEEP = keep_of([5, 1, 6])
 

@@ -1,0 +1,1 @@
+"""JSON that knows its lines and columns, and edits that keep all else."""

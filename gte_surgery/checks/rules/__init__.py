@@ -1,0 +1,1 @@
+"""The rules: one small function each, a code and a one-line docstring; yields findings."""

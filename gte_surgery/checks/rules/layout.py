@@ -1,0 +1,162 @@
+"""GTE115 to GTE119 and GTE210 to GTE219: tensor names, and whether the loader that the config calls for knows them.
+
+Which layouts there are is for `gte.new_impl.names`. GTE200 comes first: without a layout no tensor can be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import listed
+from gte_surgery.findings import Location, Severity
+from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.new_impl.heads import Head, architecture
+from gte_surgery.gte.new_impl.names import PREFIXES, WORD_EMBEDDINGS, Layout
+
+_CONTAINER = ("GTE0",)
+_READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
+
+
+@rule("GTE200", Severity.ERROR, requires=_CONTAINER)
+def layout_unknown(subject: Subject) -> Iterator[Observation]:
+    """The tensor names are not those of a GTE.
+
+    Word embeddings were looked for under every prefix that a GTE is saved with, and exactly one layout must fit.
+    Either the weights are another model's, or two saves were mixed: the loader would leave what it cannot find at
+    random values.
+    """
+    if subject.layout is not None or not subject.checkpoint.tensors:
+        return
+    stored = subject.checkpoint.tensors
+    tables = [prefix + WORD_EMBEDDINGS for prefix in PREFIXES if prefix + WORD_EMBEDDINGS in stored]
+    if tables:
+        message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"
+    else:
+        names = listed([f"`{name}`" for name in sorted(stored)])
+        message = f"no `{WORD_EMBEDDINGS}` under any of the prefixes new., gte. or none; found {names}"
+    yield Observation(_anywhere(subject), message)
+
+
+@rule("GTE115", Severity.ERROR, requires=_READABLE)
+def head_not_stored(subject: Subject) -> Iterator[Observation]:
+    """`architectures` names a head that is not stored.
+
+    A loader that goes by it (AutoModelForSequenceClassification and the like, vLLM, text-embeddings-inference) makes
+    the head from random numbers, with a warning at most. Name the class that fits the stored tensors, or restore the
+    head.
+    """
+    declared = _declared_heads(subject)
+    if declared and subject.head not in declared and Head.NONE not in declared:
+        yield _head_observation(subject, "whose tensors are not all stored")
+
+
+@rule("GTE116", Severity.WARNING, requires=_READABLE)
+def head_not_declared(subject: Subject) -> Iterator[Observation]:
+    """A head is stored that `architectures` does not name.
+
+    Loaders that go by `architectures` read the encoder and drop the head. Add the class name, or remove the head's
+    tensors if they are left over.
+    """
+    declared = _declared_heads(subject)
+    if declared and subject.head not in declared and Head.NONE in declared:
+        yield _head_observation(subject, "which leaves the stored head out")
+
+
+@rule("GTE210", Severity.ERROR, requires=_CONTAINER)
+def doubled_prefix(subject: Subject) -> Iterator[Observation]:
+    """The tensor names carry the doubled prefix `new.gte.`.
+
+    A head model of transformers 5 was loaded from a published checkpoint and saved again. transformers 5 reads its own
+    names back; transformers 4 with the remote code, vLLM and text-embeddings-inference find none of them, and
+    transformers 4 then trains random weights with no more than a warning. `gte-surgery convert CKPT --to native` gives
+    every tensor its published name back.
+    """
+    if subject.layout is not None and subject.layout.letter == "c":
+        yield _name_observation(subject, "`new.gte.`, must be `new.`")
+
+
+@rule("GTE211", Severity.ERROR, requires=_CONTAINER)
+def renamed_head_norm(subject: Subject) -> Iterator[Observation]:
+    """The masked-LM head has transformers' own names while the encoder has the original ones.
+
+    `lm_head.layer_norm` beside `gte.encoder.layer`: transformers 5 made it from a bare checkpoint and reads it back;
+    everything else leaves the head's norm at its initial values or stops. `gte-surgery convert CKPT --to native` gives
+    the two tensors their published names.
+    """
+    layout = subject.layout
+    if layout is not None and not layout.is_renamed and layout.head_norm == "layer_norm" and layout.letter != "c":
+        yield _name_observation(subject, "`lm_head.layer_norm`, must be `lm_head.norm` beside `encoder.layer`")
+
+
+@rule("GTE212", Severity.NOTE, requires=_CONTAINER)
+def transformers_names(subject: Subject) -> Iterator[Observation]:
+    """The tensors have transformers' own names.
+
+    Saved with `save_original_format=False`: `layers.0.self_attn.q_proj` and so on. transformers from 5.18 on reads
+    them, nothing else does. `gte-surgery convert CKPT --to native` gives them the published names.
+    """
+    if subject.layout is not None and subject.layout.is_renamed:
+        yield _name_observation(subject, "`layers.N.self_attn`, which only transformers 5.18 and later read")
+
+
+@rule("GTE213", Severity.ERROR, requires=_READABLE)
+def names_foreign_to_dialect(subject: Subject) -> Iterator[Observation]:
+    """The config calls for the remote code, the names are those of transformers' own model.
+
+    The remote code looks for `new.encoder.layer` or `encoder.layer`. It finds nothing, and makes the whole network
+    from random numbers with no more than a warning. Take the config that was saved with these weights: model_type
+    "gte", with `rope_parameters`; or let `gte-surgery convert CKPT --to remote` rename the tensors.
+    """
+    layout, dialect = subject.layout, subject.dialect
+    if layout is None or layout.is_damaged or dialect is None or dialect is Dialect.NATIVE:
+        return
+    if layout.is_renamed or (layout.prefix == "gte." and dialect is Dialect.REMOTE):
+        wanted = f"`{layout.prefix}{_body(layout)}`, must be `new.encoder.layer` or `encoder.layer` for model_type"
+        yield _name_observation(subject, f"{wanted} {subject.values.get('model_type')}")
+
+
+@rule("GTE214", Severity.ERROR, requires=_READABLE)
+def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
+    """q, k and v are stored packed where the config says apart, or the other way round.
+
+    The loader looks for the names that the config implies, misses the attention of every layer and fills it with
+    random numbers. In the remote dialect set pack_qkv to what is stored. The native dialect wants them packed, the
+    rows of q, then of k, then of v, in one qkv_proj: `gte-surgery convert CKPT --to native` does it.
+    """
+    config, layout = subject.config, subject.layout
+    if config is None or layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:
+        return
+    found, wanted = ("apart", "packed") if layout.has_split_qkv else ("packed", "apart")
+    said = "the native dialect" if config.dialect is Dialect.NATIVE else f"pack_qkv {str(config.pack_qkv).lower()}"
+    yield Observation(subject.at("pack_qkv"), f"q, k and v are stored {found}, must be {wanted} for {said}")
+
+
+def _declared_heads(subject: Subject) -> frozenset[Head]:
+    """The heads of the classes in `architectures`; classes that no GTE has are passed over."""
+    if subject.config is None:
+        return frozenset()
+    classes = {architecture(head, dialect): head for head in Head for dialect in Dialect}
+    return frozenset(classes[name] for name in subject.config.architectures if name in classes)
+
+
+def _head_observation(subject: Subject, problem: str) -> Observation:
+    names = listed(subject.config.architectures) if subject.config else ""
+    dialect = subject.dialect or Dialect.REMOTE
+    wanted = architecture(subject.head, dialect)
+    return Observation(subject.at("architectures"), f"{names}, {problem}; the tensors are those of {wanted}")
+
+
+def _name_observation(subject: Subject, found: str) -> Observation:
+    return Observation(_anywhere(subject), f"the names have {found}")
+
+
+def _body(layout: Layout) -> str:
+    return "layers" if layout.is_renamed else "encoder.layer"
+
+
+def _anywhere(subject: Subject) -> Location:
+    """The weights as a whole: the one file that holds them, or no file in particular."""
+    shards = subject.checkpoint.shards
+    return Location(file=shards[0].file.name if len(shards) == 1 else "")

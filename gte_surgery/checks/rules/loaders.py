@@ -1,0 +1,197 @@
+"""GTE600 to GTE619 and GTE640 to GTE649: what transformers 5, transformers 4 and sentence-transformers will refuse or
+silently misread. Judged only with `--for` and the program's name; what every program minds, other rules say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, VOCABULARY
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.tensors import READABLE
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import listed, shown
+from gte_surgery.findings import Location, Severity
+from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.new_impl.heads import Head, architecture
+from gte_surgery.vocabulary.tokenizer import TOKENIZER_JSON
+
+_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
+_NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
+_OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
+_SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
+_TOKENIZERS = (TOKENIZER_JSON, VOCABULARY, "sentencepiece.bpe.model", "spiece.model")
+
+
+@rule("GTE600", Severity.ERROR, requires=_SOUND, only_with=_NEW)
+def remote_on_transformers_5(subject: Subject) -> Iterator[Observation]:
+    """transformers 5 cannot run the remote code of this checkpoint.
+
+    It builds models without memory and leaves the remote code's buffers uninitialised: position numbers are garbage, so
+    that it stops with an IndexError, on CUDA with an assertion, or gives nonsense in silence. The masked-LM decoder is
+    left random as well. `gte-surgery convert CKPT --to native` makes it a config that transformers 5.18 runs itself.
+    """
+    if subject.dialect is Dialect.REMOTE:
+        message = f'{shown(subject.values.get("model_type"))}, transformers 5 runs this model only as "gte"'
+        yield Observation(subject.at("model_type"), message, "gte-surgery convert CKPT --to native")
+
+
+@rule("GTE601", Severity.ERROR, requires=(*_SOUND, "GTE121"), only_with=_NEW)
+def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
+    """transformers 5 takes this config for its own model's, which cannot do what it asks for.
+
+    model_type "gte" is transformers' own GteModel from 5.18 on. It has LayerNorm, rotary positions and packed q, k, v
+    only; it reads past other wishes and builds another network than the one that was trained.
+    """
+    if subject.dialect is not Dialect.RENAMED or subject.config is None:
+        return
+    config = subject.config
+    for key, found, only in (
+        ("layer_norm_type", config.layer_norm_type, "layer_norm"),
+        ("position_embedding_type", config.position_embedding_type, "rope"),
+        ("pack_qkv", config.pack_qkv, True),
+    ):
+        if found != only:
+            yield Observation(subject.at(key), f"{shown(found)}, transformers 5 knows {shown(only)} only")
+
+
+@rule("GTE602", Severity.WARNING, requires=READABLE, only_with=_NEW)
+def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
+    """`architectures` names a class that transformers 5 does not have.
+
+    Its classes are GteModel, GteForMaskedLM, GteForSequenceClassification and GteForTokenClassification. Programs that
+    choose the class by this key stop, or load the encoder without its head. `gte-surgery convert CKPT --to native`
+    writes the right one.
+    """
+    if subject.dialect is Dialect.REMOTE:
+        return  # GTE600 says it all
+    known = [architecture(head, Dialect.NATIVE) for head in Head if head is not Head.QUESTION_ANSWERING]
+    strange = [name for name in (subject.config.architectures if subject.config else ()) if name not in known]
+    if strange:
+        yield Observation(subject.at("architectures"), f"{listed(strange)}, transformers 5 has {listed(known)}")
+
+
+@rule("GTE610", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
+    """transformers 4 does not know this dialect.
+
+    GteModel came with transformers 5.18; before, "gte" is an unknown model type, and the remote code does not read
+    `rope_parameters`. `gte-surgery convert CKPT --to remote` makes it the published dialect.
+    """
+    if subject.dialect is Dialect.NATIVE:
+        message = '"gte" in the native dialect, transformers 4 needs the remote one'
+        yield Observation(subject.at("model_type"), message, "gte-surgery convert CKPT --to remote")
+
+
+@rule("GTE611", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+def no_code_for_transformers_4(subject: Subject) -> Iterator[Observation]:
+    """transformers 4 finds no code for this model.
+
+    It has no GTE of its own: `auto_map` must say where the code is, at least that of the config (AutoConfig) and of
+    the model (AutoModel). Copy the key from the release's config.json.
+    """
+    if subject.dialect is Dialect.NATIVE:
+        return
+    mapped = subject.values.get("auto_map")
+    lacking = [name for name in ("AutoConfig", "AutoModel") if not isinstance(mapped, dict) or name not in mapped]
+    if lacking:
+        yield Observation(subject.at("auto_map"), f"has no {listed(lacking)}, transformers 4 needs to find the code")
+
+
+@rule("GTE612", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+def code_not_here(subject: Subject) -> Iterator[Observation]:
+    """`auto_map` points to code in this directory that is not here.
+
+    Without a repository before "--" the module is a file beside config.json. Copy it from the release, or name the
+    repository that has it: "Alibaba-NLP/new-impl--modeling.NewModel".
+    """
+    mapped = subject.values.get("auto_map")
+    local = {
+        f"{value.rpartition('.')[0].replace('.', '/')}.py"
+        for value in (mapped.values() if isinstance(mapped, dict) else ())
+        if isinstance(value, str) and "--" not in value
+    }
+    absent = sorted(name for name in local if not subject.checkpoint.has(name))
+    if absent and subject.dialect is not Dialect.NATIVE:
+        yield Observation(subject.at("auto_map"), f"{listed(absent)}: named here, but not in the directory")
+
+
+@rule("GTE640", Severity.ERROR, requires=("GTE001",), only_with=_SENTENCES)
+def no_modules(subject: Subject) -> Iterator[Observation]:
+    """sentence-transformers finds no modules.json.
+
+    It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives ruined
+    vectors. Copy modules.json and the folder 1_Pooling from the release.
+    """
+    if not subject.checkpoint.has(MODULES):
+        yield Observation(Location(file=MODULES), "absent, sentence-transformers would pool by mean")
+
+
+@rule("GTE641", Severity.ERROR, requires=("GTE640",), only_with=_SENTENCES)
+def module_not_here(subject: Subject) -> Iterator[Observation]:
+    """modules.json does not lead to a transformer and a pooling.
+
+    It must list a Transformer, whose folder is this directory, and a Pooling, whose folder holds a config.json. What
+    is not listed is not done; a folder that is listed and not here stops the program, or is looked for on the hub.
+    """
+    document = subject.sidecar(MODULES)
+    if document is None or not isinstance(document.value, list):
+        return
+    entries = [entry for entry in document.value if isinstance(entry, dict)]
+    for number, entry in enumerate(entries):
+        folder = entry.get("path")
+        needed = f"{folder}/config.json"
+        if _kind(entry) == "Pooling" and isinstance(folder, str) and not subject.checkpoint.has(needed):
+            yield Observation(document.location(f"/{number}/path"), f"{shown(folder)}, but {needed} is absent")
+    lacking = [kind for kind in ("Transformer", "Pooling") if kind not in map(_kind, entries)]
+    if lacking:
+        yield Observation(document.location(""), f"lists no {listed(lacking)}")
+
+
+@rule("GTE642", Severity.WARNING, requires=("GTE001",), only_with=_SENTENCES)
+def no_sequence_length(subject: Subject) -> Iterator[Observation]:
+    """sentence-transformers is not told how long texts may be.
+
+    Without max_seq_length in sentence_bert_config.json it takes what the tokenizer says, which may be far more than the
+    model's positions, or far less. State it: 8192 for the releases.
+    """
+    settings = subject.sidecar(SENTENCE_CONFIG)
+    length = settings.value.get("max_seq_length") if settings and isinstance(settings.value, dict) else None
+    if length is None and SENTENCE_CONFIG not in subject.sidecars:
+        yield Observation(Location(file=SENTENCE_CONFIG), "absent, must state max_seq_length")
+    elif length is None and settings is not None:
+        yield Observation(settings.location("/max_seq_length"), "absent, must be the most tokens of a text")
+
+
+@rule("GTE643", Severity.ERROR, requires=("GTE001",), only_with=_SENTENCES)
+def no_tokenizer(subject: Subject) -> Iterator[Observation]:
+    """sentence-transformers finds no tokenizer.
+
+    It tokenizes texts itself and does not load without tokenizer.json, vocab.txt or a sentencepiece model. Copy the
+    tokenizer's files here.
+    """
+    if not any(subject.checkpoint.has(name) for name in _TOKENIZERS):
+        yield Observation(Location(file=TOKENIZER_JSON), f"absent, needed is one of {', '.join(_TOKENIZERS)}")
+
+
+@rule("GTE644", Severity.ERROR, requires=("GTE300", "GTE641"), only_with=_SENTENCES)
+def pooling_unstated(subject: Subject) -> Iterator[Observation]:
+    """The pooling of sentence-transformers is told too little.
+
+    1_Pooling/config.json must state word_embedding_dimension, or the program stops; without a pooling mode it takes the
+    mean. Set word_embedding_dimension to hidden_size and pooling_mode_cls_token to true.
+    """
+    settings = subject.sidecar(POOLING_CONFIG)
+    if settings is None or not isinstance(settings.value, dict):
+        return
+    hidden = subject.config.hidden_size if subject.config else "hidden_size"
+    if "word_embedding_dimension" not in settings.value:
+        yield Observation(settings.location("/word_embedding_dimension"), f"absent, must be {hidden}")
+    if not any(key.startswith("pooling_mode") for key in settings.value):
+        yield Observation(settings.location("/pooling_mode_cls_token"), "absent, must be true")
+
+
+def _kind(entry: dict[str, object]) -> str:
+    """ "Pooling" of {"type": "sentence_transformers.models.Pooling"}."""
+    return str(entry.get("type")).rpartition(".")[2]

@@ -1,0 +1,228 @@
+"""GTE201 to GTE209, GTE220 to GTE229 and GTE250: the stored tensors against those that the config asks for.
+
+Judged from headers alone; no tensor's bytes are read here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import counted, first, listed, shape
+from gte_surgery.findings import Location, Severity
+from gte_surgery.gte.new_impl.inventory import TensorSpec, is_vocabulary_sized
+from gte_surgery.gte.new_impl.names import TOKEN_TYPE_EMBEDDINGS, canonical_name
+
+READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
+"""What must hold before tensors can be compared with the config."""
+COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
+
+_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
+_GTE_NAME = re.compile(
+    r"embeddings\.((word|token_type|position)_embeddings\.weight|LayerNorm\.(weight|bias))"
+    r"|encoder\.layer\.\d+\.(attention\.(qkv|q|k|v|o)_proj|attn_ln|mlp\.(up_gate|up|gate|down)_proj|mlp_ln)\.(weight|bias)"
+    r"|(pooler\.dense|lm_head\.(dense|norm|decoder)|classifier|qa_outputs)\.(weight|bias)"
+)
+
+
+@rule("GTE201", Severity.ERROR, requires=READABLE)
+def missing(subject: Subject) -> Iterator[Observation]:
+    """A tensor that the config asks for is missing.
+
+    Loaders fill it with random numbers and print a warning that is easy to miss; training then starts from a damaged
+    network. Restore the file it was in, or correct the config (num_hidden_layers, above all).
+    """
+    tensors = subject.checkpoint.tensors
+    absent = [spec for spec in _apart_from_types(subject.wanted) if spec.name not in tensors]
+    strangers = _strangers(subject)
+    hint = f"stored, but not asked for: {listed(strangers)}" if strangers else ""
+    for spec, ending in first(absent):
+        yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
+
+
+@rule("GTE202", Severity.ERROR, requires=(*COMPLETE, "GTE240"))
+def denied(subject: Subject) -> Iterator[Observation]:
+    """A part of the network is stored that the config denies.
+
+    A layer beyond num_hidden_layers, a position table in a rotary model, biases of a norm that has none: the loader
+    skips them, and what runs is a smaller or another network than the one that was trained. Correct the config, or
+    remove the tensors if you mean it.
+    """
+    for name, ending in first([name for name in _unasked(subject) if _is_gte(subject, name)]):
+        found = shape(subject.checkpoint.tensors[name].shape)
+        yield Observation(subject.at_tensor(name), f"{found}, but the config asks for no such tensor{ending}")
+
+
+@rule("GTE203", Severity.WARNING, requires=COMPLETE)
+def unknown(subject: Subject) -> Iterator[Observation]:
+    """A tensor is stored that no GTE has.
+
+    It may be an addition of your own, then it is carried along untouched by every surgery; loaders skip it with a
+    warning. If it is none of yours, the file may be a mixture of two models.
+    """
+    strange = [name for name in _unasked(subject) if not _is_gte(subject, name) and not _is_buffer(name)]
+    for name, ending in first(strange):
+        tensor = subject.checkpoint.tensors[name]
+        message = f"{tensor.dtype} {shape(tensor.shape)}, a name that no GTE has{ending}"
+        yield Observation(subject.at_tensor(name), message)
+
+
+@rule("GTE204", Severity.ERROR, requires=READABLE)
+def misshapen(subject: Subject) -> Iterator[Observation]:
+    """A tensor has another shape than the config asks for.
+
+    transformers stops with a RuntimeError, or with `ignore_mismatched_sizes` puts random numbers in its place. Config
+    and weights come from different saves, or the one was edited without the other; a vocabulary is changed in both by
+    `gte-surgery resize`.
+    """
+    tensors = subject.checkpoint.tensors
+    wrong = [
+        spec
+        for spec in _apart_from_types((*subject.wanted, *subject.allowed))
+        if spec.name in tensors and tensors[spec.name].shape != spec.shape
+    ]
+    for spec, ending in first(wrong):
+        found = tensors[spec.name].shape
+        message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
+        yield Observation(subject.at_tensor(spec.name), message, _rows_hint(spec, found))
+
+
+@rule("GTE206", Severity.WARNING, requires=COMPLETE)
+def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
+    """The tensors have different floating-point dtypes.
+
+    Loaders cast all to one dtype, and which one depends on the loader: float32 tensors may lose digits without a word.
+    It also hints that two saves were mixed. `gte-surgery convert CKPT --dtype F32` (or F16, BF16) makes them one.
+    """
+    dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in _FLOATS}
+    ranked = Counter(dtypes.values()).most_common()
+    if len(ranked) < 2:
+        return
+    common = ranked[0][0]
+    odd = sorted(name for name, dtype in dtypes.items() if dtype != common)
+    sums = ", ".join(f"{counted(count, 'tensor')} {dtype}" for dtype, count in ranked)
+    yield Observation(subject.at_tensor(odd[0]), f"{dtypes[odd[0]]} among {common}; in all {sums}")
+
+
+@rule("GTE207", Severity.ERROR, requires=COMPLETE)
+def not_floating_point(subject: Subject) -> Iterator[Observation]:
+    """A tensor of the network is not F64, F32, F16 or BF16.
+
+    The model computes in floating point. Integers and 8-bit floats are quantised weights, whose scales this family of
+    configs has no place for: cast to float they are nonsense. Start from the unquantised checkpoint.
+    """
+    wrong = [tensor for tensor in _model_tensors(subject) if tensor.dtype not in _FLOATS]
+    for tensor, ending in first(wrong):
+        message = f"{tensor.dtype}, must be one of {', '.join(_FLOATS)}{ending}"
+        yield Observation(subject.at_tensor(tensor.name), message)
+
+
+@rule("GTE208", Severity.NOTE, requires=(*COMPLETE, "GTE207"))
+def dtype_not_as_stated(subject: Subject) -> Iterator[Observation]:
+    """The config states another dtype than the weights have.
+
+    transformers 5 loads in the config's dtype unless told otherwise: float32 weights under `"dtype": "float16"` are cut
+    to half precision before training starts. State the stored dtype, or pass the dtype when loading.
+    """
+    stated = subject.config.dtype if subject.config else None
+    held = Counter(tensor.dtype for tensor in _model_tensors(subject)).most_common(1)
+    if stated is not None and held and _FLOATS.get(held[0][0]) != stated.removeprefix("torch."):
+        key = "dtype" if "dtype" in subject.values else "torch_dtype"
+        yield Observation(subject.at(key), f"{stated}, the weights are {_FLOATS.get(held[0][0])}")
+
+
+@rule("GTE220", Severity.ERROR, requires=READABLE)
+def type_table_missing(subject: Subject) -> Iterator[Observation]:
+    """The config has token types, but there is no table for them.
+
+    transformers makes up a random row and adds it to every token, without an error. Set type_vocab_size to 0 if the
+    model was trained without, otherwise restore the table.
+    """
+    if subject.config and subject.config.type_vocab_size > 0 and subject.stored(TOKEN_TYPE_EMBEDDINGS) is None:
+        rows = subject.config.type_vocab_size
+        yield Observation(subject.at("type_vocab_size"), f"{rows}, but `{TOKEN_TYPE_EMBEDDINGS}` is not stored")
+
+
+@rule("GTE221", Severity.ERROR, requires=READABLE)
+def type_table_denied(subject: Subject) -> Iterator[Observation]:
+    """A table of token types is stored, but the config has none.
+
+    The loader ignores it silently, and every token lacks the row that it was trained with. Set type_vocab_size to the
+    table's number of rows. To do without the table, let `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 0`
+    fold its row into the words afterwards: then outputs stay what they were.
+    """
+    table = subject.stored(TOKEN_TYPE_EMBEDDINGS)
+    if subject.config and subject.config.type_vocab_size == 0 and table is not None:
+        message = f"0, but `{table.name}` has {counted(table.shape[0], 'row') if table.shape else 'no rows'}"
+        yield Observation(subject.at("type_vocab_size"), message)
+
+
+@rule("GTE222", Severity.ERROR, requires=(*READABLE, "GTE220", "GTE221", "GTE204"))
+def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
+    """The table of token types has another shape than the config asks for.
+
+    transformers stops with a RuntimeError. Set type_vocab_size to the table's number of rows, or change both with
+    `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T`.
+    """
+    for spec in subject.wanted:
+        table = subject.checkpoint.tensors.get(spec.name)
+        if spec.canonical == TOKEN_TYPE_EMBEDDINGS and table is not None and table.shape != spec.shape:
+            message = f"shape {shape(table.shape)}, config needs {shape(spec.shape)}"
+            yield Observation(subject.at_tensor(spec.name), message)
+
+
+@rule("GTE250", Severity.WARNING, requires=("GTE0", "GTE200"))
+def persisted_buffer(subject: Subject) -> Iterator[Observation]:
+    """A buffer was saved among the weights.
+
+    Position numbers and rope tables are computed from the config; no release stores them. Loaders skip them with a
+    warning or, some, take them for true even after the config has changed. Save the model without them.
+    """
+    buffers = [name for name in subject.checkpoint.tensors if _is_buffer(name)]
+    for name, ending in first(buffers):
+        message = f"{shape(subject.checkpoint.tensors[name].shape)}, a buffer that the model computes itself{ending}"
+        yield Observation(subject.at_tensor(name), message)
+
+
+def _apart_from_types(specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
+    """All but the table of token types, which has rules of its own."""
+    return (spec for spec in specs if spec.canonical != TOKEN_TYPE_EMBEDDINGS)
+
+
+def _rows_hint(spec: TensorSpec, found: tuple[int, ...]) -> str:
+    """For a table that has another number of rows than the config's vocabulary, and is right otherwise."""
+    if not is_vocabulary_sized(spec.canonical) or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
+        return ""
+    return (
+        f'the weights have {counted(found[0], "row")}: set "vocab_size": {found[0]}, or take the weights it was set for'
+    )
+
+
+def _model_tensors(subject: Subject) -> list[StoredTensor]:
+    """The stored tensors that the config asks for."""
+    tensors = subject.checkpoint.tensors
+    return [tensors[spec.name] for spec in (*subject.wanted, *subject.allowed) if spec.name in tensors]
+
+
+def _unasked(subject: Subject) -> list[str]:
+    asked = {spec.name for spec in (*subject.wanted, *subject.allowed)}
+    types = subject.canonical.get(TOKEN_TYPE_EMBEDDINGS)
+    return [name for name in subject.checkpoint.tensors if name not in asked and name != types]
+
+
+def _strangers(subject: Subject) -> list[str]:
+    return [f"`{name}`" for name in _unasked(subject) if not _is_buffer(name)]
+
+
+def _is_gte(subject: Subject, name: str) -> bool:
+    canonical = canonical_name(name, subject.layout) if subject.layout else None
+    return canonical is not None and _GTE_NAME.fullmatch(canonical) is not None
+
+
+def _is_buffer(name: str) -> bool:
+    return name.rpartition(".")[2] in _BUFFERS

@@ -1,0 +1,205 @@
+"""GTE260 to GTE279: the numbers themselves, judged only with --values, which reads every weight once.
+
+What the numbers are like is found by `weights`; here is decided what of it is wrong. Biases of zero and norms of one
+are how every network begins, so they pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from math import prod, sqrt
+
+from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checks.block_reader import number_of
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.tensors import READABLE
+from gte_surgery.checks.statistics import TensorStatistics
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import SHOWN, counted, first, listed
+from gte_surgery.findings import Severity
+from gte_surgery.gte.new_impl.names import POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+
+_VALUES = "--values"
+_FINITE = (*READABLE, "GTE260", "GTE261")
+_HALF_LARGEST = 65504.0
+_FAR = 10.0
+"""A row whose norm is so many times the median, or so small a part of it, is far outside the others."""
+_FLOODED = {"F64": 0.01, "F32": 0.01, "BF16": 0.01, "F16": 0.5}
+"""The share of denormals that counts as a flood. In F16 they are common: of N(0, 0.02) one in 400."""
+_LOOKED_UP = (WORD_EMBEDDINGS, POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS)
+
+
+@rule("GTE260", Severity.ERROR, requires=READABLE, only_with=_VALUES)
+def not_a_number(subject: Subject) -> Iterator[Observation]:
+    """A tensor holds NaN.
+
+    One NaN in a weight makes every output NaN that passes through it, most often all of them. It comes from a training
+    run that diverged, or from bytes damaged on disk. Go back to the last checkpoint that is clean.
+    """
+    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.nans]
+    for (tensor, seen), ending in first(found):
+        place = _index(tensor, seen.first_nan)
+        message = f"{counted(seen.nans, 'NaN')} among {seen.count:,} numbers, the first at {place}{ending}"
+        yield Observation(subject.at_tensor(tensor.name), message)
+
+
+@rule("GTE261", Severity.ERROR, requires=READABLE, only_with=_VALUES)
+def infinite(subject: Subject) -> Iterator[Observation]:
+    """A tensor holds infinities.
+
+    They turn into NaN as soon as two meet or one is normalised. A cast to float16 makes them of numbers beyond 65504;
+    so does a training run that diverged. Cast again from the wider dtype, to BF16, or go back to a clean checkpoint.
+    """
+    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.infinities]
+    for (tensor, seen), ending in first(found):
+        amount = f"{seen.infinities:,} {'infinity' if seen.infinities == 1 else 'infinities'}"
+        place = _index(tensor, seen.first_infinity)
+        message = f"{amount} among {seen.count:,} numbers, the first at {place}{ending}"
+        yield Observation(subject.at_tensor(tensor.name), message)
+
+
+@rule("GTE262", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+def all_zero(subject: Subject) -> Iterator[Observation]:
+    """A weight is all zero.
+
+    A zero matrix or a zero norm passes nothing on, and where two follow each other nothing trains either. Usually a
+    save wrote memory that was never filled, or a sparse file lost its content in a copy. Biases may be zero, and so may
+    the table of token types, which then adds nothing.
+    """
+    types = subject.canonical.get(TOKEN_TYPE_EMBEDDINGS)
+    found = [
+        tensor
+        for tensor, seen in _measured(subject)
+        if seen.constant == 0 and not tensor.name.endswith(".bias") and tensor.name != types
+    ]
+    for tensor, ending in first(found):
+        count = prod(tensor.shape)
+        yield Observation(subject.at_tensor(tensor.name), f"all {counted(count, 'number')} are zero{ending}")
+
+
+@rule("GTE263", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+def constant(subject: Subject) -> Iterator[Observation]:
+    """All numbers of a tensor are the same.
+
+    Training never makes this. The tensor was filled with a constant, or never loaded. Norm weights of one are how
+    a network begins, and pass.
+    """
+    found = [(tensor, value) for tensor, value in _constants(subject) if value != 0.0]
+    for (tensor, value), ending in first(found):
+        is_norm = len(tensor.shape) == 1 and tensor.name.endswith(".weight")
+        if not (is_norm and value == 1.0):
+            message = f"all {counted(prod(tensor.shape), 'number')} are {value:g}{ending}"
+            yield Observation(subject.at_tensor(tensor.name), message)
+
+
+@rule("GTE264", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+def denormals(subject: Subject) -> Iterator[Observation]:
+    """A matrix is flooded with denormals.
+
+    Numbers too small for the dtype's full precision. GPUs may take them for zero, CPUs compute with them a hundred
+    times slower, and a cast to a narrower dtype makes them zero. The weights have decayed to nothing, were scaled
+    wrongly, or are other bytes read as floats. Counted as a flood: 1 % of the numbers, in F16 one half.
+    """
+    found = [
+        (tensor, seen)
+        for tensor, seen in _measured(subject)
+        if len(tensor.shape) > 1 and seen.subnormals > _FLOODED[tensor.dtype] * seen.count
+    ]
+    for (tensor, seen), ending in first(found):
+        share = f"{seen.subnormals:,} of {seen.count:,} numbers ({seen.subnormals / seen.count:.0%})"
+        yield Observation(subject.at_tensor(tensor.name), f"{share} are denormal in {tensor.dtype}{ending}")
+
+
+@rule("GTE265", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+def beyond_half(subject: Subject) -> Iterator[Observation]:
+    """Numbers are too large for float16.
+
+    Loaded in half precision, as the examples of the releases do, they become infinite, and the outputs NaN. BF16 holds
+    them; `gte-surgery convert --dtype F16` refuses them.
+    """
+    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.overflowing]
+    for (tensor, seen), ending in first(found):
+        message = f"{counted(seen.overflowing, 'number')} beyond 65504, the largest {seen.largest:.4g}{ending}"
+        yield Observation(subject.at_tensor(tensor.name), message)
+
+
+@rule("GTE266", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+def overflow_risk(subject: Subject) -> Iterator[Observation]:
+    """What a layer computes may be too large for float16.
+
+    Each weight fits, but a projection of a normed vector need not: |w·x| is at most the norm of a row times the norm
+    of x, and after a norm that is at most the root of hidden_size times its largest weight, plus the norm of its bias.
+    Here that bound exceeds 65504; in trained models it stays a hundred times below. Run it in BF16 or float32, or
+    find out which training step blew it up.
+    """
+    risks = [(projection, bound) for projection, bound in _bounds(subject) if bound > _HALF_LARGEST]
+    for (projection, bound), ending in first(risks):
+        message = f"its outputs may reach {bound:.3g}, float16 ends at 65504{ending}"
+        yield Observation(subject.at_tensor(projection), message)
+
+
+@rule("GTE267", Severity.WARNING, requires=(*_FINITE, "GTE110", "GTE204", "GTE207"), only_with=_VALUES)
+def far_rows(subject: Subject) -> Iterator[Observation]:
+    """Rows of the word embeddings have norms far outside the others'.
+
+    Ten times the median or more, or a tenth or less (zero rows are for GTE231). Too large a row drowns what it is added
+    to and makes the norm after it flatten all else; too small a one says next to nothing. Usual causes: rows added
+    with another initializer_range, a learning rate of their own, damaged bytes. Tables of up to 4,194,304 rows are
+    judged.
+    """
+    seen = subject.statistics.get(subject.canonical.get(WORD_EMBEDDINGS, ""))
+    median = seen.median_norm() if seen is not None else 0.0
+    if seen is None or median == 0.0:
+        return
+    count, rows = seen.far_rows(median, _FAR, SHOWN)
+    if rows:
+        tokens = subject.tokenizer.tokens
+        named = [f"{row}{f' (`{tokens[row]}`)' if row in tokens else ''} with norm {norm:.3g}" for row, norm in rows]
+        message = f"{counted(count, 'row')} far outside the median norm {median:.3g}: {listed(named, count)}"
+        yield Observation(subject.at_tensor(subject.canonical[WORD_EMBEDDINGS]), message)
+
+
+def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:
+    statistics: Mapping[str, TensorStatistics] = subject.statistics
+    return [(tensor, statistics[tensor.name]) for tensor in subject.model_tensors if tensor.name in statistics]
+
+
+def _constants(subject: Subject) -> Iterator[tuple[StoredTensor, float]]:
+    """The tensors of more than one number whose numbers are all the same, with that number."""
+    for tensor, seen in _measured(subject):
+        if seen.constant is not None and seen.count > 1:
+            yield tensor, number_of(seen.constant, tensor.dtype)
+
+
+def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
+    """Each projection that a norm feeds and that fits float16, by stored name, with the most that an output can be."""
+    statistics = {name: subject.statistics.get(stored) for name, stored in subject.canonical.items()}
+    layers = subject.config.num_hidden_layers if subject.config else 0
+    fed = [("embeddings.LayerNorm", "encoder.layer.0.attention.{}_proj")]
+    for layer in range(layers):
+        fed.append((f"encoder.layer.{layer}.attn_ln", f"encoder.layer.{layer}.mlp.{{}}_proj"))
+        fed.append((f"encoder.layer.{layer}.mlp_ln", f"encoder.layer.{layer + 1}.attention.{{}}_proj"))
+    heads = [(f"encoder.layer.{layers - 1}.mlp_ln", head) for head in ("lm_head.dense", "pooler.dense", "classifier")]
+    for norm, pattern in (*fed, *heads):
+        length = _normed_length(subject, statistics.get(f"{norm}.weight"), statistics.get(f"{norm}.bias"))
+        for part in ("qkv", "q", "k", "v", "up_gate", "up", "gate") if "{}" in pattern else ("",):
+            name = pattern.format(part)
+            weight, bias = statistics.get(f"{name}.weight"), statistics.get(f"{name}.bias")
+            if weight is not None and not weight.overflowing:
+                yield subject.canonical[f"{name}.weight"], weight.widest * length + (bias.largest if bias else 0.0)
+
+
+def _normed_length(subject: Subject, weight: TensorStatistics | None, bias: TensorStatistics | None) -> float:
+    """The largest norm of a vector that comes out of a LayerNorm or an RMSNorm."""
+    hidden = subject.config.hidden_size if subject.config else 0
+    scaled = sqrt(hidden) * weight.largest if weight is not None else 0.0
+    return scaled + (bias.widest if bias is not None else 0.0)
+
+
+def _index(tensor: StoredTensor, flat: int) -> str:
+    """[row, column] of the number with this index in the flattened tensor."""
+    place: list[int] = []
+    for size in reversed(tensor.shape):
+        flat, at = divmod(flat, size)
+        place.append(at)
+    return "[" + ", ".join(str(at) for at in reversed(place)) + "]"

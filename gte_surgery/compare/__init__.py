@@ -1,0 +1,1 @@
+"""What lies between two checkpoints, and a portrait of one; reads only."""

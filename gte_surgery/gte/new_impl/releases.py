@@ -1,0 +1,223 @@
+"""The eight published checkpoints: sizes, rope and head, their config.json, and which of them a config resembles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gte_surgery.errors import UsageError
+from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.gte.new_impl.dialect import Dialect
+from gte_surgery.gte.new_impl.heads import Head, architecture
+from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD, Layout
+from gte_surgery.gte.new_impl.rope import NATIVE_THETA, Rope, angle_gap, to_native
+
+MAX_POSITIONS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published checkpoint; `dtype` as safetensors spells it, `tensors` and `parameters` as counted in its file."""
+
+    name: str
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    vocab_size: int
+    pad_token_id: int
+    type_vocab_size: int
+    rope: Rope
+    dtype: Literal["F32", "F16"]
+    head: Head
+    layout: Layout
+    tensors: int
+    parameters: int
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+
+_BASE = (768, 3072, 12, 12)
+_LARGE = (1024, 4096, 24, 16)
+_MULTILINGUAL = (250048, 1, 1)
+_ENGLISH = (30528, 0, 0)
+_ENGLISH_LARGE = (30528, 0, 2)
+
+RELEASES: tuple[Release, ...] = (
+    Release(
+        "gte-multilingual-base", *_BASE, *_MULTILINGUAL, Rope("ntk", 20000.0, 8.0),
+        "F16", Head.TOKEN_CLASSIFICATION, REMOTE_HEAD, 138, 305_369_089,
+    ),
+    Release(
+        "gte-base-en-v1.5", *_BASE, *_ENGLISH, Rope("ntk", 500000.0, 2.0),
+        "F32", Head.NONE, BARE, 135, 136_776_192,
+    ),
+    Release(
+        "gte-large-en-v1.5", *_LARGE, *_ENGLISH_LARGE, Rope("ntk", 160000.0, 2.0),
+        "F32", Head.NONE, BARE, 268, 434_139_136,
+    ),
+    Release(
+        "gte-multilingual-mlm-base", *_BASE, *_MULTILINGUAL, Rope("default", 160000.0),
+        "F16", Head.MASKED_LM, REMOTE_HEAD, 141, 306_210_496,
+    ),
+    Release(
+        "gte-en-mlm-base", *_BASE, *_ENGLISH, Rope("default", 500000.0),
+        "F32", Head.MASKED_LM, REMOTE_HEAD, 140, 137_398_848,
+    ),
+    Release(
+        "gte-en-mlm-large", *_LARGE, *_ENGLISH_LARGE, Rope("default", 160000.0),
+        "F16", Head.MASKED_LM, REMOTE_HEAD, 273, 435_221_312,
+    ),
+    Release(
+        "gte-multilingual-reranker-base", *_BASE, *_MULTILINGUAL, Rope("ntk", 20000.0, 8.0),
+        "F16", Head.SEQUENCE_CLASSIFICATION, REMOTE_HEAD, 140, 305_959_681,
+    ),
+    Release(
+        "snowflake-arctic-embed-m-v2.0", *_BASE, *_MULTILINGUAL, Rope("default", 160000.0),
+        "F32", Head.NONE, BARE, 136, 305_368_320,
+    ),
+)  # fmt: skip
+
+_BY_NAME = {release.name: release for release in RELEASES}
+
+
+def find_release(name: str) -> Release:
+    """The release of that name; raises UsageError listing the names."""
+    if name not in _BY_NAME:
+        from difflib import get_close_matches
+
+        bare = name.rpartition("/")[2].lower()
+        close = [each for each in _BY_NAME if each.startswith(bare)] or get_close_matches(bare, _BY_NAME)
+        meant = close[0] if bare and close else ""
+        raise UsageError(f"release: {name!r}, is not known", f"known: {', '.join(_BY_NAME)}", name, meant)
+    return _BY_NAME[name]
+
+
+def resembling(config: GteConfig, head: Head) -> Release | None:
+    """The release that a checkpoint most likely comes from, or None when none has its hidden and layer sizes.
+
+    Equal vocabulary, type vocabulary and head count 2 each, an equal rope 3; but a plain theta of 160000 only 1, since
+    it is also what a native config falls back to when its rope was lost. Ties go to the nearer vocabulary.
+    """
+    candidates = [release for release in RELEASES if _has_shape_of(config, release)]
+    return max(candidates, key=lambda release: _likeness(release, config, head), default=None)
+
+
+def _has_shape_of(config: GteConfig, release: Release) -> bool:
+    return (
+        config.hidden_size,
+        config.intermediate_size,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+    ) == (release.hidden_size, release.intermediate_size, release.num_hidden_layers, release.num_attention_heads)
+
+
+def _likeness(release: Release, config: GteConfig, head: Head) -> tuple[int, int]:
+    rope_weight = 1 if release.rope == Rope("default", NATIVE_THETA) else 3
+    score = (
+        2 * (release.vocab_size == config.vocab_size)
+        + 2 * (release.type_vocab_size == config.type_vocab_size)
+        + 2 * (release.head is head)
+        + rope_weight * _has_rope_of(config, release)
+    )
+    return score, -abs(release.vocab_size - config.vocab_size)
+
+
+def _has_rope_of(config: GteConfig, release: Release) -> bool:
+    """Whether the ropes agree to half a radian at the last position: enough to know a rounded one again."""
+    if config.rope.kind in ("none", "unsupported"):
+        return False
+    return angle_gap(config.rope, release.rope, release.head_size, MAX_POSITIONS - 1) < 0.5
+
+
+def release_config(
+    release: Release, dialect: Dialect, head: Head | None = None, **changes: object
+) -> dict[str, object]:
+    """config.json of the release in the dialect, keys in alphabetical order as transformers writes them.
+
+    `head` replaces the release's own; `changes` are config keys and their values, such as `vocab_size=32000`. The two
+    switches for unpadding are off, whatever the release says, so that the model runs without xformers. A key
+    `transformers_version` is absent: transformers did not write this.
+    """
+    wanted = release.head if head is None else head
+    config: dict[str, object] = {
+        "architectures": _architectures(release, wanted, dialect),
+        "attention_probs_dropout_prob": 0.0,
+        "classifier_dropout": None,
+        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": 0.1,
+        "hidden_size": release.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": release.intermediate_size,
+        "layer_norm_eps": 1e-12,
+        "layer_norm_type": "layer_norm",
+        "max_position_embeddings": MAX_POSITIONS,
+        "num_attention_heads": release.num_attention_heads,
+        "num_hidden_layers": release.num_hidden_layers,
+        "pack_qkv": True,
+        "pad_token_id": release.pad_token_id,
+        "position_embedding_type": "rope",
+        "type_vocab_size": release.type_vocab_size,
+        "vocab_size": release.vocab_size,
+        **_labels(wanted),
+        **changes,
+    }
+    config |= _dialect_keys(release, dialect, config)
+    return dict(sorted((config | changes).items()))
+
+
+def _architectures(release: Release, head: Head, dialect: Dialect) -> list[str]:
+    name = architecture(head, dialect)
+    is_base = release.head is head is Head.TOKEN_CLASSIFICATION
+    return [architecture(Head.NONE, dialect), name] if is_base else [name]
+
+
+def _labels(head: Head) -> dict[str, object]:
+    if head not in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION):
+        return {}
+    return {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+
+
+_REMOTE_TASKS = {
+    "AutoModel": Head.NONE,
+    "AutoModelForMaskedLM": Head.MASKED_LM,
+    "AutoModelForSequenceClassification": Head.SEQUENCE_CLASSIFICATION,
+    "AutoModelForTokenClassification": Head.TOKEN_CLASSIFICATION,
+}
+
+
+def _dialect_keys(release: Release, dialect: Dialect, config: Mapping[str, object]) -> dict[str, object]:
+    """The keys that differ between dialects: model type, code to load, rope."""
+    if dialect is Dialect.NATIVE:
+        effective = read_config(dict(config) | {"model_type": "gte", "rope_parameters": {"rope_type": "default"}})
+        parameters = to_native(release.rope, effective.head_size, effective.max_position_embeddings)
+        return {"model_type": "gte", "rope_parameters": parameters, "tie_word_embeddings": True}
+    is_ntk = release.rope.kind == "ntk"
+    return {
+        "auto_map": auto_map(dialect),
+        "logn_attention_clip1": False,
+        "logn_attention_scale": False,
+        "model_type": "new" if dialect is Dialect.REMOTE else "gte",
+        "rope_scaling": {"factor": release.rope.factor, "type": "ntk"} if is_ntk else None,
+        "rope_theta": int(release.rope.theta),
+        "unpad_inputs": False,
+        "use_memory_efficient_attention": False,
+    }
+
+
+def auto_map(dialect: Dialect) -> dict[str, object]:
+    """Where the published code for a remote dialect lies, as `auto_map` says it. Never fetched or run by us."""
+    if dialect is Dialect.RENAMED:
+        return {
+            "AutoConfig": "configuration_hf_alibaba_nlp_gte.GteConfig",
+            "AutoModel": "modeling_hf_alibaba_nlp_gte.GteModel",
+        }
+    code = "Alibaba-NLP/new-impl--"
+    models: dict[str, object] = {
+        auto: f"{code}modeling.{architecture(head, dialect)}" for auto, head in _REMOTE_TASKS.items()
+    }
+    return {"AutoConfig": f"{code}configuration.NewConfig", **models}

@@ -1,0 +1,126 @@
+"""Which rope a config means: the one that its loader would apply, silent defaults included.
+
+Mirrors the reference implementation (Alibaba-NLP/new-impl, modeling.py, `NewEmbeddings`) and transformers
+(modeling_rope_utils.py, `RotaryEmbeddingConfigMixin`). What follows from a rope is for `rope`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gte_surgery.gte.new_impl.dialect import Dialect
+from gte_surgery.gte.new_impl.rope import NATIVE_THETA, REMOTE_THETA, Rope
+from gte_surgery.gte.wording import shown
+
+LARGEST_NUMBER = 1e30
+"""Bases and factors lie between this and its inverse: float32, in which the loaders compute, holds no more."""
+_LARGEST_MIXED_B = 8
+_POSITIVE = "must be a number above 0, within float32"
+
+
+def read_rope(config: Mapping[str, object], dialect: Dialect, head_size: int) -> Rope:
+    """The effective rope of a parsed config.json; never raises: what the loader refuses is an "unsupported" Rope."""
+    return _read_native(config, head_size) if dialect is Dialect.NATIVE else _read_remote(config)
+
+
+def _read_remote(config: Mapping[str, object]) -> Rope:
+    theta = _number(config.get("rope_theta", REMOTE_THETA))
+    if config.get("position_embedding_type") == "absolute":
+        return Rope("none", theta or REMOTE_THETA)
+    if theta is None:
+        return _refused("default", f"rope_theta: {shown(config.get('rope_theta'))}, {_POSITIVE}")
+    scaling = config.get("rope_scaling")
+    if scaling is None:
+        return Rope("default", theta)
+    if not isinstance(scaling, Mapping):
+        return _refused("", f"rope_scaling: {shown(scaling)}, must be an object or null", theta)
+    kind = str(scaling.get("type"))
+    factor = _number(scaling.get("factor"))
+    if kind != "ntk":
+        return _refused(kind, f'rope_scaling type: {shown(scaling.get("type"))}, must be "ntk"', theta)
+    if factor is None:
+        return _refused(kind, f"rope_scaling factor: {shown(scaling.get('factor'))}, {_POSITIVE}", theta)
+    if factor <= 1:
+        # The reference rescales only when factor * max_position_embeddings exceeds max_position_embeddings.
+        return Rope("default", theta)
+    if scaling.get("mixed_b") is None:
+        return Rope("ntk", theta, factor)
+    mixed_b = scaling["mixed_b"]
+    if not isinstance(mixed_b, (int, float)) or isinstance(mixed_b, bool):
+        return _refused(kind, f"rope_scaling mixed_b: {shown(mixed_b)}, must be a number", theta)
+    if not 0 <= mixed_b <= _LARGEST_MIXED_B:
+        return Rope("unsupported", theta, rope_type=f"ntk with mixed_b {shown(mixed_b)}")
+    return Rope("mixed-ntk", theta, factor, float(mixed_b))
+
+
+def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
+    """As PreTrainedConfig.convert_rope_params_to_dict does: a non-empty `rope_scaling` beats `rope_parameters`."""
+    parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(parameters, Mapping):
+        return _refused("", f"rope_parameters: {shown(parameters)}, must be an object or null")
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    found_theta = parameters.get("rope_theta", config.get("rope_theta", NATIVE_THETA))
+    theta = _number(found_theta)
+    if theta is None:
+        return _refused(str(kind), f"rope_theta: {shown(found_theta)}, {_POSITIVE}")
+    partial = parameters.get("partial_rotary_factor", config.get("partial_rotary_factor"))
+    if kind != "default" and partial not in (None, 1):
+        return Rope("unsupported", theta, rope_type=f"{kind} with partial_rotary_factor {partial}")
+    match kind:
+        case "default":
+            return Rope("default", theta)
+        case "linear":
+            return _read_linear(parameters, theta)
+        case "longrope":
+            return _read_longrope(parameters, theta, head_size, config.get("max_position_embeddings", 8192))
+        case "dynamic" | "yarn" | "llama3" | "proportional":
+            return Rope("unsupported", theta, rope_type=str(kind))
+        case _:
+            return _refused(str(kind), f"rope_type: {shown(kind)}, is unknown to the native model", theta)
+
+
+def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
+    factor = _number(parameters.get("factor"))
+    if factor is None:
+        return _refused("linear", f"factor: {shown(parameters.get('factor'))}, {_POSITIVE}", theta)
+    return Rope("linear", theta, factor)
+
+
+def _read_longrope(parameters: Mapping[str, object], theta: float, head_size: int, max_positions: object) -> Rope:
+    short, long = (_factors(parameters.get(key)) for key in ("short_factor", "long_factor"))
+    if short is None or long is None or len(short) != head_size // 2 or len(long) != head_size // 2:
+        wanted = f"short_factor and long_factor must be lists of {head_size // 2} numbers above 0"
+        return _refused("longrope", wanted, theta)
+    if short != long:
+        return Rope("unsupported", theta, rope_type="longrope with short_factor unlike long_factor")
+    if not _leaves_attention_alone(parameters, max_positions):
+        return Rope("unsupported", theta, rope_type="longrope with an attention_factor")
+    return Rope("longrope", theta, factors=short)
+
+
+def _leaves_attention_alone(parameters: Mapping[str, object], max_positions: object) -> bool:
+    """Without `attention_factor`, transformers works it out from `factor`, and that from the two lengths."""
+    attention_factor = parameters.get("attention_factor")
+    if attention_factor is not None:
+        return attention_factor == 1
+    if parameters.get("factor") is not None:
+        return parameters["factor"] == 1
+    return parameters.get("original_max_position_embeddings", max_positions) == max_positions
+
+
+def _refused(rope_type: str, refusal: str, theta: float = REMOTE_THETA) -> Rope:
+    return Rope("unsupported", theta, rope_type=rope_type, refusal=refusal)
+
+
+def _number(value: object) -> float | None:
+    """A base or factor, or None for anything that cannot be one."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
+
+
+def _factors(value: object) -> tuple[float, ...] | None:
+    if not isinstance(value, list):
+        return None
+    numbers = tuple(number for number in map(_number, value) if number is not None)
+    return numbers if len(numbers) == len(value) else None

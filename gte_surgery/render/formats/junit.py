@@ -1,0 +1,67 @@
+"""The report of `check` as JUnit XML, as GitLab, Jenkins and others show it: one test case a rule."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from gte_surgery.checks.registry import Rule
+from gte_surgery.findings import Finding, Report, Severity
+from gte_surgery.render.formats.report import unused_line
+from gte_surgery.render.ink import printable
+
+_NO_XML = re.compile("[\ufffe\uffff]")
+
+
+def report_junit(report: Report, rules: Sequence[Rule], fail_on: Severity) -> str:
+    """One test suite. A rule fails with findings of at least `fail_on`; milder ones are its output; a rule that was not
+    judged is skipped.
+    """
+    titles = {rule.code: rule.title for rule in rules}
+    codes = sorted({*report.rules, *(finding.code for finding in report.findings)})
+    cases = [_case(report, code, titles.get(code, ""), fail_on) for code in codes]
+    sums = {
+        "tests": str(len(cases)),
+        "failures": str(sum(case.find("failure") is not None for case in cases)),
+        "errors": "0",
+        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
+    }
+    root = Element("testsuites", sums)
+    suite = SubElement(root, "testsuite", {"name": _text(f"gte-surgery check {report.checkpoint}"), **sums})
+    suite.extend(cases)
+    if report.unused:
+        SubElement(suite, "system-out").text = _text("\n".join(map(unused_line, report.unused)))
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+
+
+def _case(report: Report, code: str, title: str, fail_on: Severity) -> Element:
+    case = Element("testcase", {"classname": f"gte-surgery.{code[:4]}xx", "name": _text(f"{code} {title}".rstrip())})
+    found = [finding for finding in report.findings if finding.code == code]
+    grave = [finding for finding in found if finding.severity >= fail_on]
+    mild = [finding for finding in found if finding.severity < fail_on]
+    ignored = [each for each in report.suppressed if each.finding.code == code]
+    skipped = next((rule for rule in report.skipped if rule.code == code), None)
+    if grave:
+        more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
+        attributes = {"message": _text(f"{grave[0]}{more}"), "type": grave[0].severity.label}
+        SubElement(case, "failure", attributes).text = _text("\n".join(map(_lines, grave)))
+    elif skipped is not None:
+        SubElement(case, "skipped", {"message": f"not judged because of {', '.join(skipped.because)}"})
+    told = [_lines(finding) for finding in mild]
+    told += [f"ignored ({each.suppression.reason or each.suppression.source}): {each.finding}" for each in ignored]
+    if told:
+        SubElement(case, "system-out").text = _text("\n".join(told))
+    return case
+
+
+def _lines(finding: Finding) -> str:
+    hint = f"\n    hint: {finding.hint}" if finding.hint else ""
+    return f"{finding.severity.label}: {finding}{hint}"
+
+
+def _text(text: str) -> str:
+    """The text, line by line, without what XML 1.0 cannot hold."""
+    shown = "\n".join(map(printable, text.split("\n")))
+    return _NO_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", shown)

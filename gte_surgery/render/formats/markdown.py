@@ -1,0 +1,51 @@
+"""The report of `check` as GitHub-flavoured markdown, for a job summary or a comment."""
+
+from __future__ import annotations
+
+import re
+
+from gte_surgery.findings import Finding, Report, Severity
+from gte_surgery.render.formats.report import (
+    by_suppression,
+    file_path,
+    subject_and_message,
+    suppressed_line,
+    unused_line,
+)
+from gte_surgery.render.ink import count, printable
+
+_SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~&$@]")
+
+
+def report_markdown(report: Report) -> str:
+    """A heading, the sums, a table of the findings from worst to mildest, and what was not judged or was ignored."""
+    sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
+    lines = [f"### gte-surgery check: {_plain(report.checkpoint)}", "", f"{sums} ({_judged(report)})."]
+    if report.findings:
+        lines += ["", "| | code | place | finding |", "|---|---|---|---|"]
+        lines += [_row(report, finding) for finding in sorted(report.findings, key=lambda found: -found.severity)]
+    asides = _asides(report)
+    return "\n".join([*lines, *([""] if asides else []), *(f"- {aside}" for aside in asides)])
+
+
+def _judged(report: Report) -> str:
+    skipped = f", {len(report.skipped)} skipped because of the errors" if report.skipped else ""
+    return f"{count(len(report.rules) - len(report.skipped), 'rule')} judged{skipped}"
+
+
+def _row(report: Report, finding: Finding) -> str:
+    at = finding.location
+    place = f"{file_path(report, at.file)}:{at.line}" if at.line is not None else file_path(report, at.file)
+    hint = f"<br>hint: {_plain(finding.hint)}" if finding.hint else ""
+    cells = (finding.severity.label, finding.code, _plain(place), _plain(subject_and_message(finding)) + hint)
+    return f"| {' | '.join(cells)} |"
+
+
+def _asides(report: Report) -> list[str]:
+    ignored = [suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()]
+    return [_plain(line) for line in (*ignored, *map(unused_line, report.unused))]
+
+
+def _plain(text: str) -> str:
+    """The text with every character that markdown would act on escaped; a backslash alone would not stop `@` or `<`."""
+    return _SPECIAL.sub(lambda match: f"&#{ord(match[0])};", printable(text))

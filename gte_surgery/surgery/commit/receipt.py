@@ -1,0 +1,58 @@
+"""The receipt of a surgery: what was read, what was asked, what was written. `checkpoint.receipts` reads them back.
+
+A checkpoint keeps its receipts in gte-surgery.json, oldest first. Times are UTC [RFC 3339]; where SOURCE_DATE_EPOCH
+is set it is the time [reproducible-builds.org/specs/source-date-epoch], so that the same surgery leaves the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gte_surgery.checkpoint.headers.header import read_digest
+from gte_surgery.errors import UsageError
+from gte_surgery.surgery.pieces.writer import WrittenFile
+from gte_surgery.surgery.planning.plan import Plan
+
+Receipt = Mapping[str, object]
+
+
+def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: Path) -> Receipt:
+    """The receipt of a plan whose files, now in `folder`, have been `written`. Raises UsageError for a bad
+    SOURCE_DATE_EPOCH.
+    """
+    return {
+        "tool": tool,
+        "time": _now(),
+        "command": plan.command,
+        "edits": dict(plan.edits),
+        "seed": plan.seed,
+        "sources": [{"name": file.name, "size": file.size, "header": file.header} for file in plan.sources],
+        "written": [_written(file, folder) for file in written],
+        "removed": list(plan.removed),
+    }
+
+
+def render_receipts(receipts: Sequence[Receipt]) -> bytes:
+    """The content of gte-surgery.json."""
+    return (json.dumps({"receipts": list(receipts)}, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _written(file: WrittenFile, folder: Path) -> dict[str, object]:
+    entry: dict[str, object] = {"name": file.name, "size": file.size}
+    if file.name.endswith(".safetensors"):
+        entry["header"] = read_digest(folder / file.name)
+    if file.sha256 is not None:
+        entry["sha256"] = file.sha256
+    return entry
+
+
+def _now() -> str:
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch is not None and not (epoch.isascii() and epoch.isdigit()):
+        raise UsageError(f"SOURCE_DATE_EPOCH: {epoch!r}, must be whole seconds since 1970", "unset it, or set a number")
+    moment = time.gmtime(int(epoch) if epoch is not None else None)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)

@@ -1,0 +1,201 @@
+"""The folders of a surgery: where its state lies, and walks over them that never follow a symlink.
+
+A `StateFolder` names the places; the functions list, sync, link and remove. When each may happen is for
+`transaction` and `recovery` to say.
+"""
+
+from __future__ import annotations
+
+import errno
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import stat_result
+from pathlib import Path
+
+from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.commit.attributes import carry_attributes
+from gte_surgery.surgery.commit.filesystem import Filesystem
+
+STATE_FOLDER = ".gte-surgery"
+"""Name of the folder in a checkpoint that holds all state of a surgery."""
+
+_CANNOT_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """The state of the surgery on `target`: all of it lies in the one folder `path`."""
+
+    target: Path
+    path: Path
+
+    @property
+    def lock(self) -> Path:
+        """Locked while a surgery runs; says whose it is."""
+        return self.path / "lock"
+
+    @property
+    def stage(self) -> Path:
+        """The new files."""
+        return self.path / "stage"
+
+    @property
+    def originals(self) -> Path:
+        """The files about to be replaced or removed; becomes `previous`."""
+        return self.path / "originals"
+
+    @property
+    def previous(self) -> Path:
+        """What `undo` brings back."""
+        return self.path / "previous"
+
+    @property
+    def journal(self) -> Path:
+        """What a committed surgery must still do."""
+        return self.path / "journal.json"
+
+    @property
+    def journal_draft(self) -> Path:
+        """The journal before the commit."""
+        return self.path / "journal.json.tmp"
+
+
+def state_inside(target: Path) -> StateFolder:
+    """The state of a surgery in place."""
+    return StateFolder(target, target / STATE_FOLDER)
+
+
+def state_beside(out: Path) -> StateFolder:
+    """The state of a surgery into the new directory `out`, in a hidden folder beside it."""
+    return StateFolder(out, out.parent / f".{out.name}{STATE_FOLDER}")
+
+
+def status(fs: Filesystem, path: Path) -> stat_result | None:
+    """What `path` itself is, without following a symlink; None if nothing has that name."""
+    try:
+        return fs.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_folder(fs: Filesystem, path: Path) -> bool:
+    """Whether `path` is a folder, and no symlink to one."""
+    found = status(fs, path)
+    return found is not None and stat.S_ISDIR(found.st_mode)
+
+
+def refuse_link(fs: Filesystem, folder: Path) -> None:
+    """Raise `RefusedError` if the name of a folder of ours is taken by anything but a folder."""
+    found = status(fs, folder)
+    if found is not None and not stat.S_ISDIR(found.st_mode):
+        kind = "a symlink" if stat.S_ISLNK(found.st_mode) else "no folder"
+        raise RefusedError(f"{folder}: is {kind}, wanted a folder", "remove it, if it is not yours")
+
+
+def walk(fs: Filesystem, root: Path, below: str = "") -> Iterator[tuple[str, stat_result]]:
+    """Relative names and status of everything below `root`: what a folder holds first, then the folder itself."""
+    for entry in fs.listdir(root / below):
+        name = f"{below}/{entry}" if below else entry
+        found = fs.lstat(root / name)
+        if stat.S_ISDIR(found.st_mode):
+            yield from walk(fs, root, name)
+        yield name, found
+
+
+def remove_tree(fs: Filesystem, root: Path) -> None:
+    """Remove `root` and everything below it, if it is there; a symlink is removed, not followed."""
+    found = status(fs, root)
+    if found is None:
+        return
+    if not stat.S_ISDIR(found.st_mode):
+        fs.unlink(root)
+        return
+    for name, entry in list(walk(fs, root)):
+        if stat.S_ISDIR(entry.st_mode):
+            fs.rmdir(root / name)
+        else:
+            fs.unlink(root / name)
+    fs.rmdir(root)
+
+
+def fsync_file(fs: Filesystem, path: Path) -> None:
+    """Make the content of a closed file durable."""
+    descriptor = fs.open_own(path)
+    try:
+        fs.fsync(descriptor)
+    finally:
+        fs.close(descriptor)
+
+
+def fsync_folders(fs: Filesystem, root: Path) -> None:
+    """Make all names below `root` durable, not the content of the files."""
+    for name, found in walk(fs, root):
+        if stat.S_ISDIR(found.st_mode):
+            fs.fsync_directory(root / name)
+    fs.fsync_directory(root)
+
+
+def fsync_tree(fs: Filesystem, root: Path) -> None:
+    """Make all files below `root`, and all names, durable; the name of `root` itself is left to the caller."""
+    for name, found in walk(fs, root):
+        if stat.S_ISDIR(found.st_mode):
+            fs.fsync_directory(root / name)
+        else:
+            fsync_file(fs, root / name)
+    fs.fsync_directory(root)
+
+
+def make_parents(fs: Filesystem, root: Path, name: str) -> None:
+    """Make the folders that the relative `name` lies in, below an existing `root`."""
+    folder = root
+    for part in name.split("/")[:-1]:
+        folder /= part
+        if not is_folder(fs, folder):
+            fs.mkdir(folder)
+
+
+def parents(name: str) -> tuple[str, ...]:
+    """The folders of a relative name, innermost first, the root as "": `a/b/c` -> `a/b`, `a`, ``."""
+    parts = name.split("/")[:-1]
+    return tuple("/".join(parts[:depth]) for depth in range(len(parts), -1, -1))
+
+
+def link_or_copy(fs: Filesystem, source: Path, destination: Path) -> None:
+    """Give a file a second name, or where the file system has no hard links, a durable copy, its attributes too."""
+    try:
+        fs.link(source, destination)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        _copy_file(fs, source, destination)
+
+
+def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
+    """What `link_or_copy` would take of the disk: nothing if a second name can be made, which is tried at `probe`."""
+    found = status(fs, source)
+    if found is None:
+        return 0
+    try:
+        fs.link(source, probe)
+    except OSError as error:
+        if error.errno not in _CANNOT_LINK:
+            raise
+        return found.st_size
+    fs.unlink(probe)
+    return 0
+
+
+def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
+    reading = fs.open_own(source)
+    try:
+        found = fs.fstat(reading)
+        writing = fs.create(destination, stat.S_IMODE(found.st_mode))
+        try:
+            fs.copy_range(reading, writing, 0, found.st_size)
+            carry_attributes(fs, source, destination)
+            fs.fsync(writing)
+        finally:
+            fs.close(writing)
+    finally:
+        fs.close(reading)

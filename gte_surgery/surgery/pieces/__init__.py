@@ -1,0 +1,1 @@
+"""How the bytes of a plan come about: pieces, cut, evaluated, measured, written."""

@@ -1,0 +1,247 @@
+"""Pieces: the few ways in which the bytes of a tensor come about. A tensor of a plan is a list of them.
+
+A piece is a pure description that knows how many bytes it yields. `cutting` makes smaller ones of it, `evaluate` turns
+a small one into bytes, and the writer lets the kernel copy the long `CopyRange`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from gte_surgery.checkpoint.headers.header import DTYPE_BITS
+
+BLOCK = 1 << 18
+"""Elements that one random generator draws: the unit in which random streams are addressed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRange:
+    """The bytes [begin, end) of the source file named `source`."""
+
+    source: str
+    begin: int
+    end: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.end - self.begin
+
+    def describe(self) -> str:
+        return f"copy {self.nbytes} bytes of {self.source} from {self.begin}"
+
+
+@dataclass(frozen=True, slots=True)
+class GatherRows:
+    """Rows of `row_bytes` bytes, in the order of `rows`, of the table that starts at byte `begin` of `source`."""
+
+    source: str
+    begin: int
+    row_bytes: int
+    rows: Sequence[int]
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.rows) * self.row_bytes
+
+    def describe(self) -> str:
+        distinct = len(set(self.rows))
+        which = f"row {self.rows[0]} {len(self.rows)} times" if distinct == 1 else f"{len(self.rows)} chosen rows"
+        return f"copy {which} of {self.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """`pattern` repeated `count` times; the pattern is one element of the tensor, or one row."""
+
+    pattern: bytes
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.pattern) * self.count
+
+    def describe(self) -> str:
+        return f"{self.count} zeros" if not any(self.pattern) else f"{self.count} times 0x{self.pattern.hex()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """Elements [begin, begin + count) of the endless stream of N(0, std) draws that (seed, stream) names.
+
+    The stream is named by the tensor, so a table grown in two steps equals one grown in a single step, and
+    `begin` is the element's place in the tensor. `dtype` is F32, F16 or BF16 (rounded to nearest even).
+    """
+
+    stream: str
+    seed: int
+    std: float
+    dtype: str
+    begin: int
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * element_bytes(self.dtype)
+
+    def describe(self) -> str:
+        return f"{self.count} draws of N(0, {self.std:g}), seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class MeanRows:
+    """Rows that each are the mean of some rows of a stored table, as `GatherRows` addresses it.
+
+    Row i is the mean of rows[offsets[i]:offsets[i + 1]], added up in float64 and rounded to `dtype`; of one row it is
+    that row, byte for byte. With `rows` (7, 3, 4) and `offsets` (0, 1, 3): row 7, then the mean of rows 3 and 4.
+    """
+
+    source: str
+    begin: int
+    row_bytes: int
+    rows: Sequence[int]
+    offsets: Sequence[int]
+    dtype: str
+
+    @property
+    def count(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def nbytes(self) -> int:
+        return self.count * self.row_bytes
+
+    def describe(self) -> str:
+        means = sum(end - begin > 1 for begin, end in pairwise(self.offsets))
+        return f"copy {self.count - means} chosen rows of {self.source}, and make {means} of the means of several"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A stored table of numbers: `rows` rows of `width` elements of `dtype`, from byte `begin` of `source`."""
+
+    source: str
+    begin: int
+    rows: int
+    width: int
+    dtype: str
+
+    @property
+    def row_bytes(self) -> int:
+        return self.width * element_bytes(self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        return self.rows * self.row_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LikeTable:
+    """Rows like those of a whole table: its mean, or draws from N(mean, covariance) made of the standard draws `noise`.
+
+    `statistics` measures the table when the plan is carried out, and settles this piece into a `Fill` or `Correlated`.
+    """
+
+    table: Table
+    noise: Normal
+    is_drawn: bool
+
+    @property
+    def nbytes(self) -> int:
+        return self.noise.count * element_bytes(self.table.dtype)
+
+    def describe(self) -> str:
+        rows = self.noise.count // self.table.width
+        what = f"mean of the {self.table.rows} rows"
+        if not self.is_drawn:
+            return f"{rows} times the {what}"
+        return f"{rows} draws from N({what}, their covariance), seed {self.noise.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """The mean of the rows of a table, and what turns standard draws into draws with its covariance; see `statistics`.
+
+    Little-endian float64: `mean` has one element a column. `factor`, empty when only the mean was wanted, is a square
+    matrix of whole numbers, a row of it for each column of the table, and `steps` the unit of each of those rows.
+    """
+
+    mean: bytes
+    factor: bytes = b""
+    steps: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Correlated:
+    """The standard draws `noise`, row by row, turned into draws with the mean and covariance of `moments`."""
+
+    noise: Normal
+    moments: Moments
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.noise.count * element_bytes(self.dtype)
+
+    def describe(self) -> str:
+        return f"{self.noise.count} correlated draws, seed {self.noise.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Overlay:
+    """The rows of `under`, where row places[i] is replaced by row i of `over`; `places` ascend."""
+
+    under: Plain
+    over: Plain
+    places: Sequence[int]
+    row_bytes: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.under.nbytes
+
+    def describe(self) -> str:
+        rows = self.nbytes // self.row_bytes
+        return f"{self.over.describe()}; the other {rows - len(self.places)} of {rows} from {self.under.describe()}"
+
+
+@dataclass(frozen=True, slots=True)
+class AddRow:
+    """`piece`, whole rows of it, with the elements of `row` added to each row; sums are rounded to `dtype`."""
+
+    piece: Plain
+    row: CopyRange
+    dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes
+
+    def describe(self) -> str:
+        return f"{self.piece.describe()}, plus the row at {self.row.begin} of {self.row.source}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """`piece`, elements of dtype `before`, rounded to dtype `after`."""
+
+    piece: Plain
+    before: str
+    after: str
+
+    @property
+    def nbytes(self) -> int:
+        return self.piece.nbytes // element_bytes(self.before) * element_bytes(self.after)
+
+    def describe(self) -> str:
+        return f"{self.piece.describe()}, {self.before} to {self.after}"
+
+
+Plain = CopyRange | GatherRows | MeanRows | Fill | Normal | LikeTable | Correlated | Overlay
+Piece = Plain | AddRow | Cast
+
+
+def element_bytes(dtype: str) -> int:
+    """Bytes of one element of a dtype of whole bytes: 2 for "BF16"."""
+    return DTYPE_BITS[dtype] // 8

@@ -1,0 +1,207 @@
+"""Writes planned files: ranges through the kernel, numbers from a pool of threads in their order, SHA-256 on a thread
+of its own.
+
+One writer for every surgery. It creates files where it is told; making them durable and putting them in place is the
+transaction's work. Memory stays at a few blocks whatever the size of a tensor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gte_surgery.checkpoint.headers.header import read_digest
+from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.refusals import changed
+from gte_surgery.surgery.pieces.cutting import merge, split
+from gte_surgery.surgery.pieces.evaluate import Read, evaluate
+from gte_surgery.surgery.pieces.following_hash import FollowingHash
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
+from gte_surgery.surgery.pieces.statistics import settle
+from gte_surgery.surgery.planning.plan import SourceFile
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
+
+PART = 1 << 18
+"""Bytes computed at a time."""
+
+AHEAD = 16
+"""Parts that are computed in advance at most, however many threads there are."""
+
+STEP = 32 << 20
+"""Bytes asked of the kernel at a time, so that progress and the hash can follow."""
+
+Advance = Callable[[int], None]
+"""Told the bytes written since its last call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One file to write: `head` bytes, then the bytes of `pieces`."""
+
+    name: str
+    mode: int
+    head: bytes
+    pieces: tuple[Piece, ...] = ()
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.head) + sum(piece.nbytes for piece in self.pieces)
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """What was written: `sha256` is the hex digest of the whole file, None when it was not wanted."""
+
+    name: str
+    size: int
+    sha256: str | None
+
+
+class Sources:
+    """The source files of a plan, open for reading; it refuses files that are not what they were when the plan was
+    made.
+    """
+
+    def __init__(self, files: Iterable[SourceFile], filesystem: Filesystem) -> None:
+        self._files = {file.name: file for file in files}
+        self._filesystem = filesystem
+        self._descriptors: dict[str, int] = {}
+
+    def __enter__(self) -> Sources:
+        try:
+            for file in self._files.values():
+                self._descriptors[file.name] = self._filesystem.open_read(file.path)
+            self.refuse_changed()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._descriptors:
+            self._filesystem.close(self._descriptors.popitem()[1])
+
+    def descriptor(self, source: str) -> int:
+        return self._descriptors[source]
+
+    def read(self, source: str, offset: int, count: int) -> bytes:
+        """Exactly `count` bytes; raises RefusedError when the file has become shorter."""
+        raw = self._filesystem.pread(self._descriptors[source], count, offset)
+        if len(raw) != count:
+            raise changed(source)
+        return raw
+
+    def refuse_changed(self) -> None:
+        """Raises RefusedError when a file's size, time or header is not what the plan was made for."""
+        for file in self._files.values():
+            found = self._filesystem.fstat(self._descriptors[file.name])
+            if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
+                raise changed(file.name)
+            if file.header and read_digest(file.path) != file.header:
+                raise changed(file.name)
+
+
+def write_files(
+    jobs: Iterable[Job],
+    folder: Path,
+    sources: Sources,
+    filesystem: Filesystem,
+    *,
+    hashes: bool,
+    threads: int,
+    advance: Advance,
+) -> tuple[WrittenFile, ...]:
+    """Writes each job as a new file below `folder`; raises OSError, and RefusedError when a source changed
+    meanwhile.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads, "gte-surgery") as pool:
+        written = tuple(
+            _write_file(job, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
+            for job in jobs
+        )
+    sources.refuse_changed()
+    return written
+
+
+def _write_file(
+    job: Job,
+    folder: Path,
+    sources: Sources,
+    filesystem: Filesystem,
+    hashes: bool,
+    pool: Executor,
+    ahead: int,
+    advance: Advance,
+) -> WrittenFile:
+    pieces = settle(job.pieces, sources.read, pool)
+    _make_folders(folder, job.name, filesystem)
+    descriptor = filesystem.create(folder / job.name, job.mode)
+    try:
+        with FollowingHash(descriptor, filesystem, hashes) as following:
+            size = 0
+            for part in _stream(job.head, pieces, sources.read, pool, ahead):
+                match part:
+                    case CopyRange():
+                        filesystem.copy_range(sources.descriptor(part.source), descriptor, part.begin, part.nbytes)
+                        count = part.nbytes
+                    case _:
+                        filesystem.write(descriptor, part)
+                        count = len(part)
+                size += count
+                following.advance(size)
+                advance(count)
+            if hashes:
+                filesystem.fsync(
+                    descriptor
+                )  # the disk works while the rest is hashed; durable it is made by the commit
+            return WrittenFile(job.name, size, following.finish())
+    finally:
+        filesystem.close(descriptor)
+
+
+def _stream(
+    head: bytes, pieces: Iterable[Piece], read: Read, pool: Executor, ahead: int
+) -> Iterator[CopyRange | bytes]:
+    """The file in order: ranges still to be copied, and bytes, which are read and computed up to `ahead` parts in
+    advance.
+    """
+    pending: deque[CopyRange | bytes | Future[bytes]] = deque()
+    if head:
+        pending.append(head)
+    for piece in merge(pieces):
+        for part in split(piece, STEP if isinstance(piece, CopyRange) else PART):
+            pending.append(_begun(part, read, pool))
+            while len(pending) > ahead:
+                yield _ended(pending.popleft())
+    while pending:
+        yield _ended(pending.popleft())
+
+
+def _begun(part: Piece, read: Read, pool: Executor) -> CopyRange | bytes | Future[bytes]:
+    match part:
+        case CopyRange():
+            return part
+        case Fill():
+            return evaluate(part, read)
+        case _:
+            return pool.submit(evaluate, part, read)
+
+
+def _ended(part: CopyRange | bytes | Future[bytes]) -> CopyRange | bytes:
+    return part if isinstance(part, (CopyRange, bytes)) else part.result()
+
+
+def _make_folders(folder: Path, name: str, filesystem: Filesystem) -> None:
+    for part in name.split("/")[:-1]:
+        folder = folder / part
+        try:
+            filesystem.mkdir(folder)
+        except FileExistsError:
+            continue

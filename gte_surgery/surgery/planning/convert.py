@@ -1,0 +1,188 @@
+"""Plans a `Convert`: another dialect, layout, dtype or sharding of the same network. What needs no change is not
+written: from remote to native that is most often config.json alone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.names import BARE, DECODER_WEIGHT, NATIVE_HEAD, REMOTE_HEAD, Layout, stored_name
+from gte_surgery.gte.new_impl.native import native_members
+from gte_surgery.gte.new_impl.remote import remote_members
+from gte_surgery.surgery.edits import Convert
+from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.pieces.piece import AddRow, Cast
+from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.losses import Losses, cast_losses
+from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup
+from gte_surgery.surgery.planning.parts.sharding import weight_files
+from gte_surgery.surgery.planning.parts.storage import in_order, restored
+from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, WeightFile
+from gte_surgery.surgery.planning.target import Target
+
+CURED = ("GTE213", "GTE214")
+"""Errors that a change of dialect mends: names and packing that the config does not call for."""
+
+CONFIG_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_RENAMED = Layout("f", is_renamed=True, has_split_qkv=True, has_split_mlp=True, head_norm="layer_norm")
+
+
+def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> Plan:
+    """The plan of `edit`. Raises RefusedError for what the dialect or the dtype cannot express. Nothing to do:
+    empty.
+    """
+    layout = _layout(target, edit)
+    members = _members(target, edit, layout)
+    shards = _tensors(target, edit, layout)
+    losses = _losses(target, edit, shards, threads)
+    weights = _files(target.checkpoint, edit, shards)
+    gone = [key for key in target.values if key not in members]
+    meaning = _meaning(target, edit, layout, weights[0], losses)
+    return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
+
+
+def _layout(target: Target, edit: Convert) -> Layout:
+    """The layout wanted. Raises RefusedError for letters that do not fit the head."""
+    has_head = target.head is not Head.NONE
+    if edit.layout is None:
+        usual = REMOTE_HEAD if has_head else BARE
+        return usual if edit.to is not None and not _keeps_split(target, edit) else target.layout
+    if edit.layout != "f" and (edit.layout == "a") is has_head:
+        found, fitting = ("a head", "b, d or f") if has_head else ("no head", "a or f")
+        raise RefusedError(f"layout: {edit.layout}, the checkpoint has {found}", f"choose {fitting}")
+    renamed = replace(_RENAMED, prefix="gte." if has_head else "")
+    return {"a": BARE, "b": REMOTE_HEAD, "d": NATIVE_HEAD, "f": renamed}[edit.layout]
+
+
+def _keeps_split(target: Target, edit: Convert) -> bool:
+    """Whether q, k and v stay apart: the remote dialect knows that too (pack_qkv false), and this is one already."""
+    return edit.to == "remote" and target.config.dialect is not Dialect.NATIVE and not target.config.pack_qkv
+
+
+def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]:
+    """All members that config.json shall have."""
+    values = target.values
+    match edit.to:
+        case "native":
+            members = native_members(values, target.head)
+        case "remote":
+            members = remote_members(values, target.head)
+        case None:
+            members = dict(values)
+    if layout != target.layout and "pack_qkv" in members:
+        members["pack_qkv"] = not layout.has_split_qkv or layout.is_renamed
+    if edit.dtype is not None:
+        members["torch_dtype" if "torch_dtype" in members else "dtype"] = CONFIG_DTYPES[edit.dtype]
+    return members
+
+
+def _tensors(target: Target, edit: Convert, layout: Layout) -> dict[str, list[PlannedTensor]]:
+    """Every tensor as it shall be, by the shard in which it stays."""
+    if layout == target.layout:
+        shards: dict[str, list[PlannedTensor]] = {shard.file.name: [] for shard in target.checkpoint.shards}
+        for tensor in target.checkpoint.tensors.values():
+            shards[tensor.shard.file.name].append(copied(tensor))
+    else:
+        shards = restored(target, layout)
+    dropped = _redundant_decoder(target, edit, layout)
+    return {
+        shard: [_cast(tensor, edit.dtype) for tensor in tensors if tensor.name != dropped]
+        for shard, tensors in shards.items()
+    }
+
+
+def _redundant_decoder(target: Target, edit: Convert, layout: Layout) -> str | None:
+    """The name of a stored decoder weight that is the word table once more; rule GTE240 has compared the two."""
+    if edit.to is None or DECODER_WEIGHT not in target.tensors or not target.config.tie_word_embeddings:
+        return None
+    return stored_name(DECODER_WEIGHT, layout)
+
+
+def _cast(tensor: PlannedTensor, dtype: str | None) -> PlannedTensor:
+    """The tensor in another float dtype; integers, fp8 and whatever else stay as they are."""
+    if dtype is None or tensor.dtype == dtype or tensor.dtype not in ARITHMETIC_DTYPES:
+        return tensor
+    pieces = tuple(Cast(piece, tensor.dtype, dtype) for piece in tensor.pieces if not isinstance(piece, AddRow | Cast))
+    return replace(tensor, dtype=dtype, pieces=pieces)
+
+
+def _losses(
+    target: Target, edit: Convert, shards: Mapping[str, Sequence[PlannedTensor]], threads: int | None
+) -> list[Losses]:
+    """What the cast loses. Raises RefusedError for an overflow that was not allowed."""
+    if edit.dtype is None:
+        return []
+    sources = {shard.file.name: shard.file.path for shard in target.checkpoint.shards}
+    tensors = [tensor for planned in shards.values() for tensor in planned]
+    losses = cast_losses(tensors, sources, threads or os.cpu_count() or 1)
+    overflowing = [loss for loss in losses if loss.overflowed]
+    if overflowing and not edit.allow_overflow:
+        first, total = overflowing[0], sum(loss.overflowed for loss in overflowing)
+        raise RefusedError(
+            f"`{first.tensor}`: {first.overflowed} numbers are too large for {edit.dtype} ({total} in all tensors)",
+            "BF16 has the range of F32; or let them become infinite with --allow-overflow",
+        )
+    return losses
+
+
+def _files(checkpoint: Checkpoint, edit: Convert, shards: Mapping[str, Sequence[PlannedTensor]]) -> Files:
+    """The weight files to write, and those to go."""
+    if edit.shard_size is None:
+        return regroup(checkpoint, shards)
+    before = {shard.file.name: shard for shard in checkpoint.shards}
+    mode = permissions(checkpoint.shards[0].file.mode)
+    header = checkpoint.shards[0].header
+    tensors = in_order([tensor for planned in shards.values() for tensor in planned])
+    wanted = weight_files(tensors, edit.shard_size, mode, header.metadata if header else None)
+    names = {file.name for file in wanted}
+    stale = [*before, *([INDEX_NAME] if checkpoint.has(INDEX_NAME) else [])]
+    files = tuple(file for file in wanted if not _is_stored(checkpoint, file))
+    return files, tuple(name for name in stale if name not in names)
+
+
+def _is_stored(checkpoint: Checkpoint, file: OutputFile) -> bool:
+    """Whether the checkpoint has a file just like this one."""
+    if not isinstance(file, WeightFile):
+        found = checkpoint.index
+        return found is not None and found.document.text.encode() == file.content
+    shard = next((shard for shard in checkpoint.shards if shard.file.name == file.name), None)
+    if shard is None or shard.header is None:
+        return False
+    stored = tuple(copied(checkpoint.tensors[entry.name]) for entry in shard.header.tensors)
+    return (shard.header.metadata, stored) == (file.metadata, file.tensors)
+
+
+def _meaning(
+    target: Target, edit: Convert, layout: Layout, weights: Sequence[OutputFile], losses: Sequence[Losses]
+) -> Iterator[str]:
+    if not weights:
+        yield "no tensor changes"
+    if layout != target.layout:
+        yield f"{', '.join(_storage_changes(target.layout, layout))}: no number changes"
+    if _redundant_decoder(target, edit, layout) is not None:
+        yield "the stored decoder weight goes: it equals the word embeddings, to which it is tied"
+    if edit.to == "remote":
+        yield "transformers loads it only with --trust-remote-code from now on; `auto_map` says whose code"
+    for loss in losses:
+        if loss.overflowed:
+            yield f"`{loss.tensor}`: {loss.overflowed} numbers are too large for {edit.dtype} and become infinite"
+        if loss.flushed:
+            yield f"`{loss.tensor}`: {loss.flushed} numbers are too small for {edit.dtype} and become zero"
+
+
+def _storage_changes(before: Layout, after: Layout) -> Iterator[str]:
+    """In words what becomes of names and packing."""
+    if before.letter != after.letter:
+        yield f"the tensor names change from layout {before.letter} to {after.letter}"
+    elif before.prefix != after.prefix:
+        yield f"the prefix of the tensor names changes from `{before.prefix}` to `{after.prefix}`"
+    if before.has_split_qkv is not after.has_split_qkv:
+        yield f"q, k and v are {'split' if after.has_split_qkv else 'packed'}"
+    if before.has_split_mlp is not after.has_split_mlp:
+        yield f"up and gate are {'split' if after.has_split_mlp else 'packed'}"

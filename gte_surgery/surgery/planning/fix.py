@@ -1,0 +1,153 @@
+"""Plans a `Fix`: cures for findings that have one which changes nothing that the model computes on valid input.
+
+Each cure says in the plan's meaning what it does, or why it leaves the finding alone. Judging is for the rules; here
+it is only asked which of them found something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint, is_leftover
+from gte_surgery.checkpoint.index import read_index
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.sidecars import special_tokens
+from gte_surgery.checks.rules.config import AFFIRMATIVE
+from gte_surgery.checks.run import run
+from gte_surgery.gte.config import FLAGS
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.names import DECODER_WEIGHT, WORD_EMBEDDINGS
+from gte_surgery.surgery.edits import Fix
+from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.target import Target
+
+_WITHOUT_NUMBERS = ("unpad_inputs", "use_memory_efficient_attention", "logn_attention_scale", "logn_attention_clip1")
+"""Flags that change how fast the model computes, or nothing at all, but never what."""
+_OTHER_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Cure:
+    """What one cure changes, and what it has to say."""
+
+    meaning: tuple[str, ...]
+    rewritten: dict[str, PlannedTensor] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    members: dict[str, object] = field(default_factory=dict)
+    removed: tuple[str, ...] = ()
+
+
+def plan_fix(target: Target, edit: Fix) -> Plan:
+    """The plan of `edit` on a sound checkpoint; empty when nothing is found, or nothing that has a safe cure."""
+    cures = [_CURES[code](target) for code in _found(target.checkpoint, edit)]
+    changes = TensorChanges(
+        {name: tensor for cure in cures for name, tensor in cure.rewritten.items()},
+        [name for cure in cures for name in cure.dropped],
+    )
+    weights = rewrite(target.checkpoint, changes) if cures else ((), ())
+    members = {key: value for cure in cures for key, value in cure.members.items()}
+    removed = tuple(name for cure in cures for name in cure.removed)
+    plan = assembled(target.checkpoint, edit, weights, members, removed=removed)
+    return replace(plan, meaning=tuple(sentence for cure in cures for sentence in cure.meaning))
+
+
+def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:
+    """The codes of the edit under which something is found."""
+    if not edit.codes:
+        return []
+    found = {finding.code for finding in run(checkpoint, select=edit.codes).findings}
+    return [code for code in _CURES if code in found]
+
+
+def _stale_index(target: Target) -> _Cure:
+    file = target.checkpoint.readable(INDEX_NAME)
+    index, _ = read_index(file) if file is not None else (None, [])
+    shards = [name for name in index.shard_names if name != WEIGHTS_NAME] if index is not None else []
+    present = [shown(name) for name in shards if target.checkpoint.has(name)]
+    if present:
+        return _Cure((f"{INDEX_NAME} stays: {', '.join(present[:3])} that it names is here, so either may be meant",))
+    return _Cure((f"{INDEX_NAME} goes: the shards that it names are not here",), removed=(INDEX_NAME,))
+
+
+def _total_size(target: Target) -> _Cure:
+    total = sum(tensor.nbytes for tensor in target.checkpoint.tensors.values())
+    return _Cure((f"{INDEX_NAME} states the bytes that the tensors have, {total:,}",))
+
+
+def _leftovers(target: Target) -> _Cure:
+    names = tuple(file.name for file in target.checkpoint.files if is_leftover(file.name))
+    told = "goes: a temporary file that a save or a download left behind"
+    return _Cure(tuple(f"{shown(name)} {told}" for name in names), removed=names)
+
+
+def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
+    """Strings of which `wants` is true become the booleans that they spell, where that changes no number."""
+    sentences: list[str] = []
+    members: dict[str, object] = {}
+    for flag, text in _flag_strings(target):
+        if not wants(text):
+            continue
+        value = _is_affirmative(text)
+        if value or not text or flag in _WITHOUT_NUMBERS:
+            members[flag] = value
+        else:
+            sentences.append(
+                f'{flag} stays the string "{shown(text)}": loaders that take it for true compute otherwise'
+            )
+    return _Cure(tuple(sentences), members=members)
+
+
+def _flag_strings(target: Target) -> Iterator[tuple[str, str]]:
+    for flag in FLAGS:
+        if isinstance(text := target.values.get(flag), str):
+            yield flag, text
+
+
+def _pad_row(target: Target) -> _Cure:
+    words, pad = target.tensors[WORD_EMBEDDINGS], target.config.pad_token_id
+    obstacle = _why_not_zero(target, pad)
+    if pad is None or obstacle:
+        return _Cure((f"row {pad}, the pad row, stays as it is: {obstacle}",))
+    source = RowSource(words)
+    pieces = source.resized(source.held, {pad: source.zeros(pad, pad + 1)})
+    planned = PlannedTensor(words.name, words.dtype, words.shape, tuple(pieces.values()))
+    return _Cure((f"row {pad}, the pad row, becomes zero",), rewritten={words.name: planned})
+
+
+def _why_not_zero(target: Target, pad: int | None) -> str:
+    """Why zeroing the pad row might change an output; empty if it cannot."""
+    tokenizer = special_tokens(target.checkpoint)
+    if target.tensors[WORD_EMBEDDINGS].dtype not in ARITHMETIC_DTYPES:
+        return f"its dtype is {target.tensors[WORD_EMBEDDINGS].dtype}"
+    if target.head is Head.MASKED_LM and target.config.tie_word_embeddings:
+        return "the masked-LM head is tied to it and would give the pad token another score"
+    if tokenizer.ids.get("pad", pad) != pad:
+        return f"the tokenizer pads with id {tokenizer.ids['pad']}, so this one may be an ordinary token"
+    roles = [role for role, number in tokenizer.ids.items() if number == pad and role != "pad"]
+    roles += [key.removesuffix("_token_id") for key in _OTHER_IDS if target.values.get(key) == pad]
+    return f"id {pad} is the {roles[0]} token as well" if roles else ""
+
+
+def _redundant_decoder(target: Target) -> _Cure:
+    name = target.tensors[DECODER_WEIGHT].name
+    return _Cure((f"`{name}` goes: it equals the word embeddings, to which it is tied",), dropped=(name,))
+
+
+def _is_affirmative(text: str) -> bool:
+    return text.lower() in AFFIRMATIVE
+
+
+_CURES: dict[str, Callable[[Target], _Cure]] = {
+    "GTE015": _stale_index,
+    "GTE016": _total_size,
+    "GTE060": _leftovers,
+    "GTE103": lambda target: _flags(target, lambda text: not _is_affirmative(text)),
+    "GTE104": lambda target: _flags(target, _is_affirmative),
+    "GTE230": _pad_row,
+    "GTE241": _redundant_decoder,
+}

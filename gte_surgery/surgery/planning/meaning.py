@@ -1,0 +1,158 @@
+"""Says in words what a surgery does to the meaning of a checkpoint: which tokens lose their rows, which rows become
+zero, which files no longer agree. Sentences for the plan; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
+from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
+from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.surgery.edits import Resize
+from gte_surgery.surgery.planning.target import Target
+
+_OTHER_WEIGHTS = (".bin", ".onnx", ".pt", ".pth", ".h5", ".msgpack", ".gguf")
+CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
+"""The members of config.json that hold a special id, beside pad_token_id."""
+
+
+def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
+    """The sentences for a `Resize`, most consequential first."""
+    tokenizer = special_tokens(target.checkpoint)
+    yield from _rows(target, edit)
+    yield from _pad(target, edit, tokenizer)
+    yield from _types(target, edit)
+    yield from _special_ids(target, edit, tokenizer)
+    yield from other_weights(target)
+
+
+def _rows(target: Target, edit: Resize) -> Iterator[str]:
+    held = target.tensors[WORD_EMBEDDINGS].shape[0]
+    heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
+    if edit.rows < held:
+        yield f"rows {edit.rows} to {held - 1} ({held - edit.rows} of {held}) are dropped{heads}"
+    elif edit.rows > held:
+        how = fresh_rows(edit.init, target.config.initializer_range)
+        yield f"rows {held} to {edit.rows - 1} ({edit.rows - held}) are new, {how}{heads}"
+    yield from rounding(edit.vocab, edit.rows)
+
+
+def fresh_rows(init: str, std: float) -> str:
+    """What rows that have no origin hold: "copies of row 3" for "copy:3"."""
+    words = {
+        "normal": f"drawn from N(0, {std:g})",
+        "mean": "the mean of the old rows",
+        "mean-cov": "drawn with the mean and covariance of the old rows",
+        "zeros": "zero",
+    }
+    return words.get(init) or f"copies of row {init.partition(':')[2]}"
+
+
+def rounding(wanted: int, rows: int) -> Iterator[str]:
+    """What there is to say of a vocabulary of `rows` rows where `wanted` were asked for."""
+    if rows != wanted:
+        yield f"the vocabulary is rounded up from {wanted} to {rows}"
+    elif rows % 64:
+        multiple = -(-rows // 64) * 64
+        yield f"{rows} is no multiple of 64, which costs speed on a GPU (`--round-to 64` makes it {multiple})"
+
+
+def _pad(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
+    words, old = target.tensors[WORD_EMBEDDINGS], target.config.pad_token_id
+    held = words.shape[0]
+    if edit.pad < held:
+        row = read_rows(words, edit.pad)
+        if is_zero(row, words.dtype):
+            yield (
+                f"row {edit.pad}, the pad row, is zero already"
+                if edit.pad == old
+                else (f"row {edit.pad} becomes the pad row and is zero already")
+            )
+        else:
+            size = norm(row, words.dtype)
+            facts = [f"norm {size:.2f}"] if size is not None else []
+            if edit.pad in tokenizer.tokens:
+                facts.append(f"the `{tokenizer.tokens[edit.pad]}` row of this tokenizer")
+            yield (
+                f"row {edit.pad} ({', '.join(facts)}) becomes zero, as the pad row"
+                if facts
+                else (f"row {edit.pad} becomes zero, as the pad row")
+            )
+    if old is not None and old != edit.pad and 0 <= old < min(edit.rows, held):
+        yield from _old_pad(target, edit, old)
+    if POSITION_EMBEDDINGS in target.tensors and old != edit.pad:
+        yield f"positions are absolute: position {edit.pad}, the new pad id, gets no gradient any more"
+
+
+def _old_pad(target: Target, edit: Resize, old: int) -> Iterator[str]:
+    words = target.tensors[WORD_EMBEDDINGS]
+    if edit.old_pad == "normal":
+        yield f"row {old} was the pad row and is drawn anew from N(0, {target.config.initializer_range:g})"
+    elif is_zero(read_rows(words, old), words.dtype):
+        yield (f"row {old} was the pad row and is now an ordinary all-zero token (`--old-pad normal` reinitialises it)")
+    else:
+        yield f"row {old} was the pad row, though not zero, and is now an ordinary token"
+
+
+def _types(target: Target, edit: Resize) -> Iterator[str]:
+    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    held = types.shape[0] if types is not None else 0
+    if edit.type_vocab is None or edit.type_vocab == held:
+        return
+    if edit.type_vocab == 0:
+        if edit.type_vocab_mode == "drop":
+            yield "the type table is removed without being folded in: every output changes"
+            return
+        yield "type row 0 is added to every word row but the pad row, then the type table goes: outputs stay the same"
+        if held > 1:
+            yield f"type rows 1 to {held - 1} are lost: outputs stay the same for token type 0 only"
+        if DECODER_BIAS in target.tensors and target.config.tie_word_embeddings:
+            yield "the masked-LM decoder is tied to the word rows: all logits but the pad's move by one common amount"
+    elif held == 0:
+        yield f"a type table of {edit.type_vocab} zero rows is added: outputs stay the same until it is trained"
+    elif edit.type_vocab > held:
+        yield f"type rows {held} to {edit.type_vocab - 1} are new, copies of type row 0"
+    else:
+        yield f"type rows {edit.type_vocab} to {held - 1} are dropped"
+
+
+def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
+    lost = {role: token for role, token in special_ids(target, tokenizer).items() if token >= edit.rows}
+    if lost:
+        yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
+    if edit.tokenizer == "keep":
+        yield from stale_tokenizer(tokenizer)
+
+
+def special_ids(target: Target, tokenizer: TokenizerFacts) -> dict[str, int]:
+    """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
+    found = dict(tokenizer.ids)
+    for key in CONFIG_IDS:
+        token = target.values.get(key)
+        if type(token) is int:
+            found.setdefault(key.removesuffix("_token_id"), token)
+    return found
+
+
+def stale_tokenizer(tokenizer: TokenizerFacts) -> Iterator[str]:
+    """That the tokenizer files, which stay, no longer fit."""
+    if tokenizer.files:
+        size = f" of {tokenizer.vocab_size} tokens" if tokenizer.vocab_size else ""
+        yield (
+            f"the tokenizer files ({', '.join(tokenizer.files)}) stay, with the old vocabulary{size}: "
+            "feed your own ids, or drop the files with `--tokenizer remove`"
+        )
+
+
+def other_weights(target: Target) -> Iterator[str]:
+    """That weights in files that are not ours to change keep the old vocabulary."""
+    weights = {shard.file.name for shard in target.checkpoint.shards}
+    stale = [
+        file.name
+        for file in target.checkpoint.files
+        if file.name not in weights and file.name.endswith((*_OTHER_WEIGHTS, ".safetensors"))
+    ]
+    if stale:
+        more = f" and {len(stale) - 5} more" if len(stale) > 5 else ""
+        yield f"carried unchanged, still with the old vocabulary if they hold weights: {', '.join(stale[:5])}{more}"

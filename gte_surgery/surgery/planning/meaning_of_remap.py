@@ -1,0 +1,78 @@
+"""Says in words what a remap does to the meaning of a checkpoint: how many rows are kept, made and dropped, where the
+pad and the special ids went, and which files no longer agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
+from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.surgery.edits import Remap
+from gte_surgery.surgery.planning.meaning import fresh_rows, other_weights, rounding, special_ids, stale_tokenizer
+from gte_surgery.surgery.planning.target import Target
+
+
+def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
+    """The sentences for a `Remap` that makes `pad` the pad id, most consequential first."""
+    tokenizer = special_tokens(target.checkpoint)
+    yield from _rows(target, edit)
+    yield from edit.origins.coverage
+    yield from rounding(edit.wanted, edit.rows)
+    yield from _pad(target, edit, pad)
+    yield from _special_ids(target, edit, tokenizer)
+    if edit.tokenizer == "keep":
+        yield from stale_tokenizer(tokenizer)
+    yield from other_weights(target)
+
+
+def _rows(target: Target, edit: Remap) -> Iterator[str]:
+    origins, held = edit.origins, target.tensors[WORD_EMBEDDINGS].shape[0]
+    means, kept_bits = 0, bytearray(-(-held // 8))
+    for begin, end in pairwise(origins.offsets):
+        if end - begin == 1:
+            row = origins.old[begin]
+            kept_bits[row >> 3] |= 1 << (row & 7)
+        means += end - begin > 1
+    kept = sum(byte.bit_count() for byte in kept_bits)
+    heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
+    yield f"{kept} of {held} rows are kept under new ids, {held - kept} are dropped{heads}"
+    if (again := len(origins.new) - means - kept) > 0:
+        yield f"{again} new rows repeat a row that another one has as well"
+    if means:
+        yield f"{means} new rows are means of several old ones"
+    if fresh := edit.rows - len(origins.new):
+        first = next((at for at, new in enumerate(origins.new) if at != new), len(origins.new))
+        how = fresh_rows(edit.init, target.config.initializer_range)
+        yield f"{fresh} new rows have no origin, the first is {first}: {how}"
+
+
+def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
+    old, origins = target.config.pad_token_id, edit.origins
+    if pad is None:
+        return
+    sources = origins.origin(pad)
+    if tuple(sources) == (old,):
+        yield f"the pad row goes from {old} to {pad}" if pad != old else f"the pad row stays row {pad}"
+    elif sources:
+        made = f"old row {sources[0]}" if len(sources) == 1 else f"the mean of {len(sources)} old rows"
+        yield f"row {pad} would be {made}, and becomes zero, as the pad row"
+    else:
+        yield f"row {pad} is new, and zero, as the pad row"
+    moved = origins.new_id(old) if old is not None else None
+    if moved is not None and moved != pad:
+        yield f"old row {old} was the pad row and is now row {moved}, an ordinary token"
+    if POSITION_EMBEDDINGS in target.tensors and old != pad:
+        yield f"positions are absolute: position {pad}, the new pad id, gets no gradient any more"
+
+
+def _special_ids(target: Target, edit: Remap, tokenizer: TokenizerFacts) -> Iterator[str]:
+    ids = {role: old for role, old in special_ids(target, tokenizer).items() if role != "pad"}
+    new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
+    went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]
+    lost = [f"{role} {ids[role]}" for role, new in new_ids.items() if new is None]
+    if went:
+        yield "special ids follow the map: " + ", ".join(went)
+    if lost:
+        yield "special ids without a new one: " + ", ".join(lost)

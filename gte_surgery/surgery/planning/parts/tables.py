@@ -1,0 +1,196 @@
+"""Rows of a table that grows, shrinks or is put together anew: which are kept, which are new and how those come about.
+The word table, the decoder weight and bias and the type table are all changed by this one mechanism; a bias is a table
+whose rows are one element.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_left
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS
+from gte_surgery.surgery.edits import copied_row
+from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.pieces.piece import (
+    CopyRange,
+    Fill,
+    GatherRows,
+    LikeTable,
+    MeanRows,
+    Normal,
+    Overlay,
+    Plain,
+    Table,
+    element_bytes,
+)
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.row_map import RowMap
+
+LONG = 1 << 18
+"""Bytes from which rows that lie side by side are a range of their own for the kernel to copy."""
+
+
+MOST_COPIES = 1 << 24
+"""Of one row: each is named in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS` or "copy:ID".
+
+    `stream` names the random stream, in which every row has its fixed place.
+    """
+
+    tensor: StoredTensor
+    init: str = "zeros"
+    stream: str = ""
+    seed: int = 0
+    std: float = 0.0
+
+    @property
+    def held(self) -> int:
+        """Rows that the stored table has."""
+        return self.tensor.shape[0]
+
+    @property
+    def width(self) -> int:
+        """Elements of one row."""
+        return math.prod(self.tensor.shape[1:])
+
+    @property
+    def row_bytes(self) -> int:
+        return self.width * element_bytes(self.tensor.dtype)
+
+    def kept(self, first: int, stop: int) -> CopyRange:
+        """Rows [first, stop) as they are stored."""
+        source, begin, row_bytes = self._place()
+        return CopyRange(source, begin + first * row_bytes, begin + stop * row_bytes)
+
+    def zeros(self, first: int, stop: int) -> Fill:
+        return Fill(bytes(element_bytes(self.tensor.dtype)), (stop - first) * self.width)
+
+    def drawn(self, first: int, stop: int) -> Normal:
+        count = (stop - first) * self.width
+        return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
+
+    def fresh(self, first: int, stop: int) -> Plain:
+        """Rows [first, stop) by `init`."""
+        match self.init:
+            case "zeros":
+                return self.zeros(first, stop)
+            case "normal":
+                return self.drawn(first, stop)
+            case "mean" | "mean-cov":
+                noise = replace(self.drawn(first, stop), std=1.0, dtype="F32")
+                return LikeTable(self._table(), noise, self.init == "mean-cov")
+        row = copied_row(self.init) or 0
+        if stop - first > MOST_COPIES:
+            raise RefusedError(f"init: {self.init} for {stop - first} rows, at most {MOST_COPIES} are copied")
+        return GatherRows(*self._place(), (row,) * (stop - first))
+
+    def resized(self, rows: int, single: Mapping[int, Plain]) -> dict[int, Plain]:
+        """The table with `rows` rows, as {first row: piece}: kept, then fresh, with the rows of `single` put in.
+
+        With 4 rows held, `resized(6, {1: zero})` is {0: kept(0, 1), 1: zero, 2: kept(2, 4), 4: fresh(4, 6)}.
+        """
+        pieces: dict[int, Plain] = {}
+        first = 0
+        for stop in (*sorted(single), rows):
+            middle = max(first, min(stop, self.held))
+            if first < middle:
+                pieces[first] = self.kept(first, middle)
+            if middle < stop:
+                pieces[middle] = self.fresh(middle, stop)
+            if stop in single:
+                pieces[stop] = single[stop]
+            first = stop + 1
+        return pieces
+
+    def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Plain]) -> list[Plain]:
+        """The table with `rows` rows that `origins` chooses, with the rows of `single` put in; rows without an origin
+        are fresh.
+        """
+        pieces: list[Plain] = []
+        first = 0
+        for stop in (*sorted(single), rows):
+            cuts = sorted(self._cuts(origins, first, stop))
+            pieces += [self._chosen(origins, begin, end) for begin, end in pairwise(cuts)]
+            if stop in single:
+                pieces.append(single[stop])
+            first = stop + 1
+        return pieces
+
+    def _cuts(self, origins: RowMap, first: int, stop: int) -> set[int]:
+        """Where long stretches begin and end, so that they become pieces of their own: rows kept side by side, which
+        the kernel copies, and rows without an origin.
+        """
+        cuts = {first, stop}
+        for begin, end, has_origin in origins.stretches(first, stop):
+            if (end - begin) * self.row_bytes >= LONG or (end == stop and not has_origin):
+                cuts |= {begin, end}
+        return cuts
+
+    def _chosen(self, origins: RowMap, first: int, stop: int) -> Plain:
+        """New rows [first, stop) as one piece."""
+        begin, end = bisect_left(origins.new, first), bisect_left(origins.new, stop)
+        if begin == end:
+            return self.fresh(first, stop)
+        offsets = origins.offsets[begin : end + 1]
+        old = origins.old[offsets[0] : offsets[-1]]
+        is_whole, has_means = end - begin == stop - first, len(old) > end - begin
+        if is_whole and not has_means and all(right == left + 1 for left, right in pairwise(old)):
+            return self.kept(old[0], old[-1] + 1)
+        over: Plain = GatherRows(*self._place(), old)
+        if has_means:
+            over = MeanRows(*self._place(), origins.old, offsets, self.tensor.dtype)
+        if is_whole:
+            return over
+        places = array("q", (new - first for new in origins.new[begin:end]))
+        return Overlay(self.fresh(first, stop), over, places, self.row_bytes)
+
+    def _place(self) -> tuple[str, int, int]:
+        """What a piece that chooses rows says of the table: its file, where it begins, bytes of a row."""
+        return self.tensor.shard.file.name, self.tensor.file_begin, self.row_bytes
+
+    def _table(self) -> Table:
+        source, begin, _ = self._place()
+        return Table(source, begin, self.held, self.width, self.tensor.dtype)
+
+
+def word_table(target: Target) -> StoredTensor:
+    """The word embeddings; raises RefusedError unless they are rows of hidden_size elements."""
+    words = target.tensors[WORD_EMBEDDINGS]
+    if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
+        wanted = [target.config.vocab_size, target.config.hidden_size]
+        raise RefusedError(f"{_named(words)}: shape {list(words.shape)}, config needs {wanted}")
+    return words
+
+
+def is_computed(init: str) -> bool:
+    """Whether fresh rows are numbers to be made, not bytes to be copied."""
+    return init != "zeros" and copied_row(init) is None
+
+
+def refuse_absent_row(words: StoredTensor, init: str) -> None:
+    """Raises RefusedError when `init` copies a row that the table does not have."""
+    row = copied_row(init)
+    if row is not None and row >= words.shape[0]:
+        held = words.shape[0] - 1
+        raise RefusedError(f"init: copy:{row}, the table has rows 0 to {held}", "name a row that the table has")
+
+
+def refuse_uncountable(words: StoredTensor, hint: str) -> None:
+    """Raises RefusedError when no numbers can be made in the dtype of the table."""
+    if words.dtype not in ARITHMETIC_DTYPES:
+        dtypes = ", ".join(ARITHMETIC_DTYPES)
+        raise RefusedError(f"{_named(words)}: dtype {words.dtype}, numbers are made in {dtypes} only", hint)
+
+
+def _named(tensor: StoredTensor) -> str:
+    return f"{tensor.shard.file.name}: `{tensor.name}`"

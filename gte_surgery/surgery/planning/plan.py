@@ -1,0 +1,174 @@
+"""The plan of a surgery: for each output file the tensors, and for each tensor the pieces that make its bytes.
+
+A pure value. Planners make it from a checkpoint and an edit, `render` shows it, `apply` carries it out; what the plan
+does not name is carried over untouched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
+from gte_surgery.surgery.pieces.piece import (
+    AddRow,
+    Cast,
+    CopyRange,
+    Correlated,
+    Fill,
+    GatherRows,
+    LikeTable,
+    MeanRows,
+    Normal,
+    Overlay,
+    Piece,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A weight file that pieces read, as it was when the plan was made; `header` is the digest of its header."""
+
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTensor:
+    """A tensor to be written: its place in the header and the pieces that yield its bytes, in order."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    pieces: tuple[Piece, ...]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(piece.nbytes for piece in self.pieces)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightFile:
+    """A safetensors file to be written, with the permission bits `mode`."""
+
+    name: str
+    mode: int
+    metadata: tuple[tuple[str, str], ...] | None
+    tensors: tuple[PlannedTensor, ...]
+
+    @property
+    def header(self) -> bytes:
+        return render_header([(t.name, t.dtype, t.shape) for t in self.tensors], self.metadata)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class TextFile:
+    """A small file, such as config.json, to be written whole, with the permission bits `mode`."""
+
+    name: str
+    mode: int
+    content: bytes
+
+    @property
+    def tensors(self) -> tuple[PlannedTensor, ...]:
+        return ()
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.content)
+
+
+OutputFile = WeightFile | TextFile
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChange:
+    """One member of config.json: its value before and after, None for "absent"."""
+
+    key: str
+    before: object
+    after: object
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a surgery will do. `edits` and `seed` go into the receipt, `meaning` says in words what changes.
+
+    `source` names the checkpoint that is read, "" for one made from nothing.
+    """
+
+    command: str
+    source: str
+    edits: Mapping[str, object]
+    seed: int | None
+    sources: tuple[SourceFile, ...]
+    files: tuple[OutputFile, ...]
+    removed: tuple[str, ...]
+    changes: tuple[ConfigChange, ...]
+    meaning: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_plan(self.files, {source.name: source.size for source in self.sources})
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.files and not self.removed
+
+    @property
+    def nbytes(self) -> int:
+        return sum(file.nbytes for file in self.files)
+
+
+def check_plan(files: Sequence[OutputFile], sizes: Mapping[str, int]) -> None:
+    """Holds the plan to its invariants: unique names, pieces that fill their tensors, ranges inside their sources.
+
+    Raises ValueError, since a plan that breaks one is a bug of ours and not of any input.
+    """
+    names = [file.name for file in files]
+    tensors = [tensor for file in files for tensor in file.tensors]
+    for kind, seen in (("file", names), ("tensor", [tensor.name for tensor in tensors])):
+        if len(set(seen)) != len(seen):
+            raise ValueError(f"a {kind} is planned twice: {min(name for name in seen if seen.count(name) > 1)}")
+    for tensor in tensors:
+        wanted = tensor_nbytes(tensor.name, tensor.dtype, tensor.shape)
+        if tensor.nbytes != wanted:
+            raise ValueError(f"`{tensor.name}`: pieces yield {tensor.nbytes} bytes, its shape needs {wanted}")
+        for source, begin, end in (piece_range for piece in tensor.pieces for piece_range in _ranges(piece)):
+            if not 0 <= begin <= end <= sizes[source]:
+                raise ValueError(f"`{tensor.name}`: bytes {begin} to {end} lie outside {source}")
+
+
+def _ranges(piece: Piece) -> Iterator[tuple[str, int, int]]:
+    """(source, begin, end) of the bytes that a piece may read."""
+    match piece:
+        case CopyRange():
+            yield piece.source, piece.begin, piece.end
+        case GatherRows() | MeanRows():
+            least, most = min(piece.rows, default=0), max(piece.rows, default=-1)
+            yield piece.source, piece.begin + piece.row_bytes * least, piece.begin + piece.row_bytes * (most + 1)
+        case LikeTable(table=table):
+            yield table.source, table.begin, table.begin + table.nbytes
+        case AddRow():
+            yield from _ranges(piece.piece)
+            yield from _ranges(piece.row)
+        case Cast():
+            yield from _ranges(piece.piece)
+        case Overlay():
+            yield from _ranges(piece.under)
+            yield from _ranges(piece.over)
+        case Fill() | Normal() | Correlated():
+            return

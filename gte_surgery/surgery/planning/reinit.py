@@ -1,0 +1,133 @@
+"""Plans a `Reinit`: fresh weights for all tensors, or for those whose names match, by the very rules and random streams
+of `fresh`. So a whole checkpoint becomes what `new` makes with that seed, in whatever layout it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from gte_surgery.checks.wording import counted, listed
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.new_impl.inventory import Init, TensorSpec, inventory, optional_inventory
+from gte_surgery.gte.new_impl.names import (
+    DECODER_BIAS,
+    DECODER_WEIGHT,
+    WORD_EMBEDDINGS,
+    canonical_name,
+    place_in_packed,
+)
+from gte_surgery.surgery.edits import Reinit
+from gte_surgery.surgery.planning.fresh import fresh_tensor, pad_row
+from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.target import Target
+
+
+def plan_reinit(target: Target, edit: Reinit) -> Plan:
+    """The plan of `edit`; raises RefusedError for a pattern that matches nothing that could be drawn anew."""
+    specs = _specs(target)
+    chosen = _with_tied(target, _chosen(target, specs, edit.only))
+    _refuse_pad_outside(target, chosen)
+    rewritten = {target.tensors[name].name: _successor(target, specs, name, edit.seed) for name in chosen}
+    weights = rewrite(target.checkpoint, TensorChanges(rewritten))
+    return assembled(target.checkpoint, edit, weights, meaning=_meaning(target, specs, chosen, edit))
+
+
+def _specs(target: Target) -> dict[str, TensorSpec]:
+    """The stored tensors that a GTE of this config has, by canonical name."""
+    known = target.config, target.layout, target.head
+    specs = (*inventory(*known), *optional_inventory(*known))
+    return {spec.canonical: spec for spec in specs if spec.canonical in target.tensors}
+
+
+def _chosen(target: Target, specs: Mapping[str, TensorSpec], only: tuple[str, ...] | None) -> list[str]:
+    """The canonical names of the tensors that match any of the patterns; each pattern must match one."""
+    if only is None:
+        return list(specs)
+    for pattern in only:
+        if not any(_matches(target, name, pattern) for name in specs):
+            raise _unmatched(target, pattern)
+    return [name for name in specs if any(_matches(target, name, pattern) for pattern in only)]
+
+
+def _matches(target: Target, canonical: str, pattern: str) -> bool:
+    """Whether a shell pattern fits the stored name, the canonical one, or that of the packed tensor it is part of."""
+    spellings = {target.tensors[canonical].name, canonical, place_in_packed(canonical)[0]}
+    return any(fnmatchcase(name, pattern) for name in spellings)
+
+
+def _unmatched(target: Target, pattern: str) -> RefusedError:
+    found = [f"`{name}`" for name in target.checkpoint.tensors if fnmatchcase(name, pattern)]
+    if found:
+        return RefusedError(
+            f"only {pattern!r}: matches {listed(found)}, which no GTE has",
+            "there is no rule by which to draw it anew; it can only be carried along",
+        )
+    return RefusedError(
+        f"only {pattern!r}: matches no tensor of {target.checkpoint.path}",
+        f"`gte-surgery inspect {target.checkpoint.path} --tensors` lists the names",
+    )
+
+
+def _is_tied(target: Target) -> bool:
+    """Whether a decoder weight is stored that is the word table once more."""
+    return DECODER_WEIGHT in target.tensors and target.config.tie_word_embeddings
+
+
+def _with_tied(target: Target, chosen: list[str]) -> list[str]:
+    """The word table and a stored decoder weight tied to it are drawn together or not at all."""
+    pair = [WORD_EMBEDDINGS, DECODER_WEIGHT]
+    is_split = _is_tied(target) and sum(name in chosen for name in pair) == 1
+    return [*chosen, *(name for name in pair if name not in chosen)] if is_split else chosen
+
+
+def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
+    pad, rows = target.config.pad_token_id, target.config.vocab_size
+    if WORD_EMBEDDINGS in chosen and pad is not None and not 0 <= pad < rows:
+        raise RefusedError(
+            f"config.json: /pad_token_id: {pad}, must be below vocab_size {rows}",
+            f"`gte-surgery resize {target.checkpoint.path} --vocab {rows} --pad ID` mends it",
+        )
+
+
+def _successor(target: Target, specs: Mapping[str, TensorSpec], canonical: str, seed: int) -> PlannedTensor:
+    stored, spec = target.tensors[canonical], specs[canonical]
+    if canonical == DECODER_WEIGHT and _is_tied(target):
+        spec = replace(specs[WORD_EMBEDDINGS], name=stored.name)
+    return fresh_tensor(spec, target.config, stored.dtype, seed)
+
+
+def _meaning(target: Target, specs: Mapping[str, TensorSpec], chosen: Collection[str], edit: Reinit) -> Iterator[str]:
+    parameters = sum(specs[name].size for name in chosen)
+    made = "is" if len(chosen) == 1 else "are"
+    what = f"{counted(len(chosen), 'tensor')} ({counted(parameters, 'parameter')})"
+    yield f"{what} {made} made anew by the model's own rules, seed {edit.seed}"
+    if any(specs[name].init is Init.NORMAL for name in chosen):
+        yield f"weights are drawn from N(0, {target.config.initializer_range:g}); biases are 0, norms 1 and 0"
+    pads = [name for name in chosen if pad_row(specs[name], target.config) is not None]
+    if pads:
+        yield f"row {target.config.pad_token_id}, the pad row, is zero"
+    if len(chosen) < len(specs):
+        yield f"{counted(len(specs) - len(chosen), 'other tensor')} of the network keep their values"
+    yield from _tying(target, chosen)
+    strangers = [f"`{name}`" for name in target.checkpoint.tensors if not _is_known(target, specs, name)]
+    if strangers:
+        yield f"not touched, since no GTE has it: {listed(strangers)}"
+
+
+def _tying(target: Target, chosen: Collection[str]) -> Iterator[str]:
+    if DECODER_BIAS not in target.tensors or not target.config.tie_word_embeddings:
+        return
+    if _is_tied(target) and WORD_EMBEDDINGS in chosen:
+        yield "the stored decoder weight stays tied: it gets the same numbers as the word embeddings"
+    elif WORD_EMBEDDINGS in chosen:
+        yield "the masked-LM decoder is tied to the word embeddings and becomes fresh with them"
+    elif any(name.startswith("lm_head.") for name in chosen):
+        yield "the masked-LM decoder is tied to the word embeddings, which stay as they are"
+
+
+def _is_known(target: Target, specs: Mapping[str, TensorSpec], stored: str) -> bool:
+    return canonical_name(stored, target.layout) in specs

@@ -1,0 +1,145 @@
+"""Plans a `Resize`: every vocabulary-sized tensor gets its new rows, the pad row becomes zero, the type table
+follows, and config.json says so. Reads no tensor but the one row that becomes the pad row and those that the plan
+talks about in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.rows import is_zero, read_rows
+from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.new_impl.names import (
+    DECODER_BIAS,
+    DECODER_WEIGHT,
+    TOKEN_TYPE_EMBEDDINGS,
+    WORD_EMBEDDINGS,
+    stored_name,
+)
+from gte_surgery.surgery.edits import Resize
+from gte_surgery.surgery.pieces.piece import AddRow, Fill, Plain, element_bytes
+from gte_surgery.surgery.planning.meaning import meaning_of_resize
+from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.tables import (
+    RowSource,
+    is_computed,
+    refuse_absent_row,
+    refuse_uncountable,
+    word_table,
+)
+from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.target import Target
+
+
+def plan_resize(target: Target, edit: Resize) -> Plan:
+    """The plan of `edit` on a sound checkpoint; raises RefusedError where the two do not fit. Nothing to do: an empty
+    plan.
+    """
+    _refuse_misfits(target, edit)
+    changes = TensorChanges(dict(_rewritten(target, edit)), _removed(target, edit), _added(target, edit))
+    return assembled(
+        target.checkpoint,
+        edit,
+        rewrite(target.checkpoint, changes),
+        _config_members(target.config, edit),
+        removed=_removed_sidecars(target.checkpoint, edit),
+        meaning=meaning_of_resize(target, edit),
+    )
+
+
+def _refuse_misfits(target: Target, edit: Resize) -> None:
+    words, types = word_table(target), target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    grows = edit.rows > words.shape[0]
+    if grows:
+        refuse_absent_row(words, edit.init)
+    draws = (grows and is_computed(edit.init)) or edit.old_pad == "normal"
+    if draws or _folds(target, edit):
+        refuse_uncountable(words, "use --init zeros, and --type-vocab-mode drop for the type vocabulary")
+    if _folds(target, edit) and types is not None and types.dtype != words.dtype:
+        raise RefusedError(
+            f"{types.shard.file.name}: `{types.name}`: dtype {types.dtype}, cannot be added to {words.dtype} rows",
+            "give both tables one dtype first, or use --type-vocab-mode drop",
+        )
+
+
+def _config_members(config: GteConfig, edit: Resize) -> dict[str, object]:
+    """The members of config.json that change, with their new values."""
+    wanted = {"pad_token_id": edit.pad, "vocab_size": edit.rows, "type_vocab_size": edit.type_vocab}
+    return {key: value for key, value in wanted.items() if value is not None and getattr(config, key) != value}
+
+
+def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTensor]]:
+    """(stored name, tensor) for each tensor that gets new bytes."""
+    for canonical in (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS, TOKEN_TYPE_EMBEDDINGS):
+        tensor = target.tensors.get(canonical)
+        planned = _successor(target, edit, canonical, tensor) if tensor is not None else None
+        if planned is not None:
+            yield planned.name, planned
+
+
+def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTensor) -> PlannedTensor | None:
+    """The tensor as the edit makes it; None when it stays as it is."""
+    if canonical == TOKEN_TYPE_EMBEDDINGS:
+        return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
+    if canonical == DECODER_BIAS:
+        return _table(RowSource(tensor), edit.rows)
+    if canonical == DECODER_WEIGHT and not target.config.tie_word_embeddings:
+        std = target.config.initializer_range
+        return _table(RowSource(tensor, edit.init, DECODER_WEIGHT, edit.seed, std), edit.rows)
+    return _word_table(target, tensor, edit)
+
+
+def _removed(target: Target, edit: Resize) -> tuple[str, ...]:
+    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    return (types.name,) if types is not None and edit.type_vocab == 0 else ()
+
+
+def _added(target: Target, edit: Resize) -> dict[str, PlannedTensor]:
+    """A type table of zero rows, put before the word table, where there was none."""
+    if not edit.type_vocab or TOKEN_TYPE_EMBEDDINGS in target.tensors:
+        return {}
+    words = target.tensors[WORD_EMBEDDINGS]
+    shape = (edit.type_vocab, target.config.hidden_size)
+    zeros = Fill(bytes(element_bytes(words.dtype)), shape[0] * shape[1])
+    return {words.name: PlannedTensor(stored_name(TOKEN_TYPE_EMBEDDINGS, target.layout), words.dtype, shape, (zeros,))}
+
+
+def _removed_sidecars(checkpoint: Checkpoint, edit: Resize) -> tuple[str, ...]:
+    return tuple(name for name in TOKENIZER_FILES if checkpoint.has(name)) if edit.tokenizer == "remove" else ()
+
+
+def _table(source: RowSource, rows: int) -> PlannedTensor | None:
+    """The table with `rows` rows; None when it has them already."""
+    if rows == source.held:
+        return None
+    tensor = source.tensor
+    return PlannedTensor(tensor.name, tensor.dtype, (rows, *tensor.shape[1:]), tuple(source.resized(rows, {}).values()))
+
+
+def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTensor | None:
+    """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
+    source = RowSource(tensor, edit.init, WORD_EMBEDDINGS, edit.seed, target.config.initializer_range)
+    single: dict[int, Plain] = {}
+    old_pad = target.config.pad_token_id
+    if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
+        single[old_pad] = source.drawn(old_pad, old_pad + 1)
+    is_new = edit.pad >= source.held
+    if is_new or _folds(target, edit) or not is_zero(read_rows(tensor, edit.pad), tensor.dtype):
+        single[edit.pad] = source.zeros(edit.pad, edit.pad + 1)
+    if edit.rows == source.held and not single:
+        return None
+    pieces = source.resized(edit.rows, single)
+    if not _folds(target, edit):
+        return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(pieces.values()))
+    row = RowSource(target.tensors[TOKEN_TYPE_EMBEDDINGS]).kept(0, 1)
+    folded = [p if first == edit.pad else AddRow(p, row, tensor.dtype) for first, p in pieces.items()]
+    return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(folded))
+
+
+def _folds(target: Target, edit: Resize) -> bool:
+    """Whether type row 0 is added to the word rows before the type table goes."""
+    return edit.type_vocab == 0 and edit.type_vocab_mode == "fold" and TOKEN_TYPE_EMBEDDINGS in target.tensors

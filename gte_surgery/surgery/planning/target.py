@@ -1,0 +1,85 @@
+"""A checkpoint that a surgery can work on: sound, and understood as a GTE with its tensors under canonical names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checks.run import run
+from gte_surgery.checks.subject import Subject
+from gte_surgery.errors import UnsoundError
+from gte_surgery.findings import Finding, Severity
+from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.new_impl.names import Layout
+
+SOUNDNESS = ("GTE0", "GTE2")
+"""The rule families whose errors forbid surgery: the container and the tensors."""
+
+DAMAGED_NAMES = ("GTE210", "GTE211")
+"""Errors that do not: names that only transformers 5 reads are carried, or mended by `convert`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A checkpoint with its config, its name layout, its head, and its tensors by canonical name."""
+
+    checkpoint: Checkpoint
+    config: GteConfig
+    layout: Layout
+    head: Head
+    tensors: Mapping[str, StoredTensor]
+
+    @property
+    def values(self) -> Mapping[str, object]:
+        """The members of config.json as they are written."""
+        return self.checkpoint.values
+
+
+def understand(
+    checkpoint: Checkpoint,
+    cured: Collection[str] = (),
+    cured_codes: Collection[str] = (),
+    families: Collection[str] = SOUNDNESS,
+) -> Target:
+    """The checkpoint as a target. Raises UnsoundError when it is unsound or not understood.
+
+    Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those, nor do
+    errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of rules.
+    """
+    subject = Subject(checkpoint)
+    if checkpoint.config is not None and subject.config_error is not None:
+        error = subject.config_error
+        raise UnsoundError(f"{checkpoint.path}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
+    cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
+    errors = [
+        finding
+        for finding in soundness_errors(checkpoint, families)
+        if finding.location.tensor not in cured_names and finding.code not in cured_codes
+    ]
+    if errors:
+        raise UnsoundError(f"{checkpoint.path}: {unsound(errors)}", _mend_first(checkpoint, errors[0].hint))
+    if subject.config is None or subject.layout is None:
+        message = f"{checkpoint.path}: cannot be read as a GTE checkpoint: the tensor names are no GTE's"
+        raise UnsoundError(message, _mend_first(checkpoint))
+    tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}
+    return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
+
+
+def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
+    before = f"{hint}; " if hint else ""
+    return f"{before}see {pasteable('check', checkpoint.path)}, and mend that first"
+
+
+def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:
+    """The errors that forbid surgery."""
+    report = run(checkpoint, select=families, ignore=DAMAGED_NAMES)
+    return tuple(finding for finding in report.findings if finding.severity is Severity.ERROR)
+
+
+def unsound(errors: Iterable[Finding]) -> str:
+    """One line for the first of some errors and the number of the others."""
+    first, *others = errors
+    return f"{first} [{first.code}]" + (f" (and {len(others)} more errors)" if others else "")

@@ -1,0 +1,1 @@
+"""What makes and moves ids: tokenizer files read, row maps and where they come from."""

@@ -1,0 +1,67 @@
+"""Where the rows of a new vocabulary come from, by whichever way the user names them: a map, a list of ids to keep, or
+two tokenizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from gte_surgery.errors import UsageError
+from gte_surgery.vocabulary.row_map import RowMap, keep_of, map_of
+
+TOKENIZER_NAME = "tokenizer.json"
+
+Map = Path | str | Mapping[int, int]
+"""A file, or {new id: old id}."""
+
+Keep = Path | str | Iterable[int]
+"""A file, or old ids in their new order."""
+
+
+def row_origins(
+    checkpoint: Path,
+    *,
+    map: Map | None = None,
+    keep: Keep | None = None,
+    from_tokenizer: Path | str | None = None,
+    to_tokenizer: Path | str | None = None,
+    allow_repeats: bool = False,
+) -> RowMap:
+    """The map that one of `map`, `keep` and `to_tokenizer` names; raises UsageError unless it is just one.
+
+    `from_tokenizer` is the checkpoint's own tokenizer.json if not given. Raises RefusedError for faults of a map.
+    """
+    chosen = [way for way in (map, keep, to_tokenizer) if way is not None]
+    if len(chosen) != 1 or (from_tokenizer is not None and to_tokenizer is None):
+        raise UsageError(
+            "remap: the new rows must be named in one way",
+            "give one of --map, --keep and --to-tokenizer; --from-tokenizer goes with the last",
+        )
+    if to_tokenizer is not None:
+        return _between(checkpoint, from_tokenizer, Path(to_tokenizer))
+    if map is not None:
+        if isinstance(map, Mapping):
+            return map_of(map, allow_repeats)
+        from gte_surgery.vocabulary.map_files import read_map
+
+        return read_map(Path(map), allow_repeats)
+    return _kept(keep or (), allow_repeats)
+
+
+def _kept(keep: Keep, allow_repeats: bool) -> RowMap:
+    if not isinstance(keep, (Path, str)):
+        return keep_of(keep, allow_repeats)
+    from gte_surgery.vocabulary.map_files import read_keep
+
+    return read_keep(Path(keep), allow_repeats)
+
+
+def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: Path) -> RowMap:
+    from gte_surgery.vocabulary.token_map import token_map
+
+    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    old = Path(from_tokenizer) if from_tokenizer is not None else folder / TOKENIZER_NAME
+    if not old.is_file():
+        raise UsageError(f"{old}: no such file", "give the tokenizer that the rows belong to with --from-tokenizer")
+    return token_map(old, to_tokenizer)
