@@ -6,7 +6,7 @@ The file is {"receipts": [...]}, oldest first. Writing it is left to `surgery`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
@@ -18,12 +18,16 @@ from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 
-if TYPE_CHECKING:
-    from gte_surgery.checkpoint.directory import Checkpoint
-
 RECEIPT_NAME = "gte-surgery.json"
 
 Receipt = Mapping[str, object]
+
+
+class Files(Protocol):
+    """What is asked of a checkpoint here: whether a file is there, and whether it may be opened."""
+
+    def has(self, name: str) -> bool: ...
+    def readable(self, name: str) -> FileEntry | None: ...
 
 
 def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
@@ -31,7 +35,7 @@ def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
     return _receipts_of(parse_document(raw, source))
 
 
-def receipts_of(checkpoint: Checkpoint) -> tuple[Receipt, ...]:
+def receipts_of(checkpoint: Files) -> tuple[Receipt, ...]:
     """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
     if not checkpoint.has(RECEIPT_NAME):
         return ()

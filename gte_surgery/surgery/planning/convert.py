@@ -17,9 +17,9 @@ from gte_surgery.gte.new_impl.native import native_members
 from gte_surgery.gte.new_impl.remote import remote_members
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.pieces.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces.piece import AddRow, Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.losses import Losses, cast_losses
 from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored

@@ -6,11 +6,11 @@ import re
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.render.test_report import REPORT
 
 from gte_surgery.findings import Finding, Location, Report, Severity
 from gte_surgery.render.formats.github import report_github
 from gte_surgery.render.formats.markdown import report_markdown
+from tests.unit.render.formats.test_report import REPORT
 
 
 def test_each_finding_is_an_annotation_at_its_place() -> None:

@@ -11,7 +11,6 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.render.test_report import REPORT
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.registry import all_rules
@@ -19,6 +18,7 @@ from gte_surgery.checks.run import run
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
 from gte_surgery.render.formats.sarif import report_sarif
 from tests.conftest import ROOT
+from tests.unit.render.formats.test_report import REPORT
 
 INVALID = sorted((ROOT / "tests" / "examples" / "invalid").iterdir())
 

@@ -91,7 +91,7 @@ SCRIPT = """
 import hashlib, sys
 import numpy as np
 from concurrent.futures import ThreadPoolExecutor
-from tests.unit.surgery.test_statistics import sample, stored, settle
+from tests.unit.surgery.pieces.test_statistics import sample, stored, settle
 from gte_surgery.surgery.pieces.piece import LikeTable, Normal
 from gte_surgery.surgery.pieces.evaluate import evaluate
 table, read = stored(sample(4000, 64), "F32")
