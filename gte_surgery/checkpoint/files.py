@@ -1,6 +1,6 @@
-"""Files as they lie on disk: opened only when regular, listed without following links, named so that they can be shown.
+"""The files of a checkpoint: each with its name and the place of its content, opened, and read whole where it is small.
 
-Every read of the checkpoint room goes through here, so that a fifo, a socket or a device can never make it wait.
+What a place is, and how it is read, is for `source`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ from pathlib import Path
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.source import LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError
-
-_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
     """One file of a checkpoint.
 
-    `name` is relative, with "/" between folders (bytes that are not UTF-8 as surrogates, see `shown`), `path` where
+    `name` is relative, with "/" between folders (bytes that are not UTF-8 as surrogates, see `shown`), `place` where
     its content lies. Size in bytes, `mtime_ns`, permission bits `mode`, link count and `is_regular` are those of the
     file itself, for a symlink of the file that it leads to; a link that leads nowhere is not regular.
     """
 
     name: str
-    path: Path
+    place: Place
     size: int
     mtime_ns: int
     mode: int
@@ -39,59 +38,42 @@ class FileEntry:
     is_regular: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A regular file open for reading, and its size in bytes."""
-
-    descriptor: int
-    size: int
-
-
 @contextmanager
-def open_regular(path: Path) -> Iterator[OpenFile]:
-    """Open a regular file for reading. Raises CheckpointError for anything else, without waiting for it."""
+def opened(place: Place | Path) -> Iterator[Opened]:
+    """A file open for reading; a path is a file on this disk.
+
+    Raises CheckpointError where it cannot be opened, or is no regular file.
+    """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CheckpointError(f"{shown(path.name)}: not a regular file")
-        descriptor = os.open(path, _OPEN_FLAGS)
+        file = (LocalFile(place) if isinstance(place, Path) else place).open()
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown(path.name)}: {reason_of(error)}") from None
+        raise CheckpointError(f"{shown(place.name)}: {reason_of(error)}") from None
     try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise CheckpointError(f"{shown(path.name)}: not a regular file")
-        yield OpenFile(descriptor, status.st_size)
+        yield file
     finally:
-        os.close(descriptor)
+        file.close()
 
 
-def read_at(descriptor: int, offset: int, count: int) -> bytes:
+def read_at(file: Opened, offset: int, count: int) -> bytes:
     """Up to `count` bytes from `offset`; fewer only at the end of the file. Raises CheckpointError on an I/O error."""
-    chunks: list[bytes] = []
-    while count > 0:
-        try:
-            chunk = os.pread(descriptor, count, offset)
-        except OSError as error:
-            raise CheckpointError(f"cannot read: {reason_of(error)}") from None
-        if not chunk:
-            break
-        chunks.append(chunk)
-        offset += len(chunk)
-        count -= len(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    try:
+        return file.read(offset, count)
+    except OSError as error:
+        raise CheckpointError(f"cannot read: {reason_of(error)}") from None
 
 
-def read_whole(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes. Raises CheckpointError."""
-    with open_regular(path) as file:
-        if file.size > limit:
-            raise CheckpointError(f"{shown(path.name)}: {file.size} bytes, at most {limit} are read")
-        return read_at(file.descriptor, 0, limit)
+def read_whole(place: Place | Path, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes. Raises CheckpointError."""
+    with opened(place) as file:
+        size = file.identity.size
+        if size > limit:
+            raise CheckpointError(f"{shown(place.name)}: {size} bytes, at most {limit} are read")
+        return read_at(file, 0, limit)
 
 
 def read_json(file: FileEntry, most_bytes: int = MAX_JSON_BYTES, most_values: int = MAX_JSON_VALUES) -> Document:
     """Parse a JSON file. Raises JsonError, or CheckpointError when it cannot be read or is too large."""
-    raw = read_whole(file.path, most_bytes)
+    raw = read_whole(file.place, most_bytes)
     if count_values(raw) > most_values:
         raise CheckpointError(f"{shown(file.name)}: more than {most_values} values, no file of a GTE has so many")
     return parse_document(raw, shown(file.name))
@@ -106,11 +88,11 @@ def entry_of(name: str, path: Path) -> FileEntry:
         try:
             status = os.stat(path)
         except OSError:
-            return FileEntry(name, path, 0, link.st_mtime_ns, 0, 0, True, False)
+            return FileEntry(name, LocalFile(path), 0, link.st_mtime_ns, 0, 0, True, False)
     is_regular = stat.S_ISREG(status.st_mode)
     return FileEntry(
         name,
-        path,
+        LocalFile(path),
         status.st_size,
         status.st_mtime_ns,
         stat.S_IMODE(status.st_mode),

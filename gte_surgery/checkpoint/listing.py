@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.files import FileEntry, entry_of, reason_of
+from gte_surgery.checkpoint.source import path_of
 
 SURGERY_FOLDER = ".gte-surgery"
 _PASSED_OVER = (SURGERY_FOLDER, ".git")
@@ -84,7 +85,7 @@ def _links_out(root: Path, files: Mapping[str, FileEntry]) -> frozenset[str]:
         return frozenset()
     real_root = os.path.realpath(root)
     blobs = _blobs_of(real_root)
-    targets = {file.name: os.path.realpath(file.path) for file in links}
+    targets = {file.name: os.path.realpath(path_of(file.place)) for file in links}
     inside = os.path.join(real_root, "")
     return frozenset(
         name for name, target in targets.items() if not target.startswith(inside) and os.path.dirname(target) != blobs

@@ -83,9 +83,9 @@ def _difference(record: Mapping[str, object], file: FileEntry, listing: Listing,
     if "header" not in record or not listing.is_safe(file):
         return ""
     try:
-        digest = _digest(shard) if shard else read_digest(file.path)
+        digest = _digest(shard) if shard else read_digest(file.place)
     except CheckpointError as error:
-        return error.message.removeprefix(f"{shown(file.path.name)}: ")
+        return error.message.removeprefix(f"{shown(file.place.name)}: ")
     return "its header is another one" if digest not in ("", record["header"]) else ""
 
 

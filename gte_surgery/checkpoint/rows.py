@@ -1,4 +1,4 @@
-"""Single rows of a stored table, read with one `pread` and decoded with the standard library: enough for the handful
+"""Single rows of a stored table, read at once and decoded with the standard library: enough for the handful
 of rows (pad, special tokens) that inspecting, checking and planning look at. Bulk arithmetic belongs to
 `surgery.evaluate`.
 """
@@ -6,8 +6,8 @@ of rows (pad, special tokens) that inspecting, checking and planning look at. Bu
 from __future__ import annotations
 
 import math
-import os
 import struct
+from contextlib import closing
 
 from gte_surgery.checkpoint.directory import StoredTensor
 
@@ -20,11 +20,8 @@ def row_nbytes(tensor: StoredTensor) -> int:
 def read_rows(tensor: StoredTensor, first: int, count: int = 1) -> bytes:
     """The bytes of rows [first, first + count); raises OSError, and EOFError when the file has become shorter."""
     wanted = count * row_nbytes(tensor)
-    descriptor = os.open(tensor.shard.file.path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        raw = os.pread(descriptor, wanted, tensor.file_begin + first * row_nbytes(tensor))
-    finally:
-        os.close(descriptor)
+    with closing(tensor.shard.file.place.open()) as file:
+        raw = file.read(tensor.file_begin + first * row_nbytes(tensor), wanted)
     if len(raw) != wanted:
         raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
     return raw

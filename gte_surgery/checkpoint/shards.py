@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file
-from gte_surgery.checkpoint.files import FileEntry, open_regular, read_at
+from gte_surgery.checkpoint.files import FileEntry, opened, read_at
 from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
@@ -82,10 +82,10 @@ def _read_shard(file: FileEntry, room: int) -> tuple[Shard, Fault | None]:
     content = Content.UNKNOWN
     location = Location(file=shown(file.name))
     try:
-        with open_regular(file.path) as opened:
-            content = sniff(read_at(opened.descriptor, 0, SNIFFED_BYTES))
+        with opened(file.place) as reading:
+            content = sniff(read_at(reading, 0, SNIFFED_BYTES))
             if content in (Content.SAFETENSORS, Content.UNKNOWN, Content.EMPTY):
-                return Shard(file, content, read_header_at(opened.descriptor, opened.size, room)), None
+                return Shard(file, content, read_header_at(reading, room)), None
     except HeaderError as error:
         location = Location(file=location.file, tensor=error.tensor)
         return Shard(file, content, None), Fault(HeaderFault(error.fault), location, error.reason, error.hint)

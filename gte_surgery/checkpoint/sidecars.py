@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.files import open_regular, read_at, read_json, read_whole
+from gte_surgery.checkpoint.files import opened, read_at, read_json, read_whole
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError
@@ -134,7 +134,7 @@ def _word_ids(checkpoint: Checkpoint) -> dict[str, int]:
     if file is None:
         return {}
     try:
-        text = read_whole(file.path, _VOCABULARY_LIMIT).decode("utf-8")
+        text = read_whole(file.place, _VOCABULARY_LIMIT).decode("utf-8")
     except (CheckpointError, UnicodeDecodeError):
         return {}
     if text.count("\n") > _MOST_WORDS:
@@ -158,8 +158,8 @@ def _tokenizer_tokens(checkpoint: Checkpoint) -> dict[int, str]:
     if file is None:
         return {}
     try:
-        with open_regular(file.path) as opened:
-            head = read_at(opened.descriptor, 0, _TOKENIZER_HEAD).decode("utf-8", "ignore")
+        with opened(file.place) as reading:
+            head = read_at(reading, 0, _TOKENIZER_HEAD).decode("utf-8", "ignore")
         begin = head.index("[", head.index('"added_tokens"'))
         added, _ = json.JSONDecoder().raw_decode(head, begin)
     except (CheckpointError, ValueError, RecursionError):

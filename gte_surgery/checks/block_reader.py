@@ -7,7 +7,6 @@ Only a block that has some is looked at again. Needs numpy, imported when called
 
 from __future__ import annotations
 
-import os
 import struct
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.checks.statistics import TensorStatistics
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ class BlockReader(threading.local):
         self.raw = np.empty(BLOCK_BYTES, np.uint8)
         self.magnitudes = np.empty(BLOCK_BYTES, np.uint8)
         self.widened = np.empty(BLOCK_BYTES // 2, np.uint32)
-        self.path, self.descriptor = "", -1
+        self.place: Place | None = None
+        self.file: Opened | None = None
 
     def look(self, batch: list[Block]) -> list[TensorStatistics]:
         """The statistics of each block."""
@@ -156,25 +157,19 @@ class BlockReader(threading.local):
 
     def _read(self, block: Block, size: int) -> Array:
         tensor = block.tensor
-        path = str(tensor.shard.file.path)
-        if path != self.path:
+        place = tensor.shard.file.place
+        if self.file is None or place != self.place:
             self._close()
-            self.path, self.descriptor = path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.place, self.file = place, place.open()
         wanted = (block.end - block.begin) * size
-        place = tensor.file_begin + block.begin * size
-        room = self.raw.data
-        done = 0
-        while done < wanted:
-            count = os.preadv(self.descriptor, [room[done:wanted]], place + done)
-            if count == 0:
-                raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
-            done += count
+        if self.file.read_into(self.raw.data[:wanted], tensor.file_begin + block.begin * size) < wanted:
+            raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
         return self.raw[:wanted].view(f"<u{size}")
 
     def _close(self) -> None:
-        descriptor, self.descriptor, self.path = self.descriptor, -1, ""
-        if descriptor >= 0:
-            os.close(descriptor)
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
 
 
 def _with_large(seen: TensorStatistics, magnitudes: Array, block: Block, kind: _Format) -> TensorStatistics:

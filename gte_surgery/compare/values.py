@@ -7,12 +7,12 @@ numbers alone.
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.source import Opened
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.pieces.evaluate import decode
 from gte_surgery.surgery.pieces.piece import element_bytes
@@ -73,33 +73,33 @@ class OpenedWeights:
     """The weight files of a checkpoint, open for reading."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self._paths = {shard.file.name: shard.file.path for shard in checkpoint.shards}
-        self._descriptors: dict[str, int] = {}
+        self._files = {shard.file.name: shard.file for shard in checkpoint.shards}
+        self._opened: dict[str, Opened] = {}
+        self._folder = checkpoint.path
 
     def __enter__(self) -> OpenedWeights:
         try:
-            for name, path in self._paths.items():
-                self._descriptors[name] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            for name, file in self._files.items():
+                self._opened[name] = file.place.open()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._descriptors:
-            os.close(self._descriptors.popitem()[1])
+        while self._opened:
+            self._opened.popitem()[1].close()
 
     def read(self, source: str, offset: int, count: int) -> bytes:
         """Exactly `count` bytes; raises CheckpointError when the file has become shorter."""
-        raw = os.pread(self._descriptors[source], count, offset)
+        raw = self._opened[source].read(offset, count)
         if len(raw) != count:
-            raise CheckpointError(f"{self._paths[source]}: became shorter while it was read")
+            raise CheckpointError(f"{self._folder / source}: became shorter while it was read")
         return raw
 
-    def place(self, extent: Extent) -> tuple[int, int, int]:
-        """What tells one place on disk from every other: device, inode, offset."""
-        found = os.fstat(self._descriptors[extent.source])
-        return found.st_dev, found.st_ino, extent.begin
+    def place(self, extent: Extent) -> tuple[Hashable, int]:
+        """What tells one place from every other: the file that holds it, and the offset there."""
+        return self._opened[extent.source].identity.holder, extent.begin
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.new_impl.heads import Head
@@ -110,7 +111,7 @@ def read_parameters(sources: Iterable[Source], device: torch.device, dtype: torc
 def _read(sources: Iterable[Source], device: torch.device, files: ExitStack) -> Iterator[tuple[str, Tensor]]:
     opened = {}
     for source in sources:
-        path = str(source.stored.shard.file.path)
+        path = str(path_of(source.stored.shard.file.place))
         try:
             if path not in opened:
                 opened[path] = files.enter_context(safe_open(path, framework="pt", device=str(device)))

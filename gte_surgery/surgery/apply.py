@@ -17,6 +17,7 @@ from gte_surgery.checkpoint.directory import Checkpoint, open_listing
 from gte_surgery.checkpoint.files import FileEntry, entry_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
+from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
@@ -26,8 +27,9 @@ from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
 from gte_surgery.surgery.commit.tree import state_inside
 from gte_surgery.surgery.pieces.piece import CopyRange
+from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
-from gte_surgery.surgery.pieces.writer import Job, Sources, write_files
+from gte_surgery.surgery.pieces.writer import Job, write_files
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import soundness_errors, unsound
@@ -70,7 +72,9 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         transaction.require_space(sum(job.nbytes for job in jobs) + SPARE, replaced if manner.keep_undo else ())
         with stops.let_through():
             receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
-            _refuse_unsound(transaction, {} if out is not None else {file.name: file.path for file in carried})
+            _refuse_unsound(
+                transaction, {} if out is not None else {file.name: path_of(file.place) for file in carried}
+            )
         _refuse_changed(checkpoint, replaced)
         if checkpoint is not None and out is None:
             _carry_attributes(checkpoint, replaced, transaction, filesystem)
@@ -104,7 +108,7 @@ def _carried(plan: Plan, checkpoint: Checkpoint | None) -> list[FileEntry]:
 
 def _all_sources(plan: Plan, carried: list[FileEntry]) -> tuple[SourceFile, ...]:
     named = {source.name for source in plan.sources}
-    others = [SourceFile(f.name, f.path, f.size, f.mtime_ns, "") for f in carried if f.name not in named]
+    others = [SourceFile(f.name, f.place, f.size, f.mtime_ns, "") for f in carried if f.name not in named]
     return (*plan.sources, *others)
 
 

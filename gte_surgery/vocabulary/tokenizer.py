@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.files import OpenFile, open_regular, read_at
+from gte_surgery.checkpoint.files import opened, read_at, read_whole
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.errors import CheckpointError
 
 TOKENIZER_JSON = "tokenizer.json"
@@ -46,27 +46,27 @@ def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary | None:
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None:
         return None
-    found = _ask_package(file.path) if file.size <= PACKAGE_LIMIT else None
-    return found or scan_vocabulary(file.path)
+    found = _ask_package(file.place) if file.size <= PACKAGE_LIMIT else None
+    return found or scan_vocabulary(file.place)
 
 
-def scan_vocabulary(path: Path) -> Vocabulary | None:
+def scan_vocabulary(place: Place) -> Vocabulary | None:
     """The vocabulary of a tokenizer.json without the package; added tokens are left to `sidecars.special_tokens`."""
     try:
-        with open_regular(path) as file:
-            rows = _scan(file) if file.size <= _READ_LIMIT else None
+        with opened(place) as file:
+            rows = _scan(file) if file.identity.size <= _READ_LIMIT else None
     except CheckpointError:
         return None
     return Vocabulary(rows) if rows is not None else None
 
 
-def _ask_package(path: Path) -> Vocabulary | None:
+def _ask_package(place: Place) -> Vocabulary | None:
     try:
         from tokenizers import Tokenizer
     except ImportError:
         return None
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(read_whole(place, PACKAGE_LIMIT))
         ids = tokenizer.get_vocab(with_added_tokens=False).values()
         added = {number: shown(token.content) for number, token in tokenizer.get_added_tokens_decoder().items()}
     except (KeyboardInterrupt, SystemExit):
@@ -76,12 +76,12 @@ def _ask_package(path: Path) -> Vocabulary | None:
     return Vocabulary(max(ids, default=-1) + 1, added)
 
 
-def _scan(file: OpenFile) -> int | None:
+def _scan(file: Opened) -> int | None:
     """The rows that the first "vocab" of the file needs, read piece by piece; None where it has none or breaks off."""
     buffer, offset = b"", 0
     entry: Callable[[bytes, int], re.Match[bytes] | None] | None = None
     is_scored, rows = False, 0
-    while piece := read_at(file.descriptor, offset, _PIECE):
+    while piece := read_at(file, offset, _PIECE):
         offset += len(piece)
         buffer += piece
         at = 0

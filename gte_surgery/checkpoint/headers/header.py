@@ -19,11 +19,12 @@ from pathlib import Path
 from types import MappingProxyType
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, is_readable_whole, memory_of, memory_of_shape, room_beside
-from gte_surgery.checkpoint.files import open_regular, read_at
+from gte_surgery.checkpoint.files import opened, read_at
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.checkpoint.headers.text import NotPlainError, PlainEntry, read_members
 from gte_surgery.checkpoint.json.strict import decode
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.errors import HeaderError
 
 __all__ = [
@@ -108,23 +109,24 @@ def read_header(path: Path) -> Header:
 
     Raises HeaderError if it is not well-formed, CheckpointError if it cannot be read or is no regular file.
     """
-    with open_regular(path) as file:
-        return read_header_at(file.descriptor, file.size)
+    with opened(path) as file:
+        return read_header_at(file)
 
 
-def read_header_at(descriptor: int, size: int, room: int = MAX_HEADER_MEMORY) -> Header:
-    """As `read_header`, for an open file of `size` bytes.
+def read_header_at(file: Opened, room: int = MAX_HEADER_MEMORY) -> Header:
+    """As `read_header`, for an open file.
 
     A header that would take more than `room` bytes of memory, by `memory_of`, is refused as HEADER_TOO_LARGE: the
     format allows headers that take gigabytes.
     """
-    return parse_header(_read_raw(descriptor, size), size, room)
+    size = file.identity.size
+    return parse_header(_read_raw(file, size), size, room)
 
 
-def read_digest(path: Path) -> str:
-    """The `digest` of the header of the file at `path`, whose text is not looked at. Raises as `read_header` does."""
-    with open_regular(path) as file:
-        return _digest(_read_raw(file.descriptor, file.size))
+def read_digest(place: Place | Path) -> str:
+    """The `digest` of the header of a file, whose text is not looked at. Raises as `read_header` does."""
+    with opened(place) as file:
+        return _digest(_read_raw(file, file.identity.size))
 
 
 def parse_header(raw: bytes, file_size: int, room: int | None = None) -> Header:
@@ -206,11 +208,11 @@ def _header_length(raw: bytes, file_size: int) -> int:
     return length
 
 
-def _read_raw(descriptor: int, size: int) -> bytes:
+def _read_raw(file: Opened, size: int) -> bytes:
     """The first 8 + N bytes of a file."""
-    raw = read_at(descriptor, 0, min(size, 1 << 16))
+    raw = read_at(file, 0, min(size, 1 << 16))
     wanted = 8 + _header_length(raw, size)
-    return raw[:wanted] if wanted <= len(raw) else read_at(descriptor, 0, wanted)
+    return raw[:wanted] if wanted <= len(raw) else read_at(file, 0, wanted)
 
 
 def _digest(raw: bytes) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from contextlib import closing
 
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import receipts_of
+from gte_surgery.checkpoint.source import Place
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
@@ -61,16 +62,17 @@ def _digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, s
     if not files:
         return {}
     with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        digests = pool.map(lambda file: _sha256(file.path, advance), files)
+        digests = pool.map(lambda file: _sha256(file.place, advance), files)
         return dict(zip(files, digests, strict=True))
 
 
-def _sha256(path: Path, advance: Callable[[int], None]) -> str:
+def _sha256(place: Place, advance: Callable[[int], None]) -> str:
     import hashlib
 
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
+    digest, done = hashlib.sha256(), 0
+    with closing(place.open()) as file:
+        while piece := file.read(done, _PIECE):
             digest.update(piece)
+            done += len(piece)
             advance(len(piece))
     return digest.hexdigest()

@@ -16,7 +16,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+
+from gte_surgery.checkpoint.source import read_fully
 
 COPY_BLOCK = 8 << 20
 """Bytes held in memory by a copy that the kernel cannot do by itself."""
@@ -85,14 +88,7 @@ class Filesystem:
 
     def pread(self, descriptor: int, count: int, offset: int) -> bytes:
         """The `count` bytes from `offset`; fewer only where the file ends."""
-        block = os.pread(descriptor, count, offset)
-        if len(block) in (0, count):
-            return block
-        blocks = [block]
-        while block and (missing := count - sum(map(len, blocks))):
-            block = os.pread(descriptor, missing, offset + count - missing)
-            blocks.append(block)
-        return b"".join(blocks)
+        return read_fully(descriptor, count, offset)
 
     def copy_range(self, source: int, destination: int, offset: int, count: int) -> None:
         """Append `count` bytes of `source` from `offset` at the position of `destination`.
@@ -223,6 +219,22 @@ class Filesystem:
         except BlockingIOError:
             return False
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """A file open for writing, at its end: where `checkpoint.source` puts what it copies."""
+
+    filesystem: Filesystem
+    descriptor: int
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append all of `content`."""
+        self.filesystem.write(self.descriptor, content)
+
+    def copy_from(self, descriptor: int, offset: int, count: int) -> None:
+        """Append a range of an open file; see `Filesystem.copy_range`."""
+        self.filesystem.copy_range(descriptor, self.descriptor, offset, count)
 
 
 @contextmanager

@@ -6,15 +6,15 @@ One pass over the bytes to be cast, on several threads, a few blocks in memory. 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.pieces.cutting import split
 from gte_surgery.surgery.pieces.evaluate import Read, decode, encode, evaluate
 from gte_surgery.surgery.pieces.piece import Cast, Piece
-from gte_surgery.surgery.planning.plan import PlannedTensor
+from gte_surgery.surgery.pieces.sources import Sources
+from gte_surgery.surgery.planning.plan import PlannedTensor, SourceFile
 
 _LOSSY = {("F64", "F32"), ("F64", "F16"), ("F64", "BF16"), ("F32", "F16"), ("F32", "BF16"), ("BF16", "F16")}
 _PART = 1 << 18
@@ -29,29 +29,18 @@ class Losses:
     flushed: int
 
 
-def cast_losses(tensors: Iterable[PlannedTensor], sources: dict[str, Path], threads: int) -> list[Losses]:
-    """The losses of every tensor that has any, in the order of `tensors`; raises OSError and EOFError."""
+def cast_losses(tensors: Iterable[PlannedTensor], sources: Sequence[SourceFile], threads: int) -> list[Losses]:
+    """The losses of every tensor that has any, in the order of `tensors`; raises OSError, and RefusedError
+    for a file that changed meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
-    descriptors = {name: os.open(path, os.O_RDONLY | os.O_CLOEXEC) for name, path in sources.items()}
-
-    def read(source: str, offset: int, count: int) -> bytes:
-        raw = os.pread(descriptors[source], count, offset)
-        if len(raw) != count:
-            raise EOFError(f"{source}: became shorter while it was read")
-        return raw
-
-    try:
-        with ThreadPoolExecutor(threads) as pool:
-            parts = [(tensor.name, part) for tensor in tensors for part in _lossy_parts(tensor)]
-            counted = pool.map(lambda named: (named[0], *_count(named[1], read)), parts)
-            totals: dict[str, tuple[int, int]] = {}
-            for name, overflowed, flushed in counted:
-                before = totals.get(name, (0, 0))
-                totals[name] = before[0] + overflowed, before[1] + flushed
-    finally:
-        for descriptor in descriptors.values():
-            os.close(descriptor)
+    with Sources(sources, Filesystem()) as opened, ThreadPoolExecutor(threads) as pool:
+        parts = [(tensor.name, part) for tensor in tensors for part in _lossy_parts(tensor)]
+        counted = pool.map(lambda named: (named[0], *_count(named[1], opened.read)), parts)
+        totals: dict[str, tuple[int, int]] = {}
+        for name, overflowed, flushed in counted:
+            before = totals.get(name, (0, 0))
+            totals[name] = before[0] + overflowed, before[1] + flushed
     return [Losses(name, *total) for name, total in totals.items() if any(total)]
 
 

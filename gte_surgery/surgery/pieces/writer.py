@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gte_surgery.checkpoint.headers.header import read_digest
-from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.refusals import changed
+from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.following_hash import FollowingHash
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
+from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import settle
-from gte_surgery.surgery.planning.plan import SourceFile
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -62,50 +60,6 @@ class WrittenFile:
     sha256: str | None
 
 
-class Sources:
-    """The source files of a plan, open for reading; it refuses files that are not what they were when the plan was
-    made.
-    """
-
-    def __init__(self, files: Iterable[SourceFile], filesystem: Filesystem) -> None:
-        self._files = {file.name: file for file in files}
-        self._filesystem = filesystem
-        self._descriptors: dict[str, int] = {}
-
-    def __enter__(self) -> Sources:
-        try:
-            for file in self._files.values():
-                self._descriptors[file.name] = self._filesystem.open_read(file.path)
-            self.refuse_changed()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        while self._descriptors:
-            self._filesystem.close(self._descriptors.popitem()[1])
-
-    def descriptor(self, source: str) -> int:
-        return self._descriptors[source]
-
-    def read(self, source: str, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes; raises RefusedError when the file has become shorter."""
-        raw = self._filesystem.pread(self._descriptors[source], count, offset)
-        if len(raw) != count:
-            raise changed(source)
-        return raw
-
-    def refuse_changed(self) -> None:
-        """Raises RefusedError when a file's size, time or header is not what the plan was made for."""
-        for file in self._files.values():
-            found = self._filesystem.fstat(self._descriptors[file.name])
-            if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
-                raise changed(file.name)
-            if file.header and read_digest(file.path) != file.header:
-                raise changed(file.name)
-
-
 def write_files(
     jobs: Iterable[Job],
     folder: Path,
@@ -143,16 +97,17 @@ def _write_file(
     pieces = settle(job.pieces, sources.read, pool)
     _make_folders(folder, job.name, filesystem)
     descriptor = filesystem.create(folder / job.name, job.mode)
+    writing = Writing(filesystem, descriptor)
     try:
         with FollowingHash(descriptor, filesystem, hashes) as following:
             size = 0
             for part in _stream(job.head, pieces, sources.read, pool, ahead):
                 match part:
                     case CopyRange():
-                        filesystem.copy_range(sources.descriptor(part.source), descriptor, part.begin, part.nbytes)
+                        sources.copy(part, writing)
                         count = part.nbytes
                     case _:
-                        filesystem.write(descriptor, part)
+                        writing.write(part)
                         count = len(part)
                 size += count
                 following.advance(size)

@@ -20,7 +20,7 @@ from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces.piece import AddRow, Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup
+from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup, source_files
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, WeightFile
@@ -118,7 +118,7 @@ def _losses(
     """What the cast loses. Raises RefusedError for an overflow that was not allowed."""
     if edit.dtype is None:
         return []
-    sources = {shard.file.name: shard.file.path for shard in target.checkpoint.shards}
+    sources = source_files(target.checkpoint)
     tensors = [tensor for planned in shards.values() for tensor in planned]
     losses = cast_losses(tensors, sources, threads or os.cpu_count() or 1)
     overflowing = [loss for loss in losses if loss.overflowed]

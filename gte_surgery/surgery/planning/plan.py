@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
+from gte_surgery.checkpoint.source import Place
 from gte_surgery.surgery.pieces.piece import (
     AddRow,
     Cast,
@@ -32,7 +32,7 @@ class SourceFile:
     """A weight file that pieces read, as it was when the plan was made; `header` is the digest of its header."""
 
     name: str
-    path: Path
+    place: Place
     size: int
     mtime_ns: int
     header: str

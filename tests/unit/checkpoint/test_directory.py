@@ -18,6 +18,7 @@ from gte_surgery.checkpoint import files as files_module
 from gte_surgery.checkpoint.content import Content
 from gte_surgery.checkpoint.directory import Checkpoint, Fault, FaultKind, open_checkpoint, open_listing
 from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 
@@ -488,7 +489,7 @@ def test_an_overlay_reads_each_name_from_where_it_is_told(sharded: Path, tmp_pat
     checkpoint = open_listing(tmp_path / "not yet there", paths)
     assert kinds(checkpoint) == [FaultKind.WRONG_TOTAL_SIZE]
     assert checkpoint.tensors["c"].shape == (5,)
-    assert checkpoint.tensors["c"].shard.file.path == stage / SECOND
+    assert checkpoint.tensors["c"].shard.file.place == LocalFile(stage / SECOND)
     del paths[SECOND]
     assert kinds(open_listing(tmp_path, paths)) == [FaultKind.INDEX_MISSING_FILE]
     paths[SECOND] = stage / "gone"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.render.plan import outcome_json, outcome_text, plan_text
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill
 from gte_surgery.surgery.planning.plan import ConfigChange, Plan, PlannedTensor, SourceFile, TextFile, WeightFile
 
-SOURCE = SourceFile("model.safetensors", Path("ckpt/model.safetensors"), 4096, 0, "sha256:0")
+SOURCE = SourceFile("model.safetensors", LocalFile(Path("ckpt/model.safetensors")), 4096, 0, "sha256:0")
 COPIED = PlannedTensor("kept", "F32", (8,), (CopyRange("model.safetensors", 64, 96),))
 MADE = PlannedTensor("words\x1b[2J", "F32", (2, 4), (Fill(bytes(4), 4), CopyRange("model.safetensors", 1024, 1040)))
 WEIGHTS = WeightFile("model.safetensors", 0o644, None, (COPIED, MADE))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.errors import HeaderError
 from gte_surgery.surgery.pieces.piece import (
     AddRow,
@@ -24,7 +25,7 @@ from gte_surgery.surgery.pieces.piece import (
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, SourceFile, TextFile, WeightFile, check_plan
 
-SOURCE = SourceFile("a", Path("a"), 100, 0, "sha256:0")
+SOURCE = SourceFile("a", LocalFile(Path("a")), 100, 0, "sha256:0")
 CONFIG = TextFile("config.json", 0o644, b"{}\n")
 
 

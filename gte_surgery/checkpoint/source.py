@@ -1,0 +1,191 @@
+"""Where the bytes of a checkpoint come from, as one small protocol: a place can be opened, what is open has a size and
+an identity, gives ranges of bytes, and copies a range into a file as cheaply as it can.
+
+Files on this disk are one kind. Nothing above opens a path of a checkpoint by itself, and every byte that is read here
+is counted: what reads headers only can be held to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+_OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
+NOT_REGULAR = "not a regular file"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an open file is: its size in bytes, when it was last changed, and `holder`, which no other file has."""
+
+    size: int
+    mtime_ns: int
+    holder: Hashable
+
+
+class Destination(Protocol):
+    """A file that is being written, at its end."""
+
+    def write(self, content: bytes | memoryview) -> None:
+        """Append all of `content`."""
+
+    def copy_from(self, descriptor: int, offset: int, count: int) -> None:
+        """Append a range of another file of this disk, through the kernel where that can be."""
+
+
+class Opened(Protocol):
+    """A file open for reading. All of it raises OSError."""
+
+    @property
+    def identity(self) -> Identity:
+        """What the file is by now."""
+
+    def read(self, offset: int, count: int) -> bytes:
+        """The `count` bytes from `offset`; fewer only at the end of the file."""
+
+    def read_into(self, room: memoryview, offset: int) -> int:
+        """Fill `room` with the bytes from `offset`; how many there were, fewer only at the end of the file."""
+
+    def copy(self, offset: int, count: int, destination: Destination) -> None:
+        """Append `count` bytes from `offset` to `destination`; a file that ends before is an OSError (EIO)."""
+
+    def close(self) -> None: ...
+
+
+class Place(Protocol):
+    """Where the content of one file lies."""
+
+    @property
+    def name(self) -> str:
+        """The last part of what messages call it."""
+
+    def open(self, disk: Disk | None = None) -> Opened:
+        """Open it, through `disk` where it lies on one. Raises OSError, also for what is no regular file."""
+
+
+class Disk(Protocol):
+    """What is asked of the operating system to read a file: a surgery brings its own, which tests make fail."""
+
+    def open_read(self, path: Path) -> int: ...
+    def fstat(self, descriptor: int) -> os.stat_result: ...
+    def pread(self, descriptor: int, count: int, offset: int) -> bytes: ...
+    def close(self, descriptor: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file on this disk; a symlink is followed. A fifo, a socket or a device is refused without waiting for it."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def open(self, disk: Disk | None = None) -> Opened:
+        disk = disk or _ThisDisk()
+        _require_regular(os.stat(self.path), self.path)
+        descriptor = disk.open_read(self.path)
+        try:
+            _require_regular(disk.fstat(descriptor), self.path)
+        except BaseException:
+            disk.close(descriptor)
+            raise
+        return _OpenedLocal(descriptor, disk)
+
+
+def path_of(place: Place) -> Path:
+    """The path of a file on this disk, for programs that read nothing else. Raises OSError (ENOTSUP) for another."""
+    if isinstance(place, LocalFile):
+        return place.path
+    raise OSError(errno.ENOTSUP, "does not lie on this disk", place.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenedLocal:
+    descriptor: int
+    disk: Disk
+
+    @property
+    def identity(self) -> Identity:
+        found = self.disk.fstat(self.descriptor)
+        return Identity(found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino))
+
+    def read(self, offset: int, count: int) -> bytes:
+        raw = self.disk.pread(self.descriptor, count, offset)
+        count_read(len(raw))
+        return raw
+
+    def read_into(self, room: memoryview, offset: int) -> int:
+        done = 0
+        while done < len(room) and (count := os.preadv(self.descriptor, [room[done:]], offset + done)):
+            done += count
+        count_read(done)
+        return done
+
+    def copy(self, offset: int, count: int, destination: Destination) -> None:
+        destination.copy_from(self.descriptor, offset, count)
+        count_read(count)
+
+    def close(self) -> None:
+        self.disk.close(self.descriptor)
+
+
+class _ThisDisk:
+    """The operating system itself."""
+
+    def open_read(self, path: Path) -> int:
+        return os.open(path, _OPEN_FLAGS)
+
+    def fstat(self, descriptor: int) -> os.stat_result:
+        return os.fstat(descriptor)
+
+    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
+        return read_fully(descriptor, count, offset)
+
+    def close(self, descriptor: int) -> None:
+        os.close(descriptor)
+
+
+def read_fully(descriptor: int, count: int, offset: int) -> bytes:
+    """The `count` bytes of an open file from `offset`; fewer only where the file ends."""
+    block = os.pread(descriptor, count, offset)
+    if len(block) in (0, count):
+        return block
+    blocks = [block]
+    while block and (missing := count - sum(map(len, blocks))):
+        block = os.pread(descriptor, missing, offset + count - missing)
+        blocks.append(block)
+    return b"".join(blocks)
+
+
+def _require_regular(found: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
+
+
+class _Counter:
+    """Bytes read by this process, by any thread of it."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self.total = 0
+
+    def add(self, count: int) -> None:
+        with self._lock:
+            self.total += count
+
+
+_COUNTER = _Counter()
+count_read = _COUNTER.add
+
+
+def bytes_read() -> int:
+    """How many bytes of checkpoints this process has read so far; take it before and after what is to be measured."""
+    return _COUNTER.total
