@@ -1,1 +1,1 @@
-"""The tests; rooms mirror the package, see the README's last section."""
+"""The tests; rooms mirror the package, see CONTRIBUTING."""

@@ -1,23 +1,26 @@
-"""The exit codes, the same for every command and every output format."""
+"""The exit codes, the same for every command and every output format. What is said of each goes into the reference."""
 
 from __future__ import annotations
 
 GOOD = 0
+"""good"""
 FINDINGS = 1
-"""`check` found something at or above `--fail-on`."""
+"""`check` or `scan` found something at or above `--fail-on`; a proof of `smoke` failed; `fuzz` broke the encoder"""
 DIFFERENT = 1
-"""`diff` found a difference."""
+"""`diff` found a difference"""
 USAGE = 2
+"""a wrong command line, or a request that no checkpoint could satisfy"""
 REFUSED = 3
-"""Refused, or could not finish; nothing was changed."""
+"""refused, or could not finish; nothing was changed"""
 UNFINISHED = 4
-"""An interrupted surgery must be recovered first."""
+"""an interrupted surgery must be recovered first: `gte-surgery recover`"""
 BUG = 70
+"""a bug in gte-surgery; the traceback is shown, please report it"""
 HUNG_UP = 129
-"""The terminal was closed, as shells count it: 128 + SIGHUP."""
+"""stopped, for the terminal was closed (128 + SIGHUP)"""
 INTERRUPTED = 130
-"""Ctrl-C: 128 + SIGINT."""
+"""stopped by Ctrl-C (128 + SIGINT); as with 129 and 143, a checkpoint under surgery is wholly the old or the new one"""
 READER_GONE = 141
-"""Whoever read our output stopped reading: 128 + SIGPIPE."""
+"""whoever read the output stopped reading (128 + SIGPIPE)"""
 TERMINATED = 143
-"""`kill`: 128 + SIGTERM."""
+"""stopped by `kill` (128 + SIGTERM)"""

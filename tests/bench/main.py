@@ -52,8 +52,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="how often each command is run (default 3)")
     parser.add_argument("--only", nargs="+", default=[], metavar="JOB", help="these jobs alone, and no sizes")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all numbers to this file")
-    parser.add_argument("--write", action="store_true", help="put table, chart and numbers into README and results/")
-    parser.add_argument("--render", action="store_true", help="draw README and chart from results/bench.json again")
+    parser.add_argument("--write", action="store_true", help="put table, chart and numbers into the page and results/")
+    parser.add_argument("--render", action="store_true", help="draw page and chart from results/bench.json again")
     arguments = parser.parse_args()
     if arguments.write and (arguments.quick or arguments.only):
         parser.error("--write shows everything at full size: not with --quick or --only")
@@ -162,13 +162,13 @@ def versions(environment: Path | None) -> dict[str, str]:
 
 
 def write(results: Results) -> None:
-    """The numbers, the chart, and the README's section."""
+    """The numbers, the chart, and the section of their page."""
     KEPT.mkdir(exist_ok=True)
     (KEPT / "bench.json").write_text(json.dumps(to_json(results), indent=1) + "\n", encoding="utf-8")
     (KEPT / "bench.svg").write_text(draw(results), encoding="utf-8")
-    readme = ROOT / "README.md"
-    section = report.markdown(results, TARGETS, (KEPT / "bench.svg").relative_to(ROOT).as_posix())
-    readme.write_text(report.put(readme.read_text(encoding="utf-8"), section), encoding="utf-8")
+    page = KEPT.with_name("README.md")
+    section = report.markdown(results, TARGETS, f"{KEPT.name}/bench.svg")
+    page.write_text(report.put(page.read_text(encoding="utf-8"), section), encoding="utf-8")
 
 
 def tell(words: str) -> None:

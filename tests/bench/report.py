@@ -1,4 +1,4 @@
-"""The results in words: a table for the terminal, the same in Markdown for the README. Pure text.
+"""The results in words: a table for the terminal, the same in Markdown for its page. Pure text.
 
 Each row is a job, each column a program: seconds, peak memory, and for the others how many times ours they took.
 """
@@ -92,7 +92,7 @@ def text(results: Results, targets: Sequence[Target]) -> str:
 
 
 def markdown(results: Results, targets: Sequence[Target], chart: str) -> str:
-    """Everything, for the README; `chart` is the path of the picture."""
+    """Everything, for its page; `chart` is the path of the picture."""
     parts = [
         _where(results),
         f"![Seconds by program for each job, and by size of the checkpoint]({chart})",
@@ -115,12 +115,12 @@ def markdown(results: Results, targets: Sequence[Target], chart: str) -> str:
     return "\n\n".join(parts)
 
 
-def put(readme: str, section: str) -> str:
-    """The README with `section` between its two marks; raises ValueError when it has none."""
-    marks = re.compile(f"{re.escape(BEGIN)}\n.*?{re.escape(END)}", re.DOTALL)
-    if not marks.search(readme):
-        raise ValueError(f"the README has no {BEGIN} … {END}")
-    return marks.sub(lambda _: f"{BEGIN}\n\n{section}\n\n{END}", readme, count=1)
+def put(page: str, section: str, begin: str = BEGIN, end: str = END) -> str:
+    """The page with `section` between two marks; raises ValueError when it has none."""
+    marks = re.compile(f"{re.escape(begin)}\n.*?{re.escape(end)}", re.DOTALL)
+    if not marks.search(page):
+        raise ValueError(f"the page has no {begin} … {end}")
+    return marks.sub(lambda _: f"{begin}\n\n{section}\n\n{end}", page, count=1)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """What a run of the bench found, and the arithmetic on it: medians, paired ratios, targets. No process is run here.
 
-A `Results` is all that is kept: the JSON file holds one, and text, README and chart are drawn from it.
+A `Results` is all that is kept: the JSON file holds one, and text, page and chart are drawn from it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """The command reference, made from click's own description of the commands: a page of Markdown and a page for `man`.
 
-`python -m tests.docs.reference` writes both; the tests hold them to be current.
+`python -m tests.docs.reference` writes both; the tests hold them to be current. What stands in the page between the
+marks `by hand` and `end` was written by hand and is kept.
 """
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +15,11 @@ from pathlib import Path
 import click
 
 from gte_surgery import __version__
+from gte_surgery.cli import exits
 from gte_surgery.cli.group import COMMANDS, PROGRAM, program
-from tests.docs.sessions import README, ROOT
+from tests.docs.sessions import BY_HAND, END, REFERENCE
 
-REFERENCE = ROOT / "gte_surgery" / "cli" / "REFERENCE.md"
-MANUAL = ROOT / "gte_surgery" / "cli" / "gte-surgery.1"
+MANUAL = REFERENCE.with_name("gte-surgery.1")
 
 ENVIRONMENT = {
     "NO_COLOR": "No colours, unless --color always is given.",
@@ -81,28 +84,44 @@ def _value(option: click.Option) -> str:
 
 
 def exit_codes() -> list[tuple[str, str]]:
-    """The table of the README."""
-    section = README.read_text(encoding="utf-8").partition("\n## Exit codes\n")[2].partition("\n## ")[0]
-    return re.findall(r"^\| (\d+) \| (.*) \|$", section, re.MULTILINE)
+    """Each exit code and what is said of it where it is defined."""
+    found: dict[str, str] = {}
+    body = ast.parse(Path(exits.__file__).read_text(encoding="utf-8")).body
+    for at, told in itertools.pairwise(body):
+        match at, told:
+            case ast.Assign(value=ast.Constant(value=int(code))), ast.Expr(value=ast.Constant(value=str(words))):
+                found[str(code)] = "; ".join(filter(None, (found.get(str(code)), words.rstrip("."))))
+    return list(found.items())
+
+
+def by_hand(heading: str) -> str:
+    """What the page as it is has under a heading between the marks, marks included; both marks alone if nothing."""
+    page = REFERENCE.read_text(encoding="utf-8") if REFERENCE.exists() else ""
+    section = f"\n{page}".partition(f"\n{heading}\n")[2]
+    section = re.split(r"^## ", section, maxsplit=1, flags=re.MULTILINE)[0]
+    found = re.search(f"^{BY_HAND}$.*?^{END}$", section, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
 
 
 def markdown() -> str:
     """The whole reference as Markdown."""
+    title = f"# {PROGRAM} {__version__}: every command and option"
     parts = [
-        f"# {PROGRAM} {__version__}: every command and option",
-        "Made from the program by `python -m tests.docs.reference`; what the commands are good for is in the README.",
+        title,
+        "Made from the program by `python -m tests.docs.reference`, which keeps what stands between its marks.",
         "\n".join(f"- [{name}](#{name}): {command(name).short_help}" for name in COMMANDS),
         f"Before the command may stand:\n\n{_table(options(program))}",
+        by_hand(title),
     ]
     for name in COMMANDS:
         each = command(name)
         parts += [f"## {name}", f"```sh\n{usage(each, name)}\n```", *paragraphs(each.help)]
         if rows := list(options(each)):
             parts.append(_table(iter(rows)))
-        parts.append("```sh\n" + "\n".join(examples(each)) + "\n```")
-    parts += ["## Exit codes", _table(iter(exit_codes()), code=False)]
+        parts += ["```sh\n" + "\n".join(examples(each)) + "\n```", by_hand(f"## {name}")]
+    parts += ["## Exit codes", "The same for every command and every format.", _table(iter(exit_codes()), code=False)]
     parts += ["## Environment", _table(iter(ENVIRONMENT.items())), "## Files", _table(iter(FILES.items()))]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _table(rows: Iterator[tuple[str, str]], code: bool = True) -> str:

@@ -1,7 +1,7 @@
-"""The console sessions of the README: found, run in a scratch folder, and written back.
+"""The pages of the documentation, and their console sessions: found, run in a scratch folder, and written back.
 
-`python -m tests.docs.sessions` runs every session and puts what it really prints into the README.
-Of a line that reads `...` anything may stand in the output.
+`python -m tests.docs.sessions` runs every session and puts what it really prints into its page; the sessions of a page
+are run in order, in one folder. Of a line that reads `...` anything may stand in the output.
 """
 
 from __future__ import annotations
@@ -17,8 +17,28 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
+REFERENCE = ROOT / "gte_surgery" / "cli" / "REFERENCE.md"
+PYTHON = ROOT / "gte_surgery" / "PYTHON.md"
+SECURITY = ROOT / ".github" / "SECURITY.md"
+CONTRIBUTING = ROOT / ".github" / "CONTRIBUTING.md"
+BENCH, GPU = ROOT / "tests" / "bench" / "README.md", ROOT / "tests" / "gpu" / "README.md"
+BY_HAND, END = "<!-- by hand -->", "<!-- end -->"
+PAGES = (README, REFERENCE, PYTHON, SECURITY, CONTRIBUTING, BENCH, GPU)
 
-_BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
+_LINES = re.DOTALL | re.MULTILINE
+_BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", _LINES)
+
+
+def read(page: Path) -> str:
+    """A page, of the reference only what was written by hand."""
+    text = page.read_text(encoding="utf-8")
+    return "\n".join(re.findall(f"^{BY_HAND}$(.*?)^{END}$", text, _LINES)) if page == REFERENCE else text
+
+
+def recipes() -> dict[str, str]:
+    """The Python blocks under a line that ends in a colon, by that line."""
+    text = "\n".join(map(read, (README, PYTHON)))
+    return dict(re.findall(r"^([A-Z][^\n]*):\n\n```python\n(.*?)^```$", text, _LINES))
 
 
 @dataclass(frozen=True)
@@ -29,9 +49,9 @@ class Step:
     output: str
 
 
-def steps(readme: str) -> Iterator[Step]:
+def steps(page: str) -> Iterator[Step]:
     """Every step of every session, in order."""
-    for block in _BLOCK.findall(readme):
+    for block in _BLOCK.findall(page):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, output = part.partition("\n")
             yield Step(command, output.rstrip("\n"))
@@ -54,14 +74,12 @@ def run(command: str, folder: Path) -> str:
 
 def matches(expected: str, output: str) -> bool:
     """Whether the output is the expected one, where a line `...` stands for any lines."""
-    pattern = (
-        re.escape(expected).replace(re.escape("\n...\n"), r"\n(?:.*\n)*?").replace(re.escape("\n..."), r"(?:\n.*)*")
-    )
-    return re.fullmatch(pattern, output) is not None
+    pattern = "".join(r"(?:.*\n)*?" if line == "..." else f"{re.escape(line)}\n" for line in expected.split("\n"))
+    return re.fullmatch(pattern, f"{output}\n") is not None
 
 
-def renewed(readme: str) -> str:
-    """The README with the real output of every step whose written output is not it."""
+def renewed(page: str) -> str:
+    """A page with the real output of every step whose written output is not it."""
     with tempfile.TemporaryDirectory() as folder:
 
         def renew(block: re.Match[str]) -> str:
@@ -71,8 +89,9 @@ def renewed(readme: str) -> str:
                 lines += [f"$ {step.command}", step.output if matches(step.output, output) else output]
             return "".join(f"{line}\n" for line in lines if line)
 
-        return _BLOCK.sub(renew, readme)
+        return _BLOCK.sub(renew, page)
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for each in PAGES:
+        each.write_text(renewed(each.read_text(encoding="utf-8")), encoding="utf-8")

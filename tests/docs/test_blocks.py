@@ -1,4 +1,4 @@
-"""No fenced block of the README goes unproved: each is run somewhere, or stands here with the reason why not."""
+"""No fenced block of a page goes unproved: each is run somewhere, or stands here with the reason why not."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from gte_surgery import new
 from gte_surgery.checks.policy import read_policy
 from gte_surgery.cli.group import program
-from tests.docs.sessions import README, ROOT, steps
+from tests.docs.sessions import PAGES, ROOT, read, recipes, steps
 
-TEXT = README.read_text(encoding="utf-8")
+TEXT = "\n".join(map(read, PAGES))
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 
 ELSEWHERE = {
-    "console": "tests/docs/test_readme.py runs every command and compares what it prints",
+    "console": "tests/docs/test_pages.py runs every command and compares what it prints",
     "yaml": "tests/docs/test_ci.py runs the command lines of each",
     "python": "tests/docs/test_recipes.py runs the recipes, the tests below the others",
     "toml": "read below",
@@ -29,10 +29,11 @@ ELSEWHERE = {
 }
 UNRUN = {
     "pip install": "asks the network; its extras exist",
-    "hf download": "asks the network",
+    "pipx install": "asks the network",
     "bin/": "makes an environment from the network; the script is there and may be run",
     "ray start": "starts a cluster on several machines",
     "gte-surgery scan ckpt /shared/corpus --engine ray": "needs that cluster; its options are parsed",
+    "gte-surgery smoke ckpt/ --attention all": "needs a GPU; its options are parsed, tests/gpu/bench.py runs it there",
     "torchrun": "needs two GPUs; its options are parsed, tests/gpu/bench.py runs it there",
 }
 
@@ -71,7 +72,7 @@ def test_nothing_in_a_session_is_passed_over() -> None:
 def test_a_command_that_is_not_run_has_its_reason_and_no_reason_is_idle() -> None:
     reasons = {line: [start for start in UNRUN if line.startswith(start)] for line in commands("sh")}
     assert {line for line, found in reasons.items() if len(found) != 1} == set()
-    assert {start for found in reasons.values() for start in found} | {"hf download"} == set(UNRUN)
+    assert {start for found in reasons.values() for start in found} == set(UNRUN)
 
 
 @pytest.mark.parametrize("line", commands("sh"))
@@ -93,8 +94,7 @@ def test_the_policy_shown_is_one(tmp_path: Path) -> None:
 
 
 def test_the_python_outside_the_recipes_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipes = TEXT.partition("\n## Recipes\n")[2].partition("\n## ")[0]
-    blocks = [block for block in of("python") if block not in recipes]
+    blocks = [block for block in of("python") if block not in recipes().values()]
     assert len(blocks) >= 2
     monkeypatch.chdir(tmp_path)
     new("ckpt", release="gte-base-en-v1.5", layers=1, hidden=64, heads=4, intermediate=96, vocab=33000, pad=0)
@@ -102,13 +102,5 @@ def test_the_python_outside_the_recipes_runs(tmp_path: Path, monkeypatch: pytest
         left: dict[str, object] = {
             "batch": {"input_ids": np.array([[5, 7, 0]]), "attention_mask": np.array([[1, 1, 0]])}
         }
-        exec(compile(block, "README.md", "exec"), left)  # noqa: S102
+        exec(compile(block, "a page", "exec"), left)  # noqa: S102
         assert left["report"].worst is None or "resize" in block  # type: ignore[attr-defined]
-
-
-def test_every_link_within_the_page_leads_somewhere() -> None:
-    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
-    anchors = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
-    linked = set(re.findall(r"\]\(#([^)]+)\)", TEXT))
-    assert linked
-    assert linked - anchors == set()

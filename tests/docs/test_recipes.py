@@ -1,14 +1,13 @@
-"""The recipes of the README run as they stand, and do what they say."""
+"""The recipes of the pages run as they stand, and do what they say."""
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.docs.sessions import ROOT
+from tests.docs.sessions import recipes
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
@@ -16,18 +15,15 @@ pytest.importorskip("transformers", minversion="5.18")
 from gte_surgery import check, load_encoder, open_checkpoint  # noqa: E402
 from gte_surgery.findings import Severity  # noqa: E402
 
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## Recipes\n")[2].partition("\n## ")[0]
-RECIPES = re.findall(r"^(\w[^\n]*):\n\n```python\n(.*?)^```", SECTION, re.DOTALL | re.MULTILINE)
-
 
 def cook(title: str, folder: Path, golden: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """Run one recipe in a folder with a checkpoint called ckpt; what it leaves in its variables."""
     monkeypatch.chdir(folder)
     shutil.copytree(golden / "legacy-base", folder / "ckpt")
     torch.manual_seed(0)
-    (recipe,) = (text for told, text in RECIPES if told.startswith(title))
+    (recipe,) = (text for told, text in recipes().items() if told.startswith(title))
     left: dict[str, object] = {}
-    exec(compile(recipe, "README.md", "exec"), left)  # noqa: S102
+    exec(compile(recipe, title, "exec"), left)  # noqa: S102
     return left
 
 
@@ -37,7 +33,7 @@ def is_sound(folder: str) -> bool:
 
 
 def test_there_are_three() -> None:
-    assert len(RECIPES) == 3
+    assert len(recipes()) == 3
 
 
 def test_fine_tuning_moves_the_weights_and_leaves_a_sound_checkpoint(

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from gte_surgery.cli import exits
 from gte_surgery.cli.group import COMMANDS
-from tests.docs.reference import MANUAL, REFERENCE, command, written
+from tests.docs.reference import MANUAL, REFERENCE, command, exit_codes, written
 
 
 @pytest.mark.parametrize("path", [REFERENCE, MANUAL], ids=lambda path: path.name)
@@ -34,3 +35,8 @@ def test_man_shows_it_without_a_complaint() -> None:
     assert ran.stderr == ""
     for name in COMMANDS:
         assert f"gte-surgery {name}" in ran.stdout.replace("\u2010", "-").replace("\u2212", "-")
+
+
+def test_each_exit_code_is_told() -> None:
+    codes = {value for name, value in vars(exits).items() if name.isupper()}
+    assert {int(code) for code, told in exit_codes() if told} == codes

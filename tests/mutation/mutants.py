@@ -14,7 +14,7 @@ from pathlib import Path
 from mutmut.mutation.file_mutation import MutatedFile, mutate_file_contents
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("gte_surgery", "schemas", "tests", "pyproject.toml", "README.md", "CHANGELOG.md")
+COPIED = ("gte_surgery", "schemas", "tests", "pyproject.toml", "README.md", "CHANGELOG.md", ".github")
 SWITCH = "from gte_surgery._switch import MutantDict, _mutmut_mutated"
 TRAMPOLINE = "from mutmut.mutation.trampoline import wrap_in_trampoline as _mutmut_mutated, MutantDict"
 

@@ -42,7 +42,7 @@ _RENAMED_LAYER = re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)", re.ASCII)
 class Layout:
     """How the tensors of a checkpoint are named and split.
 
-    `letter` a … f as in the README; `prefix` stands before everything but the heads, `head_prefix` before the heads;
+    `letter` a … f (cli/REFERENCE.md); `prefix` stands before everything but the heads, `head_prefix` before the heads;
     `is_renamed` means transformers' own module names (`layers.3.self_attn…`), which always come split; `head_norm`
     is what the masked-LM head calls its norm.
     """

@@ -1,4 +1,4 @@
-"""How the bench's results read, as text, Markdown and picture; and that the README shows the results that are kept."""
+"""How the bench's results read, as text, Markdown and picture; and that their page shows the results that are kept."""
 
 from __future__ import annotations
 
@@ -148,8 +148,8 @@ def test_targets_name_lines_that_are_run() -> None:
     assert {target.job for target in TARGETS} | {target.against[0] for target in TARGETS if target.factor} <= set(JOBS)
 
 
-def test_the_readme_shows_the_results_that_are_kept() -> None:
+def test_the_page_shows_the_results_that_are_kept() -> None:
     results = from_json(json.loads((KEPT / "bench.json").read_text(encoding="utf-8")))
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert report.put(readme, report.markdown(results, TARGETS, "tests/bench/results/bench.svg")) == readme
+    page = KEPT.with_name("README.md").read_text(encoding="utf-8")
+    assert report.put(page, report.markdown(results, TARGETS, "results/bench.svg")) == page
     assert (KEPT / "bench.svg").read_text(encoding="utf-8") == draw(results)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.sessions import README
+from tests.docs.sessions import REFERENCE
 
 COMPLETED = [
     ("gte-surgery expl", "explain"),
@@ -55,9 +55,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
 
 
 def line_for(shell: str) -> str:
-    """The line of the README that switches completion on."""
-    found = re.search(rf"^\| {shell} \|[^|]*\| `(.+)` \|$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    assert found, f"the README says nothing about {shell}"
+    """The line of the reference that switches completion on."""
+    found = re.search(rf"^\| {shell} \|[^|]*\| `(.+)` \|$", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
+    assert found, f"the reference says nothing about {shell}"
     return found[1].replace("\\|", "|")
 
 
