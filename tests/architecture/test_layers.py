@@ -184,3 +184,36 @@ def test_no_files_import_each_other_in_a_circle() -> None:
 
 def test_a_circle_is_seen() -> None:
     assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [{"b", "c"}]
+
+
+OPENING = {
+    "open", "os.open", "os.pread", "os.preadv", "os.read", "os.readv", "os.copy_file_range", "os.sendfile", "mmap.mmap",
+    "np.load", "np.memmap", "np.fromfile", "safe_open",
+}  # fmt: skip
+OPENING_METHODS = {"read_bytes", "read_text"}
+
+OPENS_BY_ITSELF = {
+    "checkpoint/source.py": "this is where checkpoints are opened",
+    "checkpoint/nearby.py": "refs/main of the hub's cache, to guess what was meant",
+    "checks/policy.py": "the project's policy",
+    "gte/schemas.py": "our own schemas",
+    "surgery/commit/filesystem.py": "writing, and the state of a surgery",
+    "vocabulary/map_files.py": "the user's own list of ids",
+    "vocabulary/token_map.py": "the user's own tokenizer",
+    "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",
+    "cli/terminal.py": "where output goes when its reader is gone",
+    "cli/commands/demo.py": "the checkpoint that it made itself",
+}
+"""Modules that open files without asking `checkpoint.source`, and which; the user's corpora are `contract.scan`'s."""
+
+
+def openings(module: Path) -> set[str]:
+    """How a module opens or reads files by itself."""
+    tree = ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {name for name in called if name in OPENING or name.rpartition(".")[2] in OPENING_METHODS}
+
+
+@pytest.mark.parametrize("module", [each for each in MODULES if each.parts[:2] != ("contract", "scan")], ids=str)
+def test_checkpoints_are_opened_by_their_source_only(module: Path) -> None:
+    assert bool(openings(module)) == (module.as_posix() in OPENS_BY_ITSELF), openings(module)
