@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.compare.difference import Difference, diff
     from gte_surgery.contract.adapter import GteAdapter
-    from gte_surgery.contract.batch import check_batch
+    from gte_surgery.contract.batch.check import check_batch
     from gte_surgery.contract.collate import MaskedLmCollator, collate, uncollate
     from gte_surgery.contract.fuzz import fuzz
     from gte_surgery.contract.probe import verify
@@ -86,7 +86,7 @@ _HOMES = {
     "contract.scan.columns": ("Columns",),
     "contract.scan.corpus": ("CorpusReport", "scan"),
     "contract.adapter": ("GteAdapter",),
-    "contract.batch": ("check_batch",),
+    "contract.batch.check": ("check_batch",),
     "contract.collate": ("MaskedLmCollator", "collate", "uncollate"),
     "contract.fuzz": ("fuzz",),
     "contract.probe": ("verify",),

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, Protocol
 
-from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.batch.check import check_batch
+from gte_surgery.contract.batch.structure import IDS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.collate import Batch, checked, filled
 from gte_surgery.contract.frameworks import FrameworkName, plain
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import IDS, MASK, POSITIONS, TYPES
 from gte_surgery.errors import BatchError, RefusedError
 from gte_surgery.findings import Location, Report
 

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.batch.check import check_batch
+from gte_surgery.contract.batch.structure import IDS, LABELS, MASK
 from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import IDS, LABELS, MASK
 from gte_surgery.errors import UsageError
 
 Batch = dict[str, Any]

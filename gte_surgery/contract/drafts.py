@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from gte_surgery.contract.batch.structure import EMBEDS, IDS, MASK
 from gte_surgery.contract.collate import filled
 from gte_surgery.contract.frameworks import Framework, UnreadableError, member, tensor
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import EMBEDS, IDS, MASK
 
 _SCALARS: dict[str, Callable[[Any], Any]] = {"bool": bool, "float32": float, "float64": float}
 """What the elements of lists are for a dtype; integers for the others."""

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions
 from gte_surgery.contract.frameworks import Framework
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 
 Choose = Callable[[int, int], int]
 """Draws an integer from the first to the second, both included."""

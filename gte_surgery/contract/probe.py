@@ -13,11 +13,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from gte_surgery.contract.batch import check_batch
+from gte_surgery.contract.batch.check import check_batch
+from gte_surgery.contract.batch.structure import IDS, MASK
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.frameworks import plain
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import IDS, MASK
 from gte_surgery.errors import BatchError, GteSurgeryError, UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity
 

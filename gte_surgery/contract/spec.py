@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
@@ -20,18 +20,15 @@ from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.checks.subject import Expectations
-from gte_surgery.errors import CheckpointError, GteSurgeryError, UsageError
+from gte_surgery.contract.batch.check import check_batch
+from gte_surgery.contract.terms import Terms
+from gte_surgery.errors import CheckpointError, GteSurgeryError
+from gte_surgery.findings import Report
 from gte_surgery.gte.config import GteConfig, read_config
-
-if TYPE_CHECKING:
-    from gte_surgery.findings import Report
-
-IGNORED = -100
-"""The label that the loss skips [torch.nn.CrossEntropyLoss, ignore_index]."""
 
 
 @dataclass(frozen=True, slots=True)
-class IdContract:
+class IdContract(Terms):
     """Sizes and ids that batches must respect. Raises UsageError where they contradict each other.
 
     The vocabulary has an id beside the pad. `max_length` counts tokens in a row, padding included. `cls_token_id` is
@@ -45,42 +42,6 @@ class IdContract:
     GTE414 /input_ids/0/1: 128 at row 0, column 1, must be below vocab_size 128
     GTE420 /input_ids/1/1: pad id 0 at row 1, column 1, must be masked, but there is no attention_mask
     """
-
-    vocab_size: int
-    pad_token_id: int
-    type_vocab_size: int
-    max_length: int
-    cls_token_id: int | None = None
-    mask_token_id: int | None = None
-    padding_side: Literal["right", "left"] = "right"
-    ignore_label: int = IGNORED
-    hidden_size: int | None = None
-    special_ids: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, least in (("vocab_size", 2), ("type_vocab_size", 0), ("max_length", 1)):
-            if getattr(self, name) < least:
-                raise UsageError(f"{name}: {getattr(self, name)}, must be at least {least}")
-        if self.padding_side not in ("right", "left"):
-            raise UsageError(f'padding_side: {self.padding_side!r}, must be "right" or "left"')
-        for name, value in self._ids():
-            if value not in self.allowed_ids:
-                raise UsageError(f"{name}: {value}, must be from 0 to vocab_size − 1 = {self.vocab_size - 1}")
-        for name in ("cls_token_id", "mask_token_id"):
-            if getattr(self, name) == self.pad_token_id:
-                raise UsageError(f"{name}: {self.pad_token_id}, must not be the pad id")
-        if self.ignore_label in self.allowed_ids:
-            raise UsageError(f"ignore_label: {self.ignore_label}, must not be an id of the vocabulary")
-
-    @property
-    def allowed_ids(self) -> range:
-        return range(self.vocab_size)
-
-    @property
-    def kept_ids(self) -> frozenset[int]:
-        """Ids that masked-LM training neither hides nor predicts: pad, CLS, mask and the special ones."""
-        named = (self.pad_token_id, self.cls_token_id, self.mask_token_id)
-        return frozenset(self.special_ids).union(number for number in named if number is not None)
 
     @classmethod
     def read(cls, path: Path | str) -> IdContract:
@@ -131,17 +92,8 @@ class IdContract:
         return Expectations(self.vocab_size, self.pad_token_id, self.type_vocab_size, self.max_length, self.hidden_size)
 
     def check_batch(self, batch: object, *, allow_int32: bool = False, raise_on_error: bool = False) -> Report:
-        """Judge one batch; see `gte_surgery.contract.batch.check_batch`."""
-        from gte_surgery.contract.batch import check_batch
-
+        """Judge one batch; see `gte_surgery.contract.batch.check.check_batch`."""
         return check_batch(batch, self, allow_int32=allow_int32, raise_on_error=raise_on_error)
-
-    def _ids(self) -> list[tuple[str, int]]:
-        named = [("pad_token_id", self.pad_token_id)]
-        named += [
-            (name, value) for name in ("cls_token_id", "mask_token_id") if (value := getattr(self, name)) is not None
-        ]
-        return named + [("special_ids", number) for number in self.special_ids]
 
 
 @contextmanager

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 from hypothesis.errors import InvalidArgument
 
+from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions, padded_draft
 from gte_surgery.contract.faults import FAULTS, Fault, faults_of
 from gte_surgery.contract.frameworks import Framework, FrameworkName
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 
 MASK_DTYPES = ("int64", "bool", "int32", "int16", "int8", "uint8")
 """The dtypes that an attention_mask may have; in lists all integers are alike."""

@@ -13,16 +13,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gte_surgery.contract import verdict
+from gte_surgery.contract.batch import verdict
+from gte_surgery.contract.batch.rows import offences_of
+from gte_surgery.contract.batch.structure import framed
+from gte_surgery.contract.batch.verdict import is_clean
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.collate import collate, uncollate
 from gte_surgery.contract.faults import FAULTS, Fault, faults_of
 from gte_surgery.contract.frameworks import Framework
-from gte_surgery.contract.rows import offences_of
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.strategies import FAULT_NAMES, MASK_DTYPES, batches, broken_batches, token_sequences
-from gte_surgery.contract.structure import framed
-from gte_surgery.contract.verdict import is_clean
 
 FRAMEWORKS = ("lists", "numpy", "torch")
 PLAIN = IdContract(vocab_size=128, pad_token_id=1, type_vocab_size=1, max_length=16, cls_token_id=0, hidden_size=4)

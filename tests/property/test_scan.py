@@ -15,11 +15,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gte_surgery.contract import strategies
-from gte_surgery.contract.batch import check_batch
-from gte_surgery.contract.scan import arrays, blocks, json_lines, parquet, portions
+from gte_surgery.contract.batch.check import check_batch
+from gte_surgery.contract.scan import portions
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.faults import Fault
+from gte_surgery.contract.scan.judging import blocks
+from gte_surgery.contract.scan.readers import arrays, json_lines, parquet
 from gte_surgery.contract.scan.summary import Summary, merged
 from gte_surgery.contract.scan.work import Request, plan
 from gte_surgery.contract.scan.work import scan as scan_portion

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.npy import is_companion
 from gte_surgery.contract.scan.portions import Format
+from gte_surgery.contract.scan.readers.npy import is_companion
 from gte_surgery.errors import RefusedError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".npy", ".npz", ".safetensors")

@@ -38,7 +38,7 @@ _WORTH = 16 << 20
 _LARGE = 1 << 30
 """Bytes on disk from which on processes win more than their start takes."""
 
-_LOADED = [f"gte_surgery.contract.scan.{name}" for name in ("work", "parquet")]
+_LOADED = [f"gte_surgery.contract.scan.{name}" for name in ("work", "readers.parquet")]
 """Modules loaded once, before processes are made."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gte_surgery.contract.batch.offences import HINTS, words
 from gte_surgery.contract.codes import CODES
-from gte_surgery.contract.offences import HINTS, words
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.summary import FileFault, Offender
 from gte_surgery.contract.spec import IdContract
@@ -57,7 +57,7 @@ _OF_ROWS = {
 
 
 def _own_words(contract: IdContract) -> dict[str, tuple[str, str]]:
-    """What `contract.offences` does not word, for a batch has it as a whole: what was found, what was wanted."""
+    """What `contract.batch.offences` does not word, for a batch has it as a whole: what was found, what was wanted."""
     shape = "another number of values than ids", "must be one for each id"
     return {
         Fault.BAD_ROW.value: ("{}", "must be a row of numbers"),

@@ -16,10 +16,10 @@ from gte_surgery import __version__
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.files import tell
-from gte_surgery.contract.scan.judge import judge
+from gte_surgery.contract.scan.judging.judge import judge
+from gte_surgery.contract.scan.judging.tally import Tally
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.scan.summary import Summary
-from gte_surgery.contract.scan.tally import Tally
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, RefusedError
 
@@ -102,7 +102,7 @@ def scan(request: Request, portion: Portion) -> Summary:
 
 def _reader(form: Format) -> Any:
     """The module with `plan` and `read` for a format."""
-    return import_module(f"gte_surgery.contract.scan.{_READERS[form]}")
+    return import_module(f"gte_surgery.contract.scan.readers.{_READERS[form]}")
 
 
 def _counted(source: Source, spans: list[Span], limit: int | None) -> list[Span]:

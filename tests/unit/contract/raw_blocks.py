@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gte_surgery.contract.scan.blocks import Ragged, RawBlock
+from gte_surgery.contract.scan.judging.blocks import Ragged, RawBlock
 
 
 def lists(column: Ragged) -> list[list[Any] | None]:

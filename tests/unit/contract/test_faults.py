@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gte_surgery.contract import faults
+from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions, padded_draft
 from gte_surgery.contract.faults import Choose, Fault
 from gte_surgery.contract.frameworks import Framework
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.contract.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 
 CONTRACT = IdContract(vocab_size=64, pad_token_id=0, type_vocab_size=2, max_length=6, cls_token_id=2, hidden_size=2)
 LEFT = replace(CONTRACT, padding_side="left")

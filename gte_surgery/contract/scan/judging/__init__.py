@@ -1,0 +1,1 @@
+"""Rows against the contract: blocks of flat arrays, judged whole, and counted."""
