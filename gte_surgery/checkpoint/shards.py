@@ -48,6 +48,11 @@ class StoredTensor:
         return self.entry.name
 
     @property
+    def source(self) -> str:
+        """The name of the file that holds it."""
+        return self.shard.file.name
+
+    @property
     def dtype(self) -> str:
         return self.entry.dtype
 

@@ -63,6 +63,14 @@ tokenizer_option = click.option(
     help="What becomes of the tokenizer's files.",
 )
 
+training_state_option = click.option(
+    "--training-state",
+    type=click.Choice(["follow", "drop", "refuse"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of an optimizer.pt whose parameters change: its moments follow the rows, it goes, or refuse.",
+)
+
 
 def switch_off(flag: str, name: str, text: str) -> Callable[[Function], Function]:
     """A flag that makes the parameter `name`, which is True without it, False."""

@@ -31,7 +31,7 @@ from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
 from gte_surgery.surgery.pieces.writer import Job, write_files
 from gte_surgery.surgery.planning.parts.rewrite import permissions
-from gte_surgery.surgery.planning.plan import OutputFile, Plan, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import soundness_errors, unsound
 
 SPARE = 1 << 20
@@ -119,6 +119,8 @@ def _job(file: OutputFile) -> Job:
             return Job(file.name, file.mode, file.header, pieces)
         case TextFile():
             return Job(file.name, file.mode, file.content)
+        case ArchiveFile():
+            return Job(file.name, file.mode, b"", file.pieces)
 
 
 def _stage(

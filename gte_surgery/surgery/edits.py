@@ -21,6 +21,11 @@ INITS = ("normal", "mean", "mean-cov", "zeros")
 draws with the mean and covariance of the old rows, zeros.
 """
 
+TrainingState = Literal["follow", "drop", "refuse"]
+"""What becomes of an optimizer's file beside the weights whose rows or parameters move: its moments follow the rows, it
+goes, or the surgery is refused.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Resize:
@@ -41,6 +46,7 @@ class Resize:
     old_pad: Literal["keep", "normal"] = "keep"
     tokenizer: Literal["keep", "remove"] = "keep"
     seed: int = 0
+    training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
         _at_least("vocab", self.vocab, 1, MOST_ROWS)
@@ -77,6 +83,7 @@ class Remap:
     round_to: int = 1
     tokenizer: Literal["keep", "remove"] = "keep"
     seed: int = 0
+    training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
         _at_least("round-to", self.round_to, 1)
@@ -150,6 +157,7 @@ class Convert:
     shard_size: int | None = None
     layout: Literal["a", "b", "d", "f"] | None = None
     allow_overflow: bool = False
+    training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
         if (self.to, self.dtype, self.shard_size, self.layout) == (None,) * 4:
@@ -196,6 +204,8 @@ def as_record(edit: Edit) -> dict[str, object]:
     """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
     values = {field.name: getattr(edit, field.name) for field in fields(edit)}
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
+    if values.get("training_state") == "refuse":
+        del values["training_state"]
     return {**origins, **{key: value for key, value in values.items() if value is not None}}
 
 

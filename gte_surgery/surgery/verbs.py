@@ -19,7 +19,7 @@ from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
-from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize
+from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState
 from gte_surgery.surgery.planning.convert import CURED, plan_convert
 from gte_surgery.surgery.planning.fix import plan_fix
 from gte_surgery.surgery.planning.fresh import plan_new
@@ -28,6 +28,7 @@ from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import understand
+from gte_surgery.surgery.planning.training import with_training_state
 from gte_surgery.vocabulary.origins import Keep, Map, row_origins
 
 _REMAPPED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS)
@@ -56,12 +57,14 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
         case Resize():
-            return plan_resize(understand(checkpoint, _RESIZED), edit)
+            target = understand(checkpoint, _RESIZED)
+            return with_training_state(plan_resize(target, edit), target, edit)
         case Remap():
-            return plan_remap(understand(checkpoint, _REMAPPED), edit)
+            target = understand(checkpoint, _REMAPPED)
+            return with_training_state(plan_remap(target, edit), target, edit)
         case Convert():
-            cured = CURED if edit.to is not None else ()
-            return plan_convert(understand(checkpoint, cured_codes=cured), edit, threads)
+            target = understand(checkpoint, cured_codes=CURED if edit.to is not None else ())
+            return with_training_state(plan_convert(target, edit, threads), target, edit)
         case Reinit():
             return plan_reinit(understand(checkpoint, (DECODER_WEIGHT,) if edit.only is None else ()), edit)
         case Fix():
@@ -80,6 +83,7 @@ def resize(
     old_pad: Literal["keep", "normal"] = "keep",
     tokenizer: Literal["keep", "remove"] = "keep",
     seed: int = 0,
+    training_state: TrainingState = "refuse",
     out: Path | str | None = None,
     dry_run: bool = False,
     keep_undo: bool = True,
@@ -92,7 +96,7 @@ def resize(
     When the checkpoint is already so, nothing is written in place, and `out` becomes a copy. Raises UsageError,
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
-    edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed)
+    edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
@@ -110,6 +114,7 @@ def remap(
     allow_repeats: bool = False,
     tokenizer: Literal["keep", "remove"] = "keep",
     seed: int = 0,
+    training_state: TrainingState = "refuse",
     out: Path | str | None = None,
     dry_run: bool = False,
     keep_undo: bool = True,
@@ -141,7 +146,7 @@ def remap(
         to_tokenizer=to_tokenizer,
         allow_repeats=allow_repeats,
     )
-    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed)
+    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 
@@ -153,6 +158,7 @@ def convert(
     shard_size: int | None = None,
     layout: Literal["a", "b", "d", "f"] | None = None,
     allow_overflow: bool = False,
+    training_state: TrainingState = "refuse",
     out: Path | str | None = None,
     dry_run: bool = False,
     keep_undo: bool = True,
@@ -164,7 +170,7 @@ def convert(
 
     In place or into `out`; raises as `resize` does.
     """
-    edit = Convert(to, dtype, shard_size, layout, allow_overflow)
+    edit = Convert(to, dtype, shard_size, layout, allow_overflow, training_state)
     return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
 
 

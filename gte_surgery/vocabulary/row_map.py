@@ -87,6 +87,11 @@ class RowMap:
             yield at, stop, False
 
 
+def kept_rows(count: int) -> RowMap:
+    """The map that keeps the first `count` rows where they are."""
+    return RowMap(count, range(count), range(count), range(count + 1), Places("", "row", range(count)))
+
+
 def row_map(
     new: Sequence[int],
     old: Sequence[int],

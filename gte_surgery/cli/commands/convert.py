@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gte_surgery.cli.operate import operate
-from gte_surgery.cli.options import checkpoint_argument, editing_options, example, size
+from gte_surgery.cli.options import checkpoint_argument, editing_options, example, size, training_state_option
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
@@ -39,6 +39,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     help="The tensor names, by the letters that `inspect --json` shows.  [default: the dialect's own]",
 )
 @click.option("--allow-overflow", is_flag=True, help="Let numbers too large for the dtype become infinite.")
+@training_state_option
 @editing_options
 @pass_terminal
 def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:

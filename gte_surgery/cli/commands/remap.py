@@ -16,6 +16,7 @@ from gte_surgery.cli.options import (
     round_to_option,
     seed_option,
     tokenizer_option,
+    training_state_option,
 )
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
@@ -48,6 +49,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--allow-repeats", is_flag=True, help="Let several new ids have the same old row.")
 @tokenizer_option
 @seed_option
+@training_state_option
 @editing_options
 @pass_terminal
 def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:

@@ -16,6 +16,7 @@ from gte_surgery.cli.options import (
     round_to_option,
     seed_option,
     tokenizer_option,
+    training_state_option,
 )
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
@@ -50,6 +51,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 )
 @tokenizer_option
 @seed_option
+@training_state_option
 @editing_options
 @pass_terminal
 def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:

@@ -92,7 +92,24 @@ class TextFile:
         return len(self.content)
 
 
-OutputFile = WeightFile | TextFile
+@dataclass(frozen=True, slots=True)
+class ArchiveFile:
+    """A file of another kind, such as an optimizer's, to be written piece by piece with the permission bits `mode`."""
+
+    name: str
+    mode: int
+    pieces: tuple[Piece, ...]
+
+    @property
+    def tensors(self) -> tuple[PlannedTensor, ...]:
+        return ()
+
+    @property
+    def nbytes(self) -> int:
+        return sum(piece.nbytes for piece in self.pieces)
+
+
+OutputFile = WeightFile | TextFile | ArchiveFile
 
 
 @dataclass(frozen=True, slots=True)

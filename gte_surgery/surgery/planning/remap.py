@@ -99,7 +99,7 @@ def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[s
             continue
         source = _source(target, edit, canonical, tensor)
         is_words = source.stream == WORD_EMBEDDINGS
-        zeroed = {} if pad is None or not is_words else _zero_row(source, edit.origins, pad)
+        zeroed = {} if pad is None or not is_words else _zero_row(tensor, source, edit.origins, pad)
         pieces = tuple(merge(source.chosen(edit.origins, edit.rows, zeroed)))
         yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
 
@@ -113,9 +113,9 @@ def _source(target: Target, edit: Remap, canonical: str, tensor: StoredTensor) -
     return RowSource(tensor, edit.init, stream, edit.seed, target.config.initializer_range)
 
 
-def _zero_row(source: RowSource, origins: RowMap, pad: int) -> dict[int, Plain]:
+def _zero_row(tensor: StoredTensor, source: RowSource, origins: RowMap, pad: int) -> dict[int, Plain]:
     """The pad row as a piece of its own, unless the row that the map puts there is zero already."""
     origin = origins.origin(pad)
-    if len(origin) == 1 and is_zero(read_rows(source.tensor, origin[0]), source.tensor.dtype):
+    if len(origin) == 1 and is_zero(read_rows(tensor, origin[0]), tensor.dtype):
         return {}
     return {pad: source.zeros(pad, pad + 1)}

@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Protocol
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.errors import RefusedError
@@ -40,6 +41,21 @@ MOST_COPIES = 1 << 24
 """Of one row: each is named in memory."""
 
 
+class StoredTable(Protocol):
+    """A table of numbers somewhere in a file: a tensor of the weights, or a moment that an optimizer keeps of one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def file_begin(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RowSource:
     """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS` or "copy:ID".
@@ -47,7 +63,7 @@ class RowSource:
     `stream` names the random stream, in which every row has its fixed place.
     """
 
-    tensor: StoredTensor
+    tensor: StoredTable
     init: str = "zeros"
     stream: str = ""
     seed: int = 0
@@ -156,7 +172,7 @@ class RowSource:
 
     def _place(self) -> tuple[str, int, int]:
         """What a piece that chooses rows says of the table: its file, where it begins, bytes of a row."""
-        return self.tensor.shard.file.name, self.tensor.file_begin, self.row_bytes
+        return self.tensor.source, self.tensor.file_begin, self.row_bytes
 
     def _table(self) -> Table:
         source, begin, _ = self._place()
