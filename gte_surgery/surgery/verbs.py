@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.receipts import receipts_of
@@ -31,6 +31,9 @@ from gte_surgery.surgery.planning.target import understand
 from gte_surgery.surgery.planning.training import with_training_state
 from gte_surgery.vocabulary.origins import Keep, Map, row_origins
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 _REMAPPED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS)
 _RESIZED = (*_REMAPPED, TOKEN_TYPE_EMBEDDINGS)
 
@@ -44,6 +47,31 @@ class Outcome:
     plan: Plan
     receipt: Receipt | None
     target: Path
+
+
+class Writing(TypedDict, total=False):
+    """How every verb that writes can be told to write; none of it changes a byte of a weight file.
+
+    Without `hashes` the receipt has no SHA-256; `threads` are as many as there are processors; `progress` is told the
+    bytes written and the bytes to write.
+    """
+
+    hashes: bool
+    threads: int | None
+    progress: Progress | None
+
+
+class Kept(Writing, total=False):
+    """Of a checkpoint that is changed in place, whether a way back is kept for `undo`."""
+
+    keep_undo: bool
+
+
+class Surgical(Kept, total=False):
+    """What every surgery takes: the new directory `out`, in place without it; whether only to plan."""
+
+    out: Path | str | None
+    dry_run: bool
 
 
 def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None = None) -> Plan:
@@ -84,12 +112,7 @@ def resize(
     tokenizer: Literal["keep", "remove"] = "keep",
     seed: int = 0,
     training_state: TrainingState = "refuse",
-    out: Path | str | None = None,
-    dry_run: bool = False,
-    keep_undo: bool = True,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Surgical],
 ) -> Outcome:
     """Resizes the vocabulary of the checkpoint in `path`, in place or into the new directory `out`; see `edits.Resize`.
 
@@ -97,7 +120,7 @@ def resize(
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
     edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state)
-    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+    return _operate(path, edit, **manner)
 
 
 def remap(
@@ -115,12 +138,7 @@ def remap(
     tokenizer: Literal["keep", "remove"] = "keep",
     seed: int = 0,
     training_state: TrainingState = "refuse",
-    out: Path | str | None = None,
-    dry_run: bool = False,
-    keep_undo: bool = True,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Surgical],
 ) -> Outcome:
     """Makes a new vocabulary of chosen rows of the checkpoint in `path`; see `edits.Remap`.
 
@@ -147,7 +165,7 @@ def remap(
         allow_repeats=allow_repeats,
     )
     edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state)
-    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+    return _operate(path, edit, **manner)
 
 
 def convert(
@@ -159,19 +177,14 @@ def convert(
     layout: Literal["a", "b", "d", "f"] | None = None,
     allow_overflow: bool = False,
     training_state: TrainingState = "refuse",
-    out: Path | str | None = None,
-    dry_run: bool = False,
-    keep_undo: bool = True,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Surgical],
 ) -> Outcome:
     """Gives the checkpoint in `path` another dialect, dtype, sharding or layout; see `edits.Convert`.
 
     In place or into `out`; raises as `resize` does.
     """
     edit = Convert(to, dtype, shard_size, layout, allow_overflow, training_state)
-    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+    return _operate(path, edit, **manner)
 
 
 def reinit(
@@ -179,12 +192,7 @@ def reinit(
     *,
     only: str | Sequence[str] | None = None,
     seed: int = 0,
-    out: Path | str | None = None,
-    dry_run: bool = False,
-    keep_undo: bool = True,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Surgical],
 ) -> Outcome:
     """Gives the checkpoint in `path` fresh weights, all or those whose names match `only`; see `edits.Reinit`.
 
@@ -202,19 +210,14 @@ def reinit(
     """
     patterns = (only,) if isinstance(only, str) else only
     edit = Reinit(None if patterns is None else tuple(patterns), seed)
-    return _operate(path, edit, out, dry_run, Manner(keep_undo, hashes, threads, progress))
+    return _operate(path, edit, **manner)
 
 
 def fix(
     path: Path | str,
     *,
     codes: Sequence[str] = CURES,
-    out: Path | str | None = None,
-    dry_run: bool = False,
-    keep_undo: bool = True,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Surgical],
 ) -> Outcome:
     """Mends in the checkpoint in `path` what has a cure that changes nothing that the model computes; see `edits.Fix`.
 
@@ -228,7 +231,7 @@ def fix(
     >>> fix(place).plan.meaning
     ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
     """
-    return _operate(path, Fix(tuple(codes)), out, dry_run, Manner(keep_undo, hashes, threads, progress))
+    return _operate(path, Fix(tuple(codes)), **manner)
 
 
 def new(
@@ -249,9 +252,7 @@ def new(
     seed: int = 0,
     shard_size: int | None = None,
     dry_run: bool = False,
-    hashes: bool = True,
-    threads: int | None = None,
-    progress: Progress | None = None,
+    **manner: Unpack[Writing],
 ) -> Outcome:
     """Makes a checkpoint with random weights in the new directory `out`; see `edits.New`. Raises as `resize` does."""
     edit = New(
@@ -262,7 +263,7 @@ def new(
     if dry_run:
         rehearse(plan, target, target, Filesystem())
         return Outcome(plan, None, target)
-    return Outcome(plan, apply(plan, None, target, target, Manner(True, hashes, threads, progress)), target)
+    return Outcome(plan, apply(plan, None, target, target, Manner(**manner)), target)
 
 
 def undo(path: Path | str) -> tuple[str, ...]:
@@ -280,8 +281,11 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
     return receipts_of(_opened(path))
 
 
-def _operate(path: Path | str, edit: Edit, out: Path | str | None, dry_run: bool, manner: Manner) -> Outcome:
+def _operate(
+    path: Path | str, edit: Edit, out: Path | str | None = None, dry_run: bool = False, **kept: Unpack[Kept]
+) -> Outcome:
     """Plans an edit of an existing checkpoint and carries it out."""
+    manner = Manner(**kept)
     if Path(path).is_file():
         parent = str(Path(path).parent)
         raise UsageError(f"{path}: is a file, a surgery takes the whole directory", typed=str(path), meant=parent)

@@ -59,6 +59,7 @@ HOMES = {
     "xformers": "model/",
     "pyarrow": "contract/scan/",
     "ray": "contract/scan/on_ray.py",
+    "typing_extensions": "surgery/verbs.py",
 }
 """Where a third-party package may be imported; one that is not listed may be imported nowhere."""
 
