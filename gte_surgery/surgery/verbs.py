@@ -20,6 +20,7 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState
+from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert
 from gte_surgery.surgery.planning.fix import plan_fix
 from gte_surgery.surgery.planning.fresh import plan_new
@@ -28,7 +29,6 @@ from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import understand
-from gte_surgery.surgery.planning.training import with_training_state
 from gte_surgery.vocabulary.origins import Keep, Map, row_origins
 
 if TYPE_CHECKING:
@@ -86,13 +86,13 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     match edit:
         case Resize():
             target = understand(checkpoint, _RESIZED)
-            return with_training_state(plan_resize(target, edit), target, edit)
+            return with_companions(plan_resize(target, edit), target, edit)
         case Remap():
             target = understand(checkpoint, _REMAPPED)
-            return with_training_state(plan_remap(target, edit), target, edit)
+            return with_companions(plan_remap(target, edit), target, edit)
         case Convert():
             target = understand(checkpoint, cured_codes=CURED if edit.to is not None else ())
-            return with_training_state(plan_convert(target, edit, threads), target, edit)
+            return with_companions(plan_convert(target, edit, threads), target, edit)
         case Reinit():
             return plan_reinit(understand(checkpoint, (DECODER_WEIGHT,) if edit.only is None else ()), edit)
         case Fix():

@@ -6,7 +6,7 @@ What a Trainer leaves beside its weights stays as it is, but for the optimizer's
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
@@ -16,11 +16,11 @@ from gte_surgery.checkpoint.training.optimizer import OPTIMIZER_FILES
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
-from gte_surgery.surgery.edits import Convert, Edit, Remap, Resize
-from gte_surgery.surgery.planning.parts.moments import RowChange, followed
+from gte_surgery.surgery.edits import Convert, Edit, Resize
+from gte_surgery.surgery.planning.parts.moments import followed
+from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.plan import Plan, SourceFile
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.vocabulary.row_map import kept_rows
 
 _DROP = "drop it with --training-state drop, and let the optimizer start anew"
 _FOREIGN = {
@@ -32,7 +32,7 @@ _FOREIGN = {
 """Formats that are not rewritten here, and what makes one of them that is."""
 
 
-def with_training_state(plan: Plan, target: Target, edit: Edit) -> Plan:
+def with_training_state(plan: Plan, target: Target, edit: Edit, changes: Sequence[RowChange]) -> Plan:
     """The plan with what becomes of the optimizer's file beside the weights; the same plan where none is there, or
     where no row and no parameter moves.
 
@@ -41,7 +41,6 @@ def with_training_state(plan: Plan, target: Target, edit: Edit) -> Plan:
     """
     mode = getattr(edit, "training_state", "refuse")
     files = tuple(_state_files(target.checkpoint))
-    changes = tuple(_row_changes(target, edit))
     reason = _renumbered(target, edit)
     if plan.is_empty or not files or not (changes or reason):
         return plan
@@ -65,7 +64,7 @@ def with_training_state(plan: Plan, target: Target, edit: Edit) -> Plan:
     return plan
 
 
-def _follow(plan: Plan, file: FileEntry, changes: tuple[RowChange, ...], others: set[tuple[int, ...]]) -> Plan:
+def _follow(plan: Plan, file: FileEntry, changes: Sequence[RowChange], others: set[tuple[int, ...]]) -> Plan:
     name = shown(file.name)
     try:
         found = followed(file, changes, others)
@@ -101,34 +100,6 @@ def _renumbered(target: Target, edit: Edit) -> str:
         case Resize(type_vocab=int(types)) if bool(types) != (TOKEN_TYPE_EMBEDDINGS in target.tensors):
             return "with the type table the parameters are numbered anew"
     return ""
-
-
-def _row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
-    """How the rows of each vocabulary-sized tensor move; nothing where all stay what and where they are."""
-    words, config = target.tensors.get(WORD_EMBEDDINGS), target.config
-    pad: int | None
-    if words is None:
-        return
-    match edit:
-        case Resize():
-            origins, pad = kept_rows(min(edit.rows, words.shape[0])), edit.pad
-            if edit.rows == words.shape[0] and pad == config.pad_token_id and edit.old_pad == "keep":
-                return
-        case Remap():
-            origins, pad = edit.origins, edit.pad
-            if pad is None and config.pad_token_id is not None:
-                pad = origins.new_id(config.pad_token_id)
-        case _:
-            return
-    zeroed = () if pad is None else (pad,)
-    yield RowChange(words.shape, edit.rows, origins, zeroed)
-    if DECODER_WEIGHT in target.tensors and not config.tie_word_embeddings:
-        yield RowChange(target.tensors[DECODER_WEIGHT].shape, edit.rows, origins)
-    if DECODER_BIAS in target.tensors:
-        yield RowChange(target.tensors[DECODER_BIAS].shape, edit.rows, origins)
-    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
-    if isinstance(edit, Resize) and edit.type_vocab and types is not None and edit.type_vocab != types.shape[0]:
-        yield RowChange(types.shape, edit.type_vocab, kept_rows(min(edit.type_vocab, types.shape[0])))
 
 
 def _shapes_as_parameters(target: Target, moved: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:

@@ -20,6 +20,7 @@ from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Plain
+from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import ArchiveFile
 from gte_surgery.vocabulary.row_map import RowMap
@@ -28,18 +29,6 @@ PART = 1 << 18
 """Bytes whose checksum is taken at a time."""
 _EIGHT_BIT = frozenset(("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2"))
 """Moments in blocks of bytes [bitsandbytes 0.48, optim/optimizer.py, Optimizer8bit]."""
-
-
-@dataclass(frozen=True, slots=True)
-class RowChange:
-    """How the rows of one vocabulary-sized tensor of the model move: `shape` before, `rows` after, and of the new rows
-    the `zeroed` ones, whose moments are zero whatever their origin.
-    """
-
-    shape: tuple[int, ...]
-    rows: int
-    origins: RowMap
-    zeroed: Collection[int] = ()
 
 
 def followed(

@@ -1,0 +1,145 @@
+"""Adapters that lie beside the weights follow the rows of the tables that they hold a copy, a column or a row of.
+
+What holds nothing of the vocabulary fits as before; what is of another size than the base is named, and stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from gte_surgery.checkpoint.adapters import INDICES, Adapter, adapters_of
+from gte_surgery.checkpoint.headers.header import render_header
+from gte_surgery.checkpoint.json.strict import replace_members
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.shards import StoredTensor
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, element_bytes
+from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
+from gte_surgery.surgery.planning.parts.row_changes import RowChange
+from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.plan import ArchiveFile, Plan, SourceFile
+from gte_surgery.surgery.planning.target import Target
+
+
+def with_adapters(plan: Plan, target: Target, changes: Sequence[RowChange]) -> Plan:
+    """The plan with the adapters in the checkpoint made to follow the rows; the same plan where nothing moves."""
+    if plan.is_empty or not changes:
+        return plan
+    for adapter in adapters_of(target.checkpoint):
+        plan = _with_adapter(plan, target, adapter, changes)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Column:
+    """One row of a table that has a column for each id, as a table of single numbers."""
+
+    tensor: StoredTensor
+    row: int
+
+    @property
+    def name(self) -> str:
+        return self.tensor.name
+
+    @property
+    def source(self) -> str:
+        return self.tensor.source
+
+    @property
+    def dtype(self) -> str:
+        return self.tensor.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.tensor.shape[1:]
+
+    @property
+    def file_begin(self) -> int:
+        return self.tensor.file_begin + self.row * self.shape[0] * element_bytes(self.dtype)
+
+
+def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequence[RowChange]) -> Plan:
+    name = shown(adapter.shard.file.name)
+    stale = _stale(adapter, changes)
+    if stale:
+        return replace(plan, meaning=(*plan.meaning, f"{name} does not fit this base and stays so: {stale}"))
+    after = _new_ids(changes[0]) if adapter.token_ids else {}
+    moved = dict(_moved(adapter, changes, after))
+    if not moved:
+        return plan
+    planned = [(each.name, each.dtype, *moved.get(each.name, _copied(each))) for each in adapter.tensors.values()]
+    kept = [entry for entry in planned if 0 not in entry[2]]
+    metadata = adapter.shard.header.metadata if adapter.shard.header else None
+    header = render_header([(tensor, dtype, shape) for tensor, dtype, shape, _ in kept], metadata)
+    file = adapter.shard.file
+    pieces: list[Piece] = [Fill(header, 1), *(piece for _, _, _, pieces in kept for piece in pieces)]
+    written = [ArchiveFile(file.name, permissions(file.mode), tuple(pieces))]
+    members = _indices(adapter, after)
+    texts = [text_file(target.checkpoint, adapter.config, replace_members(adapter.config, members))] if members else []
+    source = SourceFile(file.name, file.place, file.size, file.mtime_ns, "")
+    told = f"{name}, an adapter, follows: {len(moved)} tensors of it hold rows of the vocabulary"
+    files = (*plan.files, *written, *texts)
+    return replace(plan, files=files, sources=(*plan.sources, source), meaning=(*plan.meaning, told))
+
+
+Planned = tuple[tuple[int, ...], list[Piece]]
+"""Shape and pieces of a tensor."""
+
+
+def _moved(adapter: Adapter, changes: Sequence[RowChange], after: Mapping[int, int]) -> Iterator[tuple[str, Planned]]:
+    """The tensors of an adapter that hold anything by id, as they will be; `after` has the new id of each old one."""
+    words, deltas = changes[0], adapter.deltas()
+    for tensor in adapter.tensors.values():
+        change = next((change for change in changes if change.shape == tensor.shape), None)
+        if tensor.name in deltas:
+            places = [at for at, old in enumerate(deltas[tensor.name]) if old in after]
+            shape = (len(places), *tensor.shape[1:])
+            yield tensor.name, (shape, [RowSource(tensor).kept(at, at + 1) for at in places])
+        elif tensor in adapter.columns() and tensor.shape[1:] == words.shape[:1]:
+            pieces: list[Piece] = []
+            for row in range(tensor.shape[0]):
+                pieces += RowSource(_Column(tensor, row)).chosen(words.origins, words.rows, {})
+            yield tensor.name, ((tensor.shape[0], words.rows), pieces)
+        elif change is not None:
+            rows = RowSource(tensor)
+            zeroed = {row: rows.zeros(row, row + 1) for row in change.zeroed}
+            shape = (change.rows, *tensor.shape[1:])
+            yield tensor.name, (shape, [*rows.chosen(change.origins, change.rows, zeroed)])
+
+
+def _copied(tensor: StoredTensor) -> Planned:
+    begin = tensor.file_begin
+    return tensor.shape, [CopyRange(tensor.source, begin, begin + tensor.nbytes)] if tensor.nbytes else []
+
+
+def _new_ids(words: RowChange) -> dict[int, int]:
+    """The new id of each old one that keeps its meaning, the lowest where there are several."""
+    origins = words.origins
+    pairs = (
+        (origins.old[begin], new)
+        for new, begin, end in zip(origins.new, origins.offsets, origins.offsets[1:], strict=False)
+        if end - begin == 1
+    )
+    found: dict[int, int] = {}
+    for old, new in pairs:
+        found.setdefault(old, new)
+    return found
+
+
+def _indices(adapter: Adapter, after: Mapping[int, int]) -> dict[str, object]:
+    """`trainable_token_indices` in the new ids, in the form in which it was; nothing where they stay the same."""
+    ids = {module: [after[old] for old in known if old in after] for module, known in adapter.token_ids.items()}
+    if not ids or ids == adapter.token_ids:
+        return {}
+    return {INDICES: ids if isinstance(adapter.values.get(INDICES), dict) else ids[""]}
+
+
+def _stale(adapter: Adapter, changes: Sequence[RowChange]) -> str:
+    """Why an adapter is of another vocabulary than the base; "" where it is not."""
+    rows, width = changes[0].shape
+    for tensor in adapter.tensors.values():
+        is_table = "word_embeddings" in tensor.name and len(tensor.shape) == 2 and tensor.shape[1:] == (width,)
+        is_whole = is_table and tensor.name not in adapter.deltas() and not tensor.name.endswith(("_delta", "_B"))
+        if is_whole and tensor.shape[0] != rows:
+            return f"`{shown(tensor.name)}` has {tensor.shape[0]} rows, the table {rows}"
+    return ""

@@ -1,0 +1,16 @@
+"""What lies beside the weights and speaks of their rows: the optimizer's file, and adapters."""
+
+from __future__ import annotations
+
+from gte_surgery.surgery.edits import Edit
+from gte_surgery.surgery.planning.adapters import with_adapters
+from gte_surgery.surgery.planning.parts.row_changes import row_changes
+from gte_surgery.surgery.planning.plan import Plan
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.training import with_training_state
+
+
+def with_companions(plan: Plan, target: Target, edit: Edit) -> Plan:
+    """The plan of `edit` with what becomes of its companions. Raises RefusedError where one would become stale."""
+    changes = tuple(row_changes(target, edit))
+    return with_adapters(with_training_state(plan, target, edit, changes), target, changes)

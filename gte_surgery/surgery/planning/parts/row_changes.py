@@ -1,0 +1,51 @@
+"""How the rows of each vocabulary-sized tensor move, for all that has a number for each row: moments and adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
+from gte_surgery.surgery.edits import Edit, Remap, Resize
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.row_map import RowMap, kept_rows
+
+
+@dataclass(frozen=True, slots=True)
+class RowChange:
+    """How the rows of one vocabulary-sized tensor of the model move: `shape` before, `rows` after, and of the new rows
+    the `zeroed` ones, whose moments are zero whatever their origin.
+    """
+
+    shape: tuple[int, ...]
+    rows: int
+    origins: RowMap
+    zeroed: Collection[int] = ()
+
+
+def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
+    """How the rows of each vocabulary-sized tensor move; nothing where all stay what and where they are."""
+    words, config = target.tensors.get(WORD_EMBEDDINGS), target.config
+    pad: int | None
+    if words is None:
+        return
+    match edit:
+        case Resize():
+            origins, pad = kept_rows(min(edit.rows, words.shape[0])), edit.pad
+            if edit.rows == words.shape[0] and pad == config.pad_token_id and edit.old_pad == "keep":
+                return
+        case Remap():
+            origins, pad = edit.origins, edit.pad
+            if pad is None and config.pad_token_id is not None:
+                pad = origins.new_id(config.pad_token_id)
+        case _:
+            return
+    zeroed = () if pad is None else (pad,)
+    yield RowChange(words.shape, edit.rows, origins, zeroed)
+    if DECODER_WEIGHT in target.tensors and not config.tie_word_embeddings:
+        yield RowChange(target.tensors[DECODER_WEIGHT].shape, edit.rows, origins)
+    if DECODER_BIAS in target.tensors:
+        yield RowChange(target.tensors[DECODER_BIAS].shape, edit.rows, origins)
+    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    if isinstance(edit, Resize) and edit.type_vocab and types is not None and edit.type_vocab != types.shape[0]:
+        yield RowChange(types.shape, edit.type_vocab, kept_rows(min(edit.type_vocab, types.shape[0])))
