@@ -29,16 +29,21 @@ def read_rows(tensor: StoredTensor, first: int, count: int = 1) -> bytes:
 
 def norm(raw: bytes, dtype: str) -> float | None:
     """Euclidean norm of little-endian F64, F32, F16 or BF16 elements; None for dtypes that are not plain floats."""
+    values = numbers(raw, dtype)
+    return None if values is None else math.sqrt(math.fsum(value * value for value in values))
+
+
+def numbers(raw: bytes, dtype: str) -> tuple[float, ...] | None:
+    """Little-endian F64, F32, F16 or BF16 elements; None for dtypes that are not plain floats."""
     match dtype:
         case "F64" | "F32" | "F16":
             size, letter = {"F64": (8, "d"), "F32": (4, "f"), "F16": (2, "e")}[dtype]
-            values = struct.unpack(f"<{len(raw) // size}{letter}", raw)
+            return struct.unpack(f"<{len(raw) // size}{letter}", raw)
         case "BF16":
             widened = b"".join(b"\0\0" + raw[at : at + 2] for at in range(0, len(raw), 2))
-            values = struct.unpack(f"<{len(raw) // 2}f", widened)
+            return struct.unpack(f"<{len(raw) // 2}f", widened)
         case _:
             return None
-    return math.sqrt(math.fsum(value * value for value in values))
 
 
 def is_zero(raw: bytes, dtype: str) -> bool:

@@ -23,6 +23,7 @@ RULE_MODULES = (
     "receipts",
     "config",
     "rope",
+    "maths",
     "expectations",
     "layout",
     "tensors",

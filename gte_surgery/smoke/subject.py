@@ -13,6 +13,7 @@ import torch
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import special_tokens
+from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
 from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.findings import Severity
@@ -42,6 +43,8 @@ class Subject:
     def opened(cls, path: str, options: SmokeOptions, device: torch.device, rank: int) -> Subject:
         """Raises CheckpointError for a checkpoint whose config.json cannot be read."""
         checkpoint = open_found(path)
+        if options.runtime != "remote":
+            require_published(checkpoint)
         values = checkpoint.config.value if checkpoint.config is not None else None
         if not isinstance(values, dict):
             told = f"{pasteable('check', checkpoint.path)} tells why"

@@ -73,6 +73,23 @@ def renamed(path: Path, **changes: object) -> Path:
     return remote(path, model_type="gte", architectures=["GteModel"], rope_scaling=None, **changes)
 
 
+def native_mlm(path: Path, **changes: object) -> Path:
+    """A sound native masked-LM checkpoint."""
+    config = native_config(**{**SMALL, "architectures": ["GteForMaskedLM"], **changes})
+    return write(path, config, small(config, "mlm"))
+
+
+def forked(path: Path) -> None:
+    """A checkpoint with modeling code of somebody's own beside it."""
+    remote(path, auto_map={"AutoModel": "modeling_fork.NewModel"})
+    (path / "modeling_fork.py").write_text("class NewModel:\n    pass\n")
+
+
+def frequencies(theta: float, pairs: int = 4) -> np.ndarray:
+    """A stored inv_freq, float32."""
+    return (theta ** (-np.arange(pairs) / pairs)).astype(np.float32)
+
+
 def retensored(path: Path, change: Callable[[Tensors], Tensors], **config: object) -> Path:
     """A remote checkpoint whose tensors are changed after the config was written."""
     remote(path, **config)
@@ -326,6 +343,7 @@ INVALID: dict[str, Example] = {
     "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),
     "GTE104-quoted-true": lambda path: changed(path, remote, pack_qkv="true"),
     "GTE105-labels-in-words": lambda path: changed(path, remote, num_labels="two"),
+    "GTE107-pad-beyond-positions": lambda path: remote(path, position_embedding_type="absolute", pad_token_id=20),
     "GTE110-pad-beyond-table": lambda path: changed(path, remote, pad_token_id=5000),
     "GTE111-three-heads": lambda path: changed(path, remote, num_attention_heads=3),
     "GTE112-sixty-three-rows": lambda path: remote(path, vocab_size=63),
@@ -333,6 +351,7 @@ INVALID: dict[str, Example] = {
     "GTE114-native-rms-norm": lambda path: changed(path, native, layer_norm_type="rms_norm"),
     "GTE115-masked-lm-without-head": lambda path: changed(path, remote, architectures=["NewForMaskedLM"]),
     "GTE116-masked-lm-undeclared": lambda path: remote(path, head="mlm", architectures=["NewModel"]),
+    "GTE117-relu-under-native-head": lambda path: native_mlm(path, hidden_act="relu"),
     "GTE120-native-without-rope": lambda path: changed(path, native, rope_parameters=ABSENT),
     "GTE121-ntk-in-native": lambda path: changed(
         path, native, rope_parameters=ABSENT, rope_theta=20000, rope_scaling={"type": "ntk", "factor": 8.0}
@@ -351,11 +370,17 @@ INVALID: dict[str, Example] = {
     "GTE126-native-yarn": lambda path: changed(
         path, native, rope_parameters={"rope_type": "yarn", "rope_theta": 160000.0, "factor": 4.0}
     ),
+    "GTE127-two-ropes": lambda path: changed(
+        path, remote, rope_parameters={"rope_type": "ntk", "rope_theta": 20000, "factor": 2.0}
+    ),
     "GTE140-auto-map": lambda path: changed(
         path, remote, auto_map={"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"}
     ),
     "GTE141-unpad-alone": lambda path: changed(path, remote, unpad_inputs=True),
     "GTE142-logn": lambda path: changed(path, remote, logn_attention_scale=True),
+    "GTE143-key-of-a-fork": lambda path: changed(path, remote, partial_rope_ratio=0.5),
+    "GTE144-code-of-a-fork": forked,
+    "GTE145-quantizer": lambda path: changed(path, remote, quantization_config={"quant_method": "bitsandbytes"}),
     "GTE150-expected-32000": remote,
     "GTE151-expected-pad-0": remote,
     "GTE152-expected-two-types": remote,
@@ -400,6 +425,7 @@ INVALID: dict[str, Example] = {
     "GTE250-position-ids": lambda path: retensored(
         path, lambda t: t | {"embeddings.position_ids": np.arange(16)[None]}
     ),
+    "GTE251-other-theta": lambda path: retensored(path, lambda t: t | {"rotary_emb.inv_freq": frequencies(10000.0)}),
     "GTE065-other-hash": hashed_receipt,
     "GTE260-one-nan": lambda path: retensored(path, set_row(QKV, (2, 3), np.nan)),
     "GTE261-minus-infinity": lambda path: retensored(path, set_row(WORDS, (5, 7), -np.inf)),

@@ -142,12 +142,33 @@ def vocabulary_not_rounded(subject: Subject) -> Iterator[Observation]:
 def pad_unstated(subject: Subject) -> Iterator[Observation]:
     """config.json states no pad id.
 
-    The remote code then has no padding row at all: whatever token you pad with gets trained. transformers' own GteModel
-    silently takes id 1. State pad_token_id, the id that your batches are padded with.
+    Null means no padding row at all: whatever token you pad with gets trained. An absent key means the same to the
+    remote code, but to transformers' own GteModel id 1, silently. State pad_token_id, the id that your batches are
+    padded with.
     """
     if subject.values.get("pad_token_id") is None:
-        meaning = "transformers takes 1" if subject.dialect is Dialect.NATIVE else "no row is exempt from training"
-        yield Observation(subject.at("pad_token_id"), f"absent, {meaning}; must be the id that batches are padded with")
+        is_default = subject.dialect is Dialect.NATIVE and "pad_token_id" not in subject.values
+        found = "null" if "pad_token_id" in subject.values else "absent"
+        meaning = "transformers takes 1" if is_default else "no row is exempt from training"
+        yield Observation(
+            subject.at("pad_token_id"), f"{found}, {meaning}; must be the id that batches are padded with"
+        )
+
+
+@rule("GTE107", Severity.ERROR, requires=(*_SOUND, "GTE102", "GTE105"))
+def pad_outside_positions(subject: Subject) -> Iterator[Observation]:
+    """The pad id lies outside the table of absolute positions.
+
+    The remote code gives its position table the same padding_idx as its words [new-impl modeling.py, NewEmbeddings]: a
+    pad id from max_position_embeddings on stops it with an AssertionError before any weight is read. Choose a smaller
+    pad id: `gte-surgery resize CKPT --vocab N --pad ID`.
+    """
+    config = subject.config
+    if config is None or config.position_embedding_type != "absolute" or config.pad_token_id is None:
+        return
+    if config.pad_token_id >= config.max_position_embeddings:
+        message = f"{config.pad_token_id}, must be below max_position_embeddings {config.max_position_embeddings}"
+        yield Observation(subject.at("pad_token_id"), f"{message}: positions are absolute")
 
 
 @rule("GTE114", Severity.ERROR, requires=(*_SOUND, "GTE102"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, VOCABULARY
+from gte_surgery.checks.maths import local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
@@ -106,13 +107,7 @@ def code_not_here(subject: Subject) -> Iterator[Observation]:
     Without a repository before "--" the module is a file beside config.json. Copy it from the release, or name the
     repository that has it: "Alibaba-NLP/new-impl--modeling.NewModel".
     """
-    mapped = subject.values.get("auto_map")
-    local = {
-        f"{value.rpartition('.')[0].replace('.', '/')}.py"
-        for value in (mapped.values() if isinstance(mapped, dict) else ())
-        if isinstance(value, str) and "--" not in value
-    }
-    absent = sorted(name for name in local if not subject.checkpoint.has(name))
+    absent = [name for name in local_code(subject.checkpoint) if not subject.checkpoint.has(name)]
     if absent and subject.dialect is not Dialect.NATIVE:
         yield Observation(subject.at("auto_map"), f"{listed(absent)}: named here, but not in the directory")
 

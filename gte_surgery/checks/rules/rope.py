@@ -17,7 +17,8 @@ from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.new_impl.heads import Head
 from gte_surgery.gte.new_impl.releases import RELEASES, Release, resembling
-from gte_surgery.gte.new_impl.rope import NATIVE_THETA, REMOTE_THETA, Rope, angle_gap, describe, to_native
+from gte_surgery.gte.new_impl.rope import NATIVE_THETA, Rope, angle_gap, describe, to_native
+from gte_surgery.gte.new_impl.rope_reading import is_stated, kind_of, moved_rope, ropes_of_both
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105", "GTE111")
 _NTK_FACTORS = range(2, 65)
@@ -34,11 +35,8 @@ def native_without_rope(subject: Subject) -> Iterator[Observation]:
     that are off by 3.8 where values are about 0.8, and training starts from that ruin. Write `rope_parameters` out,
     even where 160000 is right.
     """
-    if subject.config is None or subject.dialect is not Dialect.NATIVE or subject.values.get("rope_scaling"):
-        return
-    parameters = subject.values.get("rope_parameters")
-    if not (isinstance(parameters, Mapping) and "rope_theta" in parameters) and "rope_theta" not in subject.values:
-        found = "no rope_theta" if parameters else "absent"
+    if subject.config is not None and subject.dialect is Dialect.NATIVE and not is_stated(subject.values):
+        found = "no rope_theta" if subject.values.get("rope_parameters") else "absent"
         message = f"{found}, so that theta {NATIVE_THETA:g} without scaling is used silently; must be stated"
         yield Observation(subject.at("rope_parameters"), message, _trained(subject.config, subject.head))
 
@@ -54,7 +52,7 @@ def ntk_in_gte(subject: Subject) -> Iterator[Observation]:
         return
     for key in _SCALINGS:
         scaling = subject.values.get(key)
-        if isinstance(scaling, Mapping) and _kind(scaling) == "ntk":
+        if isinstance(scaling, Mapping) and kind_of(scaling) == "ntk":
             message = f"{shown(scaling)}, the type must be one that transformers knows"
             yield Observation(subject.at(key), message, _native_spelling(subject, scaling))
 
@@ -64,17 +62,35 @@ def rope_moved(subject: Subject) -> Iterator[Observation]:
     """A remote config was saved again by transformers 5, which moved its rope.
 
     It now stands in `rope_parameters`, which the remote code on transformers 4, text-embeddings-inference and vLLM do
-    not read: they fall back to theta 10000 without scaling, or stop. Put rope_theta and rope_scaling back at the top
-    level; the hint says what they were.
+    not read: they fall back to theta 10000 without scaling, or stop. `gte-surgery convert CKPT --to remote` puts
+    rope_theta and rope_scaling back at the top level; the hint says what they are.
     """
-    parameters = subject.values.get("rope_parameters")
-    if subject.dialect is not Dialect.REMOTE or not isinstance(parameters, Mapping):
+    moved = moved_rope(subject.values) if subject.dialect is Dialect.REMOTE else None
+    if moved is not None:
+        found = shown(subject.values.get("rope_parameters"))
+        spelling = ", ".join(f'"{key}": {shown(value)}' for key, value in moved.items())
+        hint = f"gte-surgery convert CKPT --to remote, which writes {spelling}"
+        message = f"{found}, must be rope_theta and rope_scaling at the top level"
+        yield Observation(subject.at("rope_parameters"), message, hint)
+
+
+@rule("GTE127", Severity.ERROR, requires=(*_SOUND, "GTE121", "GTE122"))
+def two_ropes(subject: Subject) -> Iterator[Observation]:
+    """The config states two ropes that disagree.
+
+    rope_theta and rope_scaling are read by the remote code, transformers 4 and servers; `rope_parameters` by
+    transformers 5. Here they give a token different angles, so which model runs depends on who loads it, and a
+    conversion would have to guess. Keep the one that the weights were trained with.
+    """
+    config = subject.config
+    both = ropes_of_both(subject.values, config.dialect, config.head_size) if config is not None else None
+    if config is None or both is None:
         return
-    if "rope_theta" not in subject.values or (
-        _kind(parameters) != "default" and not subject.values.get("rope_scaling")
-    ):
-        message = f"{shown(parameters)}, must be rope_theta and rope_scaling at the top level"
-        yield Observation(subject.at("rope_parameters"), message, _remote_spelling(parameters))
+    old, new = both
+    if "unsupported" not in (old.kind, new.kind) and not _is_same(old, new, config.head_size):
+        key = "rope_scaling" if subject.values.get("rope_scaling") else "rope_theta"
+        message = f"says {describe(old)}, rope_parameters says {describe(new)}"
+        yield Observation(subject.at(key), message, "keep the one that the weights were trained with")
 
 
 @rule("GTE123", Severity.ERROR, requires=(*_SOUND, "GTE120", "GTE121"))
@@ -137,10 +153,6 @@ def rope_of_another_family(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at(_rope_key(subject)), f"{config.rope.rope_type}, which no release uses")
 
 
-def _kind(scaling: Mapping[str, object]) -> object:
-    return scaling.get("rope_type", scaling.get("type", "default"))
-
-
 def _rope_key(subject: Subject) -> str:
     """The key that says the rope, the most specific first."""
     keys = _SCALINGS if subject.dialect is Dialect.NATIVE else ("rope_scaling",)
@@ -172,15 +184,6 @@ def _trained(config: GteConfig, head: Head) -> str:
     native = json.dumps(to_native(release.rope, config.head_size, config.max_position_embeddings))
     where = f'"rope_parameters": {native}' if config.dialect is Dialect.NATIVE else describe(release.rope)
     return f"{release.name}, which it resembles, has {where}"
-
-
-def _remote_spelling(parameters: Mapping[str, object]) -> str:
-    """The hint for a remote rope that was moved into `rope_parameters`: the same at the top level."""
-    theta = f'"rope_theta": {shown(parameters.get("rope_theta", REMOTE_THETA))}'
-    if _kind(parameters) == "default":
-        return f'write {theta}, "rope_scaling": null'
-    scaling = {key: parameters[key] for key in ("factor", "mixed_b") if key in parameters}
-    return f'write {theta}, "rope_scaling": {shown({"type": _kind(parameters), **scaling})}'
 
 
 def _native_spelling(subject: Subject, scaling: Mapping[str, object]) -> str:

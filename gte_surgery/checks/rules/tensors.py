@@ -1,4 +1,4 @@
-"""GTE201 to GTE209, GTE220 to GTE229 and GTE250: the stored tensors against those that the config asks for.
+"""GTE201 to GTE209 and GTE220 to GTE229: the stored tensors against those that the config asks for.
 
 Judged from headers alone; no tensor's bytes are read here.
 """
@@ -21,7 +21,7 @@ READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
-_FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
 _GTE_NAME = re.compile(
     r"embeddings\.((word|token_type|position)_embeddings\.weight|LayerNorm\.(weight|bias))"
@@ -65,7 +65,7 @@ def unknown(subject: Subject) -> Iterator[Observation]:
     It may be an addition of your own, then it is carried along untouched by every surgery; loaders skip it with a
     warning. If it is none of yours, the file may be a mixture of two models.
     """
-    strange = [name for name in _unasked(subject) if not _is_gte(subject, name) and not _is_buffer(name)]
+    strange = [name for name in _unasked(subject) if not _is_gte(subject, name) and not is_buffer(name)]
     for name, ending in first(strange):
         tensor = subject.checkpoint.tensors[name]
         message = f"{tensor.dtype} {shape(tensor.shape)}, a name that no GTE has{ending}"
@@ -99,7 +99,7 @@ def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
     Loaders cast all to one dtype, and which one depends on the loader: float32 tensors may lose digits without a word.
     It also hints that two saves were mixed. `gte-surgery convert CKPT --dtype F32` (or F16, BF16) makes them one.
     """
-    dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in _FLOATS}
+    dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in FLOATS}
     ranked = Counter(dtypes.values()).most_common()
     if len(ranked) < 2:
         return
@@ -116,9 +116,9 @@ def not_floating_point(subject: Subject) -> Iterator[Observation]:
     The model computes in floating point. Integers and 8-bit floats are quantised weights, whose scales this family of
     configs has no place for: cast to float they are nonsense. Start from the unquantised checkpoint.
     """
-    wrong = [tensor for tensor in _model_tensors(subject) if tensor.dtype not in _FLOATS]
+    wrong = [tensor for tensor in _model_tensors(subject) if tensor.dtype not in FLOATS]
     for tensor, ending in first(wrong):
-        message = f"{tensor.dtype}, must be one of {', '.join(_FLOATS)}{ending}"
+        message = f"{tensor.dtype}, must be one of {', '.join(FLOATS)}{ending}"
         yield Observation(subject.at_tensor(tensor.name), message)
 
 
@@ -131,9 +131,9 @@ def dtype_not_as_stated(subject: Subject) -> Iterator[Observation]:
     """
     stated = subject.config.dtype if subject.config else None
     held = Counter(tensor.dtype for tensor in _model_tensors(subject)).most_common(1)
-    if stated is not None and held and _FLOATS.get(held[0][0]) != stated.removeprefix("torch."):
+    if stated is not None and held and FLOATS.get(held[0][0]) != stated.removeprefix("torch."):
         key = "dtype" if "dtype" in subject.values else "torch_dtype"
-        yield Observation(subject.at(key), f"{stated}, the weights are {_FLOATS.get(held[0][0])}")
+        yield Observation(subject.at(key), f"{stated}, the weights are {FLOATS.get(held[0][0])}")
 
 
 @rule("GTE220", Severity.ERROR, requires=READABLE)
@@ -176,19 +176,6 @@ def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at_tensor(spec.name), message)
 
 
-@rule("GTE250", Severity.WARNING, requires=("GTE0", "GTE200"))
-def persisted_buffer(subject: Subject) -> Iterator[Observation]:
-    """A buffer was saved among the weights.
-
-    Position numbers and rope tables are computed from the config; no release stores them. Loaders skip them with a
-    warning or, some, take them for true even after the config has changed. Save the model without them.
-    """
-    buffers = [name for name in subject.checkpoint.tensors if _is_buffer(name)]
-    for name, ending in first(buffers):
-        message = f"{shape(subject.checkpoint.tensors[name].shape)}, a buffer that the model computes itself{ending}"
-        yield Observation(subject.at_tensor(name), message)
-
-
 def _apart_from_types(specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
     """All but the table of token types, which has rules of its own."""
     return (spec for spec in specs if spec.canonical != TOKEN_TYPE_EMBEDDINGS)
@@ -216,7 +203,7 @@ def _unasked(subject: Subject) -> list[str]:
 
 
 def _strangers(subject: Subject) -> list[str]:
-    return [f"`{name}`" for name in _unasked(subject) if not _is_buffer(name)]
+    return [f"`{name}`" for name in _unasked(subject) if not is_buffer(name)]
 
 
 def _is_gte(subject: Subject, name: str) -> bool:
@@ -224,5 +211,6 @@ def _is_gte(subject: Subject, name: str) -> bool:
     return canonical is not None and _GTE_NAME.fullmatch(canonical) is not None
 
 
-def _is_buffer(name: str) -> bool:
+def is_buffer(name: str) -> bool:
+    """Whether a stored name is that of a buffer that models compute themselves."""
     return name.rpartition(".")[2] in _BUFFERS

@@ -12,24 +12,30 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import FLAGS, Dialect, GteConfig, read_config
 from gte_surgery.gte.new_impl.heads import Head, architecture
 from gte_surgery.gte.new_impl.rope import describe, to_native
+from gte_surgery.gte.new_impl.rope_reading import moved_rope
 
-_DROPPED = ("auto_map", "rope_theta", "rope_scaling")
+EXACT_GELU = ("gelu", "gelu_python")
+"""The names of the activation that transformers' native masked-LM head has as a constant."""
+_DROPPED = ("rope_theta", "rope_scaling")
 _HEEDED_BY_NATIVE_ONLY = ("head_dim", "partial_rotary_factor", "rope_parameters")
 """Members that the remote code carries along unread, but that the native model would obey."""
 _EXPLICIT = ("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "vocab_size")
 """Members whose defaults differ between the dialects, or that readers expect to find."""
 
 
-def native_members(values: Mapping[str, object], head: Head) -> dict[str, object]:
+def native_members(values: Mapping[str, object], head: Head, has_code: bool = False) -> dict[str, object]:
     """The members of a native config.json ("model_type": "gte") for the same network with this head.
 
     Flags that are strings become what the loader takes them for: "true" and "false" alike are true. `pack_qkv`, where
-    it rides along, becomes true; other members unknown to the native model stay as they are. Raises RefusedError for
-    what that model cannot express: RMS norm, absolute positions, a question answering head, a rope of another family.
+    it rides along, becomes true; other members unknown to the native model stay as they are, and so does `auto_map`
+    where it `has_code`: files that lie here. Raises RefusedError for what that model cannot express: RMS norm,
+    absolute positions, a question answering head, a masked-LM head of another activation, a rope of another family.
     """
     config = read_config(values)
     _refuse_inexpressible(values, config, head)
     unwanted = _DROPPED if config.dialect is Dialect.NATIVE else (*_DROPPED, *_HEEDED_BY_NATIVE_ONLY)
+    if not has_code:
+        unwanted = (*unwanted, "auto_map")
     members = {key: _plain(key, value) for key, value in values.items() if key not in unwanted}
     members |= {"architectures": _architectures(config, head), "model_type": "gte"}
     members |= {"rope_parameters": _rope_parameters(values, config)}
@@ -46,12 +52,14 @@ def _refuse_inexpressible(values: Mapping[str, object], config: GteConfig, head:
         raise _refusal(
             f"position_embedding_type is {config.position_embedding_type}, the native model has rotary positions only"
         )
+    if head is Head.MASKED_LM and config.hidden_act not in EXACT_GELU:
+        raise _refusal(f"hidden_act is {config.hidden_act}, the native masked-LM head has gelu only [GTE117]")
     if head is Head.QUESTION_ANSWERING:
         raise _refusal("the head is for question answering, the native model has no class for it")
-    if config.dialect is not Dialect.NATIVE and "rope_theta" not in values and values.get("rope_parameters"):
+    if config.dialect is Dialect.REMOTE and moved_rope(values) is not None:
         raise RefusedError(
-            "config.json: /rope_parameters: in a remote config, where no loader of that dialect reads it",
-            "put rope_theta and rope_scaling back first: `gte-surgery explain GTE122`",
+            "config.json: /rope_parameters: in a remote config, where no loader of that dialect reads it [GTE122]",
+            "put rope_theta and rope_scaling back first, with `gte-surgery convert --to remote`",
         )
 
 

@@ -116,11 +116,23 @@ def _longrope(theta: float, factors: list[float], max_positions: int) -> dict[st
     }
 
 
-def to_remote(rope: Rope, head_size: int) -> tuple[float, dict[str, object] | None] | None:
+MOST_POSITIONS = 1 << 22
+"""The remote code makes its tables for max_position_embeddings × factor positions; beyond so many none is written."""
+
+
+def to_remote(rope: Rope, head_size: int, max_positions: int = 8192) -> tuple[float, dict[str, object] | None] | None:
     """(`rope_theta`, `rope_scaling`) of a remote config with the same frequencies, or None where there is none.
 
-    Undoes `to_native`: the shortest decimal factor that gives the stored number back is taken.
+    Undoes `to_native`: the shortest decimal factor that gives the stored number back is taken. A factor for which the
+    remote code would make tables of more than `MOST_POSITIONS` is none that it can compute with.
     """
+    found = _remote_form(rope, head_size)
+    factor = (found[1] or {}).get("factor", 1.0) if found else 1.0
+    is_too_large = isinstance(factor, float) and factor * max_positions > MOST_POSITIONS
+    return None if is_too_large else found
+
+
+def _remote_form(rope: Rope, head_size: int) -> tuple[float, dict[str, object] | None] | None:
     match rope.kind:
         case "default":
             return rope.theta, None

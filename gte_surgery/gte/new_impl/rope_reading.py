@@ -23,6 +23,52 @@ def read_rope(config: Mapping[str, object], dialect: Dialect, head_size: int) ->
     return _read_native(config, head_size) if dialect is Dialect.NATIVE else _read_remote(config)
 
 
+def is_stated(config: Mapping[str, object]) -> bool:
+    """Whether a native config says a rope at all; without one transformers takes its own default, silently."""
+    parameters = config.get("rope_parameters")
+    has_theta = isinstance(parameters, Mapping) and "rope_theta" in parameters
+    return has_theta or "rope_theta" in config or bool(config.get("rope_scaling"))
+
+
+def moved_rope(config: Mapping[str, object]) -> dict[str, object] | None:
+    """`rope_theta` and `rope_scaling` of a remote config that transformers 5 saved again and thereby moved into
+    `rope_parameters`, where its loader does not look; None where they stand at the top level.
+    """
+    parameters = config.get("rope_parameters")
+    if not isinstance(parameters, Mapping) or not parameters:
+        return None
+    kind = kind_of(parameters)
+    if "rope_theta" in config and (kind == "default" or config.get("rope_scaling")):
+        return None
+    theta = parameters.get("rope_theta", config.get("rope_theta", REMOTE_THETA))
+    scaling = {key: parameters[key] for key in ("factor", "mixed_b") if key in parameters}
+    return {"rope_theta": theta, "rope_scaling": None if kind == "default" else {"type": kind, **scaling}}
+
+
+def ropes_of_both(config: Mapping[str, object], dialect: Dialect, head_size: int) -> tuple[Rope, Rope] | None:
+    """The rope that the old keys (rope_theta, rope_scaling) say, and the one of `rope_parameters`, where both speak."""
+    parameters = config.get("rope_parameters")
+    if (
+        not isinstance(parameters, Mapping)
+        or not parameters
+        or not ("rope_theta" in config or config.get("rope_scaling"))
+    ):
+        return None
+    old = {key: value for key, value in config.items() if key != "rope_parameters"}
+    if dialect is Dialect.NATIVE:
+        old.setdefault("rope_theta", parameters.get("rope_theta", NATIVE_THETA))
+        new = {"rope_parameters": parameters, "max_position_embeddings": config.get("max_position_embeddings", 8192)}
+        return _read_native(old, head_size), _read_native({"rope_theta": old["rope_theta"], **new}, head_size)
+    kept = {"rope_theta": parameters.get("rope_theta", config.get("rope_theta", REMOTE_THETA))}
+    scaling = None if kind_of(parameters) == "default" else {**parameters, "type": kind_of(parameters)}
+    return _read_remote(old), _read_remote({**kept, "rope_scaling": scaling})
+
+
+def kind_of(parameters: Mapping[str, object]) -> object:
+    """The type that a rope scaling names, by its new key or its old one."""
+    return parameters.get("rope_type", parameters.get("type", "default"))
+
+
 def _read_remote(config: Mapping[str, object]) -> Rope:
     theta = _number(config.get("rope_theta", REMOTE_THETA))
     if config.get("position_embedding_type") == "absolute":
@@ -58,7 +104,7 @@ def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
     parameters = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(parameters, Mapping):
         return _refused("", f"rope_parameters: {shown(parameters)}, must be an object or null")
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    kind = kind_of(parameters)
     found_theta = parameters.get("rope_theta", config.get("rope_theta", NATIVE_THETA))
     theta = _number(found_theta)
     if theta is None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
+from gte_surgery.checks.maths import has_code, require_published
+from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.new_impl.heads import Head
@@ -37,6 +39,7 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     """The plan of `edit`. Raises RefusedError for what the dialect or the dtype cannot express. Nothing to do:
     empty.
     """
+    _refuse_guesses(target, edit)
     layout = _layout(target, edit)
     members = _members(target, edit, layout)
     shards = _tensors(target, edit, layout)
@@ -45,6 +48,17 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     gone = [key for key in target.values if key not in members]
     meaning = _meaning(target, edit, layout, weights[0], losses)
     return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
+
+
+def _refuse_guesses(target: Target, edit: Convert) -> None:
+    """Raises RefusedError for a change of dialect that would have to guess: by which rope or by whose code."""
+    if edit.to is None:
+        return
+    require_published(target.checkpoint)
+    codes = ("GTE120", "GTE127")
+    for finding in run(target.checkpoint, select=codes).findings:
+        if finding.code in codes:
+            raise RefusedError(f"{finding} [{finding.code}]", finding.hint)
 
 
 def _layout(target: Target, edit: Convert) -> Layout:
@@ -70,9 +84,9 @@ def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]
     values = target.values
     match edit.to:
         case "native":
-            members = native_members(values, target.head)
+            members = native_members(values, target.head, has_code(target.checkpoint))
         case "remote":
-            members = remote_members(values, target.head)
+            members = remote_members(values, target.head, has_code(target.checkpoint))
         case None:
             members = dict(values)
     if layout != target.layout and "pack_qkv" in members:

@@ -23,6 +23,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
     is_computed,
     refuse_absent_row,
+    refuse_pad_beyond_positions,
     refuse_uncountable,
     word_table,
 )
@@ -37,6 +38,7 @@ def plan_remap(target: Target, edit: Remap) -> Plan:
     """
     _refuse_misfits(target, edit)
     pad = _pad(target, edit)
+    refuse_pad_beyond_positions(target, pad)
     sidecars = TOKENIZER_FILES if edit.tokenizer == "remove" else ()
     return assembled(
         target.checkpoint,

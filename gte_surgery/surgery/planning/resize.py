@@ -28,6 +28,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
     is_computed,
     refuse_absent_row,
+    refuse_pad_beyond_positions,
     refuse_uncountable,
     word_table,
 )
@@ -53,6 +54,7 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
     words, types = word_table(target), target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    refuse_pad_beyond_positions(target, edit.pad)
     grows = edit.rows > words.shape[0]
     if grows:
         refuse_absent_row(words, edit.init)

@@ -70,6 +70,26 @@ def test_undamaged_nothing_is_found(tmp_path: Path, base: str, shards: int) -> N
     assert damaged(tmp_path, base, lambda t: None, shards) == set()
 
 
+def test_a_pad_beyond_absolute_positions(tmp_path: Path) -> None:
+    config = remote_config(position_embedding_type="absolute", max_position_embeddings=16, pad_token_id=16)
+    assert grave(write(tmp_path, config, tensors(config))) == {"GTE107"}
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu"])
+def test_a_native_masked_lm_of_another_activation(tmp_path: Path, activation: str) -> None:
+    config = native_config(architectures=["GteForMaskedLM"], hidden_act=activation)
+    assert grave(write(tmp_path, config, tensors(config, "mlm"))) == {"GTE117"}
+
+
+def test_frequencies_that_were_stored(tmp_path: Path) -> None:
+    def stored(theta: float) -> set[str]:
+        spun = (theta ** (-np.arange(4) / 4) / 8.0**0.25).astype(np.float32)
+        return damaged(tmp_path, "remote", lambda t: t.update({"rotary_emb.inv_freq": spun}))
+
+    assert stored(160000.0) == {"GTE250"}
+    assert stored(20000.0) == {"GTE251"}
+
+
 @each_tensor
 def test_a_tensor_that_is_missing(tmp_path: Path, base: str, name: str) -> None:
     wanted = "GTE200" if name.endswith(WORDS) else "GTE220" if name.endswith(TYPES) else "GTE201"
@@ -132,6 +152,9 @@ CONFIG_DAMAGES: dict[str, tuple[str, dict[str, object]]] = {
     "saved again without a scaling": (
         "GTE122", {"rope_parameters": {"rope_type": "ntk", "factor": 8.0, "rope_theta": 2e4}, "rope_scaling": None},
     ),
+    "two ropes": ("GTE127", {"rope_parameters": {"rope_type": "ntk", "factor": 2.0, "rope_theta": 2e4}}),
+    "two thetas": ("GTE127", {"rope_scaling": None, "rope_parameters": {"rope_type": "default", "rope_theta": 1e4}}),
+    "a quantiser": ("GTE145", {"quantization_config": {"quant_method": "fp8"}}),
     "another scaling": ("GTE124", {"rope_scaling": {"type": "linear", "factor": 2.0}}),
     "unpadding alone": ("GTE141", {"unpad_inputs": True}),
     "a layer less": ("GTE202", {"num_hidden_layers": 1}),
@@ -171,6 +194,7 @@ NATIVE_DAMAGES: dict[str, tuple[str, dict[str, object]]] = {
     "longrope with too few factors": ("GTE124", rope(rope_type="longrope", short_factor=[1.0], long_factor=[1.0])),
     "unheard-of rope": ("GTE124", rope(rope_type="spiral")),
     "dynamic": ("GTE126", rope(rope_type="dynamic", factor=2.0)),
+    "theta of before beside the new rope": ("GTE127", {"rope_theta": 20000}),
     "theta in words": ("GTE102", {"rope_parameters": {"rope_type": "default", "rope_theta": "160000"}}),
     "absolute positions": ("GTE114", {"position_embedding_type": "absolute"}),
     "rms norm": ("GTE114", {"layer_norm_type": "rms_norm"}),
@@ -280,7 +304,7 @@ def test_an_untied_decoder_may_differ_but_not_be_absent(tmp_path: Path) -> None:
     ("name", "code"),
     [
         ("embeddings.position_ids", "GTE250"),
-        ("encoder.rotary_emb.inv_freq", "GTE250"),
+        ("encoder.rotary_emb.inv_freq", "GTE251"),
         ("pooler.dense.weight", "GTE202"),
         ("encoder.layer.2.attn_ln.weight", "GTE202"),
         ("embeddings.position_embeddings.weight", "GTE202"),

@@ -241,7 +241,7 @@ CONSUMER_DAMAGES: dict[str, tuple[str, str | None, Callable[[Path], object]]] = 
     ),
     "transformers4, code that is here": (
         "transformers4", None,
-        lambda path: text("m.py", "")(remote(path, auto_map={"AutoConfig": "m.C", "AutoModel": "m.M"})),
+        lambda path: text("m.py", "")(remote(path, auto_map={"AutoConfig": "m.C", "AutoModel": "a/b--m.M"})),
     ),
     "vllm, overridden": ("vllm", None, lambda path: remote(path, **VLLM)),
     "vllm, overridden, with a prefix": (

@@ -188,6 +188,17 @@ def word_table(target: Target) -> StoredTensor:
     return words
 
 
+def refuse_pad_beyond_positions(target: Target, pad: int | None) -> None:
+    """Raises RefusedError for a pad id that the table of absolute positions, which gets it as well, does not have."""
+    config = target.config
+    if config.position_embedding_type == "absolute" and pad is not None and pad >= config.max_position_embeddings:
+        limit = config.max_position_embeddings
+        raise RefusedError(
+            f"pad: {pad}, must be below max_position_embeddings {limit}: positions are absolute [GTE107]",
+            f"choose a pad id from 0 to {limit - 1}",
+        )
+
+
 def is_computed(init: str) -> bool:
     """Whether fresh rows are numbers to be made, not bytes to be copied."""
     return init != "zeros" and copied_row(init) is None

@@ -154,9 +154,9 @@ def test_a_native_rope_in_a_remote_config_is_refused_unless_a_theta_stands_besid
     with pytest.raises(RefusedError) as raised:
         native_members(remote_config(rope_theta=ABSENT, rope_parameters=rope), Head.NONE)
     assert raised.value.message == (
-        "config.json: /rope_parameters: in a remote config, where no loader of that dialect reads it"
+        "config.json: /rope_parameters: in a remote config, where no loader of that dialect reads it [GTE122]"
     )
-    assert raised.value.hint == "put rope_theta and rope_scaling back first: `gte-surgery explain GTE122`"
+    assert raised.value.hint == "put rope_theta and rope_scaling back first, with `gte-surgery convert --to remote`"
     assert native_members(remote_config(rope_parameters=rope), Head.NONE)["rope_parameters"] == NTK
 
 

@@ -1,0 +1,1 @@
+"""What was reported of checkpoints in the world, each as the shortest input that shows it, and how it must end."""
