@@ -143,3 +143,49 @@ def test_without_a_word_about_it_a_surgery_that_moves_rows_is_refused(
     resize(path, vocab=160, pad=0, training_state="drop")
     assert not (path / "optimizer.pt").exists()
     assert json.loads((path / "config.json").read_text())["vocab_size"] == 160
+
+
+class Texts(torch.utils.data.Dataset):
+    """Rows for a Trainer, the same at every call."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        ids = torch.randint(2, 100, (12,), generator=torch.Generator().manual_seed(place))
+        labels = torch.where(torch.arange(12) % 3 == 0, ids, -100)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+
+
+def trainer_in(folder: Path, model: Any, steps: int) -> Any:
+    arguments = transformers.TrainingArguments(
+        str(folder), max_steps=steps, save_steps=3, per_device_train_batch_size=4, learning_rate=1e-3, use_cpu=True,
+        report_to=[], disable_tqdm=True, logging_strategy="no", save_total_limit=None, seed=4,
+    )  # fmt: skip
+    return transformers.Trainer(model, arguments, train_dataset=Texts())
+
+
+def resumed(checkpoint: Path) -> dict[str, Any]:
+    """The weights after a Trainer has gone on from a checkpoint for ten more steps."""
+    model = model_in(checkpoint).train()
+    trainer_in(checkpoint.parent, model, 13).train(resume_from_checkpoint=str(checkpoint))
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+def test_a_trainer_resumes_ten_steps_as_from_a_checkpoint_made_by_hand(golden: Path, tmp_path: Path) -> None:
+    path = shutil.copytree(golden / "legacy-mlm", tmp_path / "start")
+    convert(path, to="native", layout="f")
+    trainer_in(tmp_path / "run", model_in(path).train(), 3).train()
+    saved = tmp_path / "run" / "checkpoint-3"
+    convert(saved, layout="f")
+    by_tool = shutil.copytree(saved, tmp_path / "tool" / "checkpoint-3")
+    remap(by_tool, keep=KEPT, pad=1, round_to=64, training_state="follow")
+    origins = SURGERIES["remap"][2]
+    model, optimizer = by_hand(saved, lambda groups: torch.optim.AdamW(groups, lr=1e-3), 128, origins, by_tool)
+    hand = shutil.copytree(saved, tmp_path / "hand" / "checkpoint-3")
+    model.save_pretrained(hand, save_original_format=False)
+    stored = torch.load(saved / "optimizer.pt", weights_only=True)
+    torch.save({**optimizer.state_dict(), "param_groups": stored["param_groups"]}, hand / "optimizer.pt")
+    found, wanted = resumed(by_tool), resumed(hand)
+    assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert not torch.equal(found[next(iter(found))], dict(model_in(by_tool).named_parameters())[next(iter(found))])
