@@ -95,10 +95,24 @@ def encode(values: np.ndarray[Any, Any], dtype: str) -> bytes:
     with np.errstate(over="ignore"):
         if dtype != "BF16":
             return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
-        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        bits = _float32_bits(values)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
     is_nan = (bits & 0x7FFFFFFF) > 0x7F800000
     return np.where(is_nan, (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
+
+
+def _float32_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The bits of numbers as float32; float64 numbers are rounded to odd, so that rounding them once more, to BF16,
+    gives what rounding them once would give [Boldo and Melquiond 2008, "Emulation of FMA and correctly rounded sums"].
+    """
+    import numpy as np
+
+    near = np.ascontiguousarray(values, np.float32)
+    bits: np.ndarray[Any, Any] = near.view(np.uint32)
+    if values.dtype == np.float64:
+        bits -= np.abs(near.astype(np.float64)) > np.abs(values)
+        bits |= (near != values) & ~np.isnan(near)
+    return bits
 
 
 def _read_rows(piece: GatherRows | MeanRows, rows: Iterable[int], read: Read) -> dict[int, bytes]:
