@@ -211,9 +211,9 @@ ENTRY = '{"dtype":"U8","shape":[1],"data_offsets":[0,1]}'
         (f'{{"a":{ENTRY},"a":{ENTRY}}}', HeaderFault.DUPLICATE_NAME),
         (f'{{"__metadata__":{{"k":"1","k":"2"}},"a":{ENTRY}}}', HeaderFault.DUPLICATE_NAME),
         (f' {{"a":{ENTRY}}}', HeaderFault.LEADING_SPACE),
-        (f'{{"__metadata__":null,"a":{ENTRY}}}', HeaderFault.BAD_METADATA),
-        ('{"a":["U8",[1],[0,1]]}', HeaderFault.BAD_ENTRY),
-        ('{"a":{"dtype":{"U8":null},"shape":[1],"data_offsets":[0,1]}}', HeaderFault.BAD_ENTRY),
+        (f'{{"__metadata__":null,"a":{ENTRY}}}', HeaderFault.NULL_METADATA),
+        ('{"a":["U8",[1],[0,1]]}', HeaderFault.ARRAY_ENTRY),
+        ('{"a":{"dtype":{"U8":null},"shape":[1],"data_offsets":[0,1]}}', HeaderFault.OBJECT_DTYPE),
     ],
 )
 def test_the_package_accepts_what_the_format_forbids_and_we_do_not(header: str, fault: HeaderFault) -> None:

@@ -30,10 +30,14 @@ from gte_surgery.gte.consumers import Consumer
 from gte_surgery.render.formats.github import report_github
 from gte_surgery.render.formats.report import report_json, report_text
 
-DEPARTURES = {HeaderFault.DUPLICATE_NAME, HeaderFault.LEADING_SPACE, HeaderFault.BAD_ENTRY, HeaderFault.BAD_METADATA}
-"""What safetensors 0.8 accepts although the format forbids it: among bad entries, arrays and {"U8": null} for a dtype;
-among bad metadata, null.
-"""
+DEPARTURES = {
+    HeaderFault.DUPLICATE_NAME,
+    HeaderFault.LEADING_SPACE,
+    HeaderFault.ARRAY_ENTRY,
+    HeaderFault.NULL_METADATA,
+    HeaderFault.OBJECT_DTYPE,
+}
+"""What safetensors 0.8 accepts although the format forbids it."""
 
 
 def fuzz_header(raw: bytes) -> None:

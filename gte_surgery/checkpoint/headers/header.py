@@ -286,6 +286,8 @@ def _parse_json(raw: bytes, room: int | None) -> dict[str, object]:
 
 
 def _metadata(value: object) -> tuple[tuple[str, str], ...]:
+    if value is None:
+        raise _fault(HeaderFault.NULL_METADATA, "`__metadata__` is null, wanted an object of strings or no such member")
     if not isinstance(value, dict):
         raise _fault(HeaderFault.BAD_METADATA, f"`__metadata__` is {_kind(value)}, wanted an object of strings")
     for key, text in value.items():
@@ -297,12 +299,16 @@ def _metadata(value: object) -> tuple[tuple[str, str], ...]:
 
 def _plain(name: str, value: object) -> PlainEntry:
     """An entry out of its JSON value; only the types are checked."""
+    if isinstance(value, list):
+        raise _fault(HeaderFault.ARRAY_ENTRY, "the entry is a JSON array, wanted an object", name)
     if not isinstance(value, dict):
         raise _fault(HeaderFault.BAD_ENTRY, f"the entry is {_kind(value)}, wanted an object", name)
     for wanted in ("dtype", "shape", "data_offsets"):
         if wanted not in value:
             raise _fault(HeaderFault.BAD_ENTRY, f"the entry has no {wanted}", name)
     dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+    if isinstance(dtype, dict):
+        raise _fault(HeaderFault.OBJECT_DTYPE, "dtype is a JSON object, wanted a string", name)
     if not isinstance(dtype, str):
         raise _fault(HeaderFault.BAD_ENTRY, f"dtype is {_kind(dtype)}, wanted a string", name)
     if not _is_unsigned_list(shape):

@@ -93,6 +93,24 @@ _HEADER_FAULTS = (
         "Bytes follow the last tensor",
         "Often two files written over each other, or a download that was resumed wrongly. Fetch the file again.",
     ),
+    (
+        "GTE050",
+        HeaderFault.ARRAY_ENTRY,
+        "A tensor's entry is an array",
+        f"The safetensors package reads an array as the members in their order. {_READERS_DISAGREE}",
+    ),
+    (
+        "GTE051",
+        HeaderFault.NULL_METADATA,
+        "The header's __metadata__ is null",
+        f"The safetensors package takes null for none. {_READERS_DISAGREE}",
+    ),
+    (
+        "GTE052",
+        HeaderFault.OBJECT_DTYPE,
+        "A tensor's dtype is an object",
+        f'The safetensors package reads {{"F32": null}} as F32. {_READERS_DISAGREE}',
+    ),
 )
 
 for _code, _fault, _title, _explanation in _HEADER_FAULTS:

@@ -46,6 +46,21 @@ FAULTY: dict[HeaderFault, tuple[bytes, str, str]] = {
     HeaderFault.DUPLICATE_NAME: (file_of('{"a":1,"a":2}'), "a", "the name occurs twice"),
     HeaderFault.NOT_AN_OBJECT: (file_of("[]"), "", "a JSON list, wanted an object"),
     HeaderFault.BAD_METADATA: (file_of({"__metadata__": {"k": 1}}), "", "a JSON int under k, wanted a string"),
+    HeaderFault.ARRAY_ENTRY: (
+        file_of({"a": ["U8", [1], [0, 1]]}, 1),
+        "a",
+        "the entry is a JSON array, wanted an object",
+    ),
+    HeaderFault.NULL_METADATA: (
+        file_of({"__metadata__": None}),
+        "",
+        "null, wanted an object of strings or no such member",
+    ),
+    HeaderFault.OBJECT_DTYPE: (
+        file_of({"a": entry(dtype={"U8": None})}),
+        "a",
+        "dtype is a JSON object, wanted a string",
+    ),
     HeaderFault.BAD_ENTRY: (file_of({"a": {"dtype": "U8", "shape": []}}), "a", "the entry has no data_offsets"),
     HeaderFault.UNKNOWN_DTYPE: (file_of({"a": entry("float32")}, 2), "a", "dtype float32, wanted one of BOOL, F4"),
     HeaderFault.BAD_SHAPE: (file_of({"a": entry(shape=[2.0])}, 2), "a", "shape [2.0], wanted a list"),
@@ -88,7 +103,7 @@ def test_each_fault_has_a_sentence_that_states_the_rule(fault: HeaderFault) -> N
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ({"__metadata__": None}, HeaderFault.BAD_METADATA),
+        ({"__metadata__": None}, HeaderFault.NULL_METADATA),
         ({"__metadata__": []}, HeaderFault.BAD_METADATA),
         ({"a": 1}, HeaderFault.BAD_ENTRY),
         ({"a": entry(dtype=1)}, HeaderFault.BAD_ENTRY),
