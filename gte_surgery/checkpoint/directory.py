@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.json.strict import Document
-from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files
+from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files, why_unusable
 from gte_surgery.checkpoint.nearby import WANTED, nearby, no_checkpoint, others
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
@@ -146,7 +146,9 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
         index, shards, found = _read_weights(listing, weights_name)
         faults += found
         faults += compare_receipt(listing, shards)
-    faults += _leftovers(listing)
+    faults += several(_leftovers(listing))
+    told = {fault.location.file for fault in faults} | _ways_to(index.shard_names if index else ())
+    faults += several(_not_ours(listing, told))
     if is_on_disk:
         faults += _unfinished_surgery(listing.root)
     files = tuple(listing.files.values())
@@ -165,7 +167,7 @@ def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
     location = Location(file=CONFIG_NAME)
     if file is None:
         return None, [Fault(FaultKind.CONFIG_MISSING, location, "does not exist")]
-    if unusable := _why_unusable(file, listing):
+    if unusable := why_unusable(file, listing.links_out):
         return None, [Fault(FaultKind.UNREADABLE, location, unusable)]
     try:
         document = read_json(file)
@@ -191,7 +193,7 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
         index = None
     files: list[FileEntry] = []
     if single is not None:
-        unusable = _why_unusable(single, listing)
+        unusable = why_unusable(single, listing.links_out)
         files = [] if unusable else [single]
         if unusable:
             faults.append(Fault(FaultKind.UNREADABLE, Location(file=shown(weights_name)), unusable))
@@ -205,7 +207,7 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
 
 
 def _read_index(file: FileEntry, listing: Listing) -> tuple[Index | None, list[Fault]]:
-    if unusable := _why_unusable(file, listing):
+    if unusable := why_unusable(file, listing.links_out):
         return None, [Fault(FaultKind.UNREADABLE, Location(file=INDEX_NAME), unusable)]
     return read_index(file)
 
@@ -217,14 +219,6 @@ def _disagreements(index: Index | None, shards: tuple[Shard, ...], is_whole: boo
         if is_whole and not faults and (fault := compare_total_size(index, shards)):
             faults.append(fault)
     return faults
-
-
-def _why_unusable(file: FileEntry, listing: Listing) -> str:
-    if not listing.is_safe(file):
-        return "a link that leads out of the checkpoint"
-    if not file.is_regular:
-        return "a link that leads to no file" if file.is_symlink else "not a regular file"
-    return ""
 
 
 def _weights_missing(listing: Listing, weights_name: str) -> Fault:
@@ -263,12 +257,25 @@ def _leftovers(listing: Listing) -> Iterator[Fault]:
             yield Fault(FaultKind.LEFTOVER, Location(file=shown(file.name)), message)
 
 
+def _ways_to(names: Iterable[str]) -> set[str]:
+    """Names of files, and of the folders that lead to them."""
+    return {shown(part) for name in names for part in (name, *map(str, PurePosixPath(name).parents))}
+
+
+def _not_ours(listing: Listing, told: Collection[str | None]) -> Iterator[Fault]:
+    """Files that are never opened, and that no surgery carries into another directory."""
+    for file in listing.files.values():
+        unusable = why_unusable(file, listing.links_out)
+        if unusable and shown(file.name) not in told:
+            yield Fault(FaultKind.NOT_CARRIED, Location(file=shown(file.name)), unusable)
+
+
 def _unfinished_surgery(root: Path) -> Iterator[Fault]:
     command = pasteable("recover", root)
     if os.path.lexists(root / SURGERY_FOLDER / "journal.json"):
         location = Location(file=f"{SURGERY_FOLDER}/journal.json")
         yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", command)
-    elif os.path.lexists(root / SURGERY_FOLDER / "stage"):
-        location = Location(file=f"{SURGERY_FOLDER}/stage")
+    elif stages := sorted(name.name for name in (root / SURGERY_FOLDER).glob("stage*")):
+        location = Location(file=f"{SURGERY_FOLDER}/{shown(stages[0])}")
         message = "a surgery was cut short before its commit, or is running"
         yield Fault(FaultKind.UNFINISHED_STAGING, location, message, f"if none is running: {command}")

@@ -34,6 +34,7 @@ class FaultKind(Enum):
     INDEX_TENSOR_UNLISTED = "index-tensor-unlisted"
     STALE_INDEX = "stale-index"
     WRONG_TOTAL_SIZE = "wrong-total-size"
+    NOT_CARRIED = "not-carried"
     LEFTOVER = "leftover"
     INTERRUPTED_SURGERY = "interrupted-surgery"
     UNFINISHED_STAGING = "unfinished-staging"

@@ -15,6 +15,7 @@ from gte_surgery.checkpoint.source import path_of
 
 SURGERY_FOLDER = ".gte-surgery"
 _PASSED_OVER = (SURGERY_FOLDER, ".git")
+"""Of the directory itself; what a folder below keeps under such a name is a file like any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Listing:
 
 
 def list_directory(root: Path, expected: Collection[str]) -> Listing:
-    """Walk the directory `root`, passing over `.gte-surgery/` and `.git/`.
+    """Walk the directory `root`, passing over its own `.gte-surgery/` and `.git/`.
 
     Folders are entered only if one of the `expected` names is there: `/` is never walked.
     """
@@ -59,6 +60,15 @@ def list_directory(root: Path, expected: Collection[str]) -> Listing:
     return Listing(root, dict(sorted(files.items())), unreadable, _links_out(root, files))
 
 
+def why_unusable(file: FileEntry, links_out: Collection[str]) -> str:
+    """Why a file is not opened; empty if it may be."""
+    if file.name in links_out:
+        return "a link that leads out of the checkpoint"
+    if not file.is_regular:
+        return "a link that leads to no file" if file.is_symlink else "not a regular file"
+    return ""
+
+
 def list_files(root: Path, paths: Mapping[str, Path], trusted: Collection[str]) -> Listing:
     """A listing of just these files: relative name to the path of the content; the links in `trusted` may lead out."""
     files: dict[str, FileEntry] = {}
@@ -74,7 +84,7 @@ def list_files(root: Path, paths: Mapping[str, Path], trusted: Collection[str]) 
 def _scan(root: Path, folder: str) -> Iterator[tuple[str, bool]]:
     with os.scandir(root / folder) as entries:
         for entry in entries:
-            if entry.name not in _PASSED_OVER:
+            if folder or entry.name not in _PASSED_OVER:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 yield name, entry.is_dir(follow_symlinks=False)
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
-from gte_surgery.checkpoint.headers.header import read_digest
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
@@ -37,12 +36,26 @@ def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
 
 def receipts_of(checkpoint: Files) -> tuple[Receipt, ...]:
     """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
+    document = _document_of(checkpoint)
+    return _receipts_of(document) if document else ()
+
+
+def members_of(checkpoint: Files) -> Mapping[str, object]:
+    """All members of the receipt file, also those of other programs; none without a file. Raises CheckpointError."""
+    document = _document_of(checkpoint)
+    if document is None:
+        return {}
+    _receipts_of(document)
+    return document.value if isinstance(document.value, dict) else {}
+
+
+def _document_of(checkpoint: Files) -> Document | None:
     if not checkpoint.has(RECEIPT_NAME):
-        return ()
+        return None
     file = checkpoint.readable(RECEIPT_NAME)
     if file is None:
         raise CheckpointError(f"{RECEIPT_NAME}: not a regular file of this checkpoint")
-    return _receipts_of(read_json(file))
+    return read_json(file)
 
 
 def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fault]:
@@ -63,35 +76,25 @@ def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fau
         yield unreadable_file(kind, RECEIPT_NAME, error)
         return
     if receipts:
-        yield from _compare(receipts[-1], listing, {shard.file.name: shard for shard in shards})
+        yield from several(_compare(receipts[-1], listing, {shard.file.name: shard for shard in shards}))
 
 
 def _compare(receipt: Receipt, listing: Listing, shards: Mapping[str, Shard]) -> Iterator[Fault]:
+    """Opens nothing: the header of a shard has been read, and that of another file is not worth a second look."""
     written = receipt.get("written", [])
-    for record in written if isinstance(written, list) else []:
-        name = record["name"]
+    for name, record in {each["name"]: each for each in written}.items() if isinstance(written, list) else ():
         file = listing.files.get(name)
-        difference = "is gone" if file is None else _difference(record, file, listing, shards.get(name))
+        difference = "is gone" if file is None else _difference(record, file, shards.get(name))
         if difference:
             location = Location(file=shown(name))
             yield Fault(FaultKind.RECEIPT_MISMATCH, location, f"changed since the surgery that wrote it: {difference}")
 
 
-def _difference(record: Mapping[str, object], file: FileEntry, listing: Listing, shard: Shard | None) -> str:
+def _difference(record: Mapping[str, object], file: FileEntry, shard: Shard | None) -> str:
     if "size" in record and record["size"] != file.size:
         return f"{file.size} bytes, the receipt says {record['size']}"
-    if "header" not in record or not listing.is_safe(file):
-        return ""
-    try:
-        digest = _digest(shard) if shard else read_digest(file.place)
-    except CheckpointError as error:
-        return error.message.removeprefix(f"{shown(file.place.name)}: ")
-    return "its header is another one" if digest not in ("", record["header"]) else ""
-
-
-def _digest(shard: Shard) -> str:
-    """Empty where the header is not well-formed, which is told of the shard itself."""
-    return shard.header.digest if shard.header else ""
+    digest = shard.header.digest if shard is not None and shard.header else ""  # a bad header is told of the shard
+    return "its header is another one" if digest and record.get("header", digest) != digest else ""
 
 
 def _receipts_of(document: Document) -> tuple[Receipt, ...]:

@@ -9,33 +9,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gte_surgery import __version__
 from gte_surgery.checkpoint.directory import Checkpoint, open_listing
 from gte_surgery.checkpoint.files import FileEntry, entry_of
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
+from gte_surgery.checkpoint.receipts import RECEIPT_NAME, members_of
 from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, render_receipts
 from gte_surgery.surgery.commit.refusals import changed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
-from gte_surgery.surgery.commit.tree import state_inside
+from gte_surgery.surgery.commit.tree import make_parents, state_inside
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
-from gte_surgery.surgery.pieces.writer import Job, write_files
+from gte_surgery.surgery.pieces.writer import Job, WrittenFile, write_files
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import soundness_errors, unsound
 
 SPARE = 1 << 20
 """Bytes asked of the disk beyond what the files hold: folders, receipt, journal."""
+
+OPEN_AT_ONCE = 64
+"""Files that are carried into a new directory with all of them open."""
 
 Progress = Callable[[int, int], None]
 """Told (bytes written, bytes to write) as a surgery goes on."""
@@ -52,6 +56,18 @@ class Manner:
     filesystem: Filesystem = field(default_factory=Filesystem)
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Files to be written while their sources, and no others, are open."""
+
+    jobs: Sequence[Job]
+    sources: Sequence[SourceFile]
+
+    def under(self, mask: int) -> _Work:
+        """As a program writes that makes new files: without the permissions that the umask withholds."""
+        return replace(self, jobs=[replace(job, mode=job.mode & ~mask) for job in self.jobs])
+
+
 def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, manner: Manner) -> Receipt:
     """Carries out `plan` on `target`, or into the new directory `out`, and returns the receipt.
 
@@ -59,30 +75,37 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     """
     command, filesystem = f"gte-surgery {plan.command}", manner.filesystem
     opening = in_place(target, command, filesystem) if out is None else into(out, command, filesystem)
-    carried = _carried(plan, checkpoint)
-    jobs = [_job(file) for file in plan.files]
-    sources = plan.sources
+    require_known(plan, checkpoint)
+    others = carried(plan, checkpoint)
+    replaced = watched = [*(file.name for file in plan.files), *plan.removed, RECEIPT_NAME]
+    works = [_Work([_job(file) for file in plan.files], plan.sources)]
     if out is not None:
-        jobs += [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in carried]
-        sources = _all_sources(plan, carried)
-    replaced = [*(file.name for file in plan.files), *plan.removed, RECEIPT_NAME]
+        require_carriable(others, checkpoint)
+        works += [_copies(others[at : at + OPEN_AT_ONCE]) for at in range(0, len(others), OPEN_AT_ONCE)]
+        watched = [*replaced, *(file.name for file in others)]
+        works = [work.under(filesystem.umask()) for work in works]
+    nbytes = sum(job.nbytes for work in works for job in work.jobs)
     with HeldStops() as stops, opening as transaction:
-        _refuse_changed(checkpoint, replaced)
+        _refuse_changed(checkpoint, watched)
         transaction.require_replaceable(replaced)
-        transaction.require_space(sum(job.nbytes for job in jobs) + SPARE, replaced if manner.keep_undo else ())
+        transaction.require_space(nbytes + SPARE, replaced if manner.keep_undo else ())
         with stops.let_through():
-            receipt = _stage(plan, checkpoint, jobs, sources, transaction, manner)
-            _refuse_unsound(
-                transaction, {} if out is not None else {file.name: path_of(file.place) for file in carried}
-            )
-        _refuse_changed(checkpoint, replaced)
+            advance = _counter(manner.progress, nbytes)
+            written = [each for work in works for each in _write(work, transaction, manner, advance)]
+            receipt = _add_receipt(plan, checkpoint, written, transaction, is_new=out is not None)
+            if out is not None and checkpoint is not None:
+                for folder in empty_folders(checkpoint.path):
+                    make_parents(filesystem, transaction.stage, f"{folder}/")
+            kept = {} if out is not None else {file.name: path_of(file.place) for file in others}
+            _refuse_unsound(transaction, kept)
+        _refuse_changed(checkpoint, watched)
         if checkpoint is not None and out is None:
             _carry_attributes(checkpoint, replaced, transaction, filesystem)
         transaction.commit(plan.removed if out is None else (), manner.keep_undo)
     return receipt
 
 
-def rehearse(plan: Plan, target: Path, out: Path | None, filesystem: Filesystem) -> None:
+def rehearse(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, filesystem: Filesystem) -> None:
     """Raises RefusedError where `apply` would refuse the place that it is to write to, or a table whose rows have no
     mean; touches nothing.
     """
@@ -90,26 +113,15 @@ def rehearse(plan: Plan, target: Path, out: Path | None, filesystem: Filesystem)
     if tables_to_measure(pieces):
         with Sources(plan.sources, filesystem) as opened:
             refuse_unmeasurable(pieces, opened.read)
+    require_known(plan, checkpoint)
     if out is not None:
+        require_carriable(carried(plan, checkpoint), checkpoint)
         require_free(Path(os.path.abspath(out)), filesystem)
         return
     state = state_inside(target.resolve())
     require_disposable(state, filesystem)
     for name in (*(file.name for file in plan.files), *plan.removed):
         require_replaceable(state, name, filesystem)
-
-
-def _carried(plan: Plan, checkpoint: Checkpoint | None) -> list[FileEntry]:
-    """The files that the plan leaves alone."""
-    replaced = {file.name for file in plan.files} | set(plan.removed) | {RECEIPT_NAME}
-    files = checkpoint.files if checkpoint is not None else ()
-    return [file for file in files if file.name not in replaced]
-
-
-def _all_sources(plan: Plan, carried: list[FileEntry]) -> tuple[SourceFile, ...]:
-    named = {source.name for source in plan.sources}
-    others = [SourceFile(f.name, f.place, f.size, f.mtime_ns, "") for f in carried if f.name not in named]
-    return (*plan.sources, *others)
 
 
 def _job(file: OutputFile) -> Job:
@@ -123,31 +135,39 @@ def _job(file: OutputFile) -> Job:
             return Job(file.name, file.mode, b"", file.pieces)
 
 
-def _stage(
-    plan: Plan,
-    checkpoint: Checkpoint | None,
-    jobs: list[Job],
-    sources: tuple[SourceFile, ...],
-    transaction: Transaction,
-    manner: Manner,
-) -> Receipt:
-    filesystem = manner.filesystem
-    with Sources(sources, filesystem) as opened:
-        written = write_files(
-            jobs,
+def _copies(files: Sequence[FileEntry]) -> _Work:
+    jobs = [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in files]
+    return _Work(jobs, [SourceFile(file.name, file.place, file.size, file.mtime_ns, "") for file in files])
+
+
+def _write(
+    work: _Work, transaction: Transaction, manner: Manner, advance: Callable[[int], None]
+) -> Sequence[WrittenFile]:
+    with Sources(work.sources, manner.filesystem) as opened:
+        return write_files(
+            work.jobs,
             transaction.stage,
             opened,
-            filesystem,
+            manner.filesystem,
             hashes=manner.hashes,
             threads=manner.threads or os.cpu_count() or 1,
-            advance=_counter(manner.progress, sum(job.nbytes for job in jobs)),
+            advance=advance,
         )
+
+
+def _add_receipt(
+    plan: Plan, checkpoint: Checkpoint | None, written: Sequence[WrittenFile], transaction: Transaction, is_new: bool
+) -> Receipt:
+    filesystem = transaction.filesystem
     receipt = make_receipt(plan, f"gte-surgery {__version__}", written, transaction.stage)
-    former = receipts_of(checkpoint) if checkpoint is not None else ()
+    former = members_of(checkpoint) if checkpoint is not None else {}
     entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
-    descriptor = filesystem.create(transaction.stage / RECEIPT_NAME, permissions(entry.mode) if entry else 0o644)
+    mode = permissions(entry.mode) if entry else 0o644
+    if is_new:
+        mode &= ~filesystem.umask()
+    descriptor = filesystem.create(transaction.stage / RECEIPT_NAME, mode)
     try:
-        filesystem.write(descriptor, render_receipts([*former, receipt]))
+        filesystem.write(descriptor, render_receipts(former, receipt))
     finally:
         filesystem.close(descriptor)
     return receipt

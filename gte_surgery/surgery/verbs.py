@@ -261,7 +261,7 @@ def new(
     )  # fmt: skip
     plan, target = plan_new(edit), Path(out)
     if dry_run:
-        rehearse(plan, target, target, Filesystem())
+        rehearse(plan, None, target, target, Filesystem())
         return Outcome(plan, None, target)
     return Outcome(plan, apply(plan, None, target, target, Manner(**manner)), target)
 
@@ -294,7 +294,7 @@ def _operate(
     place = None if out is None else Path(out)
     target = place or checkpoint.path
     if dry_run:
-        rehearse(plan, checkpoint.path, place, manner.filesystem)
+        rehearse(plan, checkpoint, checkpoint.path, place, manner.filesystem)
     if dry_run or (plan.is_empty and place is None):
         return Outcome(plan, None, target)
     return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)

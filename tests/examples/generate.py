@@ -152,6 +152,12 @@ def with_file(path: Path, name: str, text: str) -> None:
     (path / name).write_text(text)
 
 
+def linked(path: Path, name: str, target: str) -> None:
+    """A sound checkpoint and a link."""
+    remote(path)
+    (path / name).symlink_to(target)
+
+
 def receipt(path: Path, size: int) -> None:
     """A checkpoint whose receipt says another size of the weights."""
     written = [{"name": "model.safetensors", "size": size}]
@@ -313,6 +319,7 @@ INVALID: dict[str, Example] = {
     "GTE015-beside-single-file": stale_index,
     "GTE016-total-size": lambda path: reindexed(path, lambda _, metadata: metadata.update(total_size=1)),
     "GTE017-in-two-shards": doubled_tensor,
+    "GTE018-link-out": lambda path: linked(path, "NOTICE.txt", "../../../README.md"),
     "GTE030-four-bytes": lambda path: (remote(path), (path / "model.safetensors").write_bytes(bytes(4))),
     "GTE031-length-of-ten-to-the-twelve": lambda path: header(path, "{}", length=10**12),
     "GTE032-cut-inside-header": lambda path: header(path, '{"t":', length=1000),
@@ -321,7 +328,7 @@ INVALID: dict[str, Example] = {
     "GTE035-trailing-comma": lambda path: header(path, '{"t": 1,}'),
     "GTE036-name-twice": lambda path: header(path, '{"t": 1, "t": 1}'),
     "GTE037-array": lambda path: header(path, "[]"),
-    "GTE038-null-metadata": lambda path: header(path, '{"__metadata__": null}'),
+    "GTE038-number-in-metadata": lambda path: header(path, '{"__metadata__": {"step": 7}}'),
     "GTE039-no-dtype": lambda path: entry(path, dtype=ABSENT),
     "GTE040-dtype-q4": lambda path: entry(path, dtype="Q4"),
     "GTE041-negative-shape": lambda path: entry(path, shape=[-2]),
@@ -333,6 +340,9 @@ INVALID: dict[str, Example] = {
     "GTE047-overlap": lambda path: pair(path, (0, 4), (2, 6), data=6),
     "GTE048-cut-inside-data": lambda path: entry(path, data=4),
     "GTE049-trailing-bytes": lambda path: entry(path, data=9),
+    "GTE050-array": lambda path: header(path, '{"t": ["F32", [0], [0, 0]]}'),
+    "GTE051-null-metadata": lambda path: header(path, '{"__metadata__": null}'),
+    "GTE052-dtype-in-an-object": lambda path: entry(path, dtype={"F32": None}),
     "GTE060-temporary-file": lambda path: with_file(path, ".tmpAbC123", "half of a tensor"),
     "GTE061-journal": lambda path: with_file(path, ".gte-surgery/journal.json", "{}\n"),
     "GTE062-stage": lambda path: with_file(path, ".gte-surgery/stage/config.json", "{}\n"),

@@ -156,6 +156,17 @@ add_fault_rule(
     """,
 )
 add_fault_rule(
+    "GTE018",
+    _WARNING,
+    FaultKind.NOT_CARRIED,
+    "A file is a link that leads out, or no regular file",
+    """
+    It is never opened: a link may lead to a private key, a pipe may wait for ever. A copy of the checkpoint would lack
+    it, and --out refuses to make one. Put a file of its own in its place, or remove it. Links of a hub cache into its
+    own blobs are fine.
+    """,
+)
+add_fault_rule(
     "GTE060",
     _WARNING,
     FaultKind.LEFTOVER,

@@ -18,6 +18,8 @@ from gte_surgery.findings import Location, Severity
 
 _PIECE = 1 << 20
 _MOST_THREADS = 4
+MOST_BESIDE = 1 << 30
+"""Bytes of a file beside the weights that are hashed."""
 
 
 @rule("GTE065", Severity.WARNING, requires=("GTE001", "GTE006"), only_with="--values", is_apart=True)
@@ -29,10 +31,19 @@ def content_changed(subject: Subject) -> Iterator[Observation]:
     can tell, and hashing takes as long as SHA-256 does on your processor, longer than all the rest.
     """
     recorded = dict(_recorded(subject))
+    for file in [file for file in recorded if not _is_worth_hashing(file, subject)]:
+        del recorded[file]
+        found = f"{file.size} bytes, no weight file of this checkpoint: not hashed beyond {MOST_BESIDE} bytes"
+        yield Observation(Location(file=shown(file.name)), found)
     for file, digest in _digests(list(recorded), subject.passes.begin()).items():
         if digest != recorded[file]:
             found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
             yield Observation(Location(file=shown(file.name)), found)
+
+
+def _is_worth_hashing(file: FileEntry, subject: Subject) -> bool:
+    """A receipt may name anything; only weights, which --values reads anyway, may be of any size."""
+    return file.size <= MOST_BESIDE or any(shard.file.name == file.name for shard in subject.checkpoint.shards)
 
 
 def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:

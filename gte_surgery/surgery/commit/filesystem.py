@@ -62,8 +62,8 @@ class Filesystem:
         return descriptor
 
     def open_read(self, path: Path) -> int:
-        """Open a file for reading; a symlink is followed."""
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        """Open a file for reading; a symlink is followed, a fifo does not hang."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
     def open_own(self, path: Path) -> int:
         """Open a file of the directory under surgery for reading; no symlink is followed, a fifo does not hang."""
@@ -206,6 +206,12 @@ class Filesystem:
                 return any(line.split()[4] == _escaped(path) for line in mounts)
         except FileNotFoundError:
             return False
+
+    def umask(self) -> int:
+        """The permissions that new files do not get; surgeries make files in one thread at a time."""
+        mask = os.umask(0o077)
+        os.umask(mask)
+        return mask
 
     def free_bytes(self, path: Path) -> int:
         """Bytes that an ordinary user can still write on the file system of `path`."""

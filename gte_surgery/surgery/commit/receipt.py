@@ -36,9 +36,11 @@ def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: 
     }
 
 
-def render_receipts(receipts: Sequence[Receipt]) -> bytes:
-    """The content of gte-surgery.json."""
-    return (json.dumps({"receipts": list(receipts)}, indent=2, ensure_ascii=False) + "\n").encode()
+def render_receipts(former: Mapping[str, object], receipt: Receipt) -> bytes:
+    """The content of gte-surgery.json: the members that it had, whoever put them there, and the new receipt."""
+    receipts = former.get("receipts")
+    members = {**former, "receipts": [*(receipts if isinstance(receipts, list) else ()), receipt]}
+    return (json.dumps(members, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _written(file: WrittenFile, folder: Path) -> dict[str, object]:

@@ -26,6 +26,8 @@ def elsewhere(target: Path, message: str) -> RefusedError:
 
 def _free(path: Path) -> Path:
     """The path, or the first of path-2, path-3, … that nothing has."""
+    if not path.name:
+        return path
     names = (path.with_name(f"{path.name}-{number}") for number in range(2, 1000))
     return path if not os.path.lexists(path) else next((name for name in names if not os.path.lexists(name)), path)
 

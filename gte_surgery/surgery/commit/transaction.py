@@ -67,6 +67,11 @@ class Transaction:
         self.is_committed = False
 
     @property
+    def filesystem(self) -> Filesystem:
+        """Through which all of it goes."""
+        return self._fs
+
+    @property
     def target(self) -> Path:
         """The directory under surgery, resolved."""
         return self._state.target

@@ -311,7 +311,7 @@ PRECISIONS = {"F64": (53, -1022, 1023), "F32": (24, -126, 127), "F16": (11, -14,
 
 
 def nearest(value: float, dtype: str) -> float:
-    """The number of a dtype that is nearest to `value`, of two the even one [IEEE 754-2019, 4.3.1], in exact arithmetic."""
+    """The number of a dtype that is nearest to `value`, the even one of two, in exact arithmetic [IEEE 754-2019]."""
     precision, least, most = PRECISIONS[dtype]
     exact = abs(Fraction(value))
     exponent = math.frexp(value)[1] - 1 if value else least
@@ -327,7 +327,9 @@ def test_a_cast_rounds_once_to_the_nearest_number_ties_to_even(before: str, afte
     random = np.random.default_rng(3)
     ties = 1 + (2 * random.integers(0, 1 << 7, 300) + 1) * 2.0 ** -PRECISIONS[after][0]
     crumbs = random.choice([0, 1, -1], 300) * 2.0 ** random.integers(-52, -9, 300)
-    scales = 2.0 ** random.integers(PRECISIONS[after][1] - 12 if after != "F64" else -900, PRECISIONS[after][2] + 1, 300)
+    scales = 2.0 ** random.integers(
+        PRECISIONS[after][1] - 12 if after != "F64" else -900, PRECISIONS[after][2] + 1, 300
+    )
     edges = [0.0, -0.0, 1e300, -1e300, 5e-324, 65504.0, 65519.99, 65520.0, 3.3895e38, 3.39617e38, 2.0**-150, 2.0**-134]
     values = np.concatenate([(ties + crumbs) * scales, -(ties + crumbs), edges])
     values = decode(encode(values, before), before)
@@ -335,6 +337,8 @@ def test_a_cast_rounds_once_to_the_nearest_number_ties_to_even(before: str, afte
     found = decode(encode(values, after), after)
     wanted = np.array([nearest(float(value), after) for value in values])
     assert found.astype(np.float64).tobytes() == wanted.tobytes()
+
+
 @pytest.mark.parametrize("piece", [GatherRows("a", 0, 8, ()), MeanRows("a", 0, 8, (1, 2), (1,), "F16"), Fill(b"x", 0)])
 def test_no_rows_are_no_bytes_and_nothing_is_read(piece: Piece) -> None:
     assert evaluate(piece, lambda source, offset, count: pytest.fail("a read")) == b""
