@@ -18,7 +18,9 @@ from tests.released.compare import codes_in, differences
 
 HERE = Path(__file__).resolve().parent
 RELEASES = sorted(path.name for path in HERE.iterdir() if (path / "answers.jsonl").exists())
-CHANGED: dict[str, str] = {}
+CHANGED: dict[str, str] = {
+    "check invalid/GTE038-null-metadata --format json": "what safetensors accepts has a code of its own, GTE051",
+}
 """Commands that are answered otherwise today, and why that is right."""
 
 
@@ -50,7 +52,8 @@ def test_a_command_is_answered_as_it_was(case: tuple[str, int], today: dict[str,
     release, number = case
     before = released(release)[number]
     again = sum(released(release)[earlier]["command"] == before["command"] for earlier in range(number))
-    found = list(_told(before, today[before["command"]][again], release))
+    now = today.get(before["command"])
+    found = list(_told(before, now[again], release)) if now else ["its example is another one"]
     assert bool(found) is (before["command"] in CHANGED), "\n".join(found)
 
 
