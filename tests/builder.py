@@ -119,16 +119,17 @@ def write_sparse(path: Path, config: Mapping[str, object], head: str = "none", d
 
 def write_sidecars(path: Path, ids: int = 60, hidden: int = 32, length: int = 128, pad: int = 1, mask: int = 4) -> Path:
     """The files beside the weights, sound ones: a tokenizer of so many ids in XLM-R's manner, CLS pooling, a length."""
-    special = {0: "<s>", pad: "<pad>", 2: "</s>", 3: "<unk>", mask: "<mask>"} if pad else {0: "<pad>", mask: "<mask>"}
+    special = {pad: "<pad>", mask: "<mask>", 2: "</s>"} | ({0: "<s>", 3: "<unk>"} if pad else {3: "<s>"})
     words = [special.get(number, f"w{number}") for number in range(ids)]
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     added = [{"id": number, "content": text, **flags} for number, text in sorted(special.items())]
     vocabulary = {word: number for number, word in enumerate(words)}
-    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": special.get(3, "<pad>")}
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>" if pad else "<pad>"}
     parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
     settings = {"pad_token": "<pad>", "mask_token": "<mask>", "padding_side": "right"}
     (path / "1_Pooling").mkdir(parents=True, exist_ok=True)
     whole = {"version": "1.0", **dict.fromkeys(parts), "added_tokens": added, "model": model}
+    whole["post_processor"] = template(vocabulary)
     (path / "tokenizer.json").write_text(json.dumps(whole), encoding="utf-8")
     write_json(path / "tokenizer_config.json", settings)
     write_json(path / "sentence_bert_config.json", {"max_seq_length": length, "do_lower_case": False})
@@ -141,6 +142,21 @@ def write_sidecars(path: Path, ids: int = 60, hidden: int = 32, length: int = 12
     ]
     (path / "modules.json").write_text(json.dumps(modules, indent=2), encoding="utf-8")
     return path
+
+
+def template(ids: Mapping[str, int], pair_type: int = 0) -> dict[str, object]:
+    """The post-processor of a GTE's tokenizer, as tokenizers writes it: `<s> A </s>`, `<s> A </s> B </s>`."""
+
+    def special(text: str, type_id: int = 0) -> dict[str, object]:
+        return {"SpecialToken": {"id": text, "type_id": type_id}}
+
+    def text(name: str, type_id: int = 0) -> dict[str, object]:
+        return {"Sequence": {"id": name, "type_id": type_id}}
+
+    single = [special("<s>"), text("A"), special("</s>")]
+    pair = [*single, text("B", pair_type), special("</s>", pair_type)]
+    tokens = {token: {"id": token, "ids": [ids[token]], "tokens": [token]} for token in ("<s>", "</s>")}
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": tokens}
 
 
 def build(path: Path, config: Mapping[str, object] | None = None, head: str = "none", shards: int = 1) -> Path:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
-from gte_surgery.checkpoint.sidecars import TokenizerFacts, max_seq_length, pooling, special_tokens
+from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.new_impl.heads import Head
@@ -21,6 +21,7 @@ from gte_surgery.gte.new_impl.names import TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDING
 from gte_surgery.gte.new_impl.releases import Release, resembling
 from gte_surgery.gte.new_impl.rope import describe as rope_in_words
 from gte_surgery.gte.new_impl.rope import inv_freq
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 PART_NAMES = ("embeddings", "layers", "head", "other")
 _COMPARED = (
@@ -159,7 +160,7 @@ class Description:
 
 def describe(checkpoint: Checkpoint) -> Description:
     """Describe a checkpoint, sound or not; reads one row of one tensor and the small sidecar files, raises nothing."""
-    subject, tokenizer = Subject(checkpoint), special_tokens(checkpoint)
+    subject, tokenizer = Subject(checkpoint), read_tokenizer(checkpoint)
     config, stored = subject.config, tuple(checkpoint.tensors.values())
     release = resembling(config, subject.head) if config else None
     pooled, types = pooling(checkpoint), subject.stored(TOKEN_TYPE_EMBEDDINGS)
@@ -244,7 +245,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
     return counts
 
 
-def _vocabulary(subject: Subject, tokenizer: TokenizerFacts) -> Vocabulary | None:
+def _vocabulary(subject: Subject, tokenizer: Tokenizer) -> Vocabulary | None:
     words = subject.stored(WORD_EMBEDDINGS)
     if words is None or not words.shape:
         return None
@@ -252,7 +253,7 @@ def _vocabulary(subject: Subject, tokenizer: TokenizerFacts) -> Vocabulary | Non
     return Vocabulary(words.shape[0], known, None if known is None else words.shape[0] - known)
 
 
-def _pad(subject: Subject, tokenizer: TokenizerFacts) -> Pad | None:
+def _pad(subject: Subject, tokenizer: Tokenizer) -> Pad | None:
     pad = subject.config.pad_token_id if subject.config else None
     if pad is None:
         return None

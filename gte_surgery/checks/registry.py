@@ -30,6 +30,7 @@ RULE_MODULES = (
     "rows",
     "values",
     "sidecars",
+    "tokenizers",
     "loaders",
     "servers",
 )

@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checkpoint.json.strict import Document
-from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, VOCABULARY, TokenizerFacts, read_sidecar, special_tokens
+from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar
 from gte_surgery.checks.passes import Passes
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
@@ -23,7 +23,7 @@ from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_conf
 from gte_surgery.gte.new_impl.heads import Head, head_of
 from gte_surgery.gte.new_impl.inventory import TensorSpec, inventory, optional_inventory
 from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS, Layout, canonical_name, detect_layout
-from gte_surgery.vocabulary.tokenizer import Vocabulary, read_vocabulary
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from gte_surgery.checks.statistics import TensorStatistics
@@ -140,16 +140,8 @@ class Subject:
         return read_statistics(self.model_tensors, words, self.passes.begin())
 
     @cached_property
-    def tokenizer(self) -> TokenizerFacts:
-        return special_tokens(self.checkpoint)
-
-    @cached_property
-    def vocabulary(self) -> Vocabulary | None:
-        """What tokenizer.json holds, or what a vocab.txt does; None without either."""
-        found = read_vocabulary(self.checkpoint)
-        if found is None and self.checkpoint.has(VOCABULARY) and self.tokenizer.vocab_size is not None:
-            return Vocabulary(self.tokenizer.vocab_size)
-        return found
+    def tokenizer(self) -> Tokenizer:
+        return read_tokenizer(self.checkpoint)
 
     @cached_property
     def sidecars(self) -> Mapping[str, Document | CheckpointError]:

@@ -18,13 +18,13 @@ from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
 from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,8 @@ class IdContract(Terms):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint | Path | str) -> IdContract:
-        """The contract of a checkpoint: sizes from config.json, special ids from its tokenizer where that fits.
+        """The contract of a checkpoint: sizes from config.json, what its tokenizer emits where that fits: the id before
+        every text, the padding side, the special ids.
 
         A tokenizer that pads with another id, or whose ids lie beyond the table, is not the one that feeds this model,
         and is left aside. Raises CheckpointError for a checkpoint that is none, or has no pad id.
@@ -72,7 +73,7 @@ class IdContract(Terms):
                 "`gte-surgery resize CKPT --vocab N --pad ID` sets it",
             )
         with _blamed_on(f"{opened.path}: config.json"):
-            return _contract(config, config.pad_token_id, special_tokens(opened))
+            return _contract(config, config.pad_token_id, read_tokenizer(opened))
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "contract.json") -> IdContract:
@@ -105,20 +106,28 @@ def _blamed_on(source: str) -> Iterator[None]:
         raise CheckpointError(f"{source}: {error.message}", error.hint) from None
 
 
-def _contract(config: GteConfig, pad: int, tokenizer: TokenizerFacts) -> IdContract:
-    ids = tokenizer.ids if tokenizer.ids.get("pad", pad) == pad else {}
-    fitting = {role: number for role, number in ids.items() if 0 <= number < config.vocab_size and number != pad}
-    mask = fitting.get("mask")
+def _contract(config: GteConfig, pad: int, tokenizer: Tokenizer) -> IdContract:
+    is_ours = tokenizer.ids.get("pad", pad) == pad
+    frame = tokenizer.frame if is_ours else None
+    ids = tokenizer.ids if is_ours else {}
+    fitting = {role: number for role, number in ids.items() if _fits(number, config, pad)}
+    around = [number for number in (*frame.before, *frame.after) if _fits(number, config, pad)] if frame else []
+    first = frame.before[0] if frame and frame.before else None
     return IdContract(
         vocab_size=config.vocab_size,
         pad_token_id=pad,
         type_vocab_size=config.type_vocab_size,
         max_length=config.max_position_embeddings,
-        cls_token_id=fitting.get("cls"),
-        mask_token_id=mask,
+        cls_token_id=fitting.get("cls") if frame is None else first if first in around else None,
+        mask_token_id=fitting.get("mask"),
+        padding_side="left" if tokenizer.side == "left" and is_ours else "right",
         hidden_size=config.hidden_size,
-        special_ids=tuple(sorted(set(fitting.values()))),
+        special_ids=tuple(sorted({*fitting.values(), *around})),
     )
+
+
+def _fits(number: int, config: GteConfig, pad: int) -> bool:
+    return 0 <= number < config.vocab_size and number != pad
 
 
 def _members(document: Document) -> dict[str, Any]:

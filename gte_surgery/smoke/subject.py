@@ -12,7 +12,6 @@ import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checkpoint.sidecars import special_tokens
 from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
 from gte_surgery.errors import CheckpointError, UsageError
@@ -22,6 +21,7 @@ from gte_surgery.gte.new_impl.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import SmokeOptions
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _JUDGED_FIRST = ("GTE1", "GTE2")
 _SAME_FREQUENCY = 1e-5
@@ -53,7 +53,7 @@ class Subject:
             config = read_config(values)
         except CheckpointError as error:
             raise CheckpointError(f"{checkpoint.path}: config.json: {error.message}", error.hint) from None
-        ids = Ids.of(config, dict(special_tokens(checkpoint).ids))
+        ids = Ids.of(config, dict(read_tokenizer(checkpoint).ids))
         if ids.vocab_size < 2:
             raise UsageError(f"{checkpoint.path}: a vocabulary of one row has no id beside the pad")
         batch = make_batch(ids, options.batch, options.max_length, options.seed + rank)
@@ -66,7 +66,7 @@ def prove_soundness(subject: Subject, ledger: Ledger) -> None:
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     detail = f"{errors[0].code} {errors[0]}" if errors else ""
     ledger.prove("GTE504", "`gte-surgery check` finds no error", len(errors), 0, detail)
-    special = special_tokens(subject.checkpoint).ids
+    special = read_tokenizer(subject.checkpoint).ids
     if special:
         role, largest = max(special.items(), key=lambda pair: pair[1])
         told = f"{role} is {largest}, the table has {subject.config.vocab_size} rows"

@@ -1,103 +1,197 @@
-"""How many ids the tokenizer of a checkpoint makes, and which tokens it adds to its vocabulary.
+"""A tokenizer as one value, read from whichever files a checkpoint carries: its size, its special and added tokens, and
+what it emits around texts. Read here, in bounded memory and time; nothing of another's making parses these files.
 
-A tokenizer.json of up to 1 MiB is opened with the tokenizers package where that is installed: it settles the ids of
-added tokens as they will be used. The package needs 50 times the file's size in memory, so a larger file, and any file
-where the package is absent, is read here: in pieces, in constant memory, entry by entry.
+Ids are those that programs use. The tokenizers package takes the id of an added token from the vocabulary where its
+text is there, and else counts on from the end, whatever the file states [tokenizers 0.23, added_vocabulary.rs]; so do
+transformers 5 with the tokens of the older files. Where no tokenizer.json lies, ids count as they are stated.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.files import opened, read_at, read_whole
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.source import Opened, Place
-from gte_surgery.errors import CheckpointError
+from gte_surgery.vocabulary.emission import Emitted, Frame, emitted_by, frame_of, is_id
+from gte_surgery.vocabulary.pieces import Pieces
+from gte_surgery.vocabulary.token_files import (
+    ROLES,
+    SENTENCEPIECE,
+    TOKENIZER_FILES,
+    TOKENIZER_JSON,
+    AddedToken,
+    TokenizerJson,
+    older_tokens,
+    read_files,
+    settings,
+    token_text,
+)
 
-TOKENIZER_JSON = "tokenizer.json"
-PACKAGE_LIMIT = 1 << 20
-"""So many bytes of tokenizer.json are given to the tokenizers package; it would take 1 GB of memory for 18 MB."""
-_READ_LIMIT = 1 << 28
-_PIECE = 1 << 20
+ALIKE = {
+    "pad": ("[PAD]", "<pad>"),
+    "cls": ("[CLS]", "<s>", "<cls>", "<bos>"),
+    "sep": ("[SEP]", "</s>", "<sep>", "<eos>"),
+    "mask": ("[MASK]", "<mask>"),
+    "unk": ("[UNK]", "<unk>"),
+}
+"""What the special tokens of each part are called by tokenizers of different make."""
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_VOCABULARY = re.compile(rb'"vocab"\s*:\s*([\[{])')
-_SCORED = re.compile(rb"\s*\[\s*" + _STRING + rb"\s*,\s*-?[0-9.eE+-]+\s*\]\s*([,\]])", re.DOTALL)
-"""An entry of a Unigram vocabulary, whose ids count from 0: ["▁the", -3.4]."""
-_NUMBERED = re.compile(rb"\s*" + _STRING + rb"\s*:\s*([0-9]{1,9})\s*([,}])", re.DOTALL)
-"""An entry of a WordPiece, BPE or WordLevel vocabulary: "the": 262."""
+_FAIRSEQ = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+"""A SentencePiece model beside XLM-R's tokenizer has its pieces one id later than it counts them, and these first
+[transformers 4.57, tokenization_xlm_roberta.py]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """`rows`: the least number of table rows that holds every id of the vocabulary proper; `added`: tokens beside it
-    by id, as messages show them. Tokens that are part of the vocabulary may be among the added ones.
+class Tokenizer:
+    """What the tokenizer files of a checkpoint come to.
+
+    `files` are those that are there, `source` the one that the vocabulary was read from, "" for none; `trouble` says
+    why others could not be read. `kind` is the model's type in tokenizer.json ("Unigram", …), or "". `rows` is the
+    least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as messages show them,
+    by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …). `emitted` are ids
+    that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it; `side` is where it
+    pads, None where no file says it. `has_types` tells whether token types are given to the model at all.
     """
 
-    rows: int
-    added: Mapping[int, str] = field(default_factory=dict)
+    files: tuple[str, ...] = ()
+    source: str = ""
+    kind: str = ""
+    rows: int | None = None
+    tokens: Mapping[int, str] = field(default_factory=dict)
+    ids: Mapping[str, int] = field(default_factory=dict)
+    emitted: tuple[Emitted, ...] = ()
+    frame: Frame | None = None
+    side: str | None = None
+    has_types: bool = True
+    trouble: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def vocab_size(self) -> int | None:
+        """The least number of table rows that holds every token of the vocabulary and beside it; None: unknown."""
+        known = [number + 1 for number in (*self.tokens, *self.ids.values())]
+        if self.rows is not None:
+            known.append(self.rows)
+        return max(known, default=None)
 
 
-def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary | None:
-    """The vocabulary that tokenizer.json holds; None where there is none or it cannot be read. Never raises."""
-    file = checkpoint.readable(TOKENIZER_JSON)
-    if file is None:
-        return None
-    found = _ask_package(file.place) if file.size <= PACKAGE_LIMIT else None
-    return found or scan_vocabulary(file.place)
+def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
+    """The tokenizer of a checkpoint; an empty value where it has none. Never raises."""
+    files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))
+    if not files:
+        return Tokenizer()
+    stated, older = list(settings(checkpoint)), list(older_tokens(checkpoint))
+    texts = dict(_role_texts(stated))
+    wanted = {*texts.values(), *(token.text for token in older), *(text for texts in ALIKE.values() for text in texts)}
+    found = read_files(checkpoint, wanted)
+    whole = found.whole
+    pieces = whole.pieces if whole else _shifted(found.words, found.source)
+    added = list(_settled(whole, older, pieces))
+    by_text = {**(pieces.ids if pieces else {}), **{token.text: token.id for token in added}}
+    frame = frame_of(whole.members.get("post_processor")) if whole else None
+    return Tokenizer(
+        files=files,
+        source=found.source,
+        kind=str(whole.model.get("type") or "") if whole else "",
+        rows=pieces.rows if pieces else None,
+        tokens={token.id: shown(token.text) for token in added},
+        ids=_roles(texts, by_text, whole, frame),
+        emitted=tuple(_emitted(whole, added, older, by_text)),
+        frame=frame,
+        side=_side(stated, whole),
+        has_types=_has_types(stated),
+        trouble=found.trouble,
+    )
 
 
-def scan_vocabulary(place: Place) -> Vocabulary | None:
-    """The vocabulary of a tokenizer.json without the package; added tokens are left to `sidecars.special_tokens`."""
-    try:
-        with opened(place) as file:
-            rows = _scan(file) if file.identity.size <= _READ_LIMIT else None
-    except CheckpointError:
-        return None
-    return Vocabulary(rows) if rows is not None else None
+def _role_texts(stated: Iterable[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
+    """(role, text) as tokenizer_config.json says it, else special_tokens_map.json."""
+    seen: set[str] = set()
+    for source in stated:
+        for role in ROLES:
+            text = token_text(source.get(f"{role}_token"))
+            if text and role not in seen:
+                seen.add(role)
+                yield role, text
 
 
-def _ask_package(place: Place) -> Vocabulary | None:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        return None
-    try:
-        tokenizer = Tokenizer.from_buffer(read_whole(place, PACKAGE_LIMIT))
-        ids = tokenizer.get_vocab(with_added_tokens=False).values()
-        added = {number: shown(token.content) for number, token in tokenizer.get_added_tokens_decoder().items()}
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException:  # noqa: BLE001 - the package answers a bad file with Exception, or with pyo3's PanicException
-        return None
-    return Vocabulary(max(ids, default=-1) + 1, added)
+def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
+    """The ids that a SentencePiece model's pieces have in XLM-R's tokenizer: one more, and `<mask>` at the end."""
+    if pieces is None or source not in SENTENCEPIECE:
+        return pieces
+    moved = {text: number + 1 for text, number in pieces.ids.items()} | _FAIRSEQ
+    return Pieces(pieces.rows + 2, pieces.count + 2, moved | {"<mask>": pieces.rows + 1})
 
 
-def _scan(file: Opened) -> int | None:
-    """The rows that the first "vocab" of the file needs, read piece by piece; None where it has none or breaks off."""
-    buffer, offset = b"", 0
-    entry: Callable[[bytes, int], re.Match[bytes] | None] | None = None
-    is_scored, rows = False, 0
-    while piece := read_at(file, offset, _PIECE):
-        offset += len(piece)
-        buffer += piece
-        at = 0
-        if entry is None:
-            opening = _VOCABULARY.search(buffer)
-            if opening is None:
-                buffer = buffer[-64:]
-                continue
-            is_scored, at = opening[1] == b"[", opening.end()
-            entry = (_SCORED if is_scored else _NUMBERED).match
-        while found := entry(buffer, at):
-            at = found.end()
-            rows = rows + 1 if is_scored else max(rows, int(found[1]) + 1)
-            if found[found.re.groups] != b",":
-                return rows
-        buffer = buffer[at:]
-        if len(buffer) > _PIECE:
-            return None
-    return None
+def _settled(whole: TokenizerJson | None, older: list[AddedToken], pieces: Pieces | None) -> Iterator[AddedToken]:
+    """The added tokens with the ids that they get in use."""
+    if whole is None or pieces is None:
+        known = pieces.ids if pieces else {}
+        yield from {token.text: AddedToken(token.text, known.get(token.text, token.id), token.file, token.pointer)
+                    for token in reversed(older)}.values()  # fmt: skip
+        return
+    seen: set[str] = set()
+    beside = pieces.count
+    for token in (*whole.added, *older):
+        if token.text in seen:
+            continue
+        seen.add(token.text)
+        number = pieces.ids.get(token.text, beside)
+        beside += token.text not in pieces.ids
+        yield AddedToken(token.text, number, token.file, token.pointer)
+
+
+def _roles(
+    texts: Mapping[str, str], by_text: Mapping[str, int], whole: TokenizerJson | None, frame: Frame | None
+) -> dict[str, int]:
+    """The special ids by role: as the settings name them, else as the parts of tokenizer.json do."""
+    found = {role: by_text[texts[role]] for role in ROLES if texts.get(role) in by_text}
+    if whole is None or texts:
+        return found
+    for role, names in ALIKE.items():
+        known = [by_text[name] for name in names if name in by_text]
+        found.update({role: known[0]} if known else {})
+    if frame is not None and frame.before:
+        found["cls"] = frame.before[0]
+    if frame is not None and frame.after:
+        found["sep"] = frame.after[-1]
+    pad = _padding(whole).get("pad_id")
+    unknown = whole.model.get("unk_id", by_text.get(str(whole.model.get("unk_token"))))
+    found.update({role: number for role, number in (("pad", pad), ("unk", unknown)) if isinstance(number, int)})
+    return {role: found[role] for role in ROLES if role in found and is_id(found[role])}
+
+
+def _emitted(
+    whole: TokenizerJson | None, added: list[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
+) -> Iterator[Emitted]:
+    if whole is not None:
+        yield from emitted_by(whole.members.get("post_processor"), TOKENIZER_JSON, by_text)
+        pad, token = (_padding(whole).get(key) for key in ("pad_id", "pad_token"))
+        if isinstance(pad, int) and is_id(pad):
+            own = by_text.get(str(token))
+            yield Emitted(pad, shown(str(token)), TOKENIZER_JSON, "/padding/pad_id", "padding", own)
+    settled = {token.text: token.id for token in added}
+    for each in (*added, *(token for token in older if settled.get(token.text) != token.id)):
+        yield Emitted(each.id, shown(each.text), each.file, each.pointer, "added", settled[each.text])
+
+
+def _side(stated: list[Mapping[str, object]], whole: TokenizerJson | None) -> str | None:
+    """Where it pads: as tokenizer_config.json says, else as tokenizer.json's padding does [transformers 5.24 takes the
+    latter where the former is silent]."""
+    side = stated[0].get("padding_side")
+    if side is None and whole is not None:
+        side = _padding(whole).get("direction")
+    return side.lower() if isinstance(side, str) and side.lower() in ("left", "right") else None
+
+
+def _has_types(stated: list[Mapping[str, object]]) -> bool:
+    """Whether programs get token types from it; XLM-R's tokenizer gives none [transformers: model_input_names]."""
+    names = stated[0].get("model_input_names")
+    if isinstance(names, list):
+        return "token_type_ids" in names
+    return "Roberta" not in str(stated[0].get("tokenizer_class"))
+
+
+def _padding(whole: TokenizerJson) -> Mapping[str, object]:
+    padding = whole.members.get("padding")
+    return padding if isinstance(padding, dict) else {}

@@ -22,6 +22,7 @@ from tests.builder import (
     native_config,
     remote_config,
     save,
+    template,
     tensors,
     write,
     write_json,
@@ -256,6 +257,13 @@ def added_token(path: Path) -> None:
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
 
 
+def emitting(path: Path, make: Callable[..., Path] = remote, **members: object) -> None:
+    """A checkpoint whose tokenizer.json has other members."""
+    complete(path, make)
+    tokenizer = json.loads((path / "tokenizer.json").read_text())
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer | members))
+
+
 def hashed_receipt(path: Path) -> None:
     """A receipt whose hash is that of other bytes."""
     remote(path)
@@ -452,6 +460,12 @@ INVALID: dict[str, Example] = {
     "GTE304-another-mask": lambda path: complete(path, remote, mask_token_id=5),
     "GTE305-mask-of-before": lambda path: remote(path, mask_token_id=250001),
     "GTE306-left-padding": lambda path: beside(path, "tokenizer_config.json", padding_side="left"),
+    "GTE307-template-of-before": lambda path: emitting(path, post_processor=template({"<s>": 0, "</s>": 250})),
+    "GTE308-no-template": lambda path: emitting(path, post_processor=None),
+    "GTE309-pair-of-types": lambda path: emitting(
+        path, native, post_processor=template({"<s>": 0, "</s>": 2}, pair_type=1)
+    ),
+    "GTE313-another-row": lambda path: emitting(path, post_processor=template({"<s>": 5, "</s>": 2})),
     "GTE310-mean": lambda path: beside(
         path, "1_Pooling/config.json", pooling_mode_cls_token=False, pooling_mode_mean_tokens=True
     ),

@@ -108,6 +108,7 @@ DAMAGES = [
     beside("GTE300", "special_tokens_map.json", "{"),
     beside("GTE303", "tokenizer_config.json", {"pad_token": "<s>"}),
     beside("GTE306", "tokenizer_config.json", {"padding_side": "left"}),
+    beside("GTE302", "added_tokens.json", {"<new>": 128}),
     beside("GTE310", "1_Pooling/config.json", {"pooling_mode_mean_tokens": True, "word_embedding_dimension": 32}),
     beside("GTE311", "1_Pooling/config.json", {"pooling_mode_cls_token": True, "word_embedding_dimension": 768}),
     beside("GTE312", "sentence_bert_config.json", {"max_seq_length": 9999}),

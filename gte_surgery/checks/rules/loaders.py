@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, VOCABULARY
+from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG
 from gte_surgery.checks.maths import local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
@@ -16,13 +16,12 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.consumers import Consumer
 from gte_surgery.gte.new_impl.heads import Head, architecture
-from gte_surgery.vocabulary.tokenizer import TOKENIZER_JSON
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
-_TOKENIZERS = (TOKENIZER_JSON, VOCABULARY, "sentencepiece.bpe.model", "spiece.model")
 
 
 @rule("GTE600", Severity.ERROR, requires=_SOUND, only_with=_NEW)
@@ -166,8 +165,8 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
     It tokenizes texts itself and does not load without tokenizer.json, vocab.txt or a sentencepiece model. Copy the
     tokenizer's files here.
     """
-    if not any(subject.checkpoint.has(name) for name in _TOKENIZERS):
-        yield Observation(Location(file=TOKENIZER_JSON), f"absent, needed is one of {', '.join(_TOKENIZERS)}")
+    if not any(subject.checkpoint.has(name) for name in VOCABULARIES):
+        yield Observation(Location(file=TOKENIZER_JSON), f"absent, needed is one of {', '.join(VOCABULARIES)}")
 
 
 @rule("GTE644", Severity.ERROR, requires=("GTE300", "GTE641"), only_with=_SENTENCES)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint, is_leftover
 from gte_surgery.checkpoint.index import read_index
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.sidecars import special_tokens
 from gte_surgery.checks.rules.config import AFFIRMATIVE
 from gte_surgery.checks.run import run
 from gte_surgery.gte.config import FLAGS
@@ -25,6 +24,7 @@ from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _WITHOUT_NUMBERS = ("unpad_inputs", "use_memory_efficient_attention", "logn_attention_scale", "logn_attention_clip1")
 """Flags that change how fast the model computes, or nothing at all, but never what."""
@@ -121,7 +121,7 @@ def _pad_row(target: Target) -> _Cure:
 
 def _why_not_zero(target: Target, pad: int | None) -> str:
     """Why zeroing the pad row might change an output; empty if it cannot."""
-    tokenizer = special_tokens(target.checkpoint)
+    tokenizer = read_tokenizer(target.checkpoint)
     if target.tensors[WORD_EMBEDDINGS].dtype not in ARITHMETIC_DTYPES:
         return f"its dtype is {target.tensors[WORD_EMBEDDINGS].dtype}"
     if target.head is Head.MASKED_LM and target.config.tie_word_embeddings:

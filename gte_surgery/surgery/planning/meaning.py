@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
-from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 _OTHER_WEIGHTS = (".bin", ".onnx", ".pt", ".pth", ".h5", ".msgpack", ".gguf")
 CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
@@ -19,7 +19,7 @@ CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "m
 
 def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
     """The sentences for a `Resize`, most consequential first."""
-    tokenizer = special_tokens(target.checkpoint)
+    tokenizer = read_tokenizer(target.checkpoint)
     yield from _rows(target, edit)
     yield from _pad(target, edit, tokenizer)
     yield from _types(target, edit)
@@ -58,7 +58,7 @@ def rounding(wanted: int, rows: int) -> Iterator[str]:
         yield f"{rows} is no multiple of 64, which costs speed on a GPU (`--round-to 64` makes it {multiple})"
 
 
-def _pad(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
+def _pad(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
     words, old = target.tensors[WORD_EMBEDDINGS], target.config.pad_token_id
     held = words.shape[0]
     if edit.pad < held:
@@ -117,7 +117,7 @@ def _types(target: Target, edit: Resize) -> Iterator[str]:
         yield f"type rows {edit.type_vocab} to {held - 1} are dropped"
 
 
-def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Iterator[str]:
+def _special_ids(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
     lost = {role: token for role, token in special_ids(target, tokenizer).items() if token >= edit.rows}
     if lost:
         yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
@@ -125,7 +125,7 @@ def _special_ids(target: Target, edit: Resize, tokenizer: TokenizerFacts) -> Ite
         yield from stale_tokenizer(tokenizer)
 
 
-def special_ids(target: Target, tokenizer: TokenizerFacts) -> dict[str, int]:
+def special_ids(target: Target, tokenizer: Tokenizer) -> dict[str, int]:
     """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
     found = dict(tokenizer.ids)
     for key in CONFIG_IDS:
@@ -135,7 +135,7 @@ def special_ids(target: Target, tokenizer: TokenizerFacts) -> dict[str, int]:
     return found
 
 
-def stale_tokenizer(tokenizer: TokenizerFacts) -> Iterator[str]:
+def stale_tokenizer(tokenizer: Tokenizer) -> Iterator[str]:
     """That the tokenizer files, which stay, no longer fit."""
     if tokenizer.files:
         size = f" of {tokenizer.vocab_size} tokens" if tokenizer.vocab_size else ""

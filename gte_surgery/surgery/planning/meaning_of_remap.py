@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gte_surgery.checkpoint.sidecars import TokenizerFacts, special_tokens
 from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Remap
 from gte_surgery.surgery.planning.meaning import fresh_rows, other_weights, rounding, special_ids, stale_tokenizer
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 
 def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
     """The sentences for a `Remap` that makes `pad` the pad id, most consequential first."""
-    tokenizer = special_tokens(target.checkpoint)
+    tokenizer = read_tokenizer(target.checkpoint)
     yield from _rows(target, edit)
     yield from edit.origins.coverage
     yield from rounding(edit.wanted, edit.rows)
@@ -67,7 +67,7 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
         yield f"positions are absolute: position {pad}, the new pad id, gets no gradient any more"
 
 
-def _special_ids(target: Target, edit: Remap, tokenizer: TokenizerFacts) -> Iterator[str]:
+def _special_ids(target: Target, edit: Remap, tokenizer: Tokenizer) -> Iterator[str]:
     ids = {role: old for role, old in special_ids(target, tokenizer).items() if role != "pad"}
     new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
     went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]

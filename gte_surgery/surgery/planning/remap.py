@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
-from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Remap
@@ -30,6 +29,7 @@ from gte_surgery.surgery.planning.parts.tables import (
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
+from gte_surgery.vocabulary.token_files import TOKENIZER_FILES
 
 
 def plan_remap(target: Target, edit: Remap) -> Plan:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
-from gte_surgery.checkpoint.sidecars import TOKENIZER_FILES
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.new_impl.names import (
@@ -34,6 +33,7 @@ from gte_surgery.surgery.planning.parts.tables import (
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.token_files import TOKENIZER_FILES
 
 
 def plan_resize(target: Target, edit: Resize) -> Plan:

@@ -22,6 +22,7 @@ from tests.builder import (
     change_config,
     native_config,
     remote_config,
+    template,
     tensors,
     write,
     write_json,
@@ -66,6 +67,13 @@ def tokenizer(**changes: int) -> Callable[[Path], object]:
     return lambda path: write_sidecars(path, **changes)
 
 
+def speaking(**changes: object) -> Callable[[Path], None]:
+    """Change members of tokenizer.json."""
+    return members("tokenizer.json", **changes)
+
+
+PADDING = {"strategy": "BatchLongest", "direction": "Right", "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"}
+BERT = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True}
 TOKENIZER, POOLING, SENTENCES = "tokenizer_config.json", "1_Pooling/config.json", "sentence_bert_config.json"
 SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     **{f"{name} is cut off": ("GTE300", text(name, '{"a": ')) for name in (TOKENIZER, POOLING, SENTENCES)},
@@ -87,6 +95,22 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     },
     "a negative mask id": ("GTE305", members("config.json", mask_token_id=-1)),
     "padding on the left": ("GTE306", members(TOKENIZER, padding_side="left")),
+    "padding on the left in tokenizer.json": ("GTE306", speaking(padding=PADDING | {"direction": "Left"})),
+    "padding with an id of its own": ("GTE303", speaking(padding=PADDING | {"pad_id": 0, "pad_token": "<s>"})),
+    "padding with an id of before": ("GTE307", speaking(padding=PADDING | {"pad_id": 250000, "pad_token": "<x>"})),
+    "a template of before": ("GTE307", speaking(post_processor=template({"<s>": 0, "</s>": 999}))),
+    "a cls id of before": ("GTE307", speaking(post_processor=BERT | {"cls": ["<s>", 128]})),
+    "a sep id of before, in a sequence": (
+        "GTE307", speaking(post_processor={"type": "Sequence", "processors": [BERT | {"sep": ["</s>", 128]}]}),
+    ),
+    "no template": ("GTE308", speaking(post_processor=None)),
+    "no cls in the template": ("GTE308", speaking(post_processor=template({"<s>": 0, "</s>": 2}) | {"single": [
+        {"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "</s>", "type_id": 0}},
+    ]})),
+    "a template with the row of another token": ("GTE313", speaking(post_processor=template({"<s>": 7, "</s>": 2}))),
+    "a cls id of another token": ("GTE313", speaking(post_processor=BERT | {"cls": ["<s>", 5]})),
+    "an added token of added_tokens.json": ("GTE302", text("added_tokens.json", '{"<new>": 128}')),
+    "added_tokens.json is a list": ("GTE300", text("added_tokens.json", "[]")),
     "pooling by mean": (
         "GTE310", members(POOLING, pooling_mode_cls_token=False, pooling_mode_mean_tokens=True),
     ),
@@ -111,6 +135,19 @@ def test_a_file_beside_the_weights_that_was_damaged(
         (tmp_path / "tokenizer.json").unlink()
     damage(tmp_path)
     assert grave(tmp_path) == {code}
+
+
+@pytest.mark.parametrize("types", [0, 1, 2])
+@pytest.mark.parametrize("config", [remote_config, native_config])
+@pytest.mark.parametrize("names", [ABSENT, ["input_ids", "attention_mask"], ["input_ids", "token_type_ids"]])
+def test_types_of_a_pair_need_a_second_row_in_transformers_own_model(
+    tmp_path: Path, types: int, config: Callable[..., Config], names: object
+) -> None:
+    write_sidecars(build(tmp_path, config(type_vocab_size=types)))
+    speaking(post_processor=template({"<s>": 0, "</s>": 2}, pair_type=1))(tmp_path)
+    members(TOKENIZER, model_input_names=names)(tmp_path)
+    is_looked_up = config is native_config and types == 1 and names != ["input_ids", "attention_mask"]
+    assert grave(tmp_path) == ({"GTE309"} if is_looked_up else set())
 
 
 def test_special_ids_of_a_config_that_are_not_the_tokenizers_are_noted(tmp_path: Path) -> None:

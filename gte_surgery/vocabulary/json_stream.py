@@ -1,0 +1,149 @@
+"""JSON of any length read from its file in pieces: small values whole, long lists entry by entry, in constant memory.
+
+What is not JSON, is deep or has an endless string is a `StreamError`; duplicate keys of the objects walked through are
+found too. What the values mean is left to who asks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from gte_surgery.checkpoint.bounds import MAX_JSON_VALUES, count_values
+from gte_surgery.checkpoint.files import read_at
+from gte_surgery.checkpoint.json.strict import decode
+from gte_surgery.checkpoint.source import Opened
+
+PIECE = 1 << 20
+"""Bytes read at a time."""
+SMALL = 1 << 22
+"""A value that is read whole, and any one string, has fewer bytes."""
+
+STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_TOKEN = re.compile(rb"[ \t\n\r]*(?:(" + STRING + rb")|([\[{])|([\]}])|([:,])|([^ \t\n\r\"\[\]{}:,]+))", re.DOTALL)
+_OPENING = re.compile(rb"[ \t\n\r]*([\[{])")
+_CLOSING = re.compile(rb"[ \t\n\r]*[\]}]")
+_SCALAR = re.compile(rb"[ \t\n\r]*(" + STRING + rb"|[^ \t\n\r\"\[\]{}:,]+)", re.DOTALL)
+_KEY = re.compile(rb"[ \t\n\r]*(" + STRING + rb")[ \t\n\r]*:", re.DOTALL)
+_NEXT = re.compile(rb"[ \t\n\r]*([,\]}])")
+
+
+class StreamError(Exception):
+    """Why the text cannot be read; the first argument says it in words."""
+
+
+class JsonStream:
+    """A cursor over the JSON text of an open file, from byte `offset` on."""
+
+    def __init__(self, file: Opened, offset: int = 0) -> None:
+        self._file = file
+        self._buffer = b""
+        self._at = 0
+        self._end = offset
+        """Where in the file the buffer ends."""
+
+    @property
+    def offset(self) -> int:
+        """Where in the file the cursor stands, in bytes."""
+        return self._end - len(self._buffer) + self._at
+
+    def match(self, pattern: re.Pattern[bytes]) -> re.Match[bytes] | None:
+        """What stands at the cursor, which goes behind it; None when it is something else."""
+        while True:
+            found = pattern.match(self._buffer, self._at)
+            if found is not None and found.end() < len(self._buffer):
+                self._at = found.end()
+                return found
+            if len(self._buffer) - self._at >= SMALL:
+                raise StreamError(f"one value of more than {SMALL} bytes")
+            piece = read_at(self._file, self._end, PIECE)
+            if not piece:
+                self._at = found.end() if found is not None else self._at
+                return found
+            self._buffer, self._at = self._buffer[self._at :] + piece, 0
+            self._end += len(piece)
+
+    def members(self) -> Iterator[str]:
+        """The keys of the object at the cursor; each value must be read before the next key is asked for."""
+        opening = self.match(_OPENING)
+        if opening is None or opening[1] != b"{":
+            raise StreamError("not a JSON object where one must be")
+        seen: set[str] = set()
+        if self.match(_CLOSING):
+            return
+        while True:
+            found = self.match(_KEY)
+            if found is None:
+                raise StreamError(f"not JSON at byte {self.offset}")
+            key = string_of(found[1])
+            if key in seen or len(seen) > 1000:
+                raise StreamError(f"duplicate key {json.dumps(key)}" if key in seen else "more than 1000 members")
+            seen.add(key)
+            yield key
+            if self.after_entry():
+                return
+
+    def after_entry(self) -> bool:
+        """Goes behind the comma after a member or an element; True where the container ends instead."""
+        found = self.match(_NEXT)
+        if found is None:
+            raise StreamError(f"not JSON at byte {self.offset}")
+        return found[1] != b","
+
+    def opens(self) -> str:
+        """Goes behind a bracket: "[" or "{"; "" where a scalar stands, and stays before it."""
+        found = self.match(_OPENING)
+        return found[1].decode() if found else ""
+
+    def is_at_end(self) -> bool:
+        """Goes behind the bracket that closes an empty container; False where it holds something."""
+        return self.match(_CLOSING) is not None
+
+    def value(self) -> object:
+        """The value at the cursor, read whole and strictly."""
+        parts: list[bytes] = []
+        for part in self._tokens():
+            parts.append(part)
+        raw = b"".join(parts)
+        if count_values(raw) > MAX_JSON_VALUES:
+            raise StreamError(f"a value of more than {MAX_JSON_VALUES} parts")
+        try:
+            value, offence = decode(raw.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise StreamError(f"byte 0x{raw[error.start]:02x} is not UTF-8") from None
+        if offence is not None:
+            raise StreamError(offence.reason)
+        return value
+
+    def skip(self) -> None:
+        """Goes behind the value at the cursor, however long, without parsing it."""
+        for _ in self._tokens(most=self._file.identity.size):
+            pass
+
+    def _tokens(self, most: int = SMALL) -> Iterator[bytes]:
+        depth = length = 0
+        while True:
+            found = self.match(_TOKEN)
+            if found is None:
+                raise StreamError(f"not JSON at byte {self.offset}")
+            depth += (found[2] is not None) - (found[3] is not None)
+            length += len(found[0])
+            if length > most:
+                raise StreamError(f"one value of more than {most} bytes")
+            yield found[0]
+            if depth < 0 or (depth == 0 and found[4] is not None):
+                raise StreamError(f"not JSON at byte {self.offset}")
+            if depth == 0:
+                return
+
+
+def string_of(literal: bytes) -> str:
+    """The text of a JSON string literal; raises StreamError for one that is not UTF-8, or half a surrogate pair."""
+    try:
+        text = literal.decode("utf-8")
+        value = json.loads(text, strict=False) if "\\" in text else text[1:-1]
+        value.encode("utf-8")
+    except ValueError:
+        raise StreamError("a string that is not UTF-8") from None
+    return str(value)

@@ -1,0 +1,173 @@
+"""The vocabulary proper of a tokenizer, wherever it is stored, walked through entry by entry in constant memory: how
+many rows it needs, and which ids the texts asked for have.
+
+Sources of the formats: tokenizers 0.23 (`tokenizer.json`, vocab.json), transformers 5 (vocab.txt: a token's id is its
+line), sentencepiece's `sentencepiece_model.proto` (ModelProto.pieces).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.files import read_at
+from gte_surgery.checkpoint.source import Opened
+from gte_surgery.vocabulary.json_stream import PIECE, SMALL, STRING, JsonStream, StreamError, string_of
+
+MOST_TOKENS = 1 << 22
+"""Four million; the largest published vocabularies have a tenth of that."""
+_SCORED = re.compile(rb"\s*\[\s*(" + STRING + rb")\s*,\s*-?[0-9.eE+-]+\s*\]\s*([,\]])", re.DOTALL)
+"""An entry of a Unigram vocabulary, whose ids count from 0: ["▁the", -3.4]."""
+_NUMBERED = re.compile(rb"\s*(" + STRING + rb")\s*:\s*([0-9]{1,9})\s*([,}])", re.DOTALL)
+"""An entry of a WordPiece, BPE or WordLevel vocabulary: "the": 262."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """`rows`: the least number of table rows that holds every id; `count`: how many tokens; `ids` of the texts that
+    were asked for and are there.
+    """
+
+    rows: int
+    count: int
+    ids: Mapping[str, int]
+
+
+class _Tally:
+    """Counts entries and notes the wanted ones."""
+
+    def __init__(self, wanted: Collection[str]) -> None:
+        self._wanted = set(wanted)
+        self._literals = {json.dumps(text, ensure_ascii=ascii).encode() for text in wanted for ascii in (True, False)}
+        self.rows = self.count = 0
+        self.ids: dict[str, int] = {}
+
+    def take_literal(self, literal: bytes, number: int) -> None:
+        """Notes an entry whose text is a JSON literal."""
+        self._take(number)
+        if literal in self._literals or b"\\" in literal:
+            text = string_of(literal)
+            if text in self._wanted:
+                self.ids[text] = number
+
+    def take(self, text: str, number: int) -> None:
+        """Notes an entry."""
+        self._take(number)
+        if text in self._wanted:
+            self.ids[text] = number
+
+    def _take(self, number: int) -> None:
+        self.count += 1
+        if number >= self.rows:
+            self.rows = number + 1
+        if self.count > MOST_TOKENS:
+            raise StreamError(f"more than {MOST_TOKENS} tokens")
+
+    def pieces(self) -> Pieces:
+        return Pieces(self.rows, self.count, self.ids)
+
+
+def json_pieces(stream: JsonStream, wanted: Collection[str]) -> Pieces:
+    """The vocabulary at the cursor, a list of [text, score] or an object of text: id; the cursor goes behind it."""
+    opening, tally = stream.opens(), _Tally(wanted)
+    if not opening:
+        raise StreamError("the vocabulary is neither a list nor an object")
+    if stream.is_at_end():
+        return tally.pieces()
+    pattern, is_scored = (_SCORED, True) if opening == "[" else (_NUMBERED, False)
+    number = 0
+    while found := stream.match(pattern):
+        literal, *rest = found.groups()
+        tally.take_literal(literal, number if is_scored else int(rest[0]))
+        number += 1
+        if rest[-1] != b",":
+            return tally.pieces()
+    raise StreamError(f"an entry of the vocabulary that is none, at byte {stream.offset}")
+
+
+def line_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
+    """A vocab.txt: a token a line, its id the number of the line, from 0."""
+    tally = _Tally(wanted)
+    for number, line in enumerate(_lines(file)):
+        tally.take(line, number)
+    return tally.pieces()
+
+
+def sentencepiece_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
+    """The pieces of a SentencePiece model, by their number there."""
+    tally = _Tally(wanted)
+    raw = read_at(file, 0, file.identity.size)
+    for number, (begin, end) in enumerate(piece_spans(raw)):
+        tally.take(piece_text(raw[begin:end]), number)
+    return tally.pieces()
+
+
+def piece_spans(raw: bytes) -> Iterator[tuple[int, int]]:
+    """[begin, end) of the content of each piece: field 1 of a ModelProto. Raises StreamError for what is none."""
+    for field, begin, end, _ in fields(raw):
+        if field == 1:
+            yield begin, end
+
+
+def piece_text(piece: bytes) -> str:
+    """The text of a piece: field 1 of a SentencePiece message."""
+    for field, begin, end, _ in fields(piece):
+        if field == 1:
+            try:
+                return piece[begin:end].decode("utf-8")
+            except UnicodeDecodeError:
+                raise StreamError("a piece that is not UTF-8") from None
+    return ""
+
+
+def fields(raw: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """(field number, begin and end of its content, begin of its key) of a protobuf message [wire types 0, 1, 2, 5]."""
+    at = 0
+    while at < len(raw):
+        start = at
+        key, at = _varint(raw, at)
+        kind = key & 7
+        if kind == 0:
+            begin = at
+            _, at = _varint(raw, at)
+        elif kind in (1, 2, 5):
+            length, at = _varint(raw, at) if kind == 2 else ({1: 8, 5: 4}[kind], at)
+            begin, at = at, at + length
+        else:
+            raise StreamError(f"not a protobuf message at byte {start}")
+        if at > len(raw):
+            raise StreamError("a protobuf message that is cut short")
+        yield key >> 3, begin, at, start
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(raw) and shift < 64:
+        byte = raw[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
+    raise StreamError("a protobuf number that is cut short")
+
+
+def _lines(file: Opened) -> Iterator[str]:
+    rest, offset = b"", 0
+    while piece := read_at(file, offset, PIECE):
+        offset += len(piece)
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield _text(line)
+        if len(rest) > SMALL:
+            raise StreamError(f"a line of more than {SMALL} bytes")
+    if rest:
+        yield _text(rest)
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.removesuffix(b"\r").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StreamError(f"byte 0x{line[error.start]:02x} is not UTF-8") from None

@@ -1,0 +1,182 @@
+"""The tokenizer files beside the weights, each read by itself: tokenizer.json in constant memory, the small ones
+whole. What cannot be read says why in `trouble`; nothing is raised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import FileEntry, opened
+from gte_surgery.checkpoint.json.strict import escape
+from gte_surgery.checkpoint.sidecars import members_of
+from gte_surgery.errors import CheckpointError
+from gte_surgery.vocabulary.emission import is_id
+from gte_surgery.vocabulary.json_stream import JsonStream, StreamError
+from gte_surgery.vocabulary.pieces import Pieces, json_pieces, line_pieces, sentencepiece_pieces
+
+TOKENIZER_JSON = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+SPECIAL_TOKENS = "special_tokens_map.json"
+ADDED_TOKENS = "added_tokens.json"
+WORDS = "vocab.txt"
+NUMBERED_WORDS = "vocab.json"
+MERGES = "merges.txt"
+SENTENCEPIECE = ("sentencepiece.bpe.model", "spiece.model", "tokenizer.model")
+TOKENIZER_FILES = (
+    TOKENIZER_JSON, TOKENIZER_CONFIG, SPECIAL_TOKENS, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE,
+)  # fmt: skip
+VOCABULARIES = (TOKENIZER_JSON, WORDS, NUMBERED_WORDS, *SENTENCEPIECE)
+"""Those that hold a vocabulary, the first that is there before the others."""
+
+ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+MOST_BYTES = 1 << 27
+"""A vocabulary file of more is not read; the largest published one has a quarter of that."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddedToken:
+    """A token beside the vocabulary: its text, the id that the file states, and where."""
+
+    text: str
+    id: int
+    file: str
+    pointer: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerJson:
+    """tokenizer.json: the small members whole, of the model its type and small members, and the vocabulary's size."""
+
+    members: Mapping[str, object]
+    model: Mapping[str, object]
+    pieces: Pieces
+
+    @property
+    def added(self) -> tuple[AddedToken, ...]:
+        listed = self.members.get("added_tokens")
+        return tuple(_listed(listed)) if isinstance(listed, list) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The outcome for a checkpoint: what was read of each kind, and why a file could not be, by name."""
+
+    whole: TokenizerJson | None = None
+    words: Pieces | None = None
+    source: str = ""
+    trouble: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_files(checkpoint: Checkpoint, wanted: Collection[str]) -> Read:
+    """The vocabulary of a checkpoint from the first file that has one; `wanted` are texts whose ids are looked up."""
+    trouble: dict[str, str] = {}
+    for name in VOCABULARIES:
+        if not checkpoint.has(name):
+            continue
+        file = checkpoint.readable(name)
+        try:
+            if file is None:
+                raise StreamError("not a regular file of this checkpoint, or a link that leads out of it")
+            if name == TOKENIZER_JSON:
+                return Read(read_tokenizer_json(file, wanted), None, name, trouble)
+            return Read(None, _words(file, name, wanted), name, trouble)
+        except (StreamError, CheckpointError) as error:
+            trouble[name] = error.message if isinstance(error, CheckpointError) else str(error)
+    return Read(trouble=trouble)
+
+
+def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJson:
+    """Reads a tokenizer.json; its own special tokens are looked up too. Raises StreamError and CheckpointError."""
+    with opened(file.place) as reading:
+        if reading.identity.size > MOST_BYTES:
+            raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
+        stream, members, model = JsonStream(reading), {}, {}
+        texts, pieces, begin, asked = set(wanted), None, 0, 0
+        for key in stream.members():
+            if key != "model":
+                members[key] = stream.value()
+                texts |= set(_own_texts(members))
+                continue
+            for inner in stream.members():
+                if inner == "vocab":
+                    begin, asked = stream.offset, len(texts)
+                    pieces = json_pieces(stream, texts)
+                elif inner == "merges":
+                    stream.skip()
+                else:
+                    model[inner] = stream.value()
+        texts |= set(_own_texts(members)) | {text for text in (model.get("unk_token"),) if isinstance(text, str)}
+        if pieces is None:
+            raise StreamError("holds no vocabulary")
+        if len(texts) > asked:
+            pieces = json_pieces(JsonStream(reading, begin), texts)
+    return TokenizerJson(members, model, pieces)
+
+
+def settings(checkpoint: Checkpoint) -> Iterator[Mapping[str, object]]:
+    """tokenizer_config.json and special_tokens_map.json, as far as they can be read."""
+    for name in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
+        yield members_of(checkpoint, name)
+
+
+def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
+    """The tokens that added_tokens.json and tokenizer_config.json's added_tokens_decoder add, by ascending id."""
+    found: list[AddedToken] = []
+    for text, number in members_of(checkpoint, ADDED_TOKENS).items():
+        if text and is_id(number) and isinstance(number, int):
+            found.append(AddedToken(text, number, ADDED_TOKENS, f"/{escape(text)}"))
+    decoder = members_of(checkpoint, TOKENIZER_CONFIG).get("added_tokens_decoder")
+    for key, token in decoder.items() if isinstance(decoder, dict) else ():
+        text = token_text(token)
+        if text and key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key)):
+            found.append(AddedToken(text, int(key), TOKENIZER_CONFIG, f"/added_tokens_decoder/{key}"))
+    yield from sorted(found, key=lambda token: token.id)
+
+
+def token_text(token: object) -> str:
+    """A token given as its text or as {"content": text}; "" for anything else."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else ""
+
+
+def _listed(tokens: list[object]) -> Iterator[AddedToken]:
+    """tokenizer.json's added_tokens: [{"id": 0, "content": "<s>", …}, …]."""
+    for at, token in enumerate(tokens):
+        number = token.get("id") if isinstance(token, dict) else None
+        if isinstance(number, int) and is_id(number) and (text := token_text(token)):
+            yield AddedToken(text, number, TOKENIZER_JSON, f"/added_tokens/{at}/id")
+
+
+def _own_texts(members: Mapping[str, object]) -> Iterator[str]:
+    """The texts that the members of a tokenizer.json name as tokens."""
+    listed, padding = members.get("added_tokens"), members.get("padding")
+    yield from (token_text(token) for token in (listed if isinstance(listed, list) else ()))
+    if isinstance(padding, dict) and isinstance(padding.get("pad_token"), str):
+        yield padding["pad_token"]
+    yield from _named(members.get("post_processor"))
+
+
+def _named(processor: object) -> Iterator[str]:
+    if not isinstance(processor, dict):
+        return
+    inner, specials = processor.get("processors"), processor.get("special_tokens")
+    for each in inner if isinstance(inner, list) else ():
+        yield from _named(each)
+    for special in specials.values() if isinstance(specials, dict) else ():
+        texts = special.get("tokens") if isinstance(special, dict) else None
+        yield from (text for text in (texts if isinstance(texts, list) else ()) if isinstance(text, str))
+    for role in ("cls", "sep"):
+        pair = processor.get(role)
+        if isinstance(pair, list) and pair and isinstance(pair[0], str):
+            yield pair[0]
+
+
+def _words(file: FileEntry, name: str, wanted: Collection[str]) -> Pieces:
+    with opened(file.place) as reading:
+        if reading.identity.size > MOST_BYTES:
+            raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
+        if name == NUMBERED_WORDS:
+            return json_pieces(JsonStream(reading), wanted)
+        return line_pieces(reading, wanted) if name == WORDS else sentencepiece_pieces(reading, wanted)
