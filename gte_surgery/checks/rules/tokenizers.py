@@ -74,8 +74,9 @@ def tokenizer_pads_otherwise(subject: Subject) -> Iterator[Observation]:
         named = f" (`{token}`)" if token else ""
         yield Observation(subject.at("pad_token_id"), f"{stated}, the tokenizer pads with {made}{named}")
         return
+    beyond = [*_beyond(subject, "padding")]
     for each in subject.tokenizer.emitted:
-        if each.part == "padding" and stated is not None and each.id != stated:
+        if each.part == "padding" and stated is not None and each.id != stated and each not in beyond:
             message = f"{each.id}, pad_token_id is {stated}"
             yield Observation(Location(file=each.file, pointer=each.pointer), message)
 

@@ -72,6 +72,11 @@ def speaking(**changes: object) -> Callable[[Path], None]:
     return members("tokenizer.json", **changes)
 
 
+def left_in_tokenizer_json(path: Path) -> None:
+    members(TOKENIZER, padding_side=ABSENT)(path)
+    speaking(padding=PADDING | {"direction": "Left"})(path)
+
+
 PADDING = {"strategy": "BatchLongest", "direction": "Right", "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"}
 BERT = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True}
 TOKENIZER, POOLING, SENTENCES = "tokenizer_config.json", "1_Pooling/config.json", "sentence_bert_config.json"
@@ -95,7 +100,7 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     },
     "a negative mask id": ("GTE305", members("config.json", mask_token_id=-1)),
     "padding on the left": ("GTE306", members(TOKENIZER, padding_side="left")),
-    "padding on the left in tokenizer.json": ("GTE306", speaking(padding=PADDING | {"direction": "Left"})),
+    "padding on the left in tokenizer.json": ("GTE306", left_in_tokenizer_json),
     "padding with an id of its own": ("GTE303", speaking(padding=PADDING | {"pad_id": 0, "pad_token": "<s>"})),
     "padding with an id of before": ("GTE307", speaking(padding=PADDING | {"pad_id": 250000, "pad_token": "<x>"})),
     "a template of before": ("GTE307", speaking(post_processor=template({"<s>": 0, "</s>": 999}))),
