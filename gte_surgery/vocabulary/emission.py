@@ -41,19 +41,19 @@ class Frame:
 
 
 def emitted_by(
-    processor: object, file: str, by_text: Mapping[str, int], pointer: str = "/post_processor"
+    post: object, file: str, by_text: Mapping[str, int], pointer: str = "/post_processor"
 ) -> Iterator[Emitted]:
     """The ids that a post-processor holds; nothing of one that is none. `by_text` are the ids of tokens by text."""
-    if not isinstance(processor, dict):
+    if not isinstance(post, dict):
         return
-    for at, each in enumerate(_list(processor.get("processors"))):
+    for at, each in enumerate(_list(post.get("processors"))):
         yield from emitted_by(each, file, by_text, f"{pointer}/processors/{at}")
     for role in ("sep", "cls"):
-        pair = processor.get(role)
+        pair = post.get(role)
         if isinstance(pair, list) and len(pair) == 2 and is_id(pair[1]):
             text = str(pair[0])
             yield Emitted(pair[1], shown(text), file, f"{pointer}/{role}/1", "template", by_text.get(text))
-    specials = processor.get("special_tokens")
+    specials = post.get("special_tokens")
     for key, special in specials.items() if isinstance(specials, dict) else ():
         escaped = key.replace("~", "~0").replace("/", "~1")
         for at, number in enumerate(_list(special.get("ids")) if isinstance(special, dict) else []):
@@ -63,14 +63,14 @@ def emitted_by(
                 yield Emitted(number, shown(text), file, place, "template", by_text.get(text))
 
 
-def frame_of(processor: object) -> Frame:
+def frame_of(post: object) -> Frame:
     """What a post-processor puts around texts; nothing for none."""
     frame = Frame()
-    if not isinstance(processor, dict):
+    if not isinstance(post, dict):
         return frame
-    match processor.get("type"):
+    match post.get("type"):
         case "Sequence":
-            for each in _list(processor.get("processors")):
+            for each in _list(post.get("processors")):
                 found = frame_of(each)
                 frame = Frame(
                     found.before + frame.before,
@@ -79,12 +79,12 @@ def frame_of(processor: object) -> Frame:
                     max(frame.pair_type, found.pair_type),
                 )
         case "BertProcessing" | "RobertaProcessing":
-            cls, sep = ((_nth(processor.get(role), 1, None)) for role in ("cls", "sep"))
-            pair_type = int(processor["type"] == "BertProcessing")
+            cls, sep = ((_nth(post.get(role), 1, None)) for role in ("cls", "sep"))
+            pair_type = int(post["type"] == "BertProcessing")
             frame = Frame((cls,) if is_id(cls) else (), (sep,) if is_id(sep) else (), 0, pair_type)
         case "TemplateProcessing":
-            single, pair = _list(processor.get("single")), _list(processor.get("pair"))
-            before, after = _around(single, processor.get("special_tokens"))
+            single, pair = _list(post.get("single")), _list(post.get("pair"))
+            before, after = _around(single, post.get("special_tokens"))
             frame = Frame(before, after, _highest_type(single), _highest_type(pair))
     return frame
 

@@ -158,17 +158,17 @@ def _own_texts(members: Mapping[str, object]) -> Iterator[str]:
     yield from _named(members.get("post_processor"))
 
 
-def _named(processor: object) -> Iterator[str]:
-    if not isinstance(processor, dict):
+def _named(post: object) -> Iterator[str]:
+    if not isinstance(post, dict):
         return
-    inner, specials = processor.get("processors"), processor.get("special_tokens")
+    inner, specials = post.get("processors"), post.get("special_tokens")
     for each in inner if isinstance(inner, list) else ():
         yield from _named(each)
     for special in specials.values() if isinstance(specials, dict) else ():
         texts = special.get("tokens") if isinstance(special, dict) else None
         yield from (text for text in (texts if isinstance(texts, list) else ()) if isinstance(text, str))
     for role in ("cls", "sep"):
-        pair = processor.get(role)
+        pair = post.get(role)
         if isinstance(pair, list) and pair and isinstance(pair[0], str):
             yield pair[0]
 
