@@ -26,10 +26,8 @@ def require_report_extra() -> None:
     """Raises RefusedError when what draws the page is not installed."""
     from importlib.util import find_spec
 
-    missing = [name for name in ("jinja2", "matplotlib") if find_spec(name) is None]
-    if missing:
-        message = f"{' and '.join(missing)}: not installed, --html needs it"
-        raise RefusedError(message, "`pip install 'gte-surgery[report]'`")
+    if find_spec("jinja2") is None:
+        raise RefusedError("jinja2: not installed, --html needs it", "`pip install 'gte-surgery[report]'`")
 
 
 def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: Report | None = None) -> None:

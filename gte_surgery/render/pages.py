@@ -1,7 +1,7 @@
 """What the pages of `--html` have in common: one self-contained file each, light or dark, with figures and no script.
 
 Values reach a page through autoescaping and `printable` only. Jinja2 is imported when called; the templates lie beside
-this module, the plots come from `plots`.
+this module, the plots from `plots`.
 """
 
 from __future__ import annotations

@@ -1,64 +1,77 @@
-"""The plots of the page as SVG text, drawn with matplotlib, imported when called.
+"""The plots of the pages as SVG text. Pure: the same values give the same SVG.
 
 Colours are names of the page's style (`var(--ink)`), so a plot follows it from light to dark; text stays text, in the
-page's own font. The same values give the same SVG.
+page's own font. Nothing is read from anywhere.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checks.description import Part
 from gte_surgery.compare.portrait import RowNorms, Spread
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
+_WIDTH, _HEIGHT = 640, 280
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 624, 34, 232
 _SERIES = 8
-_PLACEHOLDERS = {"#010203": "var(--ink)", "#040506": "var(--rule)", "#070809": "var(--mark)"} | {
-    f"#0a0b{number:02x}": f"var(--series-{number})" for number in range(1, _SERIES + 1)
-}
-_INK, _RULE, _MARK, *_COLOURS = _PLACEHOLDERS
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.size": 10,
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": _RULE,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _RULE,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "path.simplify": False,
-}
+_LETTER = 6.4
+"""About the width of a letter of the legend, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Values from `least` to `most` on pixels from `begin` to `end`, by their logarithm or as whole ones."""
+
+    least: float
+    most: float
+    begin: float
+    end: float
+    is_log: bool = False
+    is_whole: bool = False
+
+    def at(self, value: float) -> float:
+        """Where a value lies, in pixels; what the scale does not reach lies at its end."""
+        least, most, value = (math.log(max(each, 1e-300)) if self.is_log else each for each in (*self._ends(), value))
+        share = (value - least) / (most - least)
+        return round(self.begin + min(max(share, 0.0), 1.0) * (self.end - self.begin), 1)
+
+    def ticks(self) -> list[float]:
+        """At most eight round values: powers of ten, or multiples of 1, 2 or 5 times one."""
+        least, most = self._ends()
+        if self.is_log:
+            powers = range(math.ceil(math.log10(least) - 1e-9), math.floor(math.log10(most) + 1e-9) + 1)
+            return [10.0**power for power in powers][:: 1 + len(powers) // 8]
+        rough = (most - least) / 5
+        unit = 10.0 ** math.floor(math.log10(rough))
+        step = min((each * unit for each in (1, 2, 5, 10)), key=lambda step: abs(step - rough))
+        step = max(step, 1) if self.is_whole else step
+        return [round(step * at, 12) for at in range(math.ceil(least / step), math.floor(most / step) + 1)]
+
+    def _ends(self) -> tuple[float, float]:
+        if self.most - self.least > abs(self.least) * 1e-9:
+            return self.least, self.most
+        return self.least, self.least * 10 if self.is_log else self.least + max(abs(self.least), 1)
 
 
 def norms_plot(norms: RowNorms) -> str:
     """Histogram of the embedding rows' norms, the pad row and the zero rows marked."""
-
-    def draw(axes: Axes) -> None:
-        widths = [right - left for left, right in zip(norms.edges, norms.edges[1:], strict=False)]
-        axes.bar(norms.edges[:-1], norms.counts, widths, align="edge", color=_COLOURS[0])
-        if norms.zeros:
-            axes.plot([0], [norms.zeros], "D", color=_COLOURS[1], clip_on=False, label=f"{norms.zeros:,} zero rows")
-        if norms.pad_norm is not None and math.isfinite(norms.pad_norm):
-            axes.axvline(norms.pad_norm, color=_MARK, linestyle="--", label=f"pad row {norms.pad}")
-        axes.set_yscale("log")
-        axes.set(xlabel="norm of the row", ylabel="rows")
-        _legend(axes)
-
-    return _svg("norms", f"Histogram of the norms of {norms.rows:,} embedding rows", draw)
+    x = Scale(min(norms.edges[0], 0.0) if norms.zeros else norms.edges[0], norms.edges[-1], _LEFT, _RIGHT)
+    y = Scale(0.7, max(*norms.counts, norms.zeros, 1) * 1.5, _BOTTOM, _TOP, is_log=True)
+    parts, legend = [], []
+    for left, right, rows in zip(norms.edges, norms.edges[1:], norms.counts, strict=False):
+        if rows:
+            parts.append(_box(x.at(left), y.at(rows), max(x.at(right) - x.at(left), 1.0), _BOTTOM - y.at(rows)))
+    if norms.zeros:
+        parts.append(_dot(x.at(0), y.at(norms.zeros), 2))
+        legend.append((_color(2), f"{norms.zeros:,} zero rows"))
+    if norms.pad_norm is not None and math.isfinite(norms.pad_norm):
+        parts.append(_line(x.at(norms.pad_norm), _TOP, x.at(norms.pad_norm), _BOTTOM, "--mark", dashed=True))
+        legend.append(("var(--mark)", f"pad row {norms.pad}"))
+    title = f"Histogram of the norms of {norms.rows:,} embedding rows"
+    return _svg("norms", title, [*_axes(x, y, "norm of the row", "rows"), *parts, *_legend(legend)])
 
 
 def parts_plot(parts: Sequence[Part]) -> str:
@@ -77,77 +90,106 @@ def lengths_plot(bins: Sequence[tuple[int, int, int]]) -> str:
 
 def spreads_plot(spreads: Sequence[Spread]) -> str:
     """Standard deviation of each kind of matrix over the layers."""
-    from matplotlib.ticker import MaxNLocator
-
-    def draw(axes: Axes) -> None:
-        markers = "osD^vPX*"
-        for number, spread in enumerate(spreads[:_SERIES]):
-            values = [math.nan if value is None else value for value in spread.by_layer]
-            axes.plot(range(len(values)), values, marker=markers[number], color=_COLOURS[number], label=spread.kind)
-        axes.set(xlabel="layer", ylabel="standard deviation", ylim=(0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _legend(axes)
-
-    return _svg("spreads", "Standard deviation of the weights by layer", draw)
+    shown = spreads[:_SERIES]
+    values = [value for spread in shown for value in spread.by_layer if value is not None and math.isfinite(value)]
+    layers = max(len(spread.by_layer) for spread in shown)
+    x, y = Scale(0, layers - 1, _LEFT, _RIGHT, is_whole=True), Scale(0, max(values, default=1.0) * 1.1, _BOTTOM, _TOP)
+    lines = [part for number, each in enumerate(shown, 1) for part in _series(x, y, each.by_layer, number)]
+    legend = [(_color(number), spread.kind) for number, spread in enumerate(shown, 1)]
+    axes = _axes(x, y, "layer", "standard deviation")
+    return _svg("spreads", "Standard deviation of the weights by layer", [*axes, *lines, *_legend(legend)])
 
 
 def rope_plot(wavelengths: Sequence[float], positions: int | None) -> str:
     """Wavelength of each rotary pair, beside the number of positions."""
-
-    def draw(axes: Axes) -> None:
-        axes.plot(range(len(wavelengths)), wavelengths, marker="o", color=_COLOURS[0], label="one turn")
-        if positions:
-            axes.axhline(positions, color=_MARK, linestyle="--", label=f"{positions:,} positions")
-        axes.set_yscale("log")
-        axes.set(xlabel="rotary pair", ylabel="tokens")
-        _legend(axes)
-
-    return _svg("rope", "Wavelengths of the rotary positions", draw)
+    heights = [*wavelengths, *([positions] if positions else [])]
+    x = Scale(0, len(wavelengths) - 1, _LEFT, _RIGHT, is_whole=True)
+    y = Scale(min(heights), max(heights) * 1.2, _BOTTOM, _TOP, is_log=True)
+    parts, legend = list(_series(x, y, wavelengths, 1)), [(_color(1), "one turn")]
+    if positions:
+        parts.append(_line(_LEFT, y.at(positions), _RIGHT, y.at(positions), "--mark", dashed=True))
+        legend.append(("var(--mark)", f"{positions:,} positions"))
+    axes = _axes(x, y, "rotary pair", "tokens")
+    return _svg("rope", "Wavelengths of the rotary positions", [*axes, *parts, *_legend(legend)])
 
 
 def _bars(name: str, title: str, bars: Sequence[tuple[str, float, str]], unit: str) -> str:
     """Bars from top to bottom: what each is of, its length in units, and what stands behind it."""
-
-    def draw(axes: Axes) -> None:
-        names, lengths, labels = zip(*reversed(bars), strict=True)
-        axes.bar_label(axes.barh(names, lengths, color=_COLOURS[0]), labels, padding=4)
-        axes.margins(x=0.25)
-        axes.set(xlabel=unit)
-        axes.grid(axis="y", visible=False)
-
-    return _svg(name, title, draw, height=0.7 + 0.45 * len(bars))
-
-
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(loc="best")
-
-
-def _svg(name: str, title: str, draw: Callable[[Axes], None], height: float = 3.0) -> str:
-    """An SVG element that scales with the page, titled for those who do not see it."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    style: Any = {**_STYLE, "svg.hashsalt": name}
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(7.0, height), layout="constrained")
-        draw(figure.add_subplot())
-        written = io.StringIO()
-        figure.savefig(written, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(written.getvalue(), name, title)
-
-
-def _inline(document: str, name: str, title: str) -> str:
-    """The SVG document as an element of a page: no prologue, no style that leaks, no fixed size; ids
-    of its own and our colours."""
-    element = re.sub(r"<(metadata|style)\b.*?</\1>", "", document[document.index("<svg") :], flags=re.DOTALL)
-    element = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", element)
-    box = re.search(r'viewBox="[^"]*"', element)
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0] if box else ""} '
+    left = 16 + _LETTER * max(len(of) for of, _, _ in bars)
+    bottom = 12 + 28 * len(bars)
+    x = Scale(
+        0, max(length for _, length, _ in bars), left, _RIGHT - _LETTER * max(len(told) for *_, told in bars) - 12
     )
-    head += f'role="img" aria-labelledby="{name}-title"><title id="{name}-title">{escape(title)}</title>'
-    element = head + element[element.index(">") + 1 :]
-    for placeholder, color in _PLACEHOLDERS.items():
-        element = element.replace(placeholder, color)
-    return element.strip()
+    parts = list(_x_axis(x, bottom, unit))
+    for number, (of, length, told) in enumerate(bars):
+        top = 12 + 28 * number
+        parts.append(_text(left - 8, top + 15, of, "end"))
+        parts.append(_box(left, top + 2, max(x.at(length) - left, 1.0), 18))
+        parts.append(_text(x.at(length) + 6, top + 15, told))
+    return _svg(name, title, parts, bottom + 44)
+
+
+def _series(x: Scale, y: Scale, values: Sequence[float | None], number: int) -> Iterator[str]:
+    """A line from value to value with a dot on each; None and what is not finite leave a gap."""
+    before = None
+    for at, value in enumerate(values):
+        here = (x.at(at), y.at(value)) if value is not None and math.isfinite(value) else None
+        if here and before:
+            yield _line(*before, *here, f"--series-{number}")
+        if here:
+            yield _dot(*here, number)
+        before = here
+
+
+def _axes(x: Scale, y: Scale, below: str, beside: str) -> Iterator[str]:
+    yield from _x_axis(x, _BOTTOM, below)
+    for tick in y.ticks():
+        yield _line(_LEFT, y.at(tick), _RIGHT, y.at(tick), "--rule")
+        yield _text(_LEFT - 6, y.at(tick) + 4, f"{tick:,.12g}", "end")
+    yield _text(_LEFT - 48, _TOP - 14, beside)
+
+
+def _x_axis(x: Scale, bottom: float, below: str) -> Iterator[str]:
+    yield _line(x.begin, bottom, x.end, bottom, "--ink")
+    for tick in x.ticks():
+        yield _line(x.at(tick), bottom, x.at(tick), bottom + 4, "--ink")
+        yield _text(x.at(tick), bottom + 17, f"{tick:,.12g}", "middle")
+    yield _text((x.begin + x.end) / 2, bottom + 36, below, "middle")
+
+
+def _legend(entries: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Colour and words of each entry, from right to left above the plot."""
+    right = float(_RIGHT)
+    for color, words in reversed(entries):
+        right -= _LETTER * len(words)
+        yield _text(right, 18, words)
+        yield f'<rect x="{right - 14:.1f}" y="9" width="10" height="10" fill="{color}"/>'
+        right -= 24
+
+
+def _color(number: int) -> str:
+    return f"var(--series-{number})"
+
+
+def _box(x: float, y: float, width: float, height: float) -> str:
+    return f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" fill="{_color(1)}"/>'
+
+
+def _dot(x: float, y: float, number: int) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_color(number)}"/>'
+
+
+def _line(x: float, y: float, to_x: float, to_y: float, color: str, dashed: bool = False) -> str:
+    dash = ' stroke-dasharray="6 4"' if dashed else ""
+    return f'<path d="M{x:.1f} {y:.1f}L{to_x:.1f} {to_y:.1f}" stroke="var({color})" stroke-width="1.4"{dash}/>'
+
+
+def _text(x: float, y: float, words: str, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def _svg(name: str, title: str, parts: Sequence[str], height: float = _HEIGHT) -> str:
+    """An SVG element that scales with the page, titled for those who do not see it."""
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height:g}" role="img" '
+    head += f'aria-labelledby="{name}-title" fill="var(--ink)" font-size="12"><title id="{name}-title">'
+    return "\n".join((f"{head}{escape(title)}</title>", *parts, "</svg>"))

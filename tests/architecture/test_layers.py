@@ -42,7 +42,6 @@ HOMES = {
     "tomli": "checks/policy.py",
     "hypothesis": ("contract/strategies.py", "contract/fuzz.py"),
     "jinja2": "render/pages.py",
-    "matplotlib": "render/plots.py",
     "numpy": (
         "surgery/pieces/",
         "vocabulary/",

@@ -13,7 +13,6 @@ from gte_surgery.cli.entry import run
 from tests.browser.reading import Page, chromium, needs_chromium
 from tests.builder import native_config, tensors, write
 
-pytest.importorskip("matplotlib", reason="needs the extra report")
 pytest.importorskip("jinja2", reason="needs the extra report")
 EVIL = "<script>document.body.innerHTML='owned'<"
 

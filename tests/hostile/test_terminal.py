@@ -173,7 +173,6 @@ CHECKPOINTS = ("good", "odd", "names", "sharded", "cut", "broken")
 
 @pytest.mark.parametrize("line", [("check", "CKPT"), ("scan", "CKPT", "IDS")], ids=" ".join)
 def test_no_page_holds_a_hostile_name_raw(line: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib", reason="needs the extra report")
     pytest.importorskip("jinja2", reason="needs the extra report")
     page = tmp_path / "page.html"
     for checkpoint in ("odd", "names", "broken") if line[0] == "check" else ("good",):

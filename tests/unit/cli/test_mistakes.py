@@ -273,8 +273,8 @@ MISTAKES = {
     "no hypothesis": Mistake(
         "fuzz ckpt --encoder a:b", 2, "hypothesis: not installed", "[fuzz]", before=MISSING.format("hypothesis")
     ),
-    "no matplotlib": Mistake(
-        "inspect ckpt --html a.html", 3, "matplotlib: not installed", "[report]", before=MISSING.format("matplotlib")
+    "no jinja2": Mistake(
+        "inspect ckpt --html a.html", 3, "jinja2: not installed", "[report]", before=MISSING.format("jinja2")
     ),
     "no tokenizers": Mistake(
         "remap ckpt --to-tokenizer tok/tokenizer.json --from-tokenizer tok/tokenizer.json",
