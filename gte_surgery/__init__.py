@@ -4,9 +4,7 @@ The verbs of the command line are functions here: `check`, `resize`, `new`, `und
 `open_checkpoint`, which reads. Each name is resolved on first use, so that `import gte_surgery` costs nothing.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # not typing's: what `python -m` imports from here is looked for in the working directory first
 
 __version__ = "0.1.0"
 
