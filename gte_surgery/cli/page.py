@@ -9,6 +9,7 @@ import click
 
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import CheckpointError, RefusedError
+from gte_surgery.outputs import require_output, write_output
 
 if TYPE_CHECKING:
     from gte_surgery.checkpoint.directory import Checkpoint
@@ -22,10 +23,14 @@ html_option = click.option(
 )
 
 
-def require_report_extra() -> None:
-    """Raises RefusedError when what draws the page is not installed."""
+def require_page(path: Path | None, *read: Path) -> None:
+    """Raises RefusedError when a page is wanted at a path where it may not stand, or cannot be drawn; `read` are the
+    files of this command."""
+    if path is None:
+        return
     from importlib.util import find_spec
 
+    require_output(path, read)
     if find_spec("jinja2") is None:
         raise RefusedError("jinja2: not installed, --html needs it", "`pip install 'gte-surgery[report]'`")
 
@@ -45,4 +50,4 @@ def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: R
     except EOFError as error:
         raise CheckpointError(f"{checkpoint.path}: changed while it was read: {error}") from None
     text = page_html(describe(checkpoint), portrait, report, all_rules(), __version__)
-    path.write_text(text, encoding="utf-8")
+    write_output(path, text, (checkpoint.path,))

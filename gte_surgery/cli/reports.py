@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gte_surgery.cli.terminal import Terminal
+from gte_surgery.outputs import require_output, write_output
 
 if TYPE_CHECKING:
     from gte_surgery.findings import Report, Severity
@@ -67,13 +68,22 @@ def _outputs(order: Sequence[str], outputs: Sequence[Path]) -> list[tuple[int, P
     return list(zip(counts, outputs, strict=True))
 
 
-def deliver(report: Report, fail_on: Severity, places: Sequence[Destination], terminal: Terminal) -> None:
-    """Writes the report in each format to its place. Raises OSError."""
+def require_destinations(places: Sequence[Destination], checkpoint: Path) -> None:
+    """Raises RefusedError when one of them is a link or a file of the checkpoint."""
+    for place in places:
+        if place.path is not None and not place.is_stdout:
+            require_output(place.path, (checkpoint,))
+
+
+def deliver(
+    report: Report, fail_on: Severity, places: Sequence[Destination], checkpoint: Path, terminal: Terminal
+) -> None:
+    """Writes the report about a checkpoint in each format to its place. Raises OSError and RefusedError."""
     for place in places:
         if place.is_stdout:
             terminal.result(rendered(report, place.form, fail_on, terminal.has_color))
         elif place.path is not None:
-            place.path.write_text(rendered(report, place.form, fail_on, color=False) + "\n", encoding="utf-8")
+            write_output(place.path, rendered(report, place.form, fail_on, color=False) + "\n", (checkpoint,))
 
 
 def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from gte_surgery.errors import CheckpointError
+from gte_surgery.outputs import write_output
 from gte_surgery.smoke.batches import Batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.proofs import TOLERANCES, Encoder, distance
@@ -19,12 +20,13 @@ _NEEDED = {"input_ids", "attention_mask", _EMBEDDINGS}
 
 
 @torch.no_grad()
-def save_reference(path: Path, encoder: Encoder, batch: Batch) -> None:
-    """Write the batch and its embeddings, float32, as safetensors."""
+def save_reference(path: Path, checkpoint: Path, encoder: Encoder, batch: Batch) -> None:
+    """Write the batch and its embeddings, float32, as safetensors; RefusedError onto one of the checkpoint."""
     with watched(batch, "saving the reference"):
         vectors = encoder.embed(batch.tensors).float()
     stored = {name: tensor.contiguous().cpu() for name, tensor in batch.tensors.items()}
-    save_file({**stored, _EMBEDDINGS: vectors.contiguous().cpu()}, path, metadata={"format": "pt"})
+    raw = save({**stored, _EMBEDDINGS: vectors.contiguous().cpu()}, metadata={"format": "pt"})
+    write_output(path, raw, (checkpoint,))
 
 
 @torch.no_grad()

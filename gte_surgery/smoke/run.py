@@ -18,6 +18,7 @@ from gte_surgery.findings import Finding
 from gte_surgery.gte.new_impl.heads import Head
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
+from gte_surgery.outputs import require_output
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
@@ -41,6 +42,8 @@ def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progr
     """
     begin = time.perf_counter()
     options = options or SmokeOptions()
+    if options.save_reference is not None:
+        require_output(options.save_reference, (Path(path),))
     is_cuda = options.device.startswith("cuda")
     if is_cuda:
         find_device(options.device)
@@ -139,7 +142,7 @@ class _Run:
             rows = self.subject.config.vocab_size
             compare_reference(options.compare, encoder, rows, self.subject.device, self.ledger)
         if options.save_reference is not None and self.here.rank == 0:
-            save_reference(options.save_reference, encoder, self.subject.batch)
+            save_reference(options.save_reference, self.subject.checkpoint.path, encoder, self.subject.batch)
 
     def _objective(self, name: str, backend: str) -> Objective:
         """A freshly loaded float32 model, whose attention works in the dtype of training."""

@@ -14,8 +14,8 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example, some_of
-from gte_surgery.cli.page import html_option, require_report_extra, write_page
-from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations
+from gte_surgery.cli.page import html_option, require_page, write_page
+from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations, require_destinations
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
 
@@ -135,9 +135,9 @@ def command(
 
     if dry_run and not fix:
         raise click.UsageError("--dry-run goes with --fix only", ctx)
-    if html is not None:
-        require_report_extra()
+    require_page(html, checkpoint)
     places = destinations(ctx, form, output)
+    require_destinations(places, checkpoint)
     policy = _policy(checkpoint, config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     require_known([each.code for each in suppressions])
@@ -154,7 +154,7 @@ def command(
     report = suppress(found, suppressions)
     if html is not None:
         write_page(terminal, html, opened, report)
-    deliver(report, bar, places, terminal)
+    deliver(report, bar, places, checkpoint, terminal)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
-from gte_surgery.cli.page import html_option, require_report_extra, write_page
+from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 
@@ -26,8 +26,7 @@ def command(terminal: Terminal, checkpoint: Path, as_json: bool, tensors: bool, 
     from gte_surgery.checks.description import describe
     from gte_surgery.render.description import description_json, description_text
 
-    if html is not None:
-        require_report_extra()
+    require_page(html, checkpoint)
     opened = open_found(checkpoint)
     description = describe(opened)
     if html is not None:

@@ -13,8 +13,9 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
-from gte_surgery.cli.page import require_report_extra
+from gte_surgery.cli.page import require_page
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
+from gte_surgery.outputs import require_output, write_output
 
 if TYPE_CHECKING:
     from gte_surgery.contract.scan.corpus import CorpusReport
@@ -109,8 +110,10 @@ def command(
     from gte_surgery.findings import Severity
     from gte_surgery.render.corpus import corpus_json, corpus_text, counts_text
 
-    if html is not None:
-        require_report_extra()
+    read = (checkpoint, *map(Path, paths))
+    require_page(html, *read)
+    if write_counts is not None:
+        require_output(write_counts, read)
     with terminal.progress("scanning") as advance:
         report = scan(
             checkpoint,
@@ -125,22 +128,21 @@ def command(
             progress=None if advance is None else _with_rate(advance),
         )
     if write_counts is not None:
-        write_counts.write_text(counts_text(report), encoding="utf-8")
+        write_output(write_counts, counts_text(report), read)
     if html is not None:
-        _write_page(html, paths, report)
+        write_output(html, _page(paths, report), read)
     terminal.result(corpus_json(report) if as_json else corpus_text(report, terminal.has_color))
     is_bad = report.worst is not None and report.worst >= Severity[fail_on.upper()]
     return exits.FINDINGS if is_bad else exits.GOOD
 
 
-def _write_page(path: Path, paths: tuple[str, ...], report: CorpusReport) -> None:
-    """Raises OSError."""
+def _page(paths: tuple[str, ...], report: CorpusReport) -> str:
     from gte_surgery import __version__
     from gte_surgery.contract.codes import CODES
     from gte_surgery.render.corpus_page import corpus_html
 
     title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
-    path.write_text(corpus_html(title, report, CODES, __version__), encoding="utf-8")
+    return corpus_html(title, report, CODES, __version__)
 
 
 def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:
