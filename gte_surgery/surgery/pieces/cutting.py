@@ -20,7 +20,6 @@ from gte_surgery.surgery.pieces.piece import (
     Normal,
     Overlay,
     Piece,
-    Plain,
     element_bytes,
 )
 
@@ -50,60 +49,71 @@ def merge(pieces: Iterable[Piece]) -> Iterator[Piece]:
 
 def split(piece: Piece, nbytes: int) -> Iterator[Piece]:
     """Cuts a piece into pieces of at most about `nbytes` bytes, never inside an element, a row, or a random block."""
+    unit, first = _unit(piece), 0
     match piece:
-        case CopyRange():
-            for begin in range(piece.begin, piece.end, nbytes):
-                yield replace(piece, begin=begin, end=min(begin + nbytes, piece.end))
-        case GatherRows() | MeanRows() | Overlay():
-            yield from _split_rows(piece, piece.row_bytes, min(nbytes, ROWS * piece.row_bytes))
-        case Fill():
-            yield from _split_rows(piece, len(piece.pattern), nbytes)
-        case LikeTable():
-            yield from _split_rows(piece, piece.table.row_bytes, nbytes)
-        case Correlated():
-            width = len(piece.moments.mean) // element_bytes("F64")
-            yield from _split_rows(piece, width * element_bytes(piece.dtype), nbytes)
         case Normal():
-            yield from _split_normal(piece)
-        case AddRow():
-            for first, count in _steps(piece.nbytes, piece.row.nbytes, nbytes):
-                yield replace(piece, piece=cut(piece.piece, first, count))
+            nbytes = BLOCK * unit
+            first = -(piece.begin * unit % nbytes)
+        case GatherRows() | MeanRows() | Overlay():
+            nbytes = min(nbytes, ROWS * unit)
         case Cast():
-            for first, count in _steps(piece.piece.nbytes, element_bytes(piece.before), nbytes):
-                yield replace(piece, piece=cut(piece.piece, first, count))
+            nbytes = nbytes * element_bytes(piece.after) // element_bytes(piece.before)
+    step = max(1, nbytes // unit) * unit
+    for offset in range(first, piece.nbytes, step):
+        yield cut(piece, max(0, offset), min(offset + step, piece.nbytes) - max(0, offset))
 
 
-def cut(piece: Plain, offset: int, nbytes: int) -> Plain:
+def cut(piece: Piece, offset: int, nbytes: int) -> Piece:
     """The `nbytes` bytes of a piece that start at byte `offset`; both must fall between its elements or rows."""
+    unit = _unit(piece)
+    first, stop = offset // unit, (offset + nbytes) // unit
     match piece:
         case CopyRange():
             return replace(piece, begin=piece.begin + offset, end=piece.begin + offset + nbytes)
         case GatherRows():
-            first = offset // piece.row_bytes
-            return replace(piece, rows=piece.rows[first : first + nbytes // piece.row_bytes])
+            return replace(piece, rows=piece.rows[first:stop])
         case MeanRows():
-            first = offset // piece.row_bytes
-            return replace(piece, offsets=piece.offsets[first : first + nbytes // piece.row_bytes + 1])
+            return replace(piece, offsets=piece.offsets[first : stop + 1])
         case Fill():
-            return replace(piece, count=nbytes // len(piece.pattern))
+            return replace(piece, count=stop - first)
         case Normal():
-            size = element_bytes(piece.dtype)
-            return replace(piece, begin=piece.begin + offset // size, count=nbytes // size)
-        case LikeTable():
-            return replace(piece, noise=_cut_noise(piece.noise, piece.table.dtype, offset, nbytes))
-        case Correlated():
-            return replace(piece, noise=_cut_noise(piece.noise, piece.dtype, offset, nbytes))
+            return replace(piece, begin=piece.begin + first, count=stop - first)
+        case LikeTable() | Correlated():
+            width = unit // element_bytes(piece.dtype if isinstance(piece, Correlated) else piece.table.dtype)
+            noise = replace(piece.noise, begin=piece.noise.begin + first * width, count=(stop - first) * width)
+            return replace(piece, noise=noise)
         case Overlay():
             return _cut_overlay(piece, offset, nbytes)
+        case AddRow():
+            return replace(piece, piece=cut(piece.piece, offset, nbytes))
+        case Cast():
+            before, after = element_bytes(piece.before), element_bytes(piece.after)
+            return replace(piece, piece=cut(piece.piece, offset // after * before, nbytes // after * before))
 
 
-def _cut_noise(noise: Normal, dtype: str, offset: int, nbytes: int) -> Normal:
-    """The draws of which elements of `dtype` at these bytes are made."""
-    size = element_bytes(dtype)
-    return replace(noise, begin=noise.begin + offset // size, count=nbytes // size)
+def _unit(piece: Piece) -> int:
+    """The bytes inside which a piece is never cut: those of an element, or of a row."""
+    match piece:
+        case CopyRange():
+            return 1
+        case GatherRows() | MeanRows() | Overlay():
+            return piece.row_bytes
+        case Fill():
+            return len(piece.pattern)
+        case Normal():
+            return element_bytes(piece.dtype)
+        case LikeTable():
+            return piece.table.row_bytes
+        case Correlated():
+            return len(piece.moments.mean) // element_bytes("F64") * element_bytes(piece.dtype)
+        case AddRow():
+            return piece.row.nbytes
+        case Cast():
+            before = element_bytes(piece.before)
+            return max(_unit(piece.piece), before) // before * element_bytes(piece.after)
 
 
-def _cut_overlay(piece: Overlay, offset: int, nbytes: int) -> Plain:
+def _cut_overlay(piece: Overlay, offset: int, nbytes: int) -> Piece:
     """What covers nothing, or everything, is left out, so that what is not seen is not made either."""
     first, stop = offset // piece.row_bytes, (offset + nbytes) // piece.row_bytes
     begin, end = bisect_left(piece.places, first), bisect_left(piece.places, stop)
@@ -113,23 +123,3 @@ def _cut_overlay(piece: Overlay, offset: int, nbytes: int) -> Plain:
     under = cut(piece.under, offset, nbytes)
     places = array("q", (place - first for place in piece.places[begin:end]))
     return replace(piece, under=under, over=over, places=places) if begin < end else under
-
-
-def _split_rows(piece: Plain, row_bytes: int, nbytes: int) -> Iterator[Plain]:
-    for first, count in _steps(piece.nbytes, row_bytes, nbytes):
-        yield cut(piece, first, count)
-
-
-def _steps(total: int, unit: int, nbytes: int) -> Iterator[tuple[int, int]]:
-    """(offset, size) of parts of whole units that hold about `nbytes` bytes."""
-    step = max(1, nbytes // unit) * unit
-    for offset in range(0, total, step):
-        yield offset, min(step, total - offset)
-
-
-def _split_normal(piece: Normal) -> Iterator[Normal]:
-    begin, end = piece.begin, piece.begin + piece.count
-    while begin < end:
-        stop = min(end, (begin // BLOCK + 1) * BLOCK)
-        yield replace(piece, begin=begin, count=stop - begin)
-        begin = stop

@@ -6,7 +6,7 @@ a small one into bytes, and the writer lets the kernel copy the long `CopyRange`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -192,8 +192,8 @@ class Correlated:
 class Overlay:
     """The rows of `under`, where row places[i] is replaced by row i of `over`; `places` ascend."""
 
-    under: Plain
-    over: Plain
+    under: Piece
+    over: Piece
     places: Sequence[int]
     row_bytes: int
 
@@ -210,7 +210,7 @@ class Overlay:
 class AddRow:
     """`piece`, whole rows of it, with the elements of `row` added to each row; sums are rounded to `dtype`."""
 
-    piece: Plain
+    piece: Piece
     row: CopyRange
     dtype: str
 
@@ -226,7 +226,7 @@ class AddRow:
 class Cast:
     """`piece`, elements of dtype `before`, rounded to dtype `after`."""
 
-    piece: Plain
+    piece: Piece
     before: str
     after: str
 
@@ -238,8 +238,19 @@ class Cast:
         return f"{self.piece.describe()}, {self.before} to {self.after}"
 
 
-Plain = CopyRange | GatherRows | MeanRows | Fill | Normal | LikeTable | Correlated | Overlay
-Piece = Plain | AddRow | Cast
+Piece = CopyRange | GatherRows | MeanRows | Fill | Normal | LikeTable | Correlated | Overlay | AddRow | Cast
+
+
+def within(piece: Piece) -> Iterator[Piece]:
+    """The piece and all of which it is made."""
+    yield piece
+    match piece:
+        case Overlay():
+            yield from (*within(piece.under), *within(piece.over))
+        case AddRow():
+            yield from (*within(piece.piece), piece.row)
+        case Cast():
+            yield from within(piece.piece)
 
 
 def element_bytes(dtype: str) -> int:

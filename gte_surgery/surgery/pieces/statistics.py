@@ -22,8 +22,8 @@ from gte_surgery.surgery.pieces.piece import (
     Moments,
     Overlay,
     Piece,
-    Plain,
     Table,
+    within,
 )
 
 if TYPE_CHECKING:
@@ -56,8 +56,9 @@ def settle(pieces: Iterable[Piece], read: Read, pool: Executor) -> tuple[Piece, 
 def tables_to_measure(pieces: Iterable[Piece]) -> dict[Table, bool]:
     """The tables of which `LikeTable`s among the pieces speak, and whether their covariance is wanted."""
     wanted: dict[Table, bool] = {}
-    for like in (like for piece in pieces for like in _likes(piece)):
-        wanted[like.table] = wanted.get(like.table, False) or like.is_drawn
+    for like in (part for piece in pieces for part in within(piece)):
+        if isinstance(like, LikeTable):
+            wanted[like.table] = wanted.get(like.table, False) or like.is_drawn
     return wanted
 
 
@@ -160,35 +161,16 @@ def _refuse_no_number(table: Table, first: int, stored: np.ndarray[Any, Any], la
         )
 
 
-def _likes(piece: Piece) -> Iterator[LikeTable]:
-    match piece:
-        case LikeTable():
-            yield piece
-        case AddRow() | Cast():
-            yield from _likes(piece.piece)
-        case Overlay():
-            yield from _likes(piece.under)
-            yield from _likes(piece.over)
-
-
 def _settled(piece: Piece, measured: Mapping[Table, Moments]) -> Piece:
-    match piece:
-        case AddRow() | Cast():
-            return replace(piece, piece=_settled_plain(piece.piece, measured))
-        case _:
-            return _settled_plain(piece, measured)
-
-
-def _settled_plain(piece: Plain, measured: Mapping[Table, Moments]) -> Plain:
     match piece:
         case LikeTable() if piece.is_drawn:
             return Correlated(piece.noise, measured[piece.table], piece.table.dtype)
         case LikeTable():
             return Fill(_mean_row(piece.table, measured[piece.table]), piece.noise.count // piece.table.width)
+        case AddRow() | Cast():
+            return replace(piece, piece=_settled(piece.piece, measured))
         case Overlay():
-            return replace(
-                piece, under=_settled_plain(piece.under, measured), over=_settled_plain(piece.over, measured)
-            )
+            return replace(piece, under=_settled(piece.under, measured), over=_settled(piece.over, measured))
         case _:
             return piece
 

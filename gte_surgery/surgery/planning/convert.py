@@ -20,7 +20,7 @@ from gte_surgery.gte.new_impl.remote import remote_members
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
-from gte_surgery.surgery.pieces.piece import AddRow, Cast
+from gte_surgery.surgery.pieces.piece import Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup, source_files
 from gte_surgery.surgery.planning.parts.sharding import weight_files
@@ -122,8 +122,7 @@ def _cast(tensor: PlannedTensor, dtype: str | None) -> PlannedTensor:
     """The tensor in another float dtype; integers, fp8 and whatever else stay as they are."""
     if dtype is None or tensor.dtype == dtype or tensor.dtype not in ARITHMETIC_DTYPES:
         return tensor
-    pieces = tuple(Cast(piece, tensor.dtype, dtype) for piece in tensor.pieces if not isinstance(piece, AddRow | Cast))
-    return replace(tensor, dtype=dtype, pieces=pieces)
+    return replace(tensor, dtype=dtype, pieces=tuple(Cast(piece, tensor.dtype, dtype) for piece in tensor.pieces))
 
 
 def _losses(

@@ -7,24 +7,12 @@ does not name is carried over untouched.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
-from gte_surgery.surgery.pieces.piece import (
-    AddRow,
-    Cast,
-    CopyRange,
-    Correlated,
-    Fill,
-    GatherRows,
-    LikeTable,
-    MeanRows,
-    Normal,
-    Overlay,
-    Piece,
-)
+from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,28 +152,20 @@ def check_plan(files: Sequence[OutputFile], sizes: Mapping[str, int]) -> None:
         wanted = tensor_nbytes(tensor.name, tensor.dtype, tensor.shape)
         if tensor.nbytes != wanted:
             raise ValueError(f"`{tensor.name}`: pieces yield {tensor.nbytes} bytes, its shape needs {wanted}")
-        for source, begin, end in (piece_range for piece in tensor.pieces for piece_range in _ranges(piece)):
+        for source, begin, end in filter(None, (_read(part) for piece in tensor.pieces for part in within(piece))):
             if not 0 <= begin <= end <= sizes[source]:
                 raise ValueError(f"`{tensor.name}`: bytes {begin} to {end} lie outside {source}")
 
 
-def _ranges(piece: Piece) -> Iterator[tuple[str, int, int]]:
-    """(source, begin, end) of the bytes that a piece may read."""
+def _read(piece: Piece) -> tuple[str, int, int] | None:
+    """(source, begin, end) of the bytes that a piece itself may read."""
     match piece:
         case CopyRange():
-            yield piece.source, piece.begin, piece.end
+            return piece.source, piece.begin, piece.end
         case GatherRows() | MeanRows():
             least, most = min(piece.rows, default=0), max(piece.rows, default=-1)
-            yield piece.source, piece.begin + piece.row_bytes * least, piece.begin + piece.row_bytes * (most + 1)
+            return piece.source, piece.begin + piece.row_bytes * least, piece.begin + piece.row_bytes * (most + 1)
         case LikeTable(table=table):
-            yield table.source, table.begin, table.begin + table.nbytes
-        case AddRow():
-            yield from _ranges(piece.piece)
-            yield from _ranges(piece.row)
-        case Cast():
-            yield from _ranges(piece.piece)
-        case Overlay():
-            yield from _ranges(piece.under)
-            yield from _ranges(piece.over)
-        case Fill() | Normal() | Correlated():
-            return
+            return table.source, table.begin, table.begin + table.nbytes
+        case _:
+            return None

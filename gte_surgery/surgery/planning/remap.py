@@ -13,7 +13,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Remap
 from gte_surgery.surgery.pieces.cutting import merge
-from gte_surgery.surgery.pieces.piece import Plain
+from gte_surgery.surgery.pieces.piece import Piece
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.meaning_of_remap import meaning_of_remap
 from gte_surgery.surgery.planning.parts.assembly import assembled
@@ -115,7 +115,7 @@ def _source(target: Target, edit: Remap, canonical: str, tensor: StoredTensor) -
     return RowSource(tensor, edit.init, stream, edit.seed, target.config.initializer_range)
 
 
-def _zero_row(tensor: StoredTensor, source: RowSource, origins: RowMap, pad: int) -> dict[int, Plain]:
+def _zero_row(tensor: StoredTensor, source: RowSource, origins: RowMap, pad: int) -> dict[int, Piece]:
     """The pad row as a piece of its own, unless the row that the map puts there is zero already."""
     origin = origins.origin(pad)
     if len(origin) == 1 and is_zero(read_rows(tensor, origin[0]), tensor.dtype):

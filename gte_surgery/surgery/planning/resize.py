@@ -19,7 +19,7 @@ from gte_surgery.gte.new_impl.names import (
     stored_name,
 )
 from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.pieces.piece import AddRow, Fill, Plain, element_bytes
+from gte_surgery.surgery.pieces.piece import AddRow, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.meaning import meaning_of_resize
 from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
@@ -125,7 +125,7 @@ def _table(source: RowSource, rows: int) -> PlannedTensor | None:
 def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTensor | None:
     """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
     source = RowSource(tensor, edit.init, WORD_EMBEDDINGS, edit.seed, target.config.initializer_range)
-    single: dict[int, Plain] = {}
+    single: dict[int, Piece] = {}
     old_pad = target.config.pad_token_id
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
         single[old_pad] = source.drawn(old_pad, old_pad + 1)

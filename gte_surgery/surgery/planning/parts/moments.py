@@ -19,7 +19,7 @@ from gte_surgery.checkpoint.training.unpickle import Whole, rewritten
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
-from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Plain
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import ArchiveFile
@@ -145,9 +145,9 @@ def _content(
     return sum(piece.nbytes for piece in pieces), crc, pieces
 
 
-def _rows(state: OptimizerState, moment: Moment, change: RowChange) -> list[Plain]:
+def _rows(state: OptimizerState, moment: Moment, change: RowChange) -> list[Piece]:
     source = RowSource(StoredMoment(state.file.name, moment))
-    zeroed: dict[int, Plain] = {row: source.zeros(row, row + 1) for row in change.zeroed}
+    zeroed: dict[int, Piece] = {row: source.zeros(row, row + 1) for row in change.zeroed}
     return source.chosen(_single(change.origins), change.rows, zeroed)
 
 

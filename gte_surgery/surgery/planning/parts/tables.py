@@ -26,7 +26,7 @@ from gte_surgery.surgery.pieces.piece import (
     MeanRows,
     Normal,
     Overlay,
-    Plain,
+    Piece,
     Table,
     element_bytes,
 )
@@ -95,7 +95,7 @@ class RowSource:
         count = (stop - first) * self.width
         return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
 
-    def fresh(self, first: int, stop: int) -> Plain:
+    def fresh(self, first: int, stop: int) -> Piece:
         """Rows [first, stop) by `init`."""
         match self.init:
             case "zeros":
@@ -110,12 +110,12 @@ class RowSource:
             raise RefusedError(f"init: {self.init} for {stop - first} rows, at most {MOST_COPIES} are copied")
         return GatherRows(*self._place(), (row,) * (stop - first))
 
-    def resized(self, rows: int, single: Mapping[int, Plain]) -> dict[int, Plain]:
+    def resized(self, rows: int, single: Mapping[int, Piece]) -> dict[int, Piece]:
         """The table with `rows` rows, as {first row: piece}: kept, then fresh, with the rows of `single` put in.
 
         With 4 rows held, `resized(6, {1: zero})` is {0: kept(0, 1), 1: zero, 2: kept(2, 4), 4: fresh(4, 6)}.
         """
-        pieces: dict[int, Plain] = {}
+        pieces: dict[int, Piece] = {}
         first = 0
         for stop in (*sorted(single), rows):
             middle = max(first, min(stop, self.held))
@@ -128,11 +128,11 @@ class RowSource:
             first = stop + 1
         return pieces
 
-    def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Plain]) -> list[Plain]:
+    def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Piece]) -> list[Piece]:
         """The table with `rows` rows that `origins` chooses, with the rows of `single` put in; rows without an origin
         are fresh.
         """
-        pieces: list[Plain] = []
+        pieces: list[Piece] = []
         first = 0
         for stop in (*sorted(single), rows):
             cuts = sorted(self._cuts(origins, first, stop))
@@ -152,7 +152,7 @@ class RowSource:
                 cuts |= {begin, end}
         return cuts
 
-    def _chosen(self, origins: RowMap, first: int, stop: int) -> Plain:
+    def _chosen(self, origins: RowMap, first: int, stop: int) -> Piece:
         """New rows [first, stop) as one piece."""
         begin, end = bisect_left(origins.new, first), bisect_left(origins.new, stop)
         if begin == end:
@@ -162,7 +162,7 @@ class RowSource:
         is_whole, has_means = end - begin == stop - first, len(old) > end - begin
         if is_whole and not has_means and all(right == left + 1 for left, right in pairwise(old)):
             return self.kept(old[0], old[-1] + 1)
-        over: Plain = GatherRows(*self._place(), old)
+        over: Piece = GatherRows(*self._place(), old)
         if has_means:
             over = MeanRows(*self._place(), origins.old, offsets, self.tensor.dtype)
         if is_whole:
