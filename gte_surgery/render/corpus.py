@@ -11,14 +11,15 @@ from collections.abc import Iterator
 from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import FileFault, length_bins, length_within
 from gte_surgery.findings import Finding, Severity
-from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.render.finding import finding_lines, finding_object
+from gte_surgery.render.ink import columns, count, paint, size
 
 _BAR = 40
 
 
 def corpus_text(report: CorpusReport, color: bool = False) -> str:
     """Findings first, then what the corpus is like, then the sums."""
-    lines = [line for finding in report.findings for line in _finding_lines(finding, color)]
+    lines = [line for finding in report.findings for line in finding_lines(finding, str(finding), color)]
     lines += [paint(f"{count(report.files, 'file')}, {size(report.nbytes)}", "strong", color)]
     lines += columns(list(facts(report)), "  ").splitlines()
     lines += _histogram(report)
@@ -61,11 +62,7 @@ def counts_text(report: CorpusReport) -> str:
 
 def _object(finding: Finding, fault: FileFault) -> dict[str, object]:
     return {
-        "code": finding.code,
-        "severity": finding.severity.label,
-        "file": finding.location.file,
-        "message": finding.message,
-        "hint": finding.hint,
+        **finding_object(finding, "file", "message", "hint"),
         "places": fault.sums.places,
         "rows": fault.sums.rows,
         "first": [
@@ -73,12 +70,6 @@ def _object(finding: Finding, fault: FileFault) -> dict[str, object]:
             for at in fault.offenders
         ],
     }
-
-
-def _finding_lines(finding: Finding, color: bool) -> list[str]:
-    label = finding.severity.label
-    lines = [f"{paint(label, label, color)} {paint(finding.code, 'strong', color)} {printable(str(finding))}"]
-    return lines + ([paint(f"    hint: {printable(finding.hint)}", "faint", color)] if finding.hint else [])
 
 
 def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from gte_surgery.compare.difference import Difference, Gap, KeyDifference, RowChanges, Stored, TensorDifference
-from gte_surgery.render.ink import columns, count, finite, paint, printable
+from gte_surgery.render.ink import columns, count, finite, paint, printable, section
 
 SHOWN = 5
 """Of the renamed tensors and of the ranges of changed rows, so many are shown."""
@@ -18,10 +18,10 @@ _STYLES = {"added": "good", "removed": "error"}
 def difference_text(difference: Difference, color: bool = False) -> str:
     """Config keys, tensors that differ, renamed ones in short, and the verdict in the last line."""
     parts = [
-        _section("config.json", _key_lines(difference.config)),
-        _section("config.json, other words for the same", _key_lines(difference.spelling)),
-        _section("tensors", [line for tensor in _differing(difference) for line in _tensor_lines(tensor, color)]),
-        _section("tensors under other names", _renamed_lines(difference)),
+        section("config.json", _key_lines(difference.config)),
+        section("config.json, other words for the same", _key_lines(difference.spelling)),
+        section("tensors", [line for tensor in _differing(difference) for line in _tensor_lines(tensor, color)]),
+        section("tensors under other names", _renamed_lines(difference)),
         _verdict(difference, color),
     ]
     return "\n".join(part for part in parts if part)
@@ -45,10 +45,6 @@ def difference_json(difference: Difference) -> str:
         "tensors": [_tensor_object(tensor) for tensor in difference.tensors],
     }
     return json.dumps(finite(value), indent=2)
-
-
-def _section(title: str, lines: Sequence[str]) -> str:
-    return "\n".join((title, *(f"  {line}" for line in lines))) if lines else ""
 
 
 def _key_lines(keys: Sequence[KeyDifference]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from gte_surgery.render.finding import finding_head, finding_object
 from gte_surgery.render.ink import count, paint, printable
 
 if TYPE_CHECKING:
@@ -28,10 +29,7 @@ def fuzz_json(breaks: Sequence[Break], encoder: str, contract: IdContract) -> st
             "encoder": encoder,
             "breaks": [
                 {
-                    "code": each.finding.code,
-                    "severity": each.finding.severity.label,
-                    "pointer": each.finding.location.pointer,
-                    "message": each.finding.message,
+                    **finding_object(each.finding, "pointer", "message"),
                     "sequences": str(each),
                     "test": each.test(encoder, contract),
                 }
@@ -43,9 +41,8 @@ def fuzz_json(breaks: Sequence[Break], encoder: str, contract: IdContract) -> st
 
 
 def _break_lines(each: Break, encoder: str, contract: IdContract, color: bool) -> list[str]:
-    label = each.finding.severity.label
     return [
-        f"{paint(label, label, color)} {paint(each.finding.code, 'strong', color)} {printable(str(each.finding))}",
+        finding_head(each.finding, str(each.finding), color),
         f"    smallest input: {each}",
         "    as a test:",
         indent(each.test(encoder, contract), " " * 8, lambda line: bool(line.strip())),

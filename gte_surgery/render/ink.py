@@ -63,6 +63,11 @@ def columns(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     )
 
 
+def section(title: str, lines: Sequence[str], indent: str = "") -> str:
+    """The title with the lines below it, two spaces further in; nothing where there is no line."""
+    return "\n".join((f"{indent}{title}", *(f"{indent}  {line}" for line in lines))) if lines else ""
+
+
 def finite(value: object) -> object:
     """The value for JSON, which has no NaN and no infinity: such numbers are null, at any depth."""
     match value:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.render.ink import columns, count, paint, printable, section, size
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor
 
@@ -22,10 +22,10 @@ def plan_text(plan: Plan, target: Path, color: bool = False) -> str:
         return f"{printable(str(target))}: already so, nothing to write"
     parts = [
         paint(f"{plan.command} → {printable(str(target))}", "strong", color),
-        _section("config.json", _change_lines(plan)),
-        _section("meaning", [printable(sentence) for sentence in plan.meaning]),
-        _section("files to write", [line for file in plan.files for line in _file_lines(file)]),
-        _section("files to remove", [printable(name) for name in plan.removed]),
+        section("config.json", _change_lines(plan), "  "),
+        section("meaning", [printable(sentence) for sentence in plan.meaning], "  "),
+        section("files to write", [line for file in plan.files for line in _file_lines(file)], "  "),
+        section("files to remove", [printable(name) for name in plan.removed], "  "),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -42,9 +42,9 @@ def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path,
     done = f"{plan.command} {printable(str(target))}: {written if plan.files else 'wrote no file'}"
     parts = [
         paint(done, "good", color),
-        _section("config.json", _change_lines(plan)),
-        _section("meaning", [printable(sentence) for sentence in plan.meaning]),
-        _section("removed", [printable(name) for name in plan.removed]),
+        section("config.json", _change_lines(plan), "  "),
+        section("meaning", [printable(sentence) for sentence in plan.meaning], "  "),
+        section("removed", [printable(name) for name in plan.removed], "  "),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -52,10 +52,6 @@ def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path,
 def outcome_json(plan: Plan, receipt: Mapping[str, object] | None, target: Path) -> str:
     """The plan, where it went, and the receipt: null after a dry run or when there was nothing to do."""
     return json.dumps(_plan_object(plan) | {"target": str(target), "receipt": receipt}, indent=2)
-
-
-def _section(title: str, lines: list[str]) -> str:
-    return "\n".join((f"  {title}", *(f"    {line}" for line in lines))) if lines else ""
 
 
 def _change_lines(plan: Plan) -> list[str]:

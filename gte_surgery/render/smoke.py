@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from gte_surgery.findings import Finding, Severity
+from gte_surgery.findings import Severity
+from gte_surgery.render.finding import finding_lines, finding_object
 from gte_surgery.render.ink import columns, count, paint, printable, size
 from gte_surgery.smoke.result import Proof, SmokeResult, Speed
 
@@ -21,7 +22,7 @@ def smoke_text(result: SmokeResult, color: bool = False) -> str:
         lines += [f"    {line}" for line in _proof_lines(proofs, color)]
     if result.speeds:
         lines += columns([_HEADING, *map(_speed_row, result.speeds)], "  ").splitlines()
-    lines += [line for finding in result.findings for line in _finding_lines(finding, color)]
+    lines += [line for finding in result.findings for line in finding_lines(finding, finding.message, color)]
     return "\n".join((*lines, _verdict(result, color)))
 
 
@@ -29,7 +30,7 @@ def smoke_json(result: SmokeResult) -> str:
     """Every field of the result, ASCII only."""
     value = asdict(result) | {
         "versions": dict(result.versions),
-        "findings": [_finding_object(finding) for finding in result.findings],
+        "findings": [finding_object(finding, "message", "hint") for finding in result.findings],
         "has_passed": result.has_passed,
     }
     return json.dumps(value, indent=2)
@@ -81,22 +82,6 @@ def _speed_row(speed: Speed) -> tuple[str, ...]:
         f"{speed.error:.1e}",
         f"{speed.speedup:.2f}",
     )
-
-
-def _finding_lines(finding: Finding, color: bool) -> Iterator[str]:
-    label = finding.severity.label
-    yield f"{paint(label, label, color)} {paint(finding.code, 'strong', color)} {printable(finding.message)}"
-    if finding.hint:
-        yield paint(f"    hint: {printable(finding.hint)}", "faint", color)
-
-
-def _finding_object(finding: Finding) -> dict[str, object]:
-    return {
-        "code": finding.code,
-        "severity": finding.severity.label,
-        "message": finding.message,
-        "hint": finding.hint,
-    }
 
 
 def _verdict(result: SmokeResult, color: bool) -> str:

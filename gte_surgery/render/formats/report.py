@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import posixpath
 from collections.abc import Iterable
+from dataclasses import asdict
 
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
+from gte_surgery.render.finding import finding_object
 from gte_surgery.render.ink import count, paint, printable
 
 _MOST = 5
@@ -31,13 +33,12 @@ def report_json(report: Report) -> str:
     return json.dumps(
         {
             "checkpoint": report.checkpoint,
-            "findings": [_finding_object(finding) for finding in report.findings],
+            "findings": [finding_object(finding) for finding in report.findings],
             "skipped": [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped],
             "suppressed": [
-                _finding_object(each.finding) | {"suppression": _suppression_object(each.suppression)}
-                for each in report.suppressed
+                finding_object(each.finding) | {"suppression": asdict(each.suppression)} for each in report.suppressed
             ],
-            "unused": [_suppression_object(each) for each in report.unused],
+            "unused": [asdict(each) for each in report.unused],
             "rules": list(report.rules),
             "counts": {severity.label: report.count(severity) for severity in reversed(Severity)},
         },
@@ -129,22 +130,3 @@ def sum_line(report: Report, color: bool = False) -> str:
     sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
     style = report.worst.label if report.worst else "good"
     return f"{printable(report.checkpoint)}: {paint(sums, style, color)} ({count(judged, 'rule')} judged)"
-
-
-def _suppression_object(suppression: Suppression) -> dict[str, object]:
-    return {"code": suppression.code, "reason": suppression.reason, "source": suppression.source}
-
-
-def _finding_object(finding: Finding) -> dict[str, object]:
-    at = finding.location
-    return {
-        "code": finding.code,
-        "severity": finding.severity.label,
-        "file": at.file,
-        "line": at.line,
-        "column": at.column,
-        "pointer": at.pointer,
-        "tensor": at.tensor,
-        "message": finding.message,
-        "hint": finding.hint,
-    }
