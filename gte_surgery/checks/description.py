@@ -16,11 +16,9 @@ from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.names import TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
-from gte_surgery.gte.new_impl.releases import Release, resembling
-from gte_surgery.gte.new_impl.rope import describe as rope_in_words
-from gte_surgery.gte.new_impl.rope import inv_freq
+from gte_surgery.gte.family import Release
+from gte_surgery.gte.rope import describe as rope_in_words
+from gte_surgery.gte.rope import inv_freq
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 PART_NAMES = ("embeddings", "layers", "head", "other")
@@ -162,8 +160,8 @@ def describe(checkpoint: Checkpoint) -> Description:
     """Describe a checkpoint, sound or not; reads one row of one tensor and the small sidecar files, raises nothing."""
     subject, tokenizer = Subject(checkpoint), read_tokenizer(checkpoint)
     config, stored = subject.config, tuple(checkpoint.tensors.values())
-    release = resembling(config, subject.head) if config else None
-    pooled, types = pooling(checkpoint), subject.stored(TOKEN_TYPE_EMBEDDINGS)
+    release = subject.family.resembling(config, subject.head) if config else None
+    pooled, types = pooling(checkpoint), subject.stored(subject.names.types)
     parameters = sum(math.prod(tensor.shape) for tensor in stored)
     return Description(
         checkpoint=str(checkpoint.path),
@@ -216,26 +214,13 @@ def _sizes(config: GteConfig) -> Sizes:
 
 
 def _parts(subject: Subject) -> Iterator[Part]:
-    part_of = {stored: _part_name(canonical, subject.head) for canonical, stored in subject.canonical.items()}
+    region = subject.family.region
+    part_of = {stored: region(canonical, subject.head) for canonical, stored in subject.canonical.items()}
     for name in PART_NAMES:
         members = [t for t in subject.checkpoint.tensors.values() if part_of.get(t.name, "other") == name]
         if members:
             parameters = sum(math.prod(tensor.shape) for tensor in members)
             yield Part(name, len(members), parameters, sum(tensor.nbytes for tensor in members))
-
-
-def _part_name(canonical: str, head: Head) -> str:
-    match canonical.partition(".")[0]:
-        case "embeddings":
-            return "embeddings"
-        case "encoder":
-            return "layers"
-        case "lm_head" | "classifier" | "qa_outputs":
-            return "head"
-        case "pooler" if head is Head.SEQUENCE_CLASSIFICATION:
-            return "head"
-        case _:
-            return "other"
 
 
 def _counts(names: Iterable[str]) -> dict[str, int]:
@@ -246,7 +231,7 @@ def _counts(names: Iterable[str]) -> dict[str, int]:
 
 
 def _vocabulary(subject: Subject, tokenizer: Tokenizer) -> Vocabulary | None:
-    words = subject.stored(WORD_EMBEDDINGS)
+    words = subject.stored(subject.names.words)
     if words is None or not words.shape:
         return None
     known = tokenizer.vocab_size
@@ -257,7 +242,7 @@ def _pad(subject: Subject, tokenizer: Tokenizer) -> Pad | None:
     pad = subject.config.pad_token_id if subject.config else None
     if pad is None:
         return None
-    words = subject.stored(WORD_EMBEDDINGS)
+    words = subject.stored(subject.names.words)
     row = _row(words, pad) if words is not None else None
     token = tokenizer.tokens.get(pad)
     if row is None or words is None:

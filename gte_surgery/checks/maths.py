@@ -9,7 +9,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.gte.new_impl.keys import KNOWN_KEYS, foreign_reads
+from gte_surgery.gte.config import family_of
 from gte_surgery.gte.wording import listed
 
 _MOST_CODE = 1 << 20
@@ -39,7 +39,8 @@ def has_code(checkpoint: Checkpoint) -> bool:
 
 def unknown_keys(checkpoint: Checkpoint) -> list[str]:
     """The members of config.json that no published code reads, in their order."""
-    return [key for key in checkpoint.values if key not in KNOWN_KEYS]
+    known = family_of(checkpoint.values).known_keys
+    return [key for key in checkpoint.values if known is not None and key not in known]
 
 
 def foreign_code(checkpoint: Checkpoint) -> str:
@@ -49,7 +50,8 @@ def foreign_code(checkpoint: Checkpoint) -> str:
         if file is None:
             continue
         try:
-            reads = foreign_reads(read_whole(file.place, _MOST_CODE).decode("utf-8", "replace"))
+            code = read_whole(file.place, _MOST_CODE).decode("utf-8", "replace")
+            reads = family_of(checkpoint.values).foreign_reads(code)
         except CheckpointError as error:
             return error.message
         if reads is None:

@@ -19,10 +19,10 @@ from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar
 from gte_surgery.checks.passes import Passes
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
-from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, read_config
-from gte_surgery.gte.new_impl.heads import Head, head_of
-from gte_surgery.gte.new_impl.inventory import TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS, Layout, canonical_name, detect_layout
+from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, family_of, read_config
+from gte_surgery.gte.family import Family, Names
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
@@ -61,6 +61,16 @@ class Subject:
         return self.checkpoint.values
 
     @cached_property
+    def family(self) -> Family:
+        """The family that config.json is of; the 2024 one where it does not tell."""
+        return family_of(self.values)
+
+    @property
+    def names(self) -> Names:
+        """What the family calls its tensors."""
+        return self.family.names
+
+    @cached_property
     def dialect(self) -> Dialect | None:
         return detect_dialect(self.values)
 
@@ -69,10 +79,8 @@ class Subject:
         """How config.json departs from the schema of its dialect; empty without a dialect."""
         from gte_surgery.gte.schemas import violations
 
-        if self.dialect is None:
-            return ()
-        schema = "config.native" if self.dialect is Dialect.NATIVE else "config.remote"
-        return tuple(violations(dict(self.values), schema))
+        schema = self.family.schemas.get(self.dialect) if self.dialect is not None else None
+        return () if schema is None else tuple(violations(dict(self.values), schema))
 
     @cached_property
     def config(self) -> GteConfig | None:
@@ -92,33 +100,33 @@ class Subject:
 
     @cached_property
     def layout(self) -> Layout | None:
-        return detect_layout(self.checkpoint.tensors)
+        return self.family.naming.detect(self.checkpoint.tensors)
 
     @cached_property
     def canonical(self) -> Mapping[str, str]:
         """Stored name by canonical name, of the tensors whose names the layout knows."""
         if self.layout is None:
             return {}
-        pairs = ((canonical_name(stored, self.layout), stored) for stored in self.checkpoint.tensors)
+        pairs = ((self.family.naming.canonical(stored, self.layout), stored) for stored in self.checkpoint.tensors)
         return {canonical: stored for canonical, stored in pairs if canonical is not None}
 
     @cached_property
     def head(self) -> Head:
-        return head_of(self.canonical)
+        return self.family.head_of(self.canonical, self.values)
 
     @cached_property
     def wanted(self) -> tuple[TensorSpec, ...]:
         """The tensors that the config asks for, named by this checkpoint's layout; empty if either is unknown."""
         if self.config is None or self.layout is None:
             return ()
-        return inventory(self.config, self.layout, self.head)
+        return self.family.inventory(self.config, self.layout, self.head)
 
     @cached_property
     def allowed(self) -> tuple[TensorSpec, ...]:
         """Tensors that may be stored beside the wanted ones: a tied decoder weight."""
         if self.config is None or self.layout is None:
             return ()
-        return optional_inventory(self.config, self.layout, self.head)
+        return self.family.optional(self.config, self.layout, self.head)
 
     def stored(self, canonical: str) -> StoredTensor | None:
         """The tensor of a canonical name, or None where the checkpoint has none."""
@@ -136,7 +144,7 @@ class Subject:
         """What all numbers of the model's floating-point tensors are like, by stored name: reads the weights once."""
         from gte_surgery.checks.weights import read_statistics
 
-        words = self.canonical.get(WORD_EMBEDDINGS, "")
+        words = self.canonical.get(self.names.words, "")
         return read_statistics(self.model_tensors, words, self.passes.begin())
 
     @cached_property

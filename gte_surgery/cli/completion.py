@@ -31,9 +31,9 @@ def files(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[C
 
 def releases() -> Mapping[str, str]:
     """The names of the published releases."""
-    from gte_surgery.gte.new_impl.releases import RELEASES
+    from gte_surgery.gte import families
 
-    return {release.name: f"{release.head.value} head, {release.dtype}" for release in RELEASES}
+    return {name: f"{release.head.value} head, {release.dtype}" for name, (_, release) in families.releases().items()}
 
 
 def rules() -> Mapping[str, str]:

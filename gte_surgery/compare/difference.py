@@ -15,17 +15,8 @@ from gte_surgery.checkpoint.directory import open_found
 from gte_surgery.compare.values import Extent, Gap, OpenedWeights, Pair, RowChanges, has_equal_bytes, measure
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
-from gte_surgery.gte.config import LARGEST_WIDTH
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import is_vocabulary_sized
-from gte_surgery.gte.new_impl.names import (
-    DECODER_WEIGHT,
-    WORD_EMBEDDINGS,
-    Layout,
-    canonical_name,
-    parts_of,
-    place_in_packed,
-)
+from gte_surgery.gte.fields import LARGEST_WIDTH
+from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.surgery.apply import Progress
 from gte_surgery.surgery.commit.recovery import require_settled
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
@@ -145,9 +136,9 @@ def _understood(path: Path | str) -> Target:
     checkpoint = open_found(path)
     require_settled(checkpoint.path)
     target = understand(checkpoint, families=("GTE0",))
-    taken: dict[str, str] = {}
+    naming, taken = target.family.naming, dict[str, str]()
     for stored in checkpoint.tensors:
-        for name in parts_of(canonical_name(stored, target.layout) or stored):
+        for name in naming.parts_of(naming.canonical(stored, target.layout) or stored):
             if name in taken:
                 raise RefusedError(
                     f"{checkpoint.path}: `{taken[name]}` and `{stored}` both hold `{name}`, one of them is too many",
@@ -158,7 +149,7 @@ def _understood(path: Path | str) -> Target:
 
 
 def _dtype(target: Target) -> str | None:
-    return _CONFIG_DTYPES.get(target.tensors[WORD_EMBEDDINGS].dtype)
+    return _CONFIG_DTYPES.get(target.tensors[target.names.words].dtype)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +159,8 @@ class _Paired:
     name: str
     stored: tuple[Stored | None, Stored | None]
     planned: tuple[PlannedTensor | None, PlannedTensor | None]
+    is_table: bool
+    """Whether its rows are those of the vocabulary."""
 
     @property
     def headers_only(self) -> TensorDifference:
@@ -182,16 +175,19 @@ def _paired(both: tuple[Target, Target]) -> Iterator[_Paired]:
         {tensor.name: tensor for tensors in restored(target, layout).values() for tensor in tensors} for target in both
     ]
     for target, side, other in zip(both, sides, reversed(sides), strict=True):
-        if DECODER_WEIGHT in other and DECODER_WEIGHT not in side and _ties_decoder(target):
-            side[DECODER_WEIGHT] = replace(side[WORD_EMBEDDINGS], name=DECODER_WEIGHT)
+        decoder = target.names.decoder
+        if decoder in other and decoder not in side and _ties_decoder(target):
+            side[decoder] = replace(side[target.names.words], name=decoder)
     for name in dict.fromkeys((*sides[0], *sides[1])):
         left, right = (side.get(name) for side in sides)
-        yield _Paired(name, (_stored(both[0], left), _stored(both[1], right)), (left, right))
+        is_table = any(target.family.is_sized_by_vocabulary(name) for target in both)
+        yield _Paired(name, (_stored(both[0], left), _stored(both[1], right)), (left, right), is_table)
 
 
 def _common_layout(both: tuple[Target, Target]) -> Layout:
     """Names without prefixes; split as soon as one side has a part, since not every split tensor could be packed."""
-    split = {place_in_packed(name)[0].split(".")[-2] for target in both for name in target.tensors if _is_part(name)}
+    places = {(name, target.family.naming.place_in_packed(name)[0]) for target in both for name in target.tensors}
+    split = {whole.split(".")[-2] for name, whole in places if whole != name}
     return Layout("a", has_split_qkv="qkv_proj" in split, has_split_mlp="up_gate_proj" in split)
 
 
@@ -200,15 +196,12 @@ def _ties_decoder(target: Target) -> bool:
     return target.head is Head.MASKED_LM and target.config.tie_word_embeddings
 
 
-def _is_part(canonical: str) -> bool:
-    return place_in_packed(canonical)[0] != canonical
-
-
 def _stored(target: Target, planned: PlannedTensor | None) -> Stored | None:
     if planned is None:
         return None
-    holders = (planned.name, place_in_packed(planned.name)[0], WORD_EMBEDDINGS)
-    candidates = holders if planned.name == DECODER_WEIGHT else holders[:2]
+    whole, _ = target.family.naming.place_in_packed(planned.name)
+    holders = (planned.name, whole, target.names.words)
+    candidates = holders if planned.name == target.names.decoder else holders[:2]
     names = [target.tensors[name].name for name in candidates if name in target.tensors]
     return Stored(names[0] if names else planned.name, planned.dtype, planned.shape)
 
@@ -244,7 +237,7 @@ def _contents(
     gap = None
     if values and has_changed is not False and {left.dtype, right.dtype} <= set(ARITHMETIC_DTYPES):
         rows, width = common, math.prod(left.shape[1:])
-        is_table = is_vocabulary_sized(paired.name) and width <= LARGEST_WIDTH
+        is_table = paired.is_table and width <= LARGEST_WIDTH
         gap = measure(pair, *((rows, width) if is_table else (rows * width, 1)), is_table, meter.advance)
     meter.finish(left.nbytes)
     return replace(plain, common_rows=common if left.shape != right.shape else None, has_changed=has_changed, gap=gap)

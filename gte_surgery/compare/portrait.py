@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import read_rows, row_nbytes
 from gte_surgery.checks.subject import Subject
-from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS
-from gte_surgery.gte.new_impl.rope import inv_freq
+from gte_surgery.gte.rope import inv_freq
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, decode
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 BINS = 60
 _BLOCK = 1 << 20
 _MOST_ROWS = 1 << 22
-_MATRIX = re.compile(r"encoder\.layer\.(\d+)\.(?:attention|mlp)\.(\w+)_proj\.weight")
 
 Progress = Callable[[int, int], None]
 
@@ -91,7 +89,7 @@ def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrai
     from concurrent.futures import ThreadPoolExecutor
 
     subject = Subject(checkpoint)
-    words = subject.stored(WORD_EMBEDDINGS)
+    words = subject.stored(subject.names.words)
     matrices = {canonical: tensor for canonical in subject.canonical if (tensor := _matrix(subject, canonical))}
     table = words if words is not None and _is_readable(words) and words.shape[0] <= _MOST_ROWS else None
     tell = _teller(progress, sum(tensor.nbytes for tensor in (*matrices.values(), *([table] if table else ()))))
@@ -101,14 +99,14 @@ def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrai
     config = subject.config
     return Portrait(
         norms=_row_norms(norms, config.pad_token_id if config else None) if table else None,
-        spreads=tuple(_spreads(deviations)),
+        spreads=tuple(_spreads(subject.family.matrix, deviations)),
         wavelengths=_wavelengths(subject),
         positions=config.max_position_embeddings if config else None,
     )
 
 
 def _matrix(subject: Subject, canonical: str) -> StoredTensor | None:
-    tensor = subject.stored(canonical) if _MATRIX.fullmatch(canonical) else None
+    tensor = subject.stored(canonical) if subject.family.matrix.fullmatch(canonical) else None
     return tensor if tensor is not None and _is_readable(tensor) else None
 
 
@@ -173,10 +171,10 @@ def _row_norms(blocks: Sequence[Array], pad: int | None) -> RowNorms:
     )
 
 
-def _spreads(deviations: Mapping[str, float | None]) -> Iterator[Spread]:
+def _spreads(matrix: re.Pattern[str], deviations: Mapping[str, float | None]) -> Iterator[Spread]:
     found: dict[str, dict[int, float | None]] = {}
     for canonical, deviation in deviations.items():
-        match = _MATRIX.fullmatch(canonical)
+        match = matrix.fullmatch(canonical)
         if match is not None:
             found.setdefault(match[2], {})[int(match[1])] = deviation
     for kind, layers in sorted(found.items()):

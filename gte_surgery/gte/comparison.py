@@ -7,13 +7,12 @@ Whether either is any good is for `gte_surgery.checks`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from gte_surgery.gte.config import FLAGS, GteConfig, read_config
-from gte_surgery.gte.new_impl.rope import describe, inv_freq
-
-Values = Mapping[str, object]
+from gte_surgery.gte.config import family_of, read_config
+from gte_surgery.gte.fields import GteConfig, Values
+from gte_surgery.gte.rope import describe, inv_freq
 
 _FIELDS = (
     "vocab_size",
@@ -96,11 +95,13 @@ def _is_written_otherwise(key: str, left: Values, right: Values) -> bool:
 
 def _effective(values: Values, config: GteConfig, stored_dtype: str | None) -> dict[str, object]:
     """What the members amount to, the rope apart: fields with their defaults, then members that ride along."""
+    facts = family_of(values).facts
     fields: dict[str, object] = {name: getattr(config, name) for name in _FIELDS}
     dtype = (config.dtype or stored_dtype or "").removeprefix("torch.") or None
-    told = {*_SPELLING, *fields}
-    riding = {key: _plain(key, value) for key, value in values.items() if key not in told and value is not None}
-    flags = {key: False for key in FLAGS if key not in told}
+    told = {*_SPELLING, *fields, *facts.spelled.values()}
+    carried = {key: value for key, value in values.items() if key not in told and value is not None}
+    riding = {key: _plain(facts.flags, key, value) for key, value in carried.items()}
+    flags = {key: False for key in facts.flags if key not in told}
     return {**fields, "dtype": dtype, **_DEFAULTS, **flags, **_labels(config.num_labels), **riding}
 
 
@@ -113,8 +114,8 @@ def _labels(count: int) -> dict[str, object]:
     }
 
 
-def _plain(key: str, value: object) -> object:
-    return bool(value) if key in FLAGS else value
+def _plain(flags: Collection[str], key: str, value: object) -> object:
+    return bool(value) if key in flags else value
 
 
 def _is_equal(one: object, other: object) -> bool:

@@ -1,8 +1,13 @@
-"""The programs that load GTE checkpoints, each with demands of its own. What they demand is for the rules GTE6xx."""
+"""The programs that load GTE checkpoints, each with demands of its own. What follows from those is for GTE6xx."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
+
+from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.rope import Rope
 
 
 class Consumer(Enum):
@@ -16,3 +21,25 @@ class Consumer(Enum):
     TEI = "tei"
     """text-embeddings-inference."""
     SENTENCE_TRANSFORMERS = "sentence-transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """What a program asks of the checkpoints of a family; what is empty is not asked.
+
+    `classes` by dialect: those it serves, the encoder first, then the one with a sequence classifier. `stated`: members
+    that it reads without a default. `only`: the one value it takes of a member that must be stated, `unset`: flags that
+    must be off. `prefixes` by dialect: those it takes off the tensor names; `letters`: the layouts whose names it looks
+    for, such as `looked_for`. `is_packed`: projections must be stored as one. `lacks` heads. `rope`: how it reads one.
+    """
+
+    classes: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    stated: tuple[str, ...] = ()
+    only: Mapping[str, object] = field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    prefixes: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    letters: tuple[str, ...] = ()
+    looked_for: str = ""
+    is_packed: bool = False
+    lacks: tuple[Head, ...] = ()
+    rope: Callable[[Mapping[str, object]], Rope] | None = None

@@ -7,14 +7,14 @@ say, such as "below vocab_size", is left to `gte_surgery.checks`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.errors import UsageError
-from gte_surgery.gte.wording import shown
+from gte_surgery.gte.wording import either, shown
 
 if TYPE_CHECKING:
     from jsonschema.exceptions import ValidationError
@@ -114,10 +114,10 @@ def _violation(error: ValidationError) -> Violation:
         case "type":
             types = [wanted] if isinstance(wanted, str) else list(wanted)
             return Violation(
-                pointer, f"{found}, must be {_either(map(_TYPES.__getitem__, types))}", _hint(error, types)
+                pointer, f"{found}, must be {either(list(map(_TYPES.__getitem__, types)))}", _hint(error, types)
             )
         case "enum":
-            return Violation(pointer, f"{found}, must be {_either(map(shown, wanted))}")
+            return Violation(pointer, f"{found}, must be {either(list(map(shown, wanted)))}")
         case "minLength" | "minItems" | "minProperties":
             least = "must not be empty" if wanted == 1 else f"must have a length of at least {wanted}"
             return Violation(pointer, f"{found}, {least}")
@@ -136,11 +136,6 @@ def _hint(error: ValidationError, wanted: list[str]) -> str:
         case float(number) if "integer" in wanted and number.is_integer():
             return f"write {int(number)}, without a fraction"
     return ""
-
-
-def _either(choices: Iterable[str]) -> str:
-    *first, last = choices
-    return f"{', '.join(first)} or {last}" if first else last
 
 
 def _escaped(step: str) -> str:

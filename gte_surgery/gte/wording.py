@@ -23,6 +23,12 @@ def listed(items: Sequence[str], count: int | None = None) -> str:
     return ", ".join(items[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def either(choices: Sequence[str]) -> str:
+    """`a, b or c`."""
+    *first, last = choices
+    return f"{', '.join(first)} or {last}" if first else last
+
+
 def shape(sizes: Sequence[int]) -> str:
     """`[2304, 768]`."""
     return "[" + ", ".join(str(size) for size in sizes) + "]"

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Report, Severity
-from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.kinds import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
 from gte_surgery.model.compiled import CompiledBody

@@ -15,14 +15,10 @@ from torch import nn
 from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.gte.config import read_config
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.heads import Head, architecture, head_of
-from gte_surgery.gte.new_impl.names import DECODER_WEIGHT, canonical_name, detect_layout
-from gte_surgery.gte.new_impl.native import native_members
+from gte_surgery.gte.config import family_of, read_config
+from gte_surgery.gte.family import Native
+from gte_surgery.gte.kinds import Head
 from gte_surgery.model.weights import find_sources, read_parameters
-
-OLDEST_TRANSFORMERS = "5.18"
 
 
 def build_model(
@@ -36,20 +32,24 @@ def build_model(
     values = checkpoint.config.value if checkpoint.config is not None else None
     if not isinstance(values, dict):
         raise CheckpointError(f"{checkpoint.path}: no readable {CONFIG_NAME}", told)
-    layout = detect_layout(checkpoint.tensors)
+    family = family_of(values)
+    native, naming = family.required_native(), family.naming
+    layout = naming.detect(checkpoint.tensors)
     if layout is None:
         raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", told)
-    head = head_of(name for name in (canonical_name(n, layout) for n in checkpoint.tensors) if name is not None)
-    members = native_members(values, head)
+    names = (naming.canonical(name, layout) for name in checkpoint.tensors)
+    head = family.head_of([name for name in names if name is not None], values)
+    members = native.members(values, head, False)
     config = read_config(members)
     if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
         found = f"config.json: pad_token_id: {config.pad_token_id}, must be below vocab_size {config.vocab_size}"
         raise CheckpointError(f"{checkpoint.path}: {found}", "`gte-surgery explain GTE110`")
-    sources = find_sources(checkpoint, layout, config, head)
-    model = _empty_model(members, head)
+    sources = find_sources(checkpoint, family, layout, config, head)
+    model = _empty_model(native, members, head)
     parameters = {name: nn.Parameter(tensor) for name, tensor in read_parameters(sources, device, dtype).items()}
-    if head is Head.MASKED_LM and DECODER_WEIGHT not in parameters:
-        parameters[DECODER_WEIGHT] = parameters["gte.embeddings.word_embeddings.weight"]
+    decoder, words = (naming.stored(name, native.layout(head)) for name in (family.names.decoder, family.names.words))
+    if head is Head.MASKED_LM and decoder not in parameters:
+        parameters[decoder] = parameters[words]
     model.load_state_dict(parameters, strict=True, assign=True)
     _renew_rotary(model)
     model.to(device=device)  # type: ignore[call-arg]
@@ -58,23 +58,25 @@ def build_model(
 
 def body_of(model: nn.Module) -> nn.Module:
     """The encoder inside a model with a head, or the bare model itself."""
-    return getattr(model, "gte", model)
+    return getattr(model, str(getattr(model, "base_model_prefix", "")), model)
 
 
-def require_transformers() -> None:
-    """Raises RefusedError where the transformers that is installed has no native GTE."""
-    if not hasattr(transformers, "GteModel"):
-        found = f"transformers: {transformers.__version__} has no native GTE, {OLDEST_TRANSFORMERS} or newer has"
-        raise RefusedError(found, f"`pip install --upgrade 'transformers>={OLDEST_TRANSFORMERS}'`")
+def require_transformers(native: Native) -> None:
+    """Raises RefusedError where the transformers that is installed has no such model."""
+    name = native.architecture(Head.NONE)
+    if not hasattr(transformers, name):
+        there, wanted = transformers.__version__, f"{native.oldest} or newer has"
+        found = f"transformers: {there} has no native {native.stem.upper()}, {wanted}"
+        raise RefusedError(found, f"`pip install --upgrade 'transformers>={native.oldest}'`")
 
 
-def _empty_model(members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
+def _empty_model(native: Native, members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
     """The model of a native config, on the meta device: shapes without storage."""
-    require_transformers()
+    require_transformers(native)
     known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
-    config = transformers.GteConfig(**known)
+    config = getattr(transformers, f"{native.stem}Config")(**known)
     with torch.device("meta"):
-        model = getattr(transformers, architecture(head, Dialect.NATIVE))(config)
+        model = getattr(transformers, native.architecture(head))(config)
     if not isinstance(model, transformers.PreTrainedModel):
         raise TypeError(type(model).__name__)
     return model

@@ -18,19 +18,11 @@ from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.new_impl.names import Layout, canonical_name, stored_name
+from gte_surgery.gte.family import Family, Naming
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.tensors import TensorSpec
 
 _SHOWN = 5
-_PACKED = {
-    ".attention.q_proj.": (".attention.qkv_proj.", 0, 3),
-    ".attention.k_proj.": (".attention.qkv_proj.", 1, 3),
-    ".attention.v_proj.": (".attention.qkv_proj.", 2, 3),
-    ".mlp.up_proj.": (".mlp.up_gate_proj.", 0, 2),
-    ".mlp.gate_proj.": (".mlp.up_gate_proj.", 1, 2),
-}
-"""Of a split tensor: the packed one that holds it, which part it is, and of how many [reference implementation]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,35 +35,32 @@ class Source:
     end: int | None = None
 
 
-def native_layout(head: Head) -> Layout:
-    """The names of the native model's own parameters: layout f, prefixed under a head."""
-    prefix = "" if head is Head.NONE else "gte."
-    return Layout("f", prefix, is_renamed=True, has_split_qkv=True, has_split_mlp=True, head_norm="layer_norm")
-
-
-def find_sources(checkpoint: Checkpoint, layout: Layout, config: GteConfig, head: Head) -> tuple[Source, ...]:
+def find_sources(
+    checkpoint: Checkpoint, family: Family, layout: Layout, config: GteConfig, head: Head
+) -> tuple[Source, ...]:
     """One source for each parameter of the native model; raises CheckpointError naming what does not fit."""
-    stored = {canonical_name(name, layout) or name: tensor for name, tensor in checkpoint.tensors.items()}
-    wanted = inventory(config, native_layout(head), head)
-    holders = {spec.canonical: _holder(spec.canonical, stored) for spec in wanted}
-    missing = [stored_name(name, layout) for name, _, _ in holders.values() if name not in stored]
-    spare = {spec.canonical for spec in optional_inventory(config, layout, head)}
+    naming = family.naming
+    stored = {naming.canonical(name, layout) or name: tensor for name, tensor in checkpoint.tensors.items()}
+    wanted = family.inventory(config, family.required_native().layout(head), head)
+    holders = {spec.canonical: _holder(naming, spec.canonical, stored) for spec in wanted}
+    missing = [naming.stored(name, layout) for name, _, _ in holders.values() if name not in stored]
+    spare = {spec.canonical for spec in family.optional(config, layout, head)}
     used = {name for name, _, _ in holders.values()} | spare
     unexpected = [tensor.name for name, tensor in stored.items() if name not in used]
     sources = [_source(spec, stored, holders[spec.canonical]) for spec in wanted] if not missing else []
-    misshapen = [told for told in map(_misshapen, sources, wanted) if told]
+    parts = [count for _, _, count in holders.values()]
+    misshapen = [told for told in map(_misshapen, sources, wanted, parts) if told]
     problems = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
     _refuse(checkpoint, {kind: list(dict.fromkeys(names)) for kind, names in problems.items() if names})
     return tuple(sources)
 
 
-def _holder(canonical: str, stored: Collection[str]) -> tuple[str, int, int]:
+def _holder(naming: Naming, canonical: str, stored: Collection[str]) -> tuple[str, int, int]:
     """(canonical name of the stored tensor, which part of it, of how many)."""
-    if canonical not in stored:
-        for split, (packed, part, parts) in _PACKED.items():
-            if split in canonical:
-                return canonical.replace(split, packed), part, parts
-    return canonical, 0, 1
+    if canonical in stored:
+        return canonical, 0, 1
+    whole, part = naming.place_in_packed(canonical)
+    return whole, part, len(naming.parts_of(whole))
 
 
 def _source(spec: TensorSpec, stored: Mapping[str, StoredTensor], holder: tuple[str, int, int]) -> Source:
@@ -81,8 +70,7 @@ def _source(spec: TensorSpec, stored: Mapping[str, StoredTensor], holder: tuple[
     return Source(spec.name, stored[name], part * spec.shape[0], (part + 1) * spec.shape[0])
 
 
-def _misshapen(source: Source, spec: TensorSpec) -> str:
-    parts = 1 if source.end is None else (2 if ".mlp." in spec.canonical else 3)
+def _misshapen(source: Source, spec: TensorSpec, parts: int) -> str:
     wanted = [parts * spec.shape[0], *spec.shape[1:]]
     if list(source.stored.shape) == wanted:
         return ""

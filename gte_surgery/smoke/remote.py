@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.kinds import Head
 from gte_surgery.smoke.batches import Tensors
 
 CONVERT = "`gte-surgery convert CKPT --to native` makes it run without that code"

@@ -15,9 +15,10 @@ import torch
 
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Finding
-from gte_surgery.gte.new_impl.heads import Head
+from gte_surgery.gte.kinds import Head
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
+from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
@@ -50,6 +51,7 @@ def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progr
     with world(is_cuda) as here:
         device = find_device(f"cuda:{here.local_rank}" if is_cuda and here.is_joined else options.device)
         subject = Subject.opened(str(path), options, device, here.rank)
+        require_transformers(subject.family.required_native())
         run = _Run(subject, here, Ledger(here.rank), progress or (lambda told: None))
         run.all()
         return run.result(time.perf_counter() - begin)

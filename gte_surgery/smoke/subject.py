@@ -16,8 +16,9 @@ from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
 from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.new_impl.rope import inv_freq
+from gte_surgery.gte.config import GteConfig, family_of, read_config
+from gte_surgery.gte.family import Family
+from gte_surgery.gte.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import SmokeOptions
@@ -33,6 +34,7 @@ class Subject:
     """Everything that the proofs share."""
 
     checkpoint: Checkpoint
+    family: Family
     config: GteConfig
     ids: Ids
     device: torch.device
@@ -57,7 +59,7 @@ class Subject:
         if ids.vocab_size < 2:
             raise UsageError(f"{checkpoint.path}: a vocabulary of one row has no id beside the pad")
         batch = make_batch(ids, options.batch, options.max_length, options.seed + rank)
-        return cls(checkpoint, config, ids, device, batch.to(device), options)
+        return cls(checkpoint, family_of(values), config, ids, device, batch.to(device), options)
 
 
 def prove_soundness(subject: Subject, ledger: Ledger) -> None:

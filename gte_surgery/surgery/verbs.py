@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
 from gte_surgery.surgery.commit import recovery
 from gte_surgery.surgery.commit import undo as undoing
@@ -33,9 +32,6 @@ from gte_surgery.vocabulary.origins import Keep, Map, row_origins
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-_REMAPPED = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS)
-_RESIZED = (*_REMAPPED, TOKEN_TYPE_EMBEDDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +81,17 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
         case Resize():
-            target = understand(checkpoint, _RESIZED)
+            target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
             return with_companions(plan_resize(target, edit), target, edit)
         case Remap():
-            target = understand(checkpoint, _REMAPPED)
+            target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
             return with_companions(plan_remap(target, edit), target, edit)
         case Convert():
             target = understand(checkpoint, cured_codes=CURED if edit.to is not None else ())
             return with_companions(plan_convert(target, edit, threads), target, edit)
         case Reinit():
-            return plan_reinit(understand(checkpoint, (DECODER_WEIGHT,) if edit.only is None else ()), edit)
+            is_whole = edit.only is None
+            return plan_reinit(understand(checkpoint, lambda names: (names.decoder,) if is_whole else ()), edit)
         case Fix():
             return plan_fix(understand(checkpoint), edit)
 

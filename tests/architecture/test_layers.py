@@ -128,6 +128,33 @@ def test_the_door_of_a_room_holds_a_docstring_and_nothing_else(module: Path) -> 
     assert [type(node).__name__ for node in body] == ["Expr"]
 
 
+FAMILIES = "gte/families.py"
+"""Where the families are known one by one; all else asks the `Family` that a checkpoint has."""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_a_family_is_asked_and_never_imported(module: Path) -> None:
+    found = {name for name in ours(module) if _is_family(Path(*name.split(".")))}
+    assert not found or module.as_posix() == FAMILIES or _is_family(module), found
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room(module) != "gte"], ids=str)
+def test_no_family_is_singled_out_outside_the_room_that_knows_them(module: Path) -> None:
+    compared = [node for node in ast.walk(_parsed(module)) if isinstance(node, ast.Compare)]
+    sides = [ast.unparse(side) for node in compared for side in (node.left, *node.comparators)]
+    assert [side for side in sides if re.search(r"family(\.name)?$|model_types?$", side)] == []
+
+
+def _is_family(module: Path) -> bool:
+    """Whether a module is one family's: gte/new_impl/rope_reading.py, gte/bert.py."""
+    rest = module.parts[1:]
+    return module.parts[0] == "gte" and bool(rest) and rest[0].removesuffix(".py") in ("new_impl", "bert", "modernbert")
+
+
+def _parsed(module: Path) -> ast.Module:
+    return ast.parse((PACKAGE / module).read_text(encoding="utf-8"))
+
+
 IMPORTED_BY_NAME = {
     "contract/frameworks.py": "torch or numpy for a caller who asks for tensors; judging imports neither",
     "contract/probe.py": "the user's own encoder",

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import Init, TensorSpec, inventory
+from gte_surgery.gte.families import find_release
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.new_impl.names import REMOTE_HEAD
-from gte_surgery.gte.new_impl.releases import find_release, release_config
+from gte_surgery.gte.tensors import Init, TensorSpec
 from tests.bench.jobs import ours
 from tests.bench.measure import Run, removing, run, run_clean
 from tests.bench.results import Point
@@ -92,13 +91,13 @@ def write_sparse(path: Path, vocab: int, layers: int, shards: int = 1, tensors: 
 
     `tensors` is how many it has at least: those beyond the model's own are small ones that no GTE has.
     """
-    release = find_release("gte-multilingual-base")
+    family, release = find_release("gte-multilingual-base")
     sizes = {"vocab_size": vocab, "num_hidden_layers": layers, "dtype": "float32", **changes}
-    config = release_config(release, Dialect.NATIVE, **sizes)
+    config = family.release_config(release, Dialect.NATIVE, **sizes)
     removing(path)()
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-    specs = inventory(read_config(config), REMOTE_HEAD, Head.TOKEN_CLASSIFICATION)
+    specs = family.inventory(read_config(config), REMOTE_HEAD, Head.TOKEN_CLASSIFICATION)
     strangers = (f"other.{number}" for number in range(tensors - len(specs)))
     specs = (*specs, *(TensorSpec(name, name, (), (1,), Init.ZEROS) for name in strangers))
     parts = [specs[number * len(specs) // shards : (number + 1) * len(specs) // shards] for number in range(shards)]

@@ -16,7 +16,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import read_config
 from gte_surgery.gte.new_impl.keys import PUBLISHED_READS, foreign_reads
-from gte_surgery.gte.new_impl.rope import Rope, angle_gap
+from gte_surgery.gte.rope import Rope, angle_gap
 from tests.builder import ABSENT, build, change_config, load, native_config, remote_config, save, tensors, write
 
 MOVED = {"factor": 8.0, "rope_theta": 20000, "rope_type": "ntk", "type": "ntk"}

@@ -11,7 +11,7 @@ import pytest
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.new_impl.rope import to_native
+from gte_surgery.gte.rope import to_native
 
 transformers = pytest.importorskip("transformers")
 

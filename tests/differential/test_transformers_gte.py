@@ -19,11 +19,14 @@ from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
 from gte_surgery.gte.config import Dialect, GteConfig, read_config  # noqa: E402
-from gte_surgery.gte.new_impl.heads import Head, architecture, head_of  # noqa: E402
-from gte_surgery.gte.new_impl.inventory import inventory  # noqa: E402
-from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD, REMOTE_HEAD, Layout, canonical_name, detect_layout  # noqa: E402
-from gte_surgery.gte.new_impl.releases import RELEASES, Release, find_release, release_config  # noqa: E402
-from gte_surgery.gte.new_impl.rope import Rope, describe, inv_freq, mixed_factors, to_native  # noqa: E402
+from gte_surgery.gte.families import find_release  # noqa: E402
+from gte_surgery.gte.family import Release  # noqa: E402
+from gte_surgery.gte.kinds import Head, Layout  # noqa: E402
+from gte_surgery.gte.new_impl.family import NEW_IMPL  # noqa: E402
+from gte_surgery.gte.new_impl.heads import architecture, head_of  # noqa: E402
+from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD, REMOTE_HEAD, canonical_name, detect_layout  # noqa: E402
+from gte_surgery.gte.new_impl.releases import RELEASES, release_config  # noqa: E402
+from gte_surgery.gte.rope import Rope, describe, inv_freq, mixed_factors, to_native  # noqa: E402
 
 MODELS = {
     Head.NONE: transformers.GteModel,
@@ -164,7 +167,7 @@ def recognised(checkpoint: Path) -> tuple[Layout, Head, GteConfig]:
     head = head_of(name for name in (canonical_name(stored_name, layout) for stored_name in stored) if name)
     config = read_config(json.loads((checkpoint / "config.json").read_text()))
     assert config.dialect is Dialect.NATIVE
-    assert [(spec.name, spec.shape) for spec in inventory(config, layout, head)] == list(stored.items())
+    assert [(spec.name, spec.shape) for spec in NEW_IMPL.inventory(config, layout, head)] == list(stored.items())
     return layout, head, config
 
 
@@ -242,7 +245,7 @@ RENAMED = Layout("f", "gte.", is_renamed=True, has_split_qkv=True, has_split_mlp
 
 def written(folder: Path, members: dict[str, object], layout: Layout, head: Head) -> Path:
     folder.mkdir()
-    specs = inventory(read_config(members), layout, head)
+    specs = NEW_IMPL.inventory(read_config(members), layout, head)
     save_file({spec.name: torch.ones(spec.shape) for spec in specs}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps(members))
     return folder
@@ -256,7 +259,7 @@ LOADABLE = [
 
 @pytest.mark.parametrize(("layout", "head"), LOADABLE, ids=lambda value: getattr(value, "letter", value))
 def test_transformers_finds_every_tensor_of_an_inventory(layout: Layout, head: Head, tmp_path: Path) -> None:
-    members = release_config(find_release("gte-base-en-v1.5"), Dialect.NATIVE, head, **TINY)
+    members = release_config(find_release("gte-base-en-v1.5")[1], Dialect.NATIVE, head, **TINY)
     _, loading = MODELS[head].from_pretrained(written(tmp_path / "x", members, layout, head), output_loading_info=True)
     assert not any(loading[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 

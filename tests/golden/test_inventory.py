@@ -9,8 +9,9 @@ import pytest
 from safetensors import safe_open
 
 from gte_surgery.gte.config import read_config
-from gte_surgery.gte.new_impl.heads import Head, head_of
-from gte_surgery.gte.new_impl.inventory import inventory
+from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.new_impl.family import NEW_IMPL
+from gte_surgery.gte.new_impl.heads import head_of
 from gte_surgery.gte.new_impl.names import canonical_name, detect_layout
 
 CHECKPOINTS = sorted(path for path in (Path(__file__).parent / "checkpoints").iterdir() if path.is_dir())
@@ -38,7 +39,7 @@ def test_the_inventory_is_what_the_reference_code_wrote(checkpoint: Path) -> Non
     kind = checkpoint.name.removesuffix(".resized-160-pad0")
     assert (layout.letter, head) == (LETTERS.get(kind, "a"), HEADS.get(kind, Head.NONE))
     config = read_config(json.loads((checkpoint / "config.json").read_text()))
-    specs = inventory(config, layout, head)
+    specs = NEW_IMPL.inventory(config, layout, head)
     assert {spec.name: spec.shape for spec in specs} == stored
     assert [spec.name for spec in specs] == list(stored)
     assert [spec.canonical for spec in specs] == canonical

@@ -12,18 +12,14 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import shown
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import FLAGS, Dialect
+from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.families import model_types
+from gte_surgery.gte.wording import either
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 AFFIRMATIVE = ("true", "1", "yes", "on")
 """Strings that say on when they stand for a flag."""
 _REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")
-_WITHOUT_EFFECT = ("logn_attention_scale", "logn_attention_clip1")
-_NATIVELY_FIXED: tuple[tuple[str, object], ...] = (
-    ("layer_norm_type", "layer_norm"),
-    ("position_embedding_type", "rope"),
-    ("pack_qkv", True),
-)
 
 
 @rule("GTE101", Severity.ERROR, requires=("GTE001", "GTE002", "GTE003", "GTE006"))
@@ -35,7 +31,8 @@ def not_a_gte(subject: Subject) -> Iterator[Observation]:
     """
     if subject.dialect is None:
         found = shown(subject.values["model_type"]) if "model_type" in subject.values else "absent"
-        yield Observation(subject.at("model_type"), f'{found}, must be "new" or "gte"')
+        wanted = either([shown(name) for name in model_types()])
+        yield Observation(subject.at("model_type"), f"{found}, must be {wanted}")
 
 
 @rule("GTE102", Severity.ERROR, requires=_SOUND)
@@ -133,9 +130,10 @@ def vocabulary_not_rounded(subject: Subject) -> Iterator[Observation]:
     slower GPU kernels. All releases are rounded up. `gte-surgery resize CKPT --vocab N --round-to 64` adds spare rows.
     """
     rows = subject.values.get("vocab_size")
-    if isinstance(rows, int) and rows % 64:
-        following = -(-rows // 64) * 64
-        yield Observation(subject.at("vocab_size"), f"{rows}, not a multiple of 64; the next one is {following}")
+    multiple = subject.family.facts.row_multiple
+    if isinstance(rows, int) and multiple is not None and rows % multiple:
+        found = f"{rows}, not a multiple of {multiple}; the next one is {-(-rows // multiple) * multiple}"
+        yield Observation(subject.at("vocab_size"), found)
 
 
 @rule("GTE113", Severity.WARNING, requires=(*_SOUND, "GTE102"))
@@ -149,7 +147,8 @@ def pad_unstated(subject: Subject) -> Iterator[Observation]:
     if subject.values.get("pad_token_id") is None:
         is_default = subject.dialect is Dialect.NATIVE and "pad_token_id" not in subject.values
         found = "null" if "pad_token_id" in subject.values else "absent"
-        meaning = "transformers takes 1" if is_default else "no row is exempt from training"
+        silent = f"transformers takes {subject.family.facts.default_pad}"
+        meaning = silent if is_default else "no row is exempt from training"
         yield Observation(
             subject.at("pad_token_id"), f"{found}, {meaning}; must be the id that batches are padded with"
         )
@@ -164,7 +163,7 @@ def pad_outside_positions(subject: Subject) -> Iterator[Observation]:
     pad id: `gte-surgery resize CKPT --vocab N --pad ID`.
     """
     config = subject.config
-    if config is None or config.position_embedding_type != "absolute" or config.pad_token_id is None:
+    if config is None or not subject.family.pads_positions(config) or config.pad_token_id is None:
         return
     if config.pad_token_id >= config.max_position_embeddings:
         message = f"{config.pad_token_id}, must be below max_position_embeddings {config.max_position_embeddings}"
@@ -182,7 +181,7 @@ def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
     if subject.dialect is not Dialect.NATIVE:
         return
     strings = dict(_flag_strings(subject))
-    for key, only in _NATIVELY_FIXED:
+    for key, only in subject.family.facts.fixed:
         value = subject.values.get(key, only)
         if value != only and key not in strings:
             yield Observation(subject.at(key), f"{shown(value)}, must be {shown(only)} in the native dialect")
@@ -222,14 +221,14 @@ def flags_without_effect(subject: Subject) -> Iterator[Observation]:
     The published code reads `logn_attention_scale` and `logn_attention_clip1` and does not act on them; the native
     model ignores those and the remote code's unpadding flags as well. Harmless, unless you counted on the effect.
     """
-    idle = _WITHOUT_EFFECT + (_REFERENCE_ONLY if subject.dialect is Dialect.NATIVE else ())
-    for flag in idle:
+    idle = subject.family.facts.idle
+    for flag in idle.get(subject.dialect, ()) if subject.dialect is not None else ():
         if subject.values.get(flag):
             yield Observation(subject.at(flag), f"{shown(subject.values[flag])}, but it has no effect")
 
 
 def _flag_strings(subject: Subject) -> Iterator[tuple[str, str]]:
-    for flag in FLAGS:
+    for flag in subject.family.facts.flags:
         value = subject.values.get(flag)
         if isinstance(value, str):
             yield flag, value

@@ -1,6 +1,6 @@
 """GTE115 to GTE119 and GTE210 to GTE219: tensor names, and whether the loader that the config calls for knows them.
 
-Which layouts there are is for `gte.new_impl.names`. GTE200 comes first: without a layout no tensor can be named.
+Which layouts there are is for the family. GTE200 comes first: without a layout no tensor can be named.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.new_impl.heads import Head, architecture
-from gte_surgery.gte.new_impl.names import PREFIXES, WORD_EMBEDDINGS, Layout
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.wording import either
 
 _CONTAINER = ("GTE0",)
 _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
@@ -29,13 +29,14 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     """
     if subject.layout is not None or not subject.checkpoint.tensors:
         return
-    stored = subject.checkpoint.tensors
-    tables = [prefix + WORD_EMBEDDINGS for prefix in PREFIXES if prefix + WORD_EMBEDDINGS in stored]
+    stored, words, prefixes = subject.checkpoint.tensors, subject.names.words, subject.family.naming.prefixes
+    tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if tables:
         message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"
     else:
         names = listed([f"`{name}`" for name in sorted(stored)])
-        message = f"no `{WORD_EMBEDDINGS}` under any of the prefixes new., gte. or none; found {names}"
+        known = either([*(prefix for prefix in prefixes if prefix.count(".") == 1), "none"])
+        message = f"no `{words}` under any of the prefixes {known}; found {names}"
     yield Observation(_anywhere(subject), message)
 
 
@@ -137,14 +138,14 @@ def _declared_heads(subject: Subject) -> frozenset[Head]:
     """The heads of the classes in `architectures`; classes that no GTE has are passed over."""
     if subject.config is None:
         return frozenset()
-    classes = {architecture(head, dialect): head for head in Head for dialect in Dialect}
-    return frozenset(classes[name] for name in subject.config.architectures if name in classes)
+    heads = map(subject.family.head_of_class, subject.config.architectures)
+    return frozenset(head for head in heads if head is not None)
 
 
 def _head_observation(subject: Subject, problem: str) -> Observation:
     names = listed(subject.config.architectures) if subject.config else ""
     dialect = subject.dialect or Dialect.REMOTE
-    wanted = architecture(subject.head, dialect)
+    wanted = subject.family.architecture(subject.head, dialect)
     return Observation(subject.at("architectures"), f"{names}, {problem}; the tensors are those of {wanted}")
 
 

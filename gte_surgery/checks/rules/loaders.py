@@ -15,7 +15,6 @@ from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.consumers import Consumer
-from gte_surgery.gte.new_impl.heads import Head, architecture
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
@@ -46,12 +45,8 @@ def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
     """
     if subject.dialect is not Dialect.RENAMED or subject.config is None:
         return
-    config = subject.config
-    for key, found, only in (
-        ("layer_norm_type", config.layer_norm_type, "layer_norm"),
-        ("position_embedding_type", config.position_embedding_type, "rope"),
-        ("pack_qkv", config.pack_qkv, True),
-    ):
+    for key, only in subject.family.facts.fixed:
+        found = getattr(subject.config, key)
         if found != only:
             yield Observation(subject.at(key), f"{shown(found)}, transformers 5 knows {shown(only)} only")
 
@@ -66,7 +61,8 @@ def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
     """
     if subject.dialect is Dialect.REMOTE:
         return  # GTE600 says it all
-    known = [architecture(head, Dialect.NATIVE) for head in Head if head is not Head.QUESTION_ANSWERING]
+    native = subject.family.native
+    known = [native.architecture(head) for head in native.heads] if native is not None else []
     strange = [name for name in (subject.config.architectures if subject.config else ()) if name not in known]
     if strange:
         yield Observation(subject.at("architectures"), f"{listed(strange)}, transformers 5 has {listed(known)}")
@@ -79,8 +75,9 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
     GteModel came with transformers 5.18; before, "gte" is an unknown model type, and the remote code does not read
     `rope_parameters`. `gte-surgery convert CKPT --to remote` makes it the published dialect.
     """
-    if subject.dialect is Dialect.NATIVE:
-        message = '"gte" in the native dialect, transformers 4 needs the remote one'
+    native = subject.family.native
+    if subject.dialect is Dialect.NATIVE and native is not None and not native.is_in_transformers_4:
+        message = f"{shown(subject.values['model_type'])} in the native dialect, transformers 4 needs the remote one"
         yield Observation(subject.at("model_type"), message, "gte-surgery convert CKPT --to remote")
 
 
@@ -118,7 +115,7 @@ def no_modules(subject: Subject) -> Iterator[Observation]:
     It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives ruined
     vectors. Copy modules.json and the folder 1_Pooling from the release.
     """
-    if not subject.checkpoint.has(MODULES):
+    if not subject.checkpoint.has(MODULES) and subject.family.facts.pooling != "mean":
         yield Observation(Location(file=MODULES), "absent, sentence-transformers would pool by mean")
 
 

@@ -17,9 +17,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import first, listed, shape, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.native import EXACT_GELU
-from gte_surgery.gte.new_impl.rope import inv_freq
+from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.rope import inv_freq
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 _SAME = {"F64": 1e-5, "F32": 1e-5, "F16": 1e-2, "BF16": 2e-2}
@@ -38,7 +37,8 @@ def masked_lm_activation(subject: Subject) -> Iterator[Observation]:
     config = subject.config
     if config is None or subject.dialect is not Dialect.NATIVE or subject.head is not Head.MASKED_LM:
         return
-    if config.hidden_act not in EXACT_GELU:
+    native = subject.family.native
+    if native is not None and native.head_activations and config.hidden_act not in native.head_activations:
         message = f'{shown(config.hidden_act)}, must be "gelu": the native masked-LM head knows no other'
         yield Observation(subject.at("hidden_act"), message)
 

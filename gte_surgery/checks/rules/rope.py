@@ -15,10 +15,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect, GteConfig
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.releases import RELEASES, Release, resembling
-from gte_surgery.gte.new_impl.rope import NATIVE_THETA, Rope, angle_gap, describe, to_native
-from gte_surgery.gte.new_impl.rope_reading import is_stated, kind_of, moved_rope, ropes_of_both
+from gte_surgery.gte.family import Release, shape_of
+from gte_surgery.gte.rope import Rope, angle_gap, describe, kind_of, to_native
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105", "GTE111")
 _NTK_FACTORS = range(2, 65)
@@ -35,10 +33,13 @@ def native_without_rope(subject: Subject) -> Iterator[Observation]:
     that are off by 3.8 where values are about 0.8, and training starts from that ruin. Write `rope_parameters` out,
     even where 160000 is right.
     """
-    if subject.config is not None and subject.dialect is Dialect.NATIVE and not is_stated(subject.values):
+    silent = subject.family.facts.silent_rope
+    if subject.config is None or subject.dialect is not Dialect.NATIVE or silent is None:
+        return
+    if not subject.family.ropes.is_stated(subject.values):
         found = "no rope_theta" if subject.values.get("rope_parameters") else "absent"
-        message = f"{found}, so that theta {NATIVE_THETA:g} without scaling is used silently; must be stated"
-        yield Observation(subject.at("rope_parameters"), message, _trained(subject.config, subject.head))
+        message = f"{found}, so that {describe(silent)} without scaling is used silently; must be stated"
+        yield Observation(subject.at("rope_parameters"), message, _trained(subject, subject.config))
 
 
 @rule("GTE121", Severity.ERROR, requires=_SOUND)
@@ -65,7 +66,7 @@ def rope_moved(subject: Subject) -> Iterator[Observation]:
     not read: they fall back to theta 10000 without scaling, or stop. `gte-surgery convert CKPT --to remote` puts
     rope_theta and rope_scaling back at the top level; the hint says what they are.
     """
-    moved = moved_rope(subject.values) if subject.dialect is Dialect.REMOTE else None
+    moved = subject.family.ropes.moved(subject.values) if subject.dialect is Dialect.REMOTE else None
     if moved is not None:
         found = shown(subject.values.get("rope_parameters"))
         spelling = ", ".join(f'"{key}": {shown(value)}' for key, value in moved.items())
@@ -83,8 +84,10 @@ def two_ropes(subject: Subject) -> Iterator[Observation]:
     conversion would have to guess. Keep the one that the weights were trained with.
     """
     config = subject.config
-    both = ropes_of_both(subject.values, config.dialect, config.head_size) if config is not None else None
-    if config is None or both is None:
+    if config is None:
+        return
+    both = subject.family.ropes.of_both(subject.values, config.dialect, config.head_size)
+    if both is None:
         return
     old, new = both
     if "unsupported" not in (old.kind, new.kind) and not _is_same(old, new, config.head_size):
@@ -134,11 +137,11 @@ def rope_unlike_release(subject: Subject) -> Iterator[Observation]:
     config = subject.config
     if config is None or config.rope.kind == "none":
         return
-    releases = _of_shape(config)
-    if releases and not any(_is_same(config.rope, release.rope, config.head_size) for release in releases):
+    releases = _of_shape(subject, config)
+    if releases and not any(_is_same(config.rope, r.rope, config.head_size, r.max_positions) for r in releases):
         ropes = list(dict.fromkeys(f"{describe(release.rope)} ({release.name})" for release in releases))
         message = f"{describe(config.rope)}; releases of this shape have {listed(ropes)}"
-        yield Observation(subject.at(_rope_key(subject)), message, _trained(config, subject.head))
+        yield Observation(subject.at(_rope_key(subject)), message, _trained(subject, config))
 
 
 @rule("GTE126", Severity.WARNING, requires=(*_SOUND, "GTE121", "GTE122", "GTE124"))
@@ -149,7 +152,9 @@ def rope_of_another_family(subject: Subject) -> Iterator[Observation]:
     was stretched on purpose, train on before you trust it; otherwise restore the rope of the original config.
     """
     config = subject.config
-    if config is not None and config.rope.kind == "unsupported" and not config.rope.refusal and not _of_shape(config):
+    if config is None or config.rope.kind != "unsupported" or config.rope.refusal:
+        return
+    if not _of_shape(subject, config):
         yield Observation(subject.at(_rope_key(subject)), f"{config.rope.rope_type}, which no release uses")
 
 
@@ -159,26 +164,21 @@ def _rope_key(subject: Subject) -> str:
     return next((key for key in keys if subject.values.get(key)), "rope_theta")
 
 
-def _of_shape(config: GteConfig) -> tuple[Release, ...]:
+def _of_shape(subject: Subject, config: GteConfig) -> tuple[Release, ...]:
     """The releases of these sizes; of those with this vocabulary only, if there are any."""
-    sizes = (config.hidden_size, config.intermediate_size, config.num_hidden_layers, config.num_attention_heads)
-    alike = tuple(r for r in RELEASES if sizes == _sizes(r))
+    alike = tuple(r for r in subject.family.releases if r.shape == shape_of(config))
     return tuple(r for r in alike if r.vocab_size == config.vocab_size) or alike
 
 
-def _sizes(release: Release) -> tuple[int, int, int, int]:
-    return release.hidden_size, release.intermediate_size, release.num_hidden_layers, release.num_attention_heads
-
-
-def _is_same(one: Rope, other: Rope, head_size: int) -> bool:
-    if one.kind == "unsupported":
+def _is_same(one: Rope, other: Rope, head_size: int, positions: int = 8192) -> bool:
+    if "unsupported" in (one.kind, other.kind):
         return False
-    return angle_gap(one, other, head_size, position=8191) < _TOLERANCE
+    return angle_gap(one, other, head_size, positions - 1) < _TOLERANCE
 
 
-def _trained(config: GteConfig, head: Head) -> str:
+def _trained(subject: Subject, config: GteConfig) -> str:
     """What a model of this shape was trained with, spelled for the config's dialect."""
-    release = resembling(config, head)
+    release = subject.family.resembling(config, subject.head)
     if release is None:
         return "take it from the config that the weights were trained with"
     native = json.dumps(to_native(release.rope, config.head_size, config.max_position_embeddings))

@@ -15,7 +15,6 @@ from gte_surgery.checks.rules.tensors import COMPLETE, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import SHOWN, counted, listed
 from gte_surgery.findings import Severity
-from gte_surgery.gte.new_impl.names import DECODER_WEIGHT, WORD_EMBEDDINGS
 
 EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""
@@ -32,7 +31,7 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
     mask, or moved the pad id onto a token that was trained, has that token's meaning at every padded place, and it
     will never train again. `gte-surgery resize CKPT --vocab N --pad ID` zeroes the row.
     """
-    words, pad = subject.stored(WORD_EMBEDDINGS), subject.config.pad_token_id if subject.config else None
+    words, pad = subject.stored(subject.names.words), subject.config.pad_token_id if subject.config else None
     if words is None or pad is None or not 0 <= pad < words.shape[0]:
         return
     row = read_rows(words, pad)
@@ -52,7 +51,7 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
     the table. Looked at are the first and the last 1024 rows and those of the tokenizer's special tokens; with
     --values the whole table.
     """
-    words = subject.stored(WORD_EMBEDDINGS)
+    words = subject.stored(subject.names.words)
     if words is None or subject.config is None or not words.nbytes:
         return
     tokens = subject.tokenizer.tokens
@@ -82,7 +81,7 @@ def decoder_not_tied(subject: Subject) -> Iterator[Observation]:
     some the other, and training goes on from whichever came last. Remove the decoder weight, or set
     tie_word_embeddings to false if it was trained apart.
     """
-    decoder, words = subject.stored(DECODER_WEIGHT), subject.stored(WORD_EMBEDDINGS)
+    decoder, words = subject.stored(subject.names.decoder), subject.stored(subject.names.words)
     if decoder is None or words is None or subject.config is None or not subject.config.tie_word_embeddings:
         return
     if decoder.dtype != words.dtype:
@@ -103,7 +102,7 @@ def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
     wastes disk and time, and is one more place to forget when the table changes. `gte-surgery check CKPT --fix` drops
     it.
     """
-    decoder, words = subject.stored(DECODER_WEIGHT), subject.stored(WORD_EMBEDDINGS)
+    decoder, words = subject.stored(subject.names.decoder), subject.stored(subject.names.words)
     if decoder is not None and words is not None and subject.config and subject.config.tie_word_embeddings:
         yield Observation(subject.at_tensor(decoder.name), f"{decoder.nbytes:,} bytes, the same as `{words.name}`")
 

@@ -14,22 +14,14 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Consumer
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.names import Layout
-from gte_surgery.gte.new_impl.rope import REMOTE_THETA, Rope, angle_gap, describe
+from gte_surgery.gte.consumers import Consumer, Demands
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.rope import angle_gap, describe
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
 _VLLM = f"--for {Consumer.VLLM.value}"
 _TEI = f"--for {Consumer.TEI.value}"
-_VLLM_REMOTE = ("GteNewModel", "GteNewForSequenceClassification")
-_VLLM_SNOWFLAKE = "GteModel"
-_TEI_KEYS = (
-    "architectures", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
-    "hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_type", "layer_norm_eps",
-    "position_embedding_type",
-)  # fmt: skip
 _TOLERANCE = 0.01
 """Radians at the last position: below this, two ropes count as the same."""
 
@@ -42,10 +34,9 @@ def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     start it with the override of the hint. model_type "gte" it serves as GteModel only, without a head; convert a
     reranker with `gte-surgery convert CKPT --to remote` first.
     """
-    if subject.config is None:
+    known = _known_to_vllm(subject)
+    if subject.config is None or not known:
         return
-    is_remote = subject.dialect is Dialect.REMOTE
-    known = _VLLM_REMOTE if is_remote else (_VLLM_SNOWFLAKE,)
     if not set(subject.config.architectures) & set(known):
         found = listed(subject.config.architectures) or "absent"
         yield Observation(
@@ -60,8 +51,10 @@ def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     It asserts that hidden_act is "gelu", as in every release, and stops otherwise. A model that was trained with
     another activation needs another server.
     """
-    if subject.config is not None and subject.config.hidden_act != "gelu":
-        yield Observation(subject.at("hidden_act"), f'{shown(subject.config.hidden_act)}, must be "gelu" for vLLM')
+    only = _asked(subject, Consumer.VLLM).only
+    if "hidden_act" in only and subject.config is not None and subject.config.hidden_act != only["hidden_act"]:
+        found, wanted = shown(subject.config.hidden_act), shown(only["hidden_act"])
+        yield Observation(subject.at("hidden_act"), f"{found}, must be {wanted} for vLLM")
 
 
 @rule("GTE622", Severity.ERROR, requires=_NAMED, only_with=_VLLM)
@@ -72,7 +65,7 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
     `gte-surgery convert CKPT --to native` packs them; add `--layout a` for the published names.
     """
     found = _split(subject.layout) if subject.layout is not None else ""
-    if found:
+    if found and _asked(subject, Consumer.VLLM).is_packed:
         yield Observation(_weights(subject), f"{found}, vLLM needs qkv_proj and up_gate_proj packed")
 
 
@@ -82,10 +75,11 @@ def positions_unstated_for_vllm(subject: Subject) -> Iterator[Observation]:
 
     It reads the key without a default and stops where it is absent or another. A native config may carry it at no cost.
     """
-    found = subject.values.get("position_embedding_type")
-    if found != "rope":
+    only, found = _asked(subject, Consumer.VLLM).only, subject.values.get("position_embedding_type")
+    if "position_embedding_type" in only and found != only["position_embedding_type"]:
         said = shown(found) if "position_embedding_type" in subject.values else "absent"
-        yield Observation(subject.at("position_embedding_type"), f'{said}, must be "rope" for vLLM')
+        wanted = shown(only["position_embedding_type"])
+        yield Observation(subject.at("position_embedding_type"), f"{said}, must be {wanted} for vLLM")
 
 
 @rule("GTE624", Severity.ERROR, requires=READABLE, only_with=_VLLM)
@@ -94,8 +88,9 @@ def masked_lm_head_for_vllm(subject: Subject) -> Iterator[Observation]:
 
     It has no place for `lm_head` in a GTE and stops with a KeyError at the first. Serve a checkpoint without the head.
     """
-    head = sorted(name for canonical, name in subject.canonical.items() if canonical.startswith("lm_head."))
-    if head:
+    regions = {name: subject.family.region(canonical, subject.head) for canonical, name in subject.canonical.items()}
+    head = sorted(name for name, region in regions.items() if region == "head")
+    if head and subject.head in _asked(subject, Consumer.VLLM).lacks:
         yield Observation(subject.at_tensor(head[0]), f"vLLM has no place for it; in all {len(head)} of the head")
 
 
@@ -106,9 +101,9 @@ def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
     For the published configs it strips `new.`; for model_type "gte" (Snowflake's, and the native dialect) it strips
     nothing and stops with a KeyError. `gte-surgery convert CKPT --layout a` takes the prefix off.
     """
-    layout = subject.layout
-    allowed = ("", "new.") if subject.dialect is Dialect.REMOTE else ("",)
-    if layout is not None and layout.prefix not in allowed:
+    layout, prefixes = subject.layout, _asked(subject, Consumer.VLLM).prefixes
+    allowed = prefixes.get(subject.dialect) if subject.dialect is not None else None
+    if layout is not None and allowed is not None and layout.prefix not in allowed:
         message = f"names begin with `{layout.prefix}`, vLLM needs none for model_type {subject.values['model_type']}"
         yield Observation(_weights(subject), message, "gte-surgery convert CKPT --layout a")
 
@@ -120,7 +115,7 @@ def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     It has no defaults for the sizes, the norm and the kind of positions, and stops where one is missing. A native
     config may carry layer_norm_type and position_embedding_type at no cost.
     """
-    for key in _TEI_KEYS:
+    for key in _asked(subject, Consumer.TEI).stated:
         if key not in subject.values:
             effective = getattr(subject.config, key, None)
             hint = f'write "{key}": {shown(effective)}' if effective not in (None, ()) else ""
@@ -157,10 +152,10 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     without an error and is off by 6.7 % (factor 8) or 2.2 % (factor 2). No single config serves transformers 5 and
     this program; keep a copy in the remote dialect for it: `gte-surgery convert CKPT --to remote --out DIR`.
     """
-    config = subject.config
-    if config is None or config.rope.kind == "none":
+    config, reads = subject.config, _asked(subject, Consumer.TEI).rope
+    if config is None or config.rope.kind == "none" or reads is None:
         return
-    applied, positions = _rope_of_tei(subject), config.max_position_embeddings
+    applied, positions = reads(subject.values), config.max_position_embeddings
     is_known = config.rope.kind != "unsupported"
     if not is_known or angle_gap(config.rope, applied, config.head_size, positions - 1) > _TOLERANCE:
         key = next((key for key in ("rope_scaling", "rope_parameters") if subject.values.get(key)), "rope_theta")
@@ -176,11 +171,11 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     It looks for packed tensors under the published names, with or without `new.` before them. `gte-surgery convert
     CKPT --to remote` gives them those.
     """
-    layout = subject.layout
-    if layout is not None and (layout.letter not in ("a", "b") or _split(layout)):
+    layout, asked = subject.layout, _asked(subject, Consumer.TEI)
+    is_split = layout is not None and asked.is_packed and _split(layout) != ""
+    if layout is not None and asked.letters and (layout.letter not in asked.letters or is_split):
         found = _split(layout) or f"names begin with `{layout.prefix}`"
-        wanted = "text-embeddings-inference needs encoder.layer.0.attention.qkv_proj, with or without `new.`"
-        yield Observation(_weights(subject), f"{found}, {wanted}")
+        yield Observation(_weights(subject), f"{found}, text-embeddings-inference needs {asked.looked_for}")
 
 
 @rule("GTE635", Severity.ERROR, requires=(*_SOUND, "GTE103"), only_with=_TEI)
@@ -190,12 +185,24 @@ def beyond_tei(subject: Subject) -> Iterator[Observation]:
     It runs rotary positions only, and neither logn_attention_scale nor logn_attention_clip1, although those do nothing
     in the published code.
     """
-    if subject.config is not None and subject.config.position_embedding_type != "rope":
-        found = shown(subject.config.position_embedding_type)
-        yield Observation(subject.at("position_embedding_type"), f'{found}, must be "rope"')
-    for flag in ("logn_attention_scale", "logn_attention_clip1"):
+    asked = _asked(subject, Consumer.TEI)
+    for key, only in asked.only.items() if subject.config is not None else ():
+        found = getattr(subject.config, key)
+        if found != only:
+            yield Observation(subject.at(key), f"{shown(found)}, must be {shown(only)}")
+    for flag in asked.unset:
         if subject.values.get(flag):
             yield Observation(subject.at(flag), f"{shown(subject.values[flag])}, must be false")
+
+
+def _asked(subject: Subject, consumer: Consumer) -> Demands:
+    """What the program asks of checkpoints of this family; nothing where it is not known."""
+    return subject.family.demands.get(consumer, Demands())
+
+
+def _known_to_vllm(subject: Subject) -> tuple[str, ...]:
+    classes = _asked(subject, Consumer.VLLM).classes
+    return classes.get(subject.dialect, ()) if subject.dialect is not None else ()
 
 
 def _split(layout: Layout) -> str:
@@ -206,9 +213,10 @@ def _split(layout: Layout) -> str:
 
 
 def _override(subject: Subject) -> str:
-    if subject.dialect is not Dialect.REMOTE:
+    if subject.dialect is not Dialect.REMOTE and "remote" in subject.family.members:
         return "gte-surgery convert CKPT --to remote"
-    name = _VLLM_REMOTE[subject.head is Head.SEQUENCE_CLASSIFICATION]
+    bare, *others = _known_to_vllm(subject)
+    name = others[0] if others and subject.head is Head.SEQUENCE_CLASSIFICATION else bare
     return f"""start it with --hf-overrides '{{"architectures": ["{name}"]}}'"""
 
 
@@ -216,21 +224,6 @@ def _is_embedder(subject: Subject) -> bool:
     """Whether the program would make vectors: by the first class that `architectures` names."""
     named = subject.config.architectures[:1] if subject.config else ()
     return named[0].endswith("Model") if named else subject.head is Head.NONE
-
-
-def _rope_of_tei(subject: Subject) -> Rope:
-    """The rope that text-embeddings-inference makes of a config [backends/candle/src/models/gte.rs]."""
-    parameters = subject.values.get("rope_parameters")
-    nested = parameters.get("rope_theta") if isinstance(parameters, dict) else None
-    theta = _number(subject.values.get("rope_theta", nested)) or REMOTE_THETA
-    scaling = subject.values.get("rope_scaling")
-    factor = _number(scaling.get("factor")) if isinstance(scaling, dict) else None
-    return Rope("default", theta) if factor is None else Rope("ntk", theta, factor)
-
-
-def _number(value: object) -> float | None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 1e30
-    return float(value) if is_number and isinstance(value, (int, float)) else None
 
 
 def _weights(subject: Subject) -> Location:

@@ -5,7 +5,6 @@ Judged from headers alone; no tensor's bytes are read here.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -14,8 +13,7 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import counted, first, listed, shape
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.new_impl.inventory import TensorSpec, is_vocabulary_sized
-from gte_surgery.gte.new_impl.names import TOKEN_TYPE_EMBEDDINGS, canonical_name
+from gte_surgery.gte.tensors import TensorSpec
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
@@ -23,11 +21,6 @@ COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
-_GTE_NAME = re.compile(
-    r"embeddings\.((word|token_type|position)_embeddings\.weight|LayerNorm\.(weight|bias))"
-    r"|encoder\.layer\.\d+\.(attention\.(qkv|q|k|v|o)_proj|attn_ln|mlp\.(up_gate|up|gate|down)_proj|mlp_ln)\.(weight|bias)"
-    r"|(pooler\.dense|lm_head\.(dense|norm|decoder)|classifier|qa_outputs)\.(weight|bias)"
-)
 
 
 @rule("GTE201", Severity.ERROR, requires=READABLE)
@@ -38,7 +31,7 @@ def missing(subject: Subject) -> Iterator[Observation]:
     network. Restore the file it was in, or correct the config (num_hidden_layers, above all).
     """
     tensors = subject.checkpoint.tensors
-    absent = [spec for spec in _apart_from_types(subject.wanted) if spec.name not in tensors]
+    absent = [spec for spec in _apart_from_types(subject, subject.wanted) if spec.name not in tensors]
     strangers = _strangers(subject)
     hint = f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     for spec, ending in first(absent):
@@ -83,13 +76,13 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
     tensors = subject.checkpoint.tensors
     wrong = [
         spec
-        for spec in _apart_from_types((*subject.wanted, *subject.allowed))
+        for spec in _apart_from_types(subject, (*subject.wanted, *subject.allowed))
         if spec.name in tensors and tensors[spec.name].shape != spec.shape
     ]
     for spec, ending in first(wrong):
         found = tensors[spec.name].shape
         message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
-        yield Observation(subject.at_tensor(spec.name), message, _rows_hint(spec, found))
+        yield Observation(subject.at_tensor(spec.name), message, _rows_hint(subject, spec, found))
 
 
 @rule("GTE206", Severity.WARNING, requires=COMPLETE)
@@ -143,9 +136,9 @@ def type_table_missing(subject: Subject) -> Iterator[Observation]:
     transformers makes up a random row and adds it to every token, without an error. Set type_vocab_size to 0 if the
     model was trained without, otherwise restore the table.
     """
-    if subject.config and subject.config.type_vocab_size > 0 and subject.stored(TOKEN_TYPE_EMBEDDINGS) is None:
+    if subject.config and subject.config.type_vocab_size > 0 and subject.stored(subject.names.types) is None:
         rows = subject.config.type_vocab_size
-        yield Observation(subject.at("type_vocab_size"), f"{rows}, but `{TOKEN_TYPE_EMBEDDINGS}` is not stored")
+        yield Observation(subject.at("type_vocab_size"), f"{rows}, but `{subject.names.types}` is not stored")
 
 
 @rule("GTE221", Severity.ERROR, requires=READABLE)
@@ -156,7 +149,7 @@ def type_table_denied(subject: Subject) -> Iterator[Observation]:
     table's number of rows. To do without the table, let `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 0`
     fold its row into the words afterwards: then outputs stay what they were.
     """
-    table = subject.stored(TOKEN_TYPE_EMBEDDINGS)
+    table = subject.stored(subject.names.types)
     if subject.config and subject.config.type_vocab_size == 0 and table is not None:
         message = f"0, but `{table.name}` has {counted(table.shape[0], 'row') if table.shape else 'no rows'}"
         yield Observation(subject.at("type_vocab_size"), message)
@@ -171,19 +164,20 @@ def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
     """
     for spec in subject.wanted:
         table = subject.checkpoint.tensors.get(spec.name)
-        if spec.canonical == TOKEN_TYPE_EMBEDDINGS and table is not None and table.shape != spec.shape:
+        if spec.canonical == subject.names.types and table is not None and table.shape != spec.shape:
             message = f"shape {shape(table.shape)}, config needs {shape(spec.shape)}"
             yield Observation(subject.at_tensor(spec.name), message)
 
 
-def _apart_from_types(specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
+def _apart_from_types(subject: Subject, specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
     """All but the table of token types, which has rules of its own."""
-    return (spec for spec in specs if spec.canonical != TOKEN_TYPE_EMBEDDINGS)
+    return (spec for spec in specs if spec.canonical != subject.names.types)
 
 
-def _rows_hint(spec: TensorSpec, found: tuple[int, ...]) -> str:
+def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> str:
     """For a table that has another number of rows than the config's vocabulary, and is right otherwise."""
-    if not is_vocabulary_sized(spec.canonical) or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
+    is_sized = subject.family.is_sized_by_vocabulary(spec.canonical)
+    if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
     return (
         f'the weights have {counted(found[0], "row")}: set "vocab_size": {found[0]}, or take the weights it was set for'
@@ -198,7 +192,7 @@ def _model_tensors(subject: Subject) -> list[StoredTensor]:
 
 def _unasked(subject: Subject) -> list[str]:
     asked = {spec.name for spec in (*subject.wanted, *subject.allowed)}
-    types = subject.canonical.get(TOKEN_TYPE_EMBEDDINGS)
+    types = subject.canonical.get(subject.names.types)
     return [name for name in subject.checkpoint.tensors if name not in asked and name != types]
 
 
@@ -207,8 +201,8 @@ def _strangers(subject: Subject) -> list[str]:
 
 
 def _is_gte(subject: Subject, name: str) -> bool:
-    canonical = canonical_name(name, subject.layout) if subject.layout else None
-    return canonical is not None and _GTE_NAME.fullmatch(canonical) is not None
+    canonical = subject.family.naming.canonical(name, subject.layout) if subject.layout else None
+    return canonical is not None and subject.family.is_known(canonical)
 
 
 def is_buffer(name: str) -> bool:

@@ -17,7 +17,6 @@ from gte_surgery.checks.statistics import TensorStatistics
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import SHOWN, counted, first, listed
 from gte_surgery.findings import Severity
-from gte_surgery.gte.new_impl.names import POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 
 _VALUES = "--values"
 _FINITE = (*READABLE, "GTE260", "GTE261")
@@ -26,7 +25,6 @@ _FAR = 10.0
 """A row whose norm is so many times the median, or so small a part of it, is far outside the others."""
 _FLOODED = {"F64": 0.01, "F32": 0.01, "BF16": 0.01, "F16": 0.5}
 """The share of denormals that counts as a flood. In F16 they are common: of N(0, 0.02) one in 400."""
-_LOOKED_UP = (WORD_EMBEDDINGS, POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS)
 
 
 @rule("GTE260", Severity.ERROR, requires=READABLE, only_with=_VALUES)
@@ -66,7 +64,7 @@ def all_zero(subject: Subject) -> Iterator[Observation]:
     save wrote memory that was never filled, or a sparse file lost its content in a copy. Biases may be zero, and so may
     the table of token types, which then adds nothing.
     """
-    types = subject.canonical.get(TOKEN_TYPE_EMBEDDINGS)
+    types = subject.canonical.get(subject.names.types)
     found = [
         tensor
         for tensor, seen in _measured(subject)
@@ -147,7 +145,7 @@ def far_rows(subject: Subject) -> Iterator[Observation]:
     with another initializer_range, a learning rate of their own, damaged bytes. Tables of up to 4,194,304 rows are
     judged.
     """
-    seen = subject.statistics.get(subject.canonical.get(WORD_EMBEDDINGS, ""))
+    seen = subject.statistics.get(subject.canonical.get(subject.names.words, ""))
     median = seen.median_norm() if seen is not None else 0.0
     if seen is None or median == 0.0:
         return
@@ -156,7 +154,7 @@ def far_rows(subject: Subject) -> Iterator[Observation]:
         tokens = subject.tokenizer.tokens
         named = [f"{row}{f' (`{tokens[row]}`)' if row in tokens else ''} with norm {norm:.3g}" for row, norm in rows]
         message = f"{counted(count, 'row')} far outside the median norm {median:.3g}: {listed(named, count)}"
-        yield Observation(subject.at_tensor(subject.canonical[WORD_EMBEDDINGS]), message)
+        yield Observation(subject.at_tensor(subject.canonical[subject.names.words]), message)
 
 
 def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:
@@ -175,15 +173,9 @@ def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
     """Each projection that a norm feeds and that fits float16, by stored name, with the most that an output can be."""
     statistics = {name: subject.statistics.get(stored) for name, stored in subject.canonical.items()}
     layers = subject.config.num_hidden_layers if subject.config else 0
-    fed = [("embeddings.LayerNorm", "encoder.layer.0.attention.{}_proj")]
-    for layer in range(layers):
-        fed.append((f"encoder.layer.{layer}.attn_ln", f"encoder.layer.{layer}.mlp.{{}}_proj"))
-        fed.append((f"encoder.layer.{layer}.mlp_ln", f"encoder.layer.{layer + 1}.attention.{{}}_proj"))
-    heads = [(f"encoder.layer.{layers - 1}.mlp_ln", head) for head in ("lm_head.dense", "pooler.dense", "classifier")]
-    for norm, pattern in (*fed, *heads):
+    for norm, projections in subject.family.fed_by_norms(layers):
         length = _normed_length(subject, statistics.get(f"{norm}.weight"), statistics.get(f"{norm}.bias"))
-        for part in ("qkv", "q", "k", "v", "up_gate", "up", "gate") if "{}" in pattern else ("",):
-            name = pattern.format(part)
+        for name in projections:
             weight, bias = statistics.get(f"{name}.weight"), statistics.get(f"{name}.bias")
             if weight is not None and not weight.overflowing:
                 yield subject.canonical[f"{name}.weight"], weight.widest * length + (bias.largest if bias else 0.0)

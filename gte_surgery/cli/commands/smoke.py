@@ -71,11 +71,9 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
 
     options = SmokeOptions(**chosen)
     try:
-        from gte_surgery.model.native import require_transformers
         from gte_surgery.smoke.run import smoke
     except ImportError as error:
         raise RefusedError(f"{_missing(error)}: cannot be imported, smoke needs it", _EXTRA) from error
-    require_transformers()
     is_first = os.environ.get("RANK", "0") == "0"
     result = smoke(checkpoint, options, terminal.message if is_first else None)
     if is_first:

@@ -1,20 +1,10 @@
-"""The three spellings of a GTE config, told from its keys alone."""
+"""The spellings of a config of this family, told from its keys alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 
-
-class Dialect(Enum):
-    """How a config is spelled, and thereby which code loads it."""
-
-    REMOTE = "remote"
-    """model_type "new": only with the code that `auto_map` names."""
-    RENAMED = "remote-renamed"
-    """model_type "gte" with the remote dialect's keys, as in Snowflake's arctic-embed-m-v2.0."""
-    NATIVE = "native"
-    """model_type "gte" as transformers from 5.18 on understands it by itself."""
+from gte_surgery.gte.kinds import Dialect
 
 
 def detect_dialect(config: Mapping[str, object]) -> Dialect | None:

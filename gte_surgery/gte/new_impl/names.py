@@ -2,22 +2,20 @@
 
 Canonical names are those of the bare model of the reference implementation (layout a), without any prefix, heads
 included: `encoder.layer.3.attention.qkv_proj.weight`, `lm_head.norm.weight`, `classifier.weight`. Storage that is
-split keeps its split in the canonical name: `attention.q_proj`, `mlp.up_proj`. Shapes are for `inventory`.
+split keeps its split in the canonical name: `attention.q_proj`, `mlp.up_proj`. Shapes are for `parts`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Literal
 
-WORD_EMBEDDINGS = "embeddings.word_embeddings.weight"
-TOKEN_TYPE_EMBEDDINGS = "embeddings.token_type_embeddings.weight"
-POSITION_EMBEDDINGS = "embeddings.position_embeddings.weight"
-DECODER_WEIGHT = "lm_head.decoder.weight"
-DECODER_BIAS = "lm_head.decoder.bias"
+from gte_surgery.gte.family import Names
+from gte_surgery.gte.kinds import Head, Layout
 
+NAMES = Names()
 PREFIXES = ("", "new.", "gte.", "new.gte.")
 PACKED = {
     "attention.qkv_proj": ("attention.q_proj", "attention.k_proj", "attention.v_proj"),
@@ -36,29 +34,13 @@ _RENAMED_LAYER_PARTS = {
 _CANONICAL_LAYER_PARTS = {renamed: canonical for canonical, renamed in _RENAMED_LAYER_PARTS.items()}
 _LAYER = re.compile(r"encoder\.layer\.(\d+)\.(.+)\.(weight|bias)", re.ASCII)
 _RENAMED_LAYER = re.compile(r"layers\.(\d+)\.(.+)\.(weight|bias)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the tensors of a checkpoint are named and split.
-
-    `letter` a … f (cli/REFERENCE.md); `prefix` stands before everything but the heads, `head_prefix` before the heads;
-    `is_renamed` means transformers' own module names (`layers.3.self_attn…`), which always come split; `head_norm`
-    is what the masked-LM head calls its norm.
-    """
-
-    letter: str
-    prefix: str = ""
-    head_prefix: str = ""
-    is_renamed: bool = False
-    has_split_qkv: bool = False
-    has_split_mlp: bool = False
-    head_norm: Literal["norm", "layer_norm"] = "norm"
-
-    @property
-    def is_damaged(self) -> bool:
-        """Names that only transformers 5 reads back (c, e); other programs miss them, some silently."""
-        return self.letter in ("c", "e")
+MATRIX = re.compile(r"encoder\.layer\.(\d+)\.(?:attention|mlp)\.(\w+)_proj\.weight")
+"""The matrices of a layer: its number, and what kind they are."""
+_KNOWN = re.compile(
+    r"embeddings\.((word|token_type|position)_embeddings\.weight|LayerNorm\.(weight|bias))"
+    r"|encoder\.layer\.\d+\.(attention\.(qkv|q|k|v|o)_proj|attn_ln|mlp\.(up_gate|up|gate|down)_proj|mlp_ln)\.(weight|bias)"
+    r"|(pooler\.dense|lm_head\.(dense|norm|decoder)|classifier|qa_outputs)\.(weight|bias)"
+)
 
 
 BARE = Layout("a")
@@ -67,6 +49,51 @@ REMOTE_HEAD = Layout("b", prefix="new.")
 """Layout b: the reference model under a head."""
 NATIVE_HEAD = Layout("d", prefix="gte.")
 """Layout d: the native model under a head, in original names."""
+_RENAMED = Layout("f", is_renamed=True, has_split_qkv=True, has_split_mlp=True, head_norm="layer_norm")
+
+
+def layouts(head: Head) -> dict[str, Layout]:
+    """The layouts, by letter, in which a model with the head may be written; the first is the published one."""
+    if head is Head.NONE:
+        return {"a": BARE, "f": _RENAMED}
+    return {"b": REMOTE_HEAD, "d": NATIVE_HEAD, "f": replace(_RENAMED, prefix="gte.")}
+
+
+def native_layout(head: Head) -> Layout:
+    """The names of the native model's own parameters: layout f, prefixed under a head."""
+    return layouts(head)["f"]
+
+
+def is_known(canonical: str) -> bool:
+    """Whether some GTE of this family has a tensor of that name."""
+    return _KNOWN.fullmatch(canonical) is not None
+
+
+def region(canonical: str, head: Head) -> str:
+    """The part of the network that a tensor belongs to: embeddings, layers, head or other."""
+    match canonical.partition(".")[0]:
+        case "embeddings":
+            return "embeddings"
+        case "encoder":
+            return "layers"
+        case "lm_head" | "classifier" | "qa_outputs":
+            return "head"
+        case "pooler" if head is Head.SEQUENCE_CLASSIFICATION:
+            return "head"
+        case _:
+            return "other"
+
+
+def fed_by_norms(layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(norm, the projections that take what comes out of it) for every norm."""
+    into_attention = tuple(f"attention.{part}_proj" for part in ("qkv", "q", "k", "v"))
+    into_mlp = tuple(f"mlp.{part}_proj" for part in ("up_gate", "up", "gate"))
+    yield "embeddings.LayerNorm", tuple(f"encoder.layer.0.{each}" for each in into_attention)
+    for layer in range(layers):
+        base, following = f"encoder.layer.{layer}", f"encoder.layer.{layer + 1}"
+        yield f"{base}.attn_ln", tuple(f"{base}.{each}" for each in into_mlp)
+        yield f"{base}.mlp_ln", tuple(f"{following}.{each}" for each in into_attention)
+    yield f"encoder.layer.{layers - 1}.mlp_ln", ("lm_head.dense", "pooler.dense", "classifier")
 
 
 def detect_layout(names: Iterable[str]) -> Layout | None:
@@ -75,7 +102,7 @@ def detect_layout(names: Iterable[str]) -> Layout | None:
     A few stray names do not change the answer: what most layers do counts.
     """
     stored = frozenset(names)
-    prefixes = [prefix for prefix in PREFIXES if prefix + WORD_EMBEDDINGS in stored]
+    prefixes = [prefix for prefix in PREFIXES if prefix + NAMES.words in stored]
     if len(prefixes) != 1:
         return None
     prefix = prefixes[0]
@@ -146,23 +173,6 @@ def stored_name(canonical: str, layout: Layout) -> str:
         return layout.prefix + canonical
     layer, part, kind = found.groups()
     return f"{layout.prefix}layers.{layer}.{_RENAMED_LAYER_PARTS.get(part, part)}.{kind}"
-
-
-def parts_of(canonical: str) -> tuple[str, ...]:
-    """The names of a packed tensor's parts: q, k and v of a qkv. A tensor that is not packed is its own part."""
-    for whole, parts in PACKED.items():
-        if f".{whole}." in canonical:
-            return tuple(canonical.replace(whole, part) for part in parts)
-    return (canonical,)
-
-
-def place_in_packed(canonical: str) -> tuple[str, int]:
-    """The packed tensor of a part and the part's number in it: k_proj → qkv_proj, 1. Other tensors: themselves, 0."""
-    for whole, parts in PACKED.items():
-        for number, part in enumerate(parts):
-            if f".{part}." in canonical:
-                return canonical.replace(part, whole), number
-    return canonical, 0
 
 
 def _is_head(name: str, head_prefix: str) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import FLAGS, Dialect, GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head, architecture
-from gte_surgery.gte.new_impl.rope import describe, to_native
+from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.new_impl.heads import architecture
+from gte_surgery.gte.new_impl.reading import FLAGS, read_config
 from gte_surgery.gte.new_impl.rope_reading import moved_rope
+from gte_surgery.gte.rope import describe, to_native
 
 EXACT_GELU = ("gelu", "gelu_python")
 """The names of the activation that transformers' native masked-LM head has as a constant."""

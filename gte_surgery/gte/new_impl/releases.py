@@ -1,43 +1,17 @@
-"""The eight published checkpoints: sizes, rope and head, their config.json, and which of them a config resembles."""
+"""The eight published checkpoints: sizes, rope and head, and their config.json."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from gte_surgery.errors import UsageError
-from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.heads import Head, architecture
-from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD, Layout
-from gte_surgery.gte.new_impl.rope import NATIVE_THETA, Rope, angle_gap, to_native
+from gte_surgery.gte.family import Release
+from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.new_impl.heads import architecture
+from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
+from gte_surgery.gte.new_impl.reading import read_config
+from gte_surgery.gte.rope import Rope, to_native
 
 MAX_POSITIONS = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A published checkpoint; `dtype` as safetensors spells it, `tensors` and `parameters` as counted in its file."""
-
-    name: str
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    vocab_size: int
-    pad_token_id: int
-    type_vocab_size: int
-    rope: Rope
-    dtype: Literal["F32", "F16"]
-    head: Head
-    layout: Layout
-    tensors: int
-    parameters: int
-
-    @property
-    def head_size(self) -> int:
-        return self.hidden_size // self.num_attention_heads
 
 
 _BASE = (768, 3072, 12, 12)
@@ -77,60 +51,9 @@ RELEASES: tuple[Release, ...] = (
     ),
     Release(
         "snowflake-arctic-embed-m-v2.0", *_BASE, *_MULTILINGUAL, Rope("default", 160000.0),
-        "F32", Head.NONE, BARE, 136, 305_368_320,
+        "F32", Head.NONE, BARE, 136, 305_368_320, dialect=Dialect.RENAMED,
     ),
 )  # fmt: skip
-
-_BY_NAME = {release.name: release for release in RELEASES}
-
-
-def find_release(name: str) -> Release:
-    """The release of that name; raises UsageError listing the names."""
-    if name not in _BY_NAME:
-        from difflib import get_close_matches
-
-        bare = name.rpartition("/")[2].lower()
-        close = [each for each in _BY_NAME if each.startswith(bare)] or get_close_matches(bare, _BY_NAME)
-        meant = close[0] if bare and close else ""
-        raise UsageError(f"release: {name!r}, is not known", f"known: {', '.join(_BY_NAME)}", name, meant)
-    return _BY_NAME[name]
-
-
-def resembling(config: GteConfig, head: Head) -> Release | None:
-    """The release that a checkpoint most likely comes from, or None when none has its hidden and layer sizes.
-
-    Equal vocabulary, type vocabulary and head count 2 each, an equal rope 3; but a plain theta of 160000 only 1, since
-    it is also what a native config falls back to when its rope was lost. Ties go to the nearer vocabulary.
-    """
-    candidates = [release for release in RELEASES if _has_shape_of(config, release)]
-    return max(candidates, key=lambda release: _likeness(release, config, head), default=None)
-
-
-def _has_shape_of(config: GteConfig, release: Release) -> bool:
-    return (
-        config.hidden_size,
-        config.intermediate_size,
-        config.num_hidden_layers,
-        config.num_attention_heads,
-    ) == (release.hidden_size, release.intermediate_size, release.num_hidden_layers, release.num_attention_heads)
-
-
-def _likeness(release: Release, config: GteConfig, head: Head) -> tuple[int, int]:
-    rope_weight = 1 if release.rope == Rope("default", NATIVE_THETA) else 3
-    score = (
-        2 * (release.vocab_size == config.vocab_size)
-        + 2 * (release.type_vocab_size == config.type_vocab_size)
-        + 2 * (release.head is head)
-        + rope_weight * _has_rope_of(config, release)
-    )
-    return score, -abs(release.vocab_size - config.vocab_size)
-
-
-def _has_rope_of(config: GteConfig, release: Release) -> bool:
-    """Whether the ropes agree to half a radian at the last position: enough to know a rounded one again."""
-    if config.rope.kind in ("none", "unsupported"):
-        return False
-    return angle_gap(config.rope, release.rope, release.head_size, MAX_POSITIONS - 1) < 0.5
 
 
 def release_config(

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import Dialect, GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head, architecture
+from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.new_impl.heads import architecture
+from gte_surgery.gte.new_impl.reading import read_config
 from gte_surgery.gte.new_impl.releases import auto_map
-from gte_surgery.gte.new_impl.rope import describe, to_remote
 from gte_surgery.gte.new_impl.rope_reading import moved_rope
+from gte_surgery.gte.rope import describe, to_remote
 
 _EXPLICIT = ("layer_norm_type", "max_position_embeddings", "pack_qkv", "pad_token_id", "position_embedding_type")
 """Members that differ in their defaults between the dialects, or that vLLM and TEI want to find."""

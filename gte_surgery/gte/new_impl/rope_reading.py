@@ -1,19 +1,17 @@
 """Which rope a config means: the one that its loader would apply, silent defaults included.
 
 Mirrors the reference implementation (Alibaba-NLP/new-impl, modeling.py, `NewEmbeddings`) and transformers
-(modeling_rope_utils.py, `RotaryEmbeddingConfigMixin`). What follows from a rope is for `rope`.
+(modeling_rope_utils.py, `RotaryEmbeddingConfigMixin`). What follows from a rope is for `gte.rope`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.rope import NATIVE_THETA, REMOTE_THETA, Rope
+from gte_surgery.gte.kinds import Dialect
+from gte_surgery.gte.rope import LARGEST_NUMBER, NATIVE_THETA, REMOTE_THETA, Rope, kind_of
 from gte_surgery.gte.wording import shown
 
-LARGEST_NUMBER = 1e30
-"""Bases and factors lie between this and its inverse: float32, in which the loaders compute, holds no more."""
 _LARGEST_MIXED_B = 8
 _POSITIVE = "must be a number above 0, within float32"
 
@@ -64,9 +62,14 @@ def ropes_of_both(config: Mapping[str, object], dialect: Dialect, head_size: int
     return _read_remote(old), _read_remote({**kept, "rope_scaling": scaling})
 
 
-def kind_of(parameters: Mapping[str, object]) -> object:
-    """The type that a rope scaling names, by its new key or its old one."""
-    return parameters.get("rope_type", parameters.get("type", "default"))
+def read_rope_of_tei(config: Mapping[str, object]) -> Rope:
+    """The rope that text-embeddings-inference makes of a config [backends/candle/src/models/gte.rs]."""
+    parameters = config.get("rope_parameters")
+    nested = parameters.get("rope_theta") if isinstance(parameters, dict) else None
+    theta = _number(config.get("rope_theta", nested)) or REMOTE_THETA
+    scaling = config.get("rope_scaling")
+    factor = _number(scaling.get("factor")) if isinstance(scaling, dict) else None
+    return Rope("default", theta) if factor is None else Rope("ntk", theta, factor)
 
 
 def _read_remote(config: Mapping[str, object]) -> Rope:

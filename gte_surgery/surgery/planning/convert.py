@@ -13,10 +13,8 @@ from gte_surgery.checks.maths import has_code, require_published
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.names import BARE, DECODER_WEIGHT, NATIVE_HEAD, REMOTE_HEAD, Layout, stored_name
-from gte_surgery.gte.new_impl.native import native_members
-from gte_surgery.gte.new_impl.remote import remote_members
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.wording import either
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
@@ -32,7 +30,6 @@ CURED = ("GTE213", "GTE214")
 """Errors that a change of dialect mends: names and packing that the config does not call for."""
 
 CONFIG_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_RENAMED = Layout("f", is_renamed=True, has_split_qkv=True, has_split_mlp=True, head_norm="layer_norm")
 
 
 def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> Plan:
@@ -63,15 +60,14 @@ def _refuse_guesses(target: Target, edit: Convert) -> None:
 
 def _layout(target: Target, edit: Convert) -> Layout:
     """The layout wanted. Raises RefusedError for letters that do not fit the head."""
-    has_head = target.head is not Head.NONE
+    fitting = target.family.naming.layouts(target.head)
     if edit.layout is None:
-        usual = REMOTE_HEAD if has_head else BARE
+        usual = next(iter(fitting.values()))
         return usual if edit.to is not None and not _keeps_split(target, edit) else target.layout
-    if edit.layout != "f" and (edit.layout == "a") is has_head:
-        found, fitting = ("a head", "b, d or f") if has_head else ("no head", "a or f")
-        raise RefusedError(f"layout: {edit.layout}, the checkpoint has {found}", f"choose {fitting}")
-    renamed = replace(_RENAMED, prefix="gte." if has_head else "")
-    return {"a": BARE, "b": REMOTE_HEAD, "d": NATIVE_HEAD, "f": renamed}[edit.layout]
+    if edit.layout not in fitting:
+        found = "no head" if target.head is Head.NONE else "a head"
+        raise RefusedError(f"layout: {edit.layout}, the checkpoint has {found}", f"choose {either(list(fitting))}")
+    return fitting[edit.layout]
 
 
 def _keeps_split(target: Target, edit: Convert) -> bool:
@@ -82,13 +78,9 @@ def _keeps_split(target: Target, edit: Convert) -> bool:
 def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]:
     """All members that config.json shall have."""
     values = target.values
-    match edit.to:
-        case "native":
-            members = native_members(values, target.head, has_code(target.checkpoint))
-        case "remote":
-            members = remote_members(values, target.head, has_code(target.checkpoint))
-        case None:
-            members = dict(values)
+    members = dict(values)
+    if edit.to is not None:
+        members = target.family.in_dialect(edit.to)(values, target.head, has_code(target.checkpoint))
     if layout != target.layout and "pack_qkv" in members:
         members["pack_qkv"] = not layout.has_split_qkv or layout.is_renamed
     if edit.dtype is not None:
@@ -113,9 +105,9 @@ def _tensors(target: Target, edit: Convert, layout: Layout) -> dict[str, list[Pl
 
 def _redundant_decoder(target: Target, edit: Convert, layout: Layout) -> str | None:
     """The name of a stored decoder weight that is the word table once more; rule GTE240 has compared the two."""
-    if edit.to is None or DECODER_WEIGHT not in target.tensors or not target.config.tie_word_embeddings:
+    if edit.to is None or target.names.decoder not in target.tensors or not target.config.tie_word_embeddings:
         return None
-    return stored_name(DECODER_WEIGHT, layout)
+    return target.family.naming.stored(target.names.decoder, layout)
 
 
 def _cast(tensor: PlannedTensor, dtype: str | None) -> PlannedTensor:

@@ -14,9 +14,7 @@ from gte_surgery.checkpoint.index import read_index
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.rules.config import AFFIRMATIVE
 from gte_surgery.checks.run import run
-from gte_surgery.gte.config import FLAGS
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.names import DECODER_WEIGHT, WORD_EMBEDDINGS
+from gte_surgery.gte.kinds import Head
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
@@ -26,8 +24,6 @@ from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
-_WITHOUT_NUMBERS = ("unpad_inputs", "use_memory_efficient_attention", "logn_attention_scale", "logn_attention_clip1")
-"""Flags that change how fast the model computes, or nothing at all, but never what."""
 _OTHER_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
 
 
@@ -93,7 +89,7 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
         if not wants(text):
             continue
         value = _is_affirmative(text)
-        if value or not text or flag in _WITHOUT_NUMBERS:
+        if value or not text or flag in target.family.facts.unnumbered:
             members[flag] = value
         else:
             sentences.append(
@@ -103,13 +99,13 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
 
 
 def _flag_strings(target: Target) -> Iterator[tuple[str, str]]:
-    for flag in FLAGS:
+    for flag in target.family.facts.flags:
         if isinstance(text := target.values.get(flag), str):
             yield flag, text
 
 
 def _pad_row(target: Target) -> _Cure:
-    words, pad = target.tensors[WORD_EMBEDDINGS], target.config.pad_token_id
+    words, pad = target.tensors[target.names.words], target.config.pad_token_id
     obstacle = _why_not_zero(target, pad)
     if pad is None or obstacle:
         return _Cure((f"row {pad}, the pad row, stays as it is: {obstacle}",))
@@ -122,8 +118,8 @@ def _pad_row(target: Target) -> _Cure:
 def _why_not_zero(target: Target, pad: int | None) -> str:
     """Why zeroing the pad row might change an output; empty if it cannot."""
     tokenizer = read_tokenizer(target.checkpoint)
-    if target.tensors[WORD_EMBEDDINGS].dtype not in ARITHMETIC_DTYPES:
-        return f"its dtype is {target.tensors[WORD_EMBEDDINGS].dtype}"
+    if target.tensors[target.names.words].dtype not in ARITHMETIC_DTYPES:
+        return f"its dtype is {target.tensors[target.names.words].dtype}"
     if target.head is Head.MASKED_LM and target.config.tie_word_embeddings:
         return "the masked-LM head is tied to it and would give the pad token another score"
     if tokenizer.ids.get("pad", pad) != pad:
@@ -134,7 +130,7 @@ def _why_not_zero(target: Target, pad: int | None) -> str:
 
 
 def _redundant_decoder(target: Target) -> _Cure:
-    name = target.tensors[DECODER_WEIGHT].name
+    name = target.tensors[target.names.decoder].name
     return _Cure((f"`{name}` goes: it equals the word embeddings, to which it is tied",), dropped=(name,))
 
 

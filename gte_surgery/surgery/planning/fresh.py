@@ -12,18 +12,11 @@ from collections.abc import Iterator
 from gte_surgery.checkpoint.directory import CONFIG_NAME
 from gte_surgery.errors import UsageError
 from gte_surgery.gte.config import Dialect, GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import Init, TensorSpec, inventory
-from gte_surgery.gte.new_impl.names import (
-    BARE,
-    POSITION_EMBEDDINGS,
-    REMOTE_HEAD,
-    WORD_EMBEDDINGS,
-    Layout,
-    place_in_packed,
-)
-from gte_surgery.gte.new_impl.releases import Release, find_release, release_config
+from gte_surgery.gte.families import find_release
+from gte_surgery.gte.family import Family, Release
+from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.schemas import violations
+from gte_surgery.gte.tensors import Init, TensorSpec
 from gte_surgery.surgery.edits import New, as_record
 from gte_surgery.surgery.pieces.piece import Fill, Normal, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.sharding import weight_files
@@ -34,19 +27,17 @@ METADATA = (("format", "pt"),)
 """What transformers wants to find in a header."""
 _ONE = {"F64": b"\x00\x00\x00\x00\x00\x00\xf0\x3f", "F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}
 _CONFIG_DTYPE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-_RENAMED_RELEASE = "snowflake-arctic-embed-m-v2.0"
 
 
 def plan_new(edit: New) -> Plan:
     """The plan of a checkpoint made from nothing; raises UsageError for sizes that no GTE can have."""
-    release = find_release(edit.release)
+    family, release = find_release(edit.release)
     head = release.head if edit.head is None else Head(edit.head)
     dtype = edit.dtype or release.dtype
-    members = _config(release, head, dtype, edit)
+    members = _config(family, release, head, dtype, edit)
     config = read_config(members)
-    tensors = tuple(
-        fresh_tensor(spec, config, dtype, edit.seed) for spec in inventory(config, _layout(release, head), head)
-    )
+    specs = family.published(config, _layout(family, release, head), head)
+    tensors = tuple(fresh_tensor(family, spec, config, dtype, edit.seed) for spec in specs)
     text = TextFile(CONFIG_NAME, MODE, (json.dumps(members, indent=2) + "\n").encode())
     return Plan(
         command="new",
@@ -61,7 +52,7 @@ def plan_new(edit: New) -> Plan:
     )
 
 
-def _config(release: Release, head: Head, dtype: str, edit: New) -> dict[str, object]:
+def _config(family: Family, release: Release, head: Head, dtype: str, edit: New) -> dict[str, object]:
     chosen = {
         "vocab_size": edit.vocab,
         "pad_token_id": edit.pad,
@@ -74,28 +65,27 @@ def _config(release: Release, head: Head, dtype: str, edit: New) -> dict[str, ob
         "dtype": _CONFIG_DTYPE[dtype],
     }
     changes = {key: value for key, value in chosen.items() if value is not None}
-    members = release_config(release, _dialect(release, edit), head, **changes)
-    _refuse_impossible(members)
+    members = family.release_config(release, _dialect(release, edit), head, **changes)
+    _refuse_impossible(family, members)
     return members
 
 
 def _dialect(release: Release, edit: New) -> Dialect:
     if edit.dialect == "native":
         return Dialect.NATIVE
-    return Dialect.RENAMED if release.name == _RENAMED_RELEASE else Dialect.REMOTE
+    if release.dialect is Dialect.NATIVE:
+        raise UsageError(f"dialect: {edit.dialect}, {release.name} was published in the native one", "leave it out")
+    return release.dialect
 
 
-def _layout(release: Release, head: Head) -> Layout:
-    """Names as published: a head brings the prefix `new.`, whatever the dialect."""
-    if head is release.head:
-        return release.layout
-    return BARE if head is Head.NONE else REMOTE_HEAD
+def _layout(family: Family, release: Release, head: Head) -> Layout:
+    """Names as published: a head brings the prefix, whatever the dialect."""
+    return release.layout if head is release.head else next(iter(family.naming.layouts(head).values()))
 
 
-def _refuse_impossible(members: dict[str, object]) -> None:
+def _refuse_impossible(family: Family, members: dict[str, object]) -> None:
     config = read_config(members)
-    schema = "config.native" if config.dialect is Dialect.NATIVE else "config.remote"
-    for violation in violations(members, schema):
+    for violation in violations(members, family.schemas[config.dialect]):
         raise UsageError(f"{violation.pointer.lstrip('/')}: {violation.message}", violation.hint)
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         raise UsageError(
@@ -108,7 +98,7 @@ def _refuse_impossible(members: dict[str, object]) -> None:
         )
 
 
-def fresh_tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> PlannedTensor:
+def fresh_tensor(family: Family, spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> PlannedTensor:
     """The tensor as the model's own rules fill it; for weights, from a random stream that its canonical name names.
 
     Part of a packed tensor gets its part of that one's stream, so that a network has the same numbers in every layout.
@@ -119,29 +109,28 @@ def fresh_tensor(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> 
         case Init.ONES:
             pieces = (Fill(_ONE[dtype], spec.size),)
         case Init.NORMAL:
-            pieces = tuple(piece for piece in _drawn(spec, config, dtype, seed) if piece.nbytes)
+            pieces = tuple(piece for piece in _drawn(family, spec, config, dtype, seed) if piece.nbytes)
     return PlannedTensor(spec.name, dtype, spec.shape, pieces)
 
 
-def pad_row(spec: TensorSpec, config: GteConfig) -> int | None:
-    """The row of a table that the model keeps at zero: that of the pad id among words, and among absolute positions.
+def pad_row(family: Family, spec: TensorSpec, config: GteConfig) -> int | None:
+    """The row of a table that the model keeps at zero: that of the pad id in the tables that get it as `padding_idx`.
 
-    None for other tensors, and where the table has no such row [reference implementation, NewEmbeddings: both tables
-    get `padding_idx=pad_token_id`].
+    None for other tensors, and where the table has no such row.
     """
     pad = config.pad_token_id
-    is_padded = spec.canonical in (WORD_EMBEDDINGS, POSITION_EMBEDDINGS)
+    is_padded = spec.canonical in family.facts.padded
     return pad if is_padded and pad is not None and 0 <= pad < spec.shape[0] else None
 
 
-def _drawn(spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Iterator[Piece]:
+def _drawn(family: Family, spec: TensorSpec, config: GteConfig, dtype: str, seed: int) -> Iterator[Piece]:
     """The tensor's own random stream, with the pad row put to zero."""
-    stream, number = place_in_packed(spec.canonical)
-    start, width, row = number * spec.size, spec.shape[-1], pad_row(spec, config)
+    stream, number = family.naming.place_in_packed(spec.canonical)
+    start, width, row = number * spec.size, spec.shape[-1], pad_row(family, spec, config)
     pad, after = (spec.size, spec.size) if row is None else (row * width, (row + 1) * width)
-    yield Normal(stream, seed, config.initializer_range, dtype, start, pad)
+    yield Normal(stream, seed, spec.std, dtype, start, pad)
     yield Fill(bytes(element_bytes(dtype)), after - pad)
-    yield Normal(stream, seed, config.initializer_range, dtype, start + after, spec.size - after)
+    yield Normal(stream, seed, spec.std, dtype, start + after, spec.size - after)
 
 
 def _meaning(release: Release, head: Head, tensors: tuple[PlannedTensor, ...], edit: New) -> Iterator[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
@@ -28,14 +27,14 @@ def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
 
 
 def _rows(target: Target, edit: Resize) -> Iterator[str]:
-    held = target.tensors[WORD_EMBEDDINGS].shape[0]
-    heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
+    held = target.tensors[target.names.words].shape[0]
+    heads = ", and the masked-LM head follows" if target.has_decoder else ""
     if edit.rows < held:
         yield f"rows {edit.rows} to {held - 1} ({held - edit.rows} of {held}) are dropped{heads}"
     elif edit.rows > held:
         how = fresh_rows(edit.init, target.config.initializer_range)
         yield f"rows {held} to {edit.rows - 1} ({edit.rows - held}) are new, {how}{heads}"
-    yield from rounding(edit.vocab, edit.rows)
+    yield from rounding(target, edit.vocab, edit.rows)
 
 
 def fresh_rows(init: str, std: float) -> str:
@@ -49,17 +48,17 @@ def fresh_rows(init: str, std: float) -> str:
     return words.get(init) or f"copies of row {init.partition(':')[2]}"
 
 
-def rounding(wanted: int, rows: int) -> Iterator[str]:
+def rounding(target: Target, wanted: int, rows: int) -> Iterator[str]:
     """What there is to say of a vocabulary of `rows` rows where `wanted` were asked for."""
     if rows != wanted:
         yield f"the vocabulary is rounded up from {wanted} to {rows}"
-    elif rows % 64:
-        multiple = -(-rows // 64) * 64
-        yield f"{rows} is no multiple of 64, which costs speed on a GPU (`--round-to 64` makes it {multiple})"
+    elif (step := target.family.facts.row_multiple) and rows % step:
+        multiple = -(-rows // step) * step
+        yield f"{rows} is no multiple of {step}, which costs speed on a GPU (`--round-to {step}` makes it {multiple})"
 
 
 def _pad(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
-    words, old = target.tensors[WORD_EMBEDDINGS], target.config.pad_token_id
+    words, old = target.tensors[target.names.words], target.config.pad_token_id
     held = words.shape[0]
     if edit.pad < held:
         row = read_rows(words, edit.pad)
@@ -81,12 +80,18 @@ def _pad(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
             )
     if old is not None and old != edit.pad and 0 <= old < min(edit.rows, held):
         yield from _old_pad(target, edit, old)
-    if POSITION_EMBEDDINGS in target.tensors and old != edit.pad:
+    if has_padded_positions(target) and old != edit.pad:
         yield f"positions are absolute: position {edit.pad}, the new pad id, gets no gradient any more"
 
 
+def has_padded_positions(target: Target) -> bool:
+    """Whether there is a position table whose row of the pad id never trains."""
+    positions = target.names.positions
+    return positions in target.tensors and positions in target.family.facts.padded
+
+
 def _old_pad(target: Target, edit: Resize, old: int) -> Iterator[str]:
-    words = target.tensors[WORD_EMBEDDINGS]
+    words = target.tensors[target.names.words]
     if edit.old_pad == "normal":
         yield f"row {old} was the pad row and is drawn anew from N(0, {target.config.initializer_range:g})"
     elif is_zero(read_rows(words, old), words.dtype):
@@ -96,7 +101,7 @@ def _old_pad(target: Target, edit: Resize, old: int) -> Iterator[str]:
 
 
 def _types(target: Target, edit: Resize) -> Iterator[str]:
-    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    types = target.tensors.get(target.names.types)
     held = types.shape[0] if types is not None else 0
     if edit.type_vocab is None or edit.type_vocab == held:
         return
@@ -107,7 +112,7 @@ def _types(target: Target, edit: Resize) -> Iterator[str]:
         yield "type row 0 is added to every word row but the pad row, then the type table goes: outputs stay the same"
         if held > 1:
             yield f"type rows 1 to {held - 1} are lost: outputs stay the same for token type 0 only"
-        if DECODER_BIAS in target.tensors and target.config.tie_word_embeddings:
+        if target.has_decoder and target.config.tie_word_embeddings:
             yield "the masked-LM decoder is tied to the word rows: all logits but the pad's move by one common amount"
     elif held == 0:
         yield f"a type table of {edit.type_vocab} zero rows is added: outputs stay the same until it is trained"

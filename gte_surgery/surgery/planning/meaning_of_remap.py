@@ -7,9 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, POSITION_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Remap
-from gte_surgery.surgery.planning.meaning import fresh_rows, other_weights, rounding, special_ids, stale_tokenizer
+from gte_surgery.surgery.planning.meaning import (
+    fresh_rows,
+    has_padded_positions,
+    other_weights,
+    rounding,
+    special_ids,
+    stale_tokenizer,
+)
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
@@ -19,7 +25,7 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
     tokenizer = read_tokenizer(target.checkpoint)
     yield from _rows(target, edit)
     yield from edit.origins.coverage
-    yield from rounding(edit.wanted, edit.rows)
+    yield from rounding(target, edit.wanted, edit.rows)
     yield from _pad(target, edit, pad)
     yield from _special_ids(target, edit, tokenizer)
     if edit.tokenizer == "keep":
@@ -28,7 +34,7 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
 
 
 def _rows(target: Target, edit: Remap) -> Iterator[str]:
-    origins, held = edit.origins, target.tensors[WORD_EMBEDDINGS].shape[0]
+    origins, held = edit.origins, target.tensors[target.names.words].shape[0]
     means, kept_bits = 0, bytearray(-(-held // 8))
     for begin, end in pairwise(origins.offsets):
         if end - begin == 1:
@@ -36,7 +42,7 @@ def _rows(target: Target, edit: Remap) -> Iterator[str]:
             kept_bits[row >> 3] |= 1 << (row & 7)
         means += end - begin > 1
     kept = sum(byte.bit_count() for byte in kept_bits)
-    heads = ", and the masked-LM head follows" if DECODER_BIAS in target.tensors else ""
+    heads = ", and the masked-LM head follows" if target.has_decoder else ""
     yield f"{kept} of {held} rows are kept under new ids, {held - kept} are dropped{heads}"
     if (again := len(origins.new) - means - kept) > 0:
         yield f"{again} new rows repeat a row that another one has as well"
@@ -63,7 +69,7 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
     moved = origins.new_id(old) if old is not None else None
     if moved is not None and moved != pad:
         yield f"old row {old} was the pad row and is now row {moved}, an ordinary token"
-    if POSITION_EMBEDDINGS in target.tensors and old != pad:
+    if has_padded_positions(target) and old != pad:
         yield f"positions are absolute: position {pad}, the new pad id, gets no gradient any more"
 
 

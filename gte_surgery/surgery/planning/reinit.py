@@ -10,14 +10,7 @@ from fnmatch import fnmatchcase
 
 from gte_surgery.checks.wording import counted, listed
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.inventory import Init, TensorSpec, inventory, optional_inventory
-from gte_surgery.gte.new_impl.names import (
-    DECODER_BIAS,
-    DECODER_WEIGHT,
-    WORD_EMBEDDINGS,
-    canonical_name,
-    place_in_packed,
-)
+from gte_surgery.gte.tensors import Init, TensorSpec
 from gte_surgery.surgery.edits import Reinit
 from gte_surgery.surgery.planning.fresh import fresh_tensor, pad_row
 from gte_surgery.surgery.planning.parts.assembly import assembled
@@ -39,7 +32,7 @@ def plan_reinit(target: Target, edit: Reinit) -> Plan:
 def _specs(target: Target) -> dict[str, TensorSpec]:
     """The stored tensors that a GTE of this config has, by canonical name."""
     known = target.config, target.layout, target.head
-    specs = (*inventory(*known), *optional_inventory(*known))
+    specs = (*target.family.inventory(*known), *target.family.optional(*known))
     return {spec.canonical: spec for spec in specs if spec.canonical in target.tensors}
 
 
@@ -55,7 +48,7 @@ def _chosen(target: Target, specs: Mapping[str, TensorSpec], only: tuple[str, ..
 
 def _matches(target: Target, canonical: str, pattern: str) -> bool:
     """Whether a shell pattern fits the stored name, the canonical one, or that of the packed tensor it is part of."""
-    spellings = {target.tensors[canonical].name, canonical, place_in_packed(canonical)[0]}
+    spellings = {target.tensors[canonical].name, canonical, target.family.naming.place_in_packed(canonical)[0]}
     return any(fnmatchcase(name, pattern) for name in spellings)
 
 
@@ -74,19 +67,19 @@ def _unmatched(target: Target, pattern: str) -> RefusedError:
 
 def _is_tied(target: Target) -> bool:
     """Whether a decoder weight is stored that is the word table once more."""
-    return DECODER_WEIGHT in target.tensors and target.config.tie_word_embeddings
+    return target.names.decoder in target.tensors and target.config.tie_word_embeddings
 
 
 def _with_tied(target: Target, chosen: list[str]) -> list[str]:
     """The word table and a stored decoder weight tied to it are drawn together or not at all."""
-    pair = [WORD_EMBEDDINGS, DECODER_WEIGHT]
+    pair = [target.names.words, target.names.decoder]
     is_split = _is_tied(target) and sum(name in chosen for name in pair) == 1
     return [*chosen, *(name for name in pair if name not in chosen)] if is_split else chosen
 
 
 def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
     pad, rows = target.config.pad_token_id, target.config.vocab_size
-    if WORD_EMBEDDINGS in chosen and pad is not None and not 0 <= pad < rows:
+    if target.names.words in chosen and pad is not None and not 0 <= pad < rows:
         raise RefusedError(
             f"config.json: /pad_token_id: {pad}, must be below vocab_size {rows}",
             f"`gte-surgery resize {target.checkpoint.path} --vocab {rows} --pad ID` mends it",
@@ -95,9 +88,9 @@ def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
 
 def _successor(target: Target, specs: Mapping[str, TensorSpec], canonical: str, seed: int) -> PlannedTensor:
     stored, spec = target.tensors[canonical], specs[canonical]
-    if canonical == DECODER_WEIGHT and _is_tied(target):
-        spec = replace(specs[WORD_EMBEDDINGS], name=stored.name)
-    return fresh_tensor(spec, target.config, stored.dtype, seed)
+    if canonical == target.names.decoder and _is_tied(target):
+        spec = replace(specs[target.names.words], name=stored.name)
+    return fresh_tensor(target.family, spec, target.config, stored.dtype, seed)
 
 
 def _meaning(target: Target, specs: Mapping[str, TensorSpec], chosen: Collection[str], edit: Reinit) -> Iterator[str]:
@@ -107,7 +100,7 @@ def _meaning(target: Target, specs: Mapping[str, TensorSpec], chosen: Collection
     yield f"{what} {made} made anew by the model's own rules, seed {edit.seed}"
     if any(specs[name].init is Init.NORMAL for name in chosen):
         yield f"weights are drawn from N(0, {target.config.initializer_range:g}); biases are 0, norms 1 and 0"
-    pads = [name for name in chosen if pad_row(specs[name], target.config) is not None]
+    pads = [name for name in chosen if pad_row(target.family, specs[name], target.config) is not None]
     if pads:
         yield f"row {target.config.pad_token_id}, the pad row, is zero"
     if len(chosen) < len(specs):
@@ -119,15 +112,15 @@ def _meaning(target: Target, specs: Mapping[str, TensorSpec], chosen: Collection
 
 
 def _tying(target: Target, chosen: Collection[str]) -> Iterator[str]:
-    if DECODER_BIAS not in target.tensors or not target.config.tie_word_embeddings:
+    if not target.has_decoder or not target.config.tie_word_embeddings:
         return
-    if _is_tied(target) and WORD_EMBEDDINGS in chosen:
+    if _is_tied(target) and target.names.words in chosen:
         yield "the stored decoder weight stays tied: it gets the same numbers as the word embeddings"
-    elif WORD_EMBEDDINGS in chosen:
+    elif target.names.words in chosen:
         yield "the masked-LM decoder is tied to the word embeddings and becomes fresh with them"
-    elif any(name.startswith("lm_head.") for name in chosen):
+    elif any(target.family.region(name, target.head) == "head" for name in chosen):
         yield "the masked-LM decoder is tied to the word embeddings, which stay as they are"
 
 
 def _is_known(target: Target, specs: Mapping[str, TensorSpec], stored: str) -> bool:
-    return canonical_name(stored, target.layout) in specs
+    return target.family.naming.canonical(stored, target.layout) in specs

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Remap
 from gte_surgery.surgery.pieces.cutting import merge
 from gte_surgery.surgery.pieces.piece import Piece
@@ -95,12 +94,12 @@ def _followed(value: object, origins: RowMap) -> object:
 
 def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[str, PlannedTensor]]:
     """(stored name, tensor) for each tensor that gets new bytes."""
-    for canonical in (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS):
+    for canonical in target.names.sized_by_vocabulary:
         tensor = target.tensors.get(canonical)
         if tensor is None:
             continue
         source = _source(target, edit, canonical, tensor)
-        is_words = source.stream == WORD_EMBEDDINGS
+        is_words = source.stream == target.names.words
         zeroed = {} if pad is None or not is_words else _zero_row(tensor, source, edit.origins, pad)
         pieces = tuple(merge(source.chosen(edit.origins, edit.rows, zeroed)))
         yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
@@ -108,10 +107,10 @@ def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[s
 
 def _source(target: Target, edit: Remap, canonical: str, tensor: StoredTensor) -> RowSource:
     """Where a tensor's rows come from: a stored decoder weight that is tied is the word table once more."""
-    if canonical == DECODER_BIAS:
+    if canonical in target.names.biases:
         return RowSource(tensor)
-    is_own = canonical == DECODER_WEIGHT and not target.config.tie_word_embeddings
-    stream = DECODER_WEIGHT if is_own else WORD_EMBEDDINGS
+    is_own = canonical == target.names.decoder and not target.config.tie_word_embeddings
+    stream = target.names.decoder if is_own else target.names.words
     return RowSource(tensor, edit.init, stream, edit.seed, target.config.initializer_range)
 
 

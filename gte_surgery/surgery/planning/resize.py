@@ -11,13 +11,6 @@ from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.new_impl.names import (
-    DECODER_BIAS,
-    DECODER_WEIGHT,
-    TOKEN_TYPE_EMBEDDINGS,
-    WORD_EMBEDDINGS,
-    stored_name,
-)
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.pieces.piece import AddRow, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.meaning import meaning_of_resize
@@ -53,7 +46,9 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
-    words, types = word_table(target), target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    words, types = word_table(target), target.tensors.get(target.names.types)
+    if edit.type_vocab and not target.family.facts.has_types:
+        raise RefusedError(f"type vocabulary: {edit.type_vocab}, a {target.family.name} model has no token types")
     refuse_pad_beyond_positions(target, edit.pad)
     grows = edit.rows > words.shape[0]
     if grows:
@@ -76,7 +71,7 @@ def _config_members(config: GteConfig, edit: Resize) -> dict[str, object]:
 
 def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTensor]]:
     """(stored name, tensor) for each tensor that gets new bytes."""
-    for canonical in (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS, TOKEN_TYPE_EMBEDDINGS):
+    for canonical in (*target.names.sized_by_vocabulary, target.names.types):
         tensor = target.tensors.get(canonical)
         planned = _successor(target, edit, canonical, tensor) if tensor is not None else None
         if planned is not None:
@@ -85,29 +80,30 @@ def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTenso
 
 def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTensor) -> PlannedTensor | None:
     """The tensor as the edit makes it; None when it stays as it is."""
-    if canonical == TOKEN_TYPE_EMBEDDINGS:
+    if canonical == target.names.types:
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
-    if canonical == DECODER_BIAS:
+    if canonical in target.names.biases:
         return _table(RowSource(tensor), edit.rows)
-    if canonical == DECODER_WEIGHT and not target.config.tie_word_embeddings:
+    if canonical == target.names.decoder and not target.config.tie_word_embeddings:
         std = target.config.initializer_range
-        return _table(RowSource(tensor, edit.init, DECODER_WEIGHT, edit.seed, std), edit.rows)
+        return _table(RowSource(tensor, edit.init, canonical, edit.seed, std), edit.rows)
     return _word_table(target, tensor, edit)
 
 
 def _removed(target: Target, edit: Resize) -> tuple[str, ...]:
-    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    types = target.tensors.get(target.names.types)
     return (types.name,) if types is not None and edit.type_vocab == 0 else ()
 
 
 def _added(target: Target, edit: Resize) -> dict[str, PlannedTensor]:
     """A type table of zero rows, put before the word table, where there was none."""
-    if not edit.type_vocab or TOKEN_TYPE_EMBEDDINGS in target.tensors:
+    if not edit.type_vocab or target.names.types in target.tensors:
         return {}
-    words = target.tensors[WORD_EMBEDDINGS]
+    words = target.tensors[target.names.words]
     shape = (edit.type_vocab, target.config.hidden_size)
     zeros = Fill(bytes(element_bytes(words.dtype)), shape[0] * shape[1])
-    return {words.name: PlannedTensor(stored_name(TOKEN_TYPE_EMBEDDINGS, target.layout), words.dtype, shape, (zeros,))}
+    name = target.family.naming.stored(target.names.types, target.layout)
+    return {words.name: PlannedTensor(name, words.dtype, shape, (zeros,))}
 
 
 def _removed_sidecars(checkpoint: Checkpoint, edit: Resize) -> tuple[str, ...]:
@@ -124,7 +120,7 @@ def _table(source: RowSource, rows: int) -> PlannedTensor | None:
 
 def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTensor | None:
     """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
-    source = RowSource(tensor, edit.init, WORD_EMBEDDINGS, edit.seed, target.config.initializer_range)
+    source = RowSource(tensor, edit.init, target.names.words, edit.seed, target.config.initializer_range)
     single: dict[int, Piece] = {}
     old_pad = target.config.pad_token_id
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
@@ -137,11 +133,11 @@ def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTe
     pieces = source.resized(edit.rows, single)
     if not _folds(target, edit):
         return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(pieces.values()))
-    row = RowSource(target.tensors[TOKEN_TYPE_EMBEDDINGS]).kept(0, 1)
+    row = RowSource(target.tensors[target.names.types]).kept(0, 1)
     folded = [p if first == edit.pad else AddRow(p, row, tensor.dtype) for first, p in pieces.items()]
     return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(folded))
 
 
 def _folds(target: Target, edit: Resize) -> bool:
     """Whether type row 0 is added to the word rows before the type table goes."""
-    return edit.type_vocab == 0 and edit.type_vocab_mode == "fold" and TOKEN_TYPE_EMBEDDINGS in target.tensors
+    return edit.type_vocab == 0 and edit.type_vocab_mode == "fold" and target.names.types in target.tensors

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
@@ -12,8 +12,9 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import UnsoundError
 from gte_surgery.findings import Finding, Severity
 from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.names import Layout
+from gte_surgery.gte.families import family_of
+from gte_surgery.gte.family import Family, Names
+from gte_surgery.gte.kinds import Head, Layout
 
 SOUNDNESS = ("GTE0", "GTE2")
 """The rule families whose errors forbid surgery: the container and the tensors."""
@@ -37,23 +38,39 @@ class Target:
         """The members of config.json as they are written."""
         return self.checkpoint.values
 
+    @property
+    def family(self) -> Family:
+        """The family that config.json is of."""
+        return family_of(self.values)
+
+    @property
+    def names(self) -> Names:
+        """What the family calls its tensors."""
+        return self.family.names
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether a masked-LM head is stored, whose bias follows the vocabulary."""
+        return any(name in self.tensors for name in self.names.biases)
+
 
 def understand(
     checkpoint: Checkpoint,
-    cured: Collection[str] = (),
+    cured: Callable[[Names], Collection[str]] = lambda names: (),
     cured_codes: Collection[str] = (),
     families: Collection[str] = SOUNDNESS,
 ) -> Target:
     """The checkpoint as a target. Raises UnsoundError when it is unsound or not understood.
 
-    Errors about the tensors whose canonical names are in `cured` do not count, since the edit rewrites those, nor do
-    errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of rules.
+    Errors about the tensors that `cured` chooses from the family's names do not count, since the edit rewrites those,
+    nor do errors of the rules `cured_codes`, which the edit mends. Who only reads may ask for fewer `families` of
+    rules.
     """
     subject = Subject(checkpoint)
     if checkpoint.config is not None and subject.config_error is not None:
         error = subject.config_error
         raise UnsoundError(f"{checkpoint.path}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
-    cured_names = {subject.canonical[name] for name in cured if name in subject.canonical}
+    cured_names = {subject.canonical[name] for name in cured(subject.names) if name in subject.canonical}
     errors = [
         finding
         for finding in soundness_errors(checkpoint, families)

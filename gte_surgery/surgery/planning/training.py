@@ -15,7 +15,6 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.optimizer import OPTIMIZER_FILES
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Convert, Edit, Resize
 from gte_surgery.surgery.planning.parts.moments import followed
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
@@ -97,7 +96,7 @@ def _renumbered(target: Target, edit: Edit) -> str:
     match edit:
         case Convert(to=str(to)) if (to == "native") != (target.config.dialect is Dialect.NATIVE):
             return f"the {to} model has other parameters"
-        case Resize(type_vocab=int(types)) if bool(types) != (TOKEN_TYPE_EMBEDDINGS in target.tensors):
+        case Resize(type_vocab=int(types)) if bool(types) != (target.names.types in target.tensors):
             return "with the type table the parameters are numbered anew"
     return ""
 
@@ -112,5 +111,5 @@ def _shapes_as_parameters(target: Target, moved: set[tuple[int, ...]]) -> Iterat
 
 
 def _is_vocabulary(tensor: StoredTensor, target: Target) -> bool:
-    names = (WORD_EMBEDDINGS, DECODER_WEIGHT, DECODER_BIAS, TOKEN_TYPE_EMBEDDINGS)
+    names = (*target.names.sized_by_vocabulary, target.names.types)
     return any(target.tensors.get(name) is tensor for name in names)

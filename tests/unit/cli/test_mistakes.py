@@ -22,7 +22,7 @@ import torch
 from safetensors.numpy import save_file
 
 from gte_surgery.cli.entry import run
-from gte_surgery.model.native import OLDEST_TRANSFORMERS
+from gte_surgery.gte.new_impl.family import NEW_IMPL
 from tests.builder import build
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -386,7 +386,7 @@ def paste(command: str) -> int:
         case "gte-surgery":
             return run(words[1:])
         case "pip":
-            return 0 if is_extra(words[-1]) or words[-1] == f"transformers>={OLDEST_TRANSFORMERS}" else 1
+            return 0 if is_extra(words[-1]) or words[-1] == f"transformers>={NEW_IMPL.required_native().oldest}" else 1
         case "hf":
             ours = Path(sys.executable).parent / "hf"
             if not ours.exists():

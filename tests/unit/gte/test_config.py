@@ -6,7 +6,7 @@ import pytest
 
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.config import Dialect, read_config
-from gte_surgery.gte.new_impl.rope import Rope
+from gte_surgery.gte.rope import Rope
 
 
 def test_a_bare_remote_config_has_the_defaults_of_the_reference_code() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, DECODER_WEIGHT, TOKEN_TYPE_EMBEDDINGS, WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap, kept_rows
@@ -25,7 +24,7 @@ class RowChange:
 
 def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
     """How the rows of each vocabulary-sized tensor move; nothing where all stay what and where they are."""
-    words, config = target.tensors.get(WORD_EMBEDDINGS), target.config
+    words, config = target.tensors.get(target.names.words), target.config
     pad: int | None
     if words is None:
         return
@@ -42,10 +41,11 @@ def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
             return
     zeroed = () if pad is None else (pad,)
     yield RowChange(words.shape, edit.rows, origins, zeroed)
-    if DECODER_WEIGHT in target.tensors and not config.tie_word_embeddings:
-        yield RowChange(target.tensors[DECODER_WEIGHT].shape, edit.rows, origins)
-    if DECODER_BIAS in target.tensors:
-        yield RowChange(target.tensors[DECODER_BIAS].shape, edit.rows, origins)
-    types = target.tensors.get(TOKEN_TYPE_EMBEDDINGS)
+    if target.names.decoder in target.tensors and not config.tie_word_embeddings:
+        yield RowChange(target.tensors[target.names.decoder].shape, edit.rows, origins)
+    bias = next((target.tensors[name] for name in target.names.biases if name in target.tensors), None)
+    if bias is not None:
+        yield RowChange(bias.shape, edit.rows, origins)
+    types = target.tensors.get(target.names.types)
     if isinstance(edit, Resize) and edit.type_vocab and types is not None and edit.type_vocab != types.shape[0]:
         yield RowChange(types.shape, edit.type_vocab, kept_rows(min(edit.type_vocab, types.shape[0])))

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.names import Layout, parts_of, place_in_packed, stored_name
+from gte_surgery.gte.family import Naming
+from gte_surgery.gte.kinds import Layout
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.parts.rewrite import copied
 from gte_surgery.surgery.planning.plan import PlannedTensor
@@ -32,17 +33,18 @@ def restored(target: Target, layout: Layout) -> dict[str, list[PlannedTensor]]:
     Tensors that no GTE has keep their names and bytes. Within a shard the order is that of the safetensors package:
     wider dtypes first, then by name. Raises RefusedError for parts that cannot be packed.
     """
+    naming = target.family.naming
     parts = {part.tensor.name: part for part in _split(target)}
     shards: dict[str, list[PlannedTensor]] = {shard.file.name: [] for shard in target.checkpoint.shards}
     known = {tensor.name for tensor in target.tensors.values()}
     for name, stored in target.checkpoint.tensors.items():
         if name not in known:
             shards[stored.shard.file.name].append(copied(stored))
-    for canonical, group in _groups(parts, layout):
+    for canonical, group in _groups(parts, naming, layout):
         pieces = tuple(piece for part in group for piece in part.tensor.pieces)
         first = group[0].tensor
         shape = (sum(part.tensor.shape[0] for part in group), *first.shape[1:]) if first.shape else ()
-        planned = PlannedTensor(stored_name(canonical, layout), first.dtype, shape, pieces)
+        planned = PlannedTensor(naming.stored(canonical, layout), first.dtype, shape, pieces)
         shards[group[0].shard].append(planned)
     return {shard: in_order(tensors) for shard, tensors in shards.items()}
 
@@ -56,7 +58,7 @@ def _split(target: Target) -> Iterator[_Part]:
     """Every known tensor, the packed ones cut into their parts, under canonical names."""
     for canonical, stored in target.tensors.items():
         whole, shard = copied(stored), stored.shard.file.name
-        names = parts_of(canonical)
+        names = target.family.naming.parts_of(canonical)
         if whole.shape and whole.shape[0] % len(names) == 0:
             rows, width = whole.shape[0] // len(names), whole.nbytes // len(names)
             begin = stored.file_begin
@@ -67,12 +69,12 @@ def _split(target: Target) -> Iterator[_Part]:
             yield _Part(PlannedTensor(canonical, whole.dtype, whole.shape, whole.pieces), shard)
 
 
-def _groups(parts: Mapping[str, _Part], layout: Layout) -> Iterator[tuple[str, Sequence[_Part]]]:
+def _groups(parts: Mapping[str, _Part], naming: Naming, layout: Layout) -> Iterator[tuple[str, Sequence[_Part]]]:
     """(canonical name, its parts in order) for every tensor that the layout stores."""
     done: set[str] = set()
     for name, part in parts.items():
-        whole = _whole_of(name, layout)
-        names = parts_of(whole) if whole != name else (name,)
+        whole = _whole_of(name, naming, layout)
+        names = naming.parts_of(whole) if whole != name else (name,)
         if whole in done:
             continue
         done.add(whole)
@@ -83,8 +85,8 @@ def _groups(parts: Mapping[str, _Part], layout: Layout) -> Iterator[tuple[str, S
         yield whole, group or [part]
 
 
-def _whole_of(canonical: str, layout: Layout) -> str:
+def _whole_of(canonical: str, naming: Naming, layout: Layout) -> str:
     """The name of the tensor in which the layout stores a part: the part itself where it stores them split."""
-    whole, _ = place_in_packed(canonical)
+    whole, _ = naming.place_in_packed(canonical)
     is_split = layout.has_split_qkv if ".attention." in whole else layout.has_split_mlp
     return canonical if is_split else whole

@@ -15,7 +15,6 @@ from typing import Protocol
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.names import WORD_EMBEDDINGS
 from gte_surgery.surgery.edits import copied_row
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import (
@@ -181,7 +180,7 @@ class RowSource:
 
 def word_table(target: Target) -> StoredTensor:
     """The word embeddings; raises RefusedError unless they are rows of hidden_size elements."""
-    words = target.tensors[WORD_EMBEDDINGS]
+    words = target.tensors[target.names.words]
     if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
         wanted = [target.config.vocab_size, target.config.hidden_size]
         raise RefusedError(f"{_named(words)}: shape {list(words.shape)}, config needs {wanted}")
@@ -191,7 +190,9 @@ def word_table(target: Target) -> StoredTensor:
 def refuse_pad_beyond_positions(target: Target, pad: int | None) -> None:
     """Raises RefusedError for a pad id that the table of absolute positions, which gets it as well, does not have."""
     config = target.config
-    if config.position_embedding_type == "absolute" and pad is not None and pad >= config.max_position_embeddings:
+    if not target.family.pads_positions(config):
+        return
+    if pad is not None and pad >= config.max_position_embeddings:
         limit = config.max_position_embeddings
         raise RefusedError(
             f"pad: {pad}, must be below max_position_embeddings {limit}: positions are absolute [GTE107]",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import Init, inventory, is_vocabulary_sized, optional_inventory, parameter_count
-from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD, Layout
+from gte_surgery.gte.family import parameter_count
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.new_impl.family import NEW_IMPL
+from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
+from gte_surgery.gte.tensors import Init
 
 SIZES = {
     "vocab_size": 64,
@@ -48,7 +50,7 @@ def config(**changes: object) -> GteConfig:
 
 
 def shapes(config: GteConfig, head: Head = Head.NONE, layout: Layout = BARE) -> dict[str, tuple[int, ...]]:
-    return {spec.name: spec.shape for spec in inventory(config, layout, head)}
+    return {spec.name: spec.shape for spec in NEW_IMPL.inventory(config, layout, head)}
 
 
 def test_a_bare_model() -> None:
@@ -58,7 +60,7 @@ def test_a_bare_model() -> None:
 
 def test_parameters_are_counted() -> None:
     by_hand = 64 * 8 + 2 * 8 + 2 * 8 + (24 * 8 + 24) + (8 * 8 + 8) + 4 * 8 + 24 * 8 + (8 * 12 + 8)
-    assert parameter_count(inventory(config(), BARE, Head.NONE)) == by_hand
+    assert parameter_count(NEW_IMPL.inventory(config(), BARE, Head.NONE)) == by_hand
 
 
 def test_no_type_vocabulary_means_no_table() -> None:
@@ -89,8 +91,8 @@ def test_the_renamed_layout_splits_everything_even_where_the_config_packs() -> N
     renamed = shapes(config(), layout=RENAMED)
     assert renamed["layers.0.mlp.gate_proj.weight"] == renamed["layers.0.mlp.up_proj.weight"] == (12, 8)
     assert renamed["layers.0.self_attn.v_proj.bias"] == (8,)
-    assert parameter_count(inventory(config(), RENAMED, Head.NONE)) == parameter_count(
-        inventory(config(), BARE, Head.NONE)
+    assert parameter_count(NEW_IMPL.inventory(config(), RENAMED, Head.NONE)) == parameter_count(
+        NEW_IMPL.inventory(config(), BARE, Head.NONE)
     )
 
 
@@ -127,16 +129,19 @@ def test_heads(head: Head, wanted: dict[str, tuple[int, ...]]) -> None:
 def test_a_tied_decoder_weight_may_be_stored_and_an_untied_one_must() -> None:
     tied, untied = config(), config(tie_word_embeddings=False)
     assert "lm_head.decoder.weight" not in shapes(tied, Head.MASKED_LM)
-    assert [(spec.name, spec.shape) for spec in optional_inventory(tied, BARE, Head.MASKED_LM)] == [
+    assert [(spec.name, spec.shape) for spec in NEW_IMPL.optional(tied, BARE, Head.MASKED_LM)] == [
         ("lm_head.decoder.weight", (64, 8))
     ]
     assert shapes(untied, Head.MASKED_LM)["lm_head.decoder.weight"] == (64, 8)
-    assert optional_inventory(untied, BARE, Head.MASKED_LM) == ()
-    assert optional_inventory(tied, BARE, Head.NONE) == ()
+    assert NEW_IMPL.optional(untied, BARE, Head.MASKED_LM) == ()
+    assert NEW_IMPL.optional(tied, BARE, Head.NONE) == ()
 
 
 def test_symbols_say_what_each_dimension_is() -> None:
-    dims = {spec.name: "×".join(map(str, spec.dims)) for spec in inventory(config(), BARE, Head.TOKEN_CLASSIFICATION)}
+    dims = {
+        spec.name: "×".join(map(str, spec.dims))
+        for spec in NEW_IMPL.inventory(config(), BARE, Head.TOKEN_CLASSIFICATION)
+    }
     assert dims["embeddings.word_embeddings.weight"] == "V×H"
     assert dims["embeddings.token_type_embeddings.weight"] == "T×H"
     assert dims["encoder.layer.0.attention.qkv_proj.weight"] == "3H×H"
@@ -147,7 +152,7 @@ def test_symbols_say_what_each_dimension_is() -> None:
 
 def test_fresh_weights_are_normal_biases_zero_and_norms_one() -> None:
     absolute = config(position_embedding_type="absolute")
-    inits = {spec.name: spec.init for spec in inventory(absolute, BARE, Head.MASKED_LM)}
+    inits = {spec.name: spec.init for spec in NEW_IMPL.inventory(absolute, BARE, Head.MASKED_LM)}
     assert {name for name, init in inits.items() if init is Init.ONES} == {
         "embeddings.LayerNorm.weight",
         "encoder.layer.0.attn_ln.weight",
@@ -159,7 +164,7 @@ def test_fresh_weights_are_normal_biases_zero_and_norms_one() -> None:
 
 
 def test_what_follows_the_vocabulary() -> None:
-    specs = (*inventory(config(), BARE, Head.MASKED_LM), *optional_inventory(config(), BARE, Head.MASKED_LM))
-    assert {spec.canonical for spec in specs if is_vocabulary_sized(spec.canonical)} == {
+    specs = (*NEW_IMPL.inventory(config(), BARE, Head.MASKED_LM), *NEW_IMPL.optional(config(), BARE, Head.MASKED_LM))
+    assert {spec.canonical for spec in specs if NEW_IMPL.is_sized_by_vocabulary(spec.canonical)} == {
         spec.canonical for spec in specs if spec.shape[0] == 64
     }

@@ -5,17 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import inventory
+from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import (
     BARE,
     NATIVE_HEAD,
     REMOTE_HEAD,
-    Layout,
     canonical_name,
     detect_layout,
-    parts_of,
-    place_in_packed,
     stored_name,
 )
 
@@ -146,7 +143,7 @@ def config(request: pytest.FixtureRequest) -> GteConfig:
 @pytest.mark.parametrize("head", Head)
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout.letter}-{layout.prefix}")
 def test_every_name_of_a_model_comes_back(config: GteConfig, layout: Layout, head: Head) -> None:
-    specs = inventory(config, layout, head)
+    specs = NEW_IMPL.inventory(config, layout, head)
     assert [canonical_name(spec.name, layout) for spec in specs] == [spec.canonical for spec in specs]
     assert len({spec.name for spec in specs}) == len(specs)
     if layout.prefix or head is Head.NONE:
@@ -169,14 +166,16 @@ def test_every_name_of_a_model_comes_back(config: GteConfig, layout: Layout, hea
 )
 def test_a_packed_tensor_and_its_parts_find_each_other(whole: str, parts: tuple[str, ...]) -> None:
     at = "encoder.layer.3."
-    assert parts_of(at + whole) == tuple(at + part for part in parts)
-    assert [place_in_packed(at + part) for part in parts] == [(at + whole, number) for number in range(len(parts))]
+    assert NEW_IMPL.naming.parts_of(at + whole) == tuple(at + part for part in parts)
+    assert [NEW_IMPL.naming.place_in_packed(at + part) for part in parts] == [
+        (at + whole, number) for number in range(len(parts))
+    ]
 
 
 @pytest.mark.parametrize("name", ["encoder.layer.3.attention.o_proj.weight", "encoder.layer.3.mlp.down_proj.bias"])
 def test_a_tensor_that_is_never_packed_is_its_own_part(name: str) -> None:
-    assert parts_of(name) == (name,)
-    assert place_in_packed(name) == (name, 0)
+    assert NEW_IMPL.naming.parts_of(name) == (name,)
+    assert NEW_IMPL.naming.place_in_packed(name) == (name, 0)
 
 
 def test_split_feed_forwards_are_part_of_the_layout_and_halves_have_none() -> None:

@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import UsageError
+from gte_surgery.gte import families
 from gte_surgery.gte.config import Dialect, GteConfig, read_config
-from gte_surgery.gte.new_impl.heads import Head
-from gte_surgery.gte.new_impl.inventory import inventory, parameter_count
+from gte_surgery.gte.family import Release, parameter_count
+from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
-from gte_surgery.gte.new_impl.releases import RELEASES, Release, find_release, release_config, resembling
-from gte_surgery.gte.new_impl.rope import Rope, RopeKind, angle_gap
+from gte_surgery.gte.new_impl.releases import RELEASES, release_config
+from gte_surgery.gte.rope import Rope, RopeKind, angle_gap
 from gte_surgery.gte.schemas import violations
+
+
+def release_named(name: str) -> Release:
+    return families.find_release(name)[1]
+
 
 PUBLISHED = {
     "gte-multilingual-base": (138, 305_369_089),
@@ -44,7 +51,7 @@ def test_the_releases_are_the_published_eight() -> None:
 def test_the_inventory_has_as_many_tensors_and_parameters_as_the_published_file(
     release: Release, dialect: Dialect
 ) -> None:
-    specs = inventory(config_of(release, dialect), release.layout, release.head)
+    specs = NEW_IMPL.inventory(config_of(release, dialect), release.layout, release.head)
     assert (len(specs), parameter_count(specs)) == PUBLISHED[release.name]
 
 
@@ -63,12 +70,12 @@ def test_a_release_config_fits_its_schema_and_reads_back(release: Release, diale
 @every_dialect
 @every_release
 def test_a_release_resembles_itself(release: Release, dialect: Dialect) -> None:
-    assert resembling(config_of(release, dialect), release.head) is release
+    assert NEW_IMPL.resembling(config_of(release, dialect), release.head) is release
 
 
 def test_a_remote_config_has_the_keys_of_the_golden_one(golden: Path) -> None:
     wanted = json.loads((golden / "legacy-multilingual" / "config.json").read_text())
-    written = release_config(find_release("gte-multilingual-base"), Dialect.REMOTE)
+    written = release_config(release_named("gte-multilingual-base"), Dialect.REMOTE)
     assert set(wanted) - set(written) == {"transformers_version"}
     assert set(written) <= set(wanted)
     assert written["auto_map"] == wanted["auto_map"]
@@ -77,13 +84,13 @@ def test_a_remote_config_has_the_keys_of_the_golden_one(golden: Path) -> None:
 
 def test_a_renamed_config_has_the_keys_of_the_golden_one(golden: Path) -> None:
     wanted = json.loads((golden / "snowflake-m-v2" / "config.json").read_text())
-    written = release_config(find_release("snowflake-arctic-embed-m-v2.0"), Dialect.RENAMED)
+    written = release_config(release_named("snowflake-arctic-embed-m-v2.0"), Dialect.RENAMED)
     assert set(written) == set(wanted) - {"transformers_version"}
     assert (written["auto_map"], written["architectures"]) == (wanted["auto_map"], ["GteModel"])
 
 
 def test_a_native_config_brings_its_rope_and_no_code() -> None:
-    written = release_config(find_release("gte-base-en-v1.5"), Dialect.NATIVE)
+    written = release_config(release_named("gte-base-en-v1.5"), Dialect.NATIVE)
     assert written["rope_parameters"] == {
         "rope_type": "linear",
         "rope_theta": 1000000.0,
@@ -93,7 +100,7 @@ def test_a_native_config_brings_its_rope_and_no_code() -> None:
 
 
 def test_changes_and_another_head_are_taken_over() -> None:
-    release = find_release("gte-base-en-v1.5")
+    release = release_named("gte-base-en-v1.5")
     written = release_config(release, Dialect.NATIVE, Head.MASKED_LM, vocab_size=1024, num_hidden_layers=2)
     assert (written["vocab_size"], written["num_hidden_layers"]) == (1024, 2)
     assert written["architectures"] == ["GteForMaskedLM"]
@@ -102,46 +109,46 @@ def test_changes_and_another_head_are_taken_over() -> None:
 
 
 def test_the_native_rope_follows_a_changed_head_size() -> None:
-    release = find_release("gte-multilingual-base")
+    release = release_named("gte-multilingual-base")
     written = release_config(release, Dialect.NATIVE, hidden_size=384)
     assert written["rope_parameters"] == {"rope_type": "linear", "rope_theta": 160000.0, "factor": 8 ** (2 / 32)}
 
 
 def test_an_unknown_release_is_told_the_known_ones() -> None:
     with pytest.raises(UsageError, match="gte-huge") as raised:
-        find_release("gte-huge")
+        release_named("gte-huge")
     assert "gte-multilingual-reranker-base" in raised.value.hint
 
 
-MULTILINGUAL = find_release("gte-multilingual-base")
-SNOWFLAKE = find_release("snowflake-arctic-embed-m-v2.0")
+MULTILINGUAL = release_named("gte-multilingual-base")
+SNOWFLAKE = release_named("snowflake-arctic-embed-m-v2.0")
 
 
 @every_release
 def test_a_release_whose_rope_was_lost_still_resembles_itself(release: Release) -> None:
     lost = replace(config_of(release), rope=Rope("default", 160000.0))
-    assert resembling(lost, release.head) is release
+    assert NEW_IMPL.resembling(lost, release.head) is release
 
 
 @every_release
 def test_a_release_whose_factor_was_rounded_still_resembles_itself(release: Release) -> None:
     rope = config_of(release, Dialect.NATIVE).rope
     rounded = replace(config_of(release), rope=replace(rope, factor=round(rope.factor, 4)))
-    assert resembling(rounded, release.head) is release
+    assert NEW_IMPL.resembling(rounded, release.head) is release
 
 
 def test_a_shrunken_vocabulary_does_not_make_a_multilingual_model_english() -> None:
     shrunken = replace(config_of(MULTILINGUAL), vocab_size=32000, pad_token_id=0)
-    assert resembling(shrunken, MULTILINGUAL.head) is MULTILINGUAL
+    assert NEW_IMPL.resembling(shrunken, MULTILINGUAL.head) is MULTILINGUAL
 
 
 def test_a_bare_copy_resembles_the_release_whose_rope_it_has() -> None:
-    assert resembling(config_of(MULTILINGUAL), Head.NONE) is MULTILINGUAL
-    assert resembling(config_of(SNOWFLAKE), Head.NONE) is SNOWFLAKE
+    assert NEW_IMPL.resembling(config_of(MULTILINGUAL), Head.NONE) is MULTILINGUAL
+    assert NEW_IMPL.resembling(config_of(SNOWFLAKE), Head.NONE) is SNOWFLAKE
 
 
 def test_other_sizes_resemble_nothing() -> None:
-    assert resembling(replace(config_of(MULTILINGUAL), num_hidden_layers=6), Head.NONE) is None
+    assert NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), num_hidden_layers=6), Head.NONE) is None
 
 
 def test_a_release_is_laid_out_by_its_head() -> None:
@@ -151,7 +158,7 @@ def test_a_release_is_laid_out_by_its_head() -> None:
 
 def test_a_remote_config_says_what_the_published_ones_say_but_leaves_unpadding_off(golden: Path) -> None:
     wanted = json.loads((golden / "legacy-multilingual" / "config.json").read_text())
-    written = release_config(find_release("gte-multilingual-base"), Dialect.REMOTE)
+    written = release_config(release_named("gte-multilingual-base"), Dialect.REMOTE)
     sizes = {"hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "vocab_size"}
     same = set(written) - sizes - {"max_position_embeddings", "initializer_range", "dtype"}
     wanted["architectures"] = ["NewModel", "NewForTokenClassification"]
@@ -169,16 +176,16 @@ def test_every_release_has_the_numbers_that_they_share() -> None:
 
 
 def test_the_head_and_the_types_tell_releases_of_one_rope_apart() -> None:
-    reranker, base = find_release("gte-multilingual-reranker-base"), find_release("gte-multilingual-base")
-    assert resembling(config_of(base), Head.SEQUENCE_CLASSIFICATION) is reranker
-    assert resembling(config_of(reranker), Head.TOKEN_CLASSIFICATION) is base
+    reranker, base = release_named("gte-multilingual-reranker-base"), release_named("gte-multilingual-base")
+    assert NEW_IMPL.resembling(config_of(base), Head.SEQUENCE_CLASSIFICATION) is reranker
+    assert NEW_IMPL.resembling(config_of(reranker), Head.TOKEN_CLASSIFICATION) is base
 
 
 @pytest.mark.parametrize("kind", ["none", "unsupported"])
 def test_a_rope_that_is_not_one_resembles_none(kind: RopeKind) -> None:
     odd = replace(config_of(MULTILINGUAL), rope=Rope(kind, 160000.0))
-    assert resembling(odd, MULTILINGUAL.head) is MULTILINGUAL
-    assert resembling(odd, Head.MASKED_LM) is find_release("gte-multilingual-mlm-base")
+    assert NEW_IMPL.resembling(odd, MULTILINGUAL.head) is MULTILINGUAL
+    assert NEW_IMPL.resembling(odd, Head.MASKED_LM) is release_named("gte-multilingual-mlm-base")
 
 
 def test_the_nearer_vocabulary_breaks_a_tie() -> None:
@@ -186,15 +193,17 @@ def test_the_nearer_vocabulary_breaks_a_tie() -> None:
         replace(config_of(MULTILINGUAL), vocab_size=vocab, rope=Rope("none", 1.0), type_vocab_size=9)
         for vocab in (30_000, 250_000)
     )
-    assert find_release("gte-base-en-v1.5") is resembling(small, Head.NONE)
-    assert resembling(large, Head.NONE) is SNOWFLAKE
+    assert release_named("gte-base-en-v1.5") is NEW_IMPL.resembling(small, Head.NONE)
+    assert NEW_IMPL.resembling(large, Head.NONE) is SNOWFLAKE
 
 
 def test_a_rope_that_is_a_radian_off_is_another_rope() -> None:
     rope = config_of(MULTILINGUAL, Dialect.NATIVE).rope
     assert 0.5 < angle_gap(rope, replace(rope, factor=1.0670), 64, 8191) < 1.5
-    assert resembling(replace(config_of(MULTILINGUAL), rope=rope), Head.NONE) is MULTILINGUAL
-    assert resembling(replace(config_of(MULTILINGUAL), rope=replace(rope, factor=1.0670)), Head.NONE) is SNOWFLAKE
+    assert NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), rope=rope), Head.NONE) is MULTILINGUAL
+    assert (
+        NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), rope=replace(rope, factor=1.0670)), Head.NONE) is SNOWFLAKE
+    )
 
 
 @pytest.mark.parametrize(
@@ -212,7 +221,7 @@ def test_a_rope_that_is_a_radian_off_is_another_rope() -> None:
 )
 def test_a_name_that_is_close_to_a_release_is_told_which_one_is_meant(name: str, meant: str) -> None:
     with pytest.raises(UsageError) as raised:
-        find_release(name)
+        release_named(name)
     error = raised.value
     assert (error.message, error.typed, error.meant) == (f"release: {name!r}, is not known", name, meant)
     assert error.hint == f"known: {', '.join(release.name for release in RELEASES)}"

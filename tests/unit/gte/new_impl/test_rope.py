@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gte_surgery.errors import UsageError
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.rope import Rope, angle_gap, describe, inv_freq, to_native, to_remote
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.new_impl.rope_reading import read_rope
+from gte_surgery.gte.rope import Rope, angle_gap, describe, inv_freq, to_native, to_remote
 
 MIXED = Rope("mixed-ntk", 10000.0, 4.0, 0.7)
 WITHOUT_FREQUENCIES = [Rope("none", 10000.0), Rope("unsupported", 10000.0, rope_type="yarn")]

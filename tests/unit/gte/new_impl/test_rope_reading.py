@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gte_surgery.gte.new_impl.dialect import Dialect
-from gte_surgery.gte.new_impl.rope import Rope
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.new_impl.rope_reading import read_rope
+from gte_surgery.gte.rope import Rope
 
 LONGROPE = {"rope_type": "longrope", "rope_theta": 5.0, "short_factor": [1.5, 2], "long_factor": [1.5, 2]}
 

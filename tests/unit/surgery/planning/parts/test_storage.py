@@ -9,7 +9,8 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD, Layout
+from gte_surgery.gte.kinds import Layout
+from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.parts.storage import in_order, restored
 from gte_surgery.surgery.planning.plan import PlannedTensor

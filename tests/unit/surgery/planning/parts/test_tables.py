@@ -11,7 +11,7 @@ import pytest
 
 from gte_surgery.checkpoint.directory import StoredTensor, open_checkpoint
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.new_impl.names import DECODER_BIAS, WORD_EMBEDDINGS
+from gte_surgery.gte.new_impl.names import NAMES
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, GatherRows, LikeTable, MeanRows, Normal, Overlay, Table
 from gte_surgery.surgery.planning.parts import tables
 from gte_surgery.surgery.planning.parts.tables import (
@@ -35,21 +35,21 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredTensor]:
     config = builder.remote_config(vocab_size=HELD)
     path = builder.build(tmp_path_factory.mktemp("tables") / "ckpt", config, "mlm")
     tensors = open_checkpoint(path).tensors
-    return {WORD_EMBEDDINGS: tensors[f"new.{WORD_EMBEDDINGS}"], DECODER_BIAS: tensors[DECODER_BIAS]}
+    return {NAMES.words: tensors[f"new.{NAMES.words}"], NAMES.biases[0]: tensors[NAMES.biases[0]]}
 
 
-def source(stored: dict[str, StoredTensor], init: str = "normal", name: str = WORD_EMBEDDINGS) -> RowSource:
+def source(stored: dict[str, StoredTensor], init: str = "normal", name: str = NAMES.words) -> RowSource:
     return RowSource(stored[name], init, "stream", 7, 0.5)
 
 
 def test_a_table_has_rows_and_a_bias_has_rows_of_one_element(stored: dict[str, StoredTensor]) -> None:
-    words, bias = source(stored), source(stored, name=DECODER_BIAS)
+    words, bias = source(stored), source(stored, name=NAMES.biases[0])
     assert (words.held, words.width, words.row_bytes) == (HELD, 32, ROW)
     assert (bias.held, bias.width, bias.row_bytes) == (HELD, 1, 4)
 
 
 def test_rows_are_kept_zeroed_or_drawn_at_their_own_place(stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     assert words.kept(3, 5) == CopyRange(NAME, begin + 3 * ROW, begin + 5 * ROW)
     assert words.zeros(3, 5) == Fill(bytes(4), 64)
     assert words.drawn(3, 5) == Normal("stream", 7, 0.5, "F32", 96, 64)
@@ -57,7 +57,7 @@ def test_rows_are_kept_zeroed_or_drawn_at_their_own_place(stored: dict[str, Stor
 
 @pytest.mark.parametrize("init", ["normal", "zeros", "mean", "mean-cov", "copy:0", "copy:9"])
 def test_fresh_rows_are_as_the_init_says(init: str, stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored, init), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored, init), stored[NAMES.words].file_begin
     table = Table(NAME, begin, HELD, 32, "F32")
     noise = Normal("stream", 7, 1.0, "F32", 96, 64)
     wanted = {
@@ -72,7 +72,7 @@ def test_fresh_rows_are_as_the_init_says(init: str, stored: dict[str, StoredTens
 
 
 def test_noise_is_in_float32_whatever_the_table_holds(stored: dict[str, StoredTensor]) -> None:
-    tensor = stored[WORD_EMBEDDINGS]
+    tensor = stored[NAMES.words]
     half = replace(tensor, entry=replace(tensor.entry, dtype="F16"))
     fresh = RowSource(half, "mean", "stream", 7, 0.5).fresh(0, 1)
     assert isinstance(fresh, LikeTable)
@@ -94,7 +94,7 @@ def test_a_resized_table_is_kept_then_fresh_with_single_rows_put_in(stored: dict
 
 
 def test_chosen_rows_are_one_piece_where_they_are_short(stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     assert words.chosen(keep_of([5, 9, 2]), 3, {}) == [GatherRows(NAME, begin, ROW, array("q", [5, 9, 2]))]
     assert words.chosen(keep_of([5, 6, 7]), 3, {}) == [words.kept(5, 8)]
     assert words.chosen(keep_of([5, 6, 7]), 5, {}) == [words.kept(5, 8), words.fresh(3, 5)]
@@ -104,7 +104,7 @@ def test_chosen_rows_are_one_piece_where_they_are_short(stored: dict[str, Stored
 
 
 def test_fresh_rows_between_chosen_ones_lie_under_them(stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     some = RowMap(6, array("q", [1, 2, 4]), array("q", [9, 3, 5]), array("q", range(4)), Places("m", "line", (1, 2, 3)))
     over = GatherRows(NAME, begin, ROW, array("q", [9, 3, 5]))
     assert words.chosen(some, 6, {}) == [
@@ -121,13 +121,13 @@ def test_fresh_rows_between_chosen_ones_lie_under_them(stored: dict[str, StoredT
 
 
 def test_several_origins_are_a_mean(stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     two = RowMap(2, array("q", [0, 1]), array("q", [9, 3, 4]), array("q", [0, 1, 3]), Places("m", "line", (1, 2)))
     assert words.chosen(two, 2, {}) == [MeanRows(NAME, begin, ROW, array("q", [9, 3, 4]), array("q", [0, 1, 3]), "F32")]
 
 
 def test_a_mean_behind_chosen_rows_and_a_single_one_is_a_mean_still(stored: dict[str, StoredTensor]) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     old, offsets = array("q", [9, 8, 3, 4]), array("q", [0, 1, 2, 4])
     late = RowMap(4, array("q", [0, 1, 3]), old, offsets, Places("m", "line", (1, 2, 3)))
     assert words.chosen(late, 4, {2: words.zeros(2, 3)}) == [
@@ -140,7 +140,7 @@ def test_a_mean_behind_chosen_rows_and_a_single_one_is_a_mean_still(stored: dict
 def test_long_stretches_are_pieces_of_their_own(
     stored: dict[str, StoredTensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words, begin = source(stored), stored[WORD_EMBEDDINGS].file_begin
+    words, begin = source(stored), stored[NAMES.words].file_begin
     chosen = keep_of([9, 20, 21, 22, 3])
     monkeypatch.setattr(tables, "LONG", 3 * ROW)
     assert words.chosen(chosen, 5, {}) == [words.kept(9, 10), words.kept(20, 23), words.kept(3, 4)]
@@ -153,12 +153,12 @@ def test_the_default_of_long_is_a_quarter_of_a_mebibyte() -> None:
 
 
 def test_what_needs_arithmetic_needs_a_dtype_that_has_it(stored: dict[str, StoredTensor]) -> None:
-    tensor = stored[WORD_EMBEDDINGS]
+    tensor = stored[NAMES.words]
     refuse_uncountable(tensor, "x")
     whole = replace(tensor, entry=replace(tensor.entry, dtype="I64"))
     with pytest.raises(RefusedError) as raised:
         refuse_uncountable(whole, "what to do")
-    wanted = f"{NAME}: `new.{WORD_EMBEDDINGS}`: dtype I64, numbers are made in F64, F32, F16, BF16 only"
+    wanted = f"{NAME}: `new.{NAMES.words}`: dtype I64, numbers are made in F64, F32, F16, BF16 only"
     assert (raised.value.message, raised.value.hint) == (wanted, "what to do")
     assert [init for init in ("normal", "mean", "mean-cov", "zeros", "copy:3") if is_computed(init)] == [
         "normal", "mean", "mean-cov",
@@ -166,7 +166,7 @@ def test_what_needs_arithmetic_needs_a_dtype_that_has_it(stored: dict[str, Store
 
 
 def test_a_row_to_copy_must_be_there(stored: dict[str, StoredTensor]) -> None:
-    tensor = stored[WORD_EMBEDDINGS]
+    tensor = stored[NAMES.words]
     for init in ("normal", "zeros", "copy:0", "copy:127"):
         refuse_absent_row(tensor, init)
     with pytest.raises(RefusedError) as raised:
@@ -189,8 +189,8 @@ def test_so_many_copies_of_a_row_are_made_and_no_more(
 def test_a_word_table_has_rows_of_the_hidden_size(shape: tuple[int, ...], tmp_path: Path) -> None:
     config = builder.remote_config(vocab_size=HELD)
     arrays = builder.tensors(config)
-    arrays[WORD_EMBEDDINGS] = np.resize(arrays[WORD_EMBEDDINGS], shape)
-    target = understand(open_checkpoint(builder.write(tmp_path / "ckpt", config, arrays)), (WORD_EMBEDDINGS,))
+    arrays[NAMES.words] = np.resize(arrays[NAMES.words], shape)
+    target = understand(open_checkpoint(builder.write(tmp_path / "ckpt", config, arrays)), lambda names: (names.words,))
     with pytest.raises(RefusedError) as raised:
         word_table(target)
-    assert raised.value.message == f"{NAME}: `{WORD_EMBEDDINGS}`: shape {list(shape)}, config needs [128, 32]"
+    assert raised.value.message == f"{NAME}: `{NAMES.words}`: shape {list(shape)}, config needs [128, 32]"

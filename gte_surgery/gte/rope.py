@@ -8,7 +8,7 @@ The formulas are those of the reference implementation (Alibaba-NLP/new-impl, mo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,8 @@ REMOTE_THETA = 10000.0
 """theta of a remote config without `rope_theta`."""
 NATIVE_THETA = 160000.0
 """theta of a native config without any rope key: applied silently."""
+LARGEST_NUMBER = 1e30
+"""Bases and factors lie between this and its inverse: float32, in which the loaders compute, holds no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Rope:
     factors: tuple[float, ...] = ()
     rope_type: str = ""
     refusal: str = ""
+
+
+def kind_of(parameters: Mapping[str, object]) -> object:
+    """The type that a rope scaling names, by its new key or its old one."""
+    return parameters.get("rope_type", parameters.get("type", "default"))
 
 
 def inv_freq(rope: Rope, head_size: int) -> list[float]:

@@ -1,0 +1,333 @@
+"""A family: everything that is true of one kind of GTE and not of the others, as a value to be asked.
+
+Names, dialects, tensors, initialisation, positions, heads, releases, and what other programs make of it. The families
+that there are stand in `families`; who has a checkpoint has its family (`Subject.family`, `Target.family`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.consumers import Consumer, Demands
+from gte_surgery.gte.fields import GteConfig, Values
+from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
+from gte_surgery.gte.rope import Rope, angle_gap
+from gte_surgery.gte.tensors import Dim, Part, Symbol, TensorSpec
+
+Members = Callable[[Values, Head, bool], dict[str, object]]
+"""The members of a config.json in another dialect, for the same network with this head, and for code that lies beside
+it or does not; raises RefusedError for what the dialect cannot express."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Canonical names of the tensors that surgeries speak of, without any prefix."""
+
+    words: str = "embeddings.word_embeddings.weight"
+    types: str = "embeddings.token_type_embeddings.weight"
+    positions: str = "embeddings.position_embeddings.weight"
+    decoder: str = "lm_head.decoder.weight"
+    """Of the masked-LM head; tied to the words most often, and then stored by few."""
+    biases: tuple[str, ...] = ("lm_head.decoder.bias",)
+    """Of the same head, one number a word."""
+
+    @property
+    def sized_by_vocabulary(self) -> tuple[str, ...]:
+        """The tensors whose first dimension is the vocabulary."""
+        return (self.words, self.decoder, *self.biases)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How stored names and canonical ones belong together.
+
+    `prefixes` under which the word table is looked for; `detect` the layout of stored names, None where no one fits;
+    `canonical` (stored, layout) and `stored` (canonical, layout) lead from one to the other, the first to None for a
+    name that is not the layout's; `layouts` by letter, those that a model with a head can be written in, the published
+    one first. `packed`: modules that may be stored as one or in parts of equal shape, whose rows follow each other.
+    """
+
+    prefixes: tuple[str, ...]
+    detect: Callable[[Iterable[str]], Layout | None]
+    canonical: Callable[[str, Layout], str | None]
+    stored: Callable[[str, Layout], str]
+    layouts: Callable[[Head], Mapping[str, Layout]]
+    packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def parts_of(self, canonical: str) -> tuple[str, ...]:
+        """The names of a packed tensor's parts: q, k and v of a qkv. A tensor that is not packed is its own part."""
+        for whole, parts in self.packed.items():
+            if f".{whole}." in canonical:
+                return tuple(canonical.replace(whole, part) for part in parts)
+        return (canonical,)
+
+    def place_in_packed(self, canonical: str) -> tuple[str, int]:
+        """The packed tensor of a part and the part's number in it: k_proj → qkv_proj, 1. Others: themselves, 0."""
+        for whole, parts in self.packed.items():
+            for number, part in enumerate(parts):
+                if f".{part}." in canonical:
+                    return canonical.replace(part, whole), number
+        return canonical, 0
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published checkpoint; `dtype` as safetensors spells it, `tensors` and `parameters` as counted in its file."""
+
+    name: str
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    vocab_size: int
+    pad_token_id: int
+    type_vocab_size: int
+    rope: Rope
+    dtype: Literal["F32", "F16"]
+    head: Head
+    layout: Layout
+    tensors: int
+    parameters: int
+    max_positions: int = 8192
+    dialect: Dialect = Dialect.REMOTE
+    """The one in which it was published."""
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden_size // self.num_attention_heads
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Hidden size, intermediate size, layers, heads."""
+        return self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.num_attention_heads
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """transformers' own model of the family.
+
+    `stem` of its classes ("Gte" of GteModel), `body` the attribute under which a model with a head has the encoder,
+    `heads` that it has classes for, `layout` of its own parameters, `oldest` transformers that has it, and whether
+    transformers 4 has it too. `members` makes the config for it.
+    """
+
+    stem: str
+    body: str
+    heads: tuple[Head, ...]
+    layout: Callable[[Head], Layout]
+    members: Members
+    oldest: str
+    is_in_transformers_4: bool = True
+    head_activations: tuple[str, ...] = ()
+    """Of the masked-LM head, where it has one whatever the config says."""
+
+    def architecture(self, head: Head) -> str:
+        """The class of a head, "GteForMaskedLM"; for a head that there is no class for, what it would be called."""
+        return self.stem + SUFFIXES[head]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What rules and words need to know of a family, each with what most encoders have.
+
+    `flags`: members that are true or false; `idle`: flags that the loader of a dialect passes over; `unnumbered`: flags
+    that change no number. `fixed`: members that a native config may carry and that have one value there.
+    `default_pad`: the id that the loader takes where a native config names none. `silent_rope`: what it turns by where
+    none is stated, if that ruins a model. `row_multiple`: what the published tables are rounded up to.
+    """
+
+    flags: tuple[str, ...] = ("tie_word_embeddings",)
+    idle: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    unnumbered: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, object], ...] = ()
+    default_pad: int | None = 0
+    silent_rope: Rope | None = None
+    row_multiple: int | None = None
+    pooling: Literal["cls", "mean"] = "cls"
+    has_types: bool = True
+    padded: tuple[str, ...] = ()
+    """Canonical names of the tables whose row of the pad id is zero and stays so."""
+    spelled: Mapping[str, str] = field(default_factory=dict)
+    """Of the fields of a config those that a member of another name says: {"layer_norm_eps": "norm_eps"}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ropes:
+    """Where a config says its rope: whether a native one `is_stated`, how the old keys must read that transformers 5
+    `moved` away, and the two ropes `of_both` spellings where both are there (members, dialect, head size).
+    """
+
+    is_stated: Callable[[Values], bool] = lambda values: True
+    moved: Callable[[Values], dict[str, object] | None] = lambda values: None
+    of_both: Callable[[Values, Dialect, int], tuple[Rope, Rope] | None] = lambda values, dialect, head_size: None
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of GTE. Data, and a few functions that say what data cannot.
+
+    `dialect_of` the members of a config.json, None for another family's; `read_config` raises CheckpointError naming
+    what no model could be built from; `parts` lists tensors, `head_of` tells the head from canonical names and config,
+    `classes` names what each dialect calls a head, `members` leads to a dialect. `matrix` finds layer number and kind
+    in a canonical name; `fed_by_norms` lists for so many layers the norms with the projections behind them.
+    """
+
+    name: str
+    model_types: tuple[str, ...]
+    names: Names
+    naming: Naming
+    dialect_of: Callable[[Values], Dialect | None]
+    read_config: Callable[[Values], GteConfig]
+    parts: Callable[[GteConfig, Layout, Head], Iterable[Part]]
+    head_of: Callable[[Iterable[str], Values], Head]
+    architecture: Callable[[Head, Dialect], str]
+    is_known: Callable[[str], bool]
+    region: Callable[[str, Head], str]
+    releases: tuple[Release, ...] = ()
+    release_config: Callable[..., dict[str, object]] = lambda *args, **kwargs: {}
+    members: Mapping[str, Members] = field(default_factory=dict)
+    native: Native | None = None
+    schemas: Mapping[Dialect, str] = field(default_factory=dict)
+    facts: Facts = Facts()
+    ropes: Ropes = Ropes()
+    known_keys: frozenset[str] | None = None
+    """The members that published code reads or its writers leave; None where they were not gathered."""
+    foreign_reads: Callable[[str], tuple[str, ...] | None] = lambda code: None
+    """What modeling code reads that the published one does not; None where it is no such code."""
+    demands: Mapping[Consumer, Demands] = field(default_factory=dict)
+    matrix: re.Pattern[str] = re.compile(r"(?!)")
+    fed_by_norms: Callable[[int], Iterable[tuple[str, tuple[str, ...]]]] = lambda layers: ()
+
+    def inventory(self, config: GteConfig, layout: Layout, head: Head) -> tuple[TensorSpec, ...]:
+        """The tensors that a model of `config` with `head` reads, spelled as `layout` does, in order of their names.
+
+        That order is the one in which the safetensors package stores tensors of one dtype.
+        """
+        return self._specs(config, layout, head, ("must",))
+
+    def published(self, config: GteConfig, layout: Layout, head: Head) -> tuple[TensorSpec, ...]:
+        """The tensors that a published model stores: the inventory, and what none of ours reads, in the same order."""
+        return self._specs(config, layout, head, ("must", "usual"))
+
+    def optional(self, config: GteConfig, layout: Layout, head: Head) -> tuple[TensorSpec, ...]:
+        """Tensors that may be stored and need not be, such as a decoder weight that is tied to the embeddings."""
+        return self._specs(config, layout, head, ("usual", "spare"))
+
+    def is_sized_by_vocabulary(self, canonical: str) -> bool:
+        """Whether the tensor's first dimension is the vocabulary."""
+        return canonical in self.names.sized_by_vocabulary
+
+    def pads_positions(self, config: GteConfig) -> bool:
+        """Whether a position table gets the pad id as well, so that its row of that number never trains."""
+        return config.position_embedding_type == "absolute" and self.names.positions in self.facts.padded
+
+    def head_of_class(self, name: str) -> Head | None:
+        """The head that a class in `architectures` has, or None for a class that no GTE of the family has."""
+        found = {self.architecture(head, dialect): head for head in Head for dialect in Dialect}
+        return found.get(name)
+
+    def resembling(self, config: GteConfig, head: Head) -> Release | None:
+        """The release that a checkpoint most likely comes from, or None when none has its hidden and layer sizes.
+
+        Equal vocabulary, type vocabulary and head count 2 each, an equal rope 3; but one that a config falls back to
+        when its own was lost only 1. Ties go to the nearer vocabulary.
+        """
+        alike = [release for release in self.releases if release.shape == shape_of(config)]
+        return max(alike, key=lambda release: self._likeness(release, config, head), default=None)
+
+    def in_dialect(self, dialect: str) -> Members:
+        """What makes the config of a dialect ("native", "remote"); raises RefusedError where the family has no such."""
+        if dialect not in self.members:
+            known = " or ".join(self.members) or "no other"
+            found = f"dialect: {dialect}, a {self.name} model has {known} only"
+            raise RefusedError(found, "leave the dialect as it is")
+        return self.members[dialect]
+
+    def required_native(self) -> Native:
+        """transformers' own model; raises RefusedError where there is none."""
+        if self.native is None:
+            raise RefusedError(f"model_type: {self.model_types[0]}, transformers has no model for it")
+        return self.native
+
+    def _specs(self, config: GteConfig, layout: Layout, head: Head, needs: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+        wanted = (part for part in self.parts(config, layout, head) if part.need in needs)
+        specs = (_spec(part, config, self.naming.stored(part.canonical, layout)) for part in wanted)
+        return tuple(sorted(specs, key=lambda spec: spec.name))
+
+    def _likeness(self, release: Release, config: GteConfig, head: Head) -> tuple[int, int]:
+        rope_weight = 1 if release.rope == self.facts.silent_rope else 3
+        score = (
+            2 * (release.vocab_size == config.vocab_size)
+            + 2 * (release.type_vocab_size == config.type_vocab_size)
+            + 2 * (release.head is head)
+            + rope_weight * has_rope_of(config, release)
+        )
+        return score, -abs(release.vocab_size - config.vocab_size)
+
+
+def shape_of(config: GteConfig) -> tuple[int, int, int, int]:
+    """Hidden size, intermediate size, layers, heads: what tells releases apart."""
+    return config.hidden_size, config.intermediate_size, config.num_hidden_layers, config.num_attention_heads
+
+
+def has_rope_of(config: GteConfig, release: Release) -> bool:
+    """Whether the ropes agree to half a radian at the last position: enough to know a rounded one again."""
+    if config.rope.kind in ("none", "unsupported") or release.rope.kind == "none":
+        return config.rope.kind == release.rope.kind
+    return angle_gap(config.rope, release.rope, release.head_size, release.max_positions - 1) < 0.5
+
+
+def parameter_count(specs: Iterable[TensorSpec]) -> int:
+    """The number of parameters in all."""
+    return sum(spec.size for spec in specs)
+
+
+def prefixed(names: Names, prefix: str, heads: tuple[str, ...]) -> Naming:
+    """The naming of a family that puts one prefix before the encoder's tensors once there is a head, and splits and
+    packs nothing: layout a is the bare model, b the one with a head; `heads` are the first words of a head's names.
+    """
+    bare, headed = Layout("a"), Layout("b", prefix)
+
+    def is_head(name: str) -> bool:
+        return name.partition(".")[0] in heads
+
+    def detect(stored: Iterable[str]) -> Layout | None:
+        found = frozenset(stored)
+        layouts = [layout for layout in (bare, headed) if layout.prefix + names.words in found]
+        return layouts[0] if len(layouts) == 1 else None
+
+    def canonical(stored: str, layout: Layout) -> str | None:
+        if is_head(stored):
+            return stored
+        name = stored.removeprefix(layout.prefix)
+        return name if stored.startswith(layout.prefix) and not is_head(name) else None
+
+    def stored(canonical: str, layout: Layout) -> str:
+        return canonical if is_head(canonical) else layout.prefix + canonical
+
+    def layouts(head: Head) -> Mapping[str, Layout]:
+        return {"a": bare} if head is Head.NONE else {"b": headed}
+
+    return Naming(("", prefix), detect, canonical, stored, layouts)
+
+
+def _spec(part: Part, config: GteConfig, name: str) -> TensorSpec:
+    shape = tuple(dim.multiple * _size(dim, config) for dim in part.dims)
+    std = config.initializer_range if part.std is None else part.std
+    return TensorSpec(name, part.canonical, part.dims, shape, part.init, std, part.cut)
+
+
+def _size(dim: Dim, config: GteConfig) -> int:
+    sizes: dict[Symbol, int] = {
+        "V": config.vocab_size,
+        "H": config.hidden_size,
+        "I": config.intermediate_size,
+        "T": config.type_vocab_size,
+        "P": config.max_position_embeddings,
+        "K": config.num_labels,
+    }
+    return sizes[dim.symbol]

@@ -1,0 +1,203 @@
+"""The fields of a config in one form, whatever its family and dialect, and how each is read from config.json.
+
+A reader refuses only what no model could be built from; whether the values are wise is for `gte_surgery.checks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypedDict
+
+from gte_surgery.errors import CheckpointError
+from gte_surgery.gte.kinds import Dialect
+from gte_surgery.gte.rope import LARGEST_NUMBER, Rope
+from gte_surgery.gte.wording import shown
+
+Values = Mapping[str, object]
+"""The members of a config.json."""
+
+LARGEST_SIZE = 2**31 - 1
+"""No size in a config may be larger; the two below hold tighter bounds, since work grows with them."""
+LARGEST_WIDTH = 2**20
+MOST_LAYERS = 2**12
+
+
+@dataclass(frozen=True, slots=True)
+class GteConfig:
+    """The fields of a config, effective values: absent keys carry the default of the family and the dialect.
+
+    What a family or a dialect has only one way of (`layer_norm_type`, `position_embedding_type`, `pack_qkv`, no types)
+    is fixed to that, whatever keys ride along in the file.
+    """
+
+    dialect: Dialect
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    pad_token_id: int | None
+    initializer_range: float
+    layer_norm_eps: float
+    layer_norm_type: str
+    position_embedding_type: str
+    pack_qkv: bool
+    hidden_act: str
+    tie_word_embeddings: bool
+    architectures: tuple[str, ...]
+    num_labels: int
+    dtype: str | None
+    rope: Rope
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head, rounded down where the heads do not divide `hidden_size`."""
+        return self.hidden_size // self.num_attention_heads
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a loader takes for the members that are absent and whose defaults differ from family to family."""
+
+    vocab_size: int
+    max_position_embeddings: int
+    pad_token_id: int | None
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    type_vocab_size: int = 1
+    layer_norm_eps: float = 1e-12
+    hidden_act: str = "gelu"
+
+
+class Shared(TypedDict):
+    """The fields that every family reads alike."""
+
+    vocab_size: int
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    intermediate_size: int
+    max_position_embeddings: int
+    type_vocab_size: int
+    pad_token_id: int | None
+    initializer_range: float
+    layer_norm_eps: float
+    hidden_act: str
+    tie_word_embeddings: bool
+    architectures: tuple[str, ...]
+    num_labels: int
+    dtype: str | None
+
+
+def shared_fields(config: Values, defaults: Defaults, spelled: Mapping[str, str] | None = None) -> Shared:
+    """The fields that families have in common; `spelled` maps a field to the member that says it, where they differ.
+
+    Raises CheckpointError naming the member whose value no model could be built from. Flags count as Python counts
+    them: the string "false" is on, as it would be for the loader.
+    """
+    key = {**{name: name for name in Shared.__annotations__}, **(spelled or {})}
+    hidden_size = integer(config, key["hidden_size"], defaults.hidden_size, least=1, most=LARGEST_WIDTH)
+    return {
+        "vocab_size": integer(config, key["vocab_size"], defaults.vocab_size, least=1),
+        "hidden_size": hidden_size,
+        "num_attention_heads": integer(
+            config, key["num_attention_heads"], defaults.num_attention_heads, least=1, most=hidden_size
+        ),
+        "num_hidden_layers": integer(
+            config, key["num_hidden_layers"], defaults.num_hidden_layers, least=1, most=MOST_LAYERS
+        ),
+        "intermediate_size": integer(config, key["intermediate_size"], defaults.intermediate_size, least=1),
+        "max_position_embeddings": integer(
+            config, key["max_position_embeddings"], defaults.max_position_embeddings, least=1
+        ),
+        "type_vocab_size": integer(config, key["type_vocab_size"], defaults.type_vocab_size, least=0),
+        "pad_token_id": pad_token_id(config, defaults.pad_token_id),
+        "initializer_range": number(config, key["initializer_range"], 0.02),
+        "layer_norm_eps": number(config, key["layer_norm_eps"], defaults.layer_norm_eps),
+        "hidden_act": text(config, key["hidden_act"], defaults.hidden_act),
+        "tie_word_embeddings": bool(config.get("tie_word_embeddings", True)),
+        "architectures": architectures(config),
+        "num_labels": num_labels(config),
+        "dtype": dtype(config),
+    }
+
+
+def wrong(key: str, value: object, wanted: str) -> CheckpointError:
+    """The error for a member's value: found and wanted."""
+    return CheckpointError(f"{key}: {shown(value)}, must be {wanted}")
+
+
+def integer(config: Values, key: str, default: int, least: int, most: int = LARGEST_SIZE) -> int:
+    """A whole number within bounds."""
+    value = config.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong(key, value, "an integer")
+    if value < least:
+        raise wrong(key, value, f"at least {least}")
+    if value > most:
+        raise wrong(key, value, f"at most {most}")
+    return value
+
+
+def number(config: Values, key: str, default: float) -> float:
+    """A number from 0 to what float32 holds."""
+    value = config.get(key, default)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise wrong(key, value, "a number")
+    if not 0 <= value < LARGEST_NUMBER:
+        raise wrong(key, value, f"from 0 to {LARGEST_NUMBER}")
+    return float(value)
+
+
+def text(config: Values, key: str, default: str) -> str:
+    """A string."""
+    value = config.get(key, default)
+    if not isinstance(value, str):
+        raise wrong(key, value, "a string")
+    return value
+
+
+def choice(config: Values, key: str, choices: tuple[str, ...]) -> str:
+    """One of some words, the first if none is given."""
+    value = text(config, key, choices[0])
+    if value not in choices:
+        raise wrong(key, value, " or ".join(map(shown, choices)))
+    return value
+
+
+def pad_token_id(config: Values, default: int | None) -> int | None:
+    """The pad id; null means none."""
+    value = config.get("pad_token_id", default)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong("pad_token_id", value, "an integer or null")
+    return value
+
+
+def architectures(config: Values) -> tuple[str, ...]:
+    """The classes that the config names."""
+    value = config.get("architectures")
+    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+def num_labels(config: Values) -> int:
+    """`id2label` counts, as in transformers 4; a contradicting `num_labels` wins only in transformers 5."""
+    labels = config.get("id2label")
+    if isinstance(labels, Mapping):
+        return len(labels)
+    return 2 if config.get("num_labels") is None else integer(config, "num_labels", 2, least=0)
+
+
+def dtype(config: Values) -> str | None:
+    """The dtype that the config states: "float16", "torch.float16"."""
+    for key in ("dtype", "torch_dtype"):
+        value = config.get(key)
+        if isinstance(value, str):
+            return value
+    return None

@@ -1,0 +1,63 @@
+"""What is told apart whatever the family: dialects of a config, heads on an encoder, layouts of tensor names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal
+
+
+class Dialect(Enum):
+    """How a config is spelled, and thereby which code loads it."""
+
+    REMOTE = "remote"
+    """model_type "new": only with the code that `auto_map` names."""
+    RENAMED = "remote-renamed"
+    """model_type "gte" with the remote dialect's keys, as in Snowflake's arctic-embed-m-v2.0."""
+    NATIVE = "native"
+    """As transformers understands it by itself."""
+
+
+class Head(Enum):
+    """What a checkpoint carries besides the encoder."""
+
+    NONE = "none"
+    MASKED_LM = "mlm"
+    SEQUENCE_CLASSIFICATION = "reranker"
+    """Pooler and classifier."""
+    TOKEN_CLASSIFICATION = "classifier"
+    """Classifier without a pooler."""
+    QUESTION_ANSWERING = "qa"
+
+
+SUFFIXES = {
+    Head.NONE: "Model",
+    Head.MASKED_LM: "ForMaskedLM",
+    Head.SEQUENCE_CLASSIFICATION: "ForSequenceClassification",
+    Head.TOKEN_CLASSIFICATION: "ForTokenClassification",
+    Head.QUESTION_ANSWERING: "ForQuestionAnswering",
+}
+"""What follows the family's name in the name of a class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the tensors of a checkpoint are named and split.
+
+    `letter` as in cli/REFERENCE.md; `prefix` stands before everything but the heads, `head_prefix` before the heads;
+    `is_renamed` means transformers' own module names where the published ones are others (`layers.3.self_attn…`),
+    which always come split; `head_norm` is what the masked-LM head calls its norm.
+    """
+
+    letter: str
+    prefix: str = ""
+    head_prefix: str = ""
+    is_renamed: bool = False
+    has_split_qkv: bool = False
+    has_split_mlp: bool = False
+    head_norm: Literal["norm", "layer_norm"] = "norm"
+
+    @property
+    def is_damaged(self) -> bool:
+        """Names that only transformers 5 reads back (c, e); other programs miss them, some silently."""
+        return self.letter in ("c", "e")
