@@ -106,7 +106,8 @@ class SuppressedFinding:
 class Report:
     """All that `check` has to say of one checkpoint: findings in order of code and place, and what was not judged.
 
-    `suppressed` findings are not among `findings`; `unused` suppressions found nothing to suppress.
+    `suppressed` findings are not among `findings`; `unused` suppressions found nothing to suppress. `policy` is the
+    path of the gte-surgery.toml that was followed, empty without one; those `passed_over` came with the checkpoint.
     """
 
     checkpoint: str
@@ -115,6 +116,8 @@ class Report:
     rules: tuple[str, ...]
     suppressed: tuple[SuppressedFinding, ...] = ()
     unused: tuple[Suppression, ...] = ()
+    policy: str = ""
+    passed_over: tuple[str, ...] = ()
 
     @property
     def worst(self) -> Severity | None:

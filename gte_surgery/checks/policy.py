@@ -1,12 +1,13 @@
 """gte-surgery.toml: what a project expects of its checkpoints, and which findings it has accepted and why.
 
-The file lies in the folder that holds the checkpoint's directory, or wherever `--config` says; never inside the
-checkpoint, which would let a checkpoint excuse itself. Schema: policy.
+It is the project's: looked for from the working directory upwards to the root of its repository, or wherever
+`--config` says. One that came with a checkpoint is passed over, for a checkpoint cannot excuse itself. Schema: policy.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from gte_surgery.errors import UsageError
 from gte_surgery.findings import Severity, Suppression
 
 POLICY_NAME = "gte-surgery.toml"
+
+MAX_BYTES, MAX_DEPTH = 64 << 10, 8
+"""More no policy needs; a deeper or longer one costs its readers time and stack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +37,32 @@ class Policy:
 
 
 def find_policy(checkpoint: Path) -> Path | None:
-    """The policy beside a checkpoint: in the parent of its directory, for one weight file in the parent of its own.
-
-    `checkpoint` may be relative; a link counts as the place where it stands.
+    """The policy of the project: the nearest from the working directory up to the folder with `.git`, or without such a
+    folder in the working directory alone; one inside the checkpoint is none.
     """
-    place = Path(os.path.abspath(checkpoint))
-    directory = place.parent if place.is_file() else place
-    found = directory.parent / POLICY_NAME
-    return found if found.is_file() else None
+    here, inside = Path.cwd(), _directory(checkpoint)
+    above = [here, *here.parents]
+    root = next((at for at, folder in enumerate(above) if (folder / ".git").exists()), 0)
+    folders = [folder for folder in above[: root + 1] if not folder.resolve().is_relative_to(inside)]
+    return next((found for folder in folders if (found := folder / POLICY_NAME).is_file()), None)
+
+
+def passed_over(checkpoint: Path, followed: Path | None) -> tuple[Path, ...]:
+    """The policies inside and beside a checkpoint other than the one that is `followed`."""
+    directory = _directory(checkpoint)
+    beside = [folder / POLICY_NAME for folder in (directory, directory.parent)]
+    return tuple(path for path in beside if path.is_file() and not (followed and path.samefile(followed)))
+
+
+def _directory(checkpoint: Path) -> Path:
+    place = checkpoint.resolve()
+    return place.parent if place.is_file() else place
 
 
 def read_policy(path: Path) -> Policy:
-    """The policy in a file. Raises UsageError when it cannot be read, is not TOML, or departs from the schema."""
+    """The policy in a file. Raises UsageError when it cannot be read, is not TOML, is longer or deeper than any policy,
+    or departs from the schema.
+    """
     source = shown(str(path))
     content = _parsed(path, source)
     _require_valid(content, source)
@@ -74,11 +92,36 @@ def _parsed(path: Path, source: str) -> Mapping[str, object]:
         import tomli as tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(_bounded(path, source).decode("utf-8"))
     except OSError as error:
         raise UsageError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except RecursionError:
+        raise UsageError(f"{source}: not TOML: nested too deeply") from None
+    except ValueError as error:
         raise UsageError(f"{source}: not TOML: {error}") from None
+    if _is_deeper(content, MAX_DEPTH):
+        raise UsageError(f"{source}: nested more than {MAX_DEPTH} levels deep, no policy is")
+    return content
+
+
+def _bounded(path: Path, source: str) -> bytes:
+    """The bytes of a regular file of at most `MAX_BYTES`; a key of many dots costs the square of its length."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise UsageError(f"{source}: no regular file, must be one")
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"{source}: longer than {MAX_BYTES:,} bytes, no policy is")
+    if deep := next((line for line in raw.splitlines() if line.partition(b"=")[0].count(b".") > 4 * MAX_DEPTH), None):
+        raise UsageError(f"{source}: not TOML of ours: a key of {deep.partition(b'=')[0].count(b'.') + 1:,} parts")
+    return raw
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deeper(each, levels - 1) for each in inner)
 
 
 def _require_valid(content: Mapping[str, object], source: str) -> None:

@@ -17,7 +17,7 @@ from gte_surgery.surgery import verbs
 from gte_surgery.surgery.apply import Manner, apply
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.pieces.piece import writer as writing
+from gte_surgery.surgery.pieces import writer as writing
 from gte_surgery.surgery.planning.plan import Plan
 from tests import builder
 from tests.crash.surgeries import leftovers, snapshot

@@ -30,7 +30,7 @@ ENVIRONMENT = {
     "RANK, WORLD_SIZE, LOCAL_RANK": "Set by torchrun; smoke then proves on several GPUs.",
 }
 FILES = {
-    "gte-surgery.toml": "Beside a checkpoint: what check expects of it, and which findings are accepted.",
+    "gte-surgery.toml": "In a project: what check expects of its checkpoints, and which findings are accepted.",
     "CHECKPOINT/gte-surgery.json": "The receipts of its surgeries.",
     "CHECKPOINT/.gte-surgery/": "The lock and the journal of a surgery at work, and the generation kept for undo.",
 }

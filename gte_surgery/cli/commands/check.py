@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import fields, replace
@@ -74,8 +75,9 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
     "--config",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Take expectations and ignored codes from here.  [default: gte-surgery.toml beside the checkpoint]",
+    help="Take expectations and ignored codes from here.  [default: the project's gte-surgery.toml]",
 )
+@click.option("--no-config", is_flag=True, help="Take them from no file.")
 @html_option
 @click.option("--fix", is_flag=True, help="First mend, in place, what can be mended without changing any output.")
 @click.option("--dry-run", is_flag=True, help="With --fix: only show what it would do.")
@@ -111,6 +113,7 @@ def command(
     select: tuple[str, ...],
     ignore: tuple[str, ...],
     config: Path | None,
+    no_config: bool,
     html: Path | None,
     fix: bool,
     dry_run: bool,
@@ -128,17 +131,20 @@ def command(
     findings too.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
+    from gte_surgery.checkpoint.printable import shown
+    from gte_surgery.checks.policy import passed_over
     from gte_surgery.checks.run import require_known, run
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.checks.suppression import suppress
     from gte_surgery.findings import Severity
+    from gte_surgery.render.formats.report import policy_lines
 
     if dry_run and not fix:
         raise click.UsageError("--dry-run goes with --fix only", ctx)
     require_page(html, checkpoint)
     places = destinations(ctx, form, output)
     require_destinations(places, checkpoint)
-    policy = _policy(checkpoint, config)
+    policy = _policy(checkpoint, config, no_config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     require_known([each.code for each in suppressions])
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
@@ -151,19 +157,26 @@ def command(
     opened = open_checkpoint(checkpoint)
     with terminal.progress("reading") if values else nullcontext() as progress:
         found = run(opened, expectations, _codes(select), (), values, asked, progress)
-    report = suppress(found, suppressions)
+    over = tuple(shown(os.path.relpath(path)) for path in passed_over(checkpoint, Path(policy.source or os.devnull)))
+    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=over)
+    for line in policy_lines(report):
+        terminal.message(line)
     if html is not None:
         write_page(terminal, html, opened, report)
     deliver(report, bar, places, checkpoint, terminal)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
 
-def _policy(checkpoint: Path, given: Path | None) -> Policy:
-    """The policy of `--config`, else that beside the checkpoint, else an empty one."""
+def _policy(checkpoint: Path, given: Path | None, is_without: bool) -> Policy:
+    """The policy of `--config`, else the project's, else an empty one."""
     from gte_surgery.checks.policy import Policy, find_policy, read_policy
 
-    path = given or find_policy(checkpoint)
-    return read_policy(path) if path is not None else Policy()
+    if is_without:
+        if given is not None:
+            raise click.UsageError("--config and --no-config: must be one of them")
+        return Policy()
+    found = given or find_policy(checkpoint)
+    return read_policy(found if given else Path(os.path.relpath(found))) if found is not None else Policy()
 
 
 def _contracted(path: Path | None) -> Expectations:

@@ -7,7 +7,7 @@ Workflow commands: `::error file=…,line=…,col=…,title=…::message`, with 
 from __future__ import annotations
 
 from gte_surgery.findings import Finding, Report
-from gte_surgery.render.formats.report import file_path, subject_and_message, sum_line, unused_line
+from gte_surgery.render.formats.report import file_path, policy_lines, subject_and_message, sum_line, unused_line
 from gte_surgery.render.ink import printable
 
 _COMMANDS = {"error": "error", "warning": "warning", "note": "notice"}
@@ -19,7 +19,8 @@ def report_github(report: Report) -> str:
     It stays plain where the checkpoint's path looks like a command.
     """
     annotations = [_annotation(report, finding) for finding in report.findings]
-    annotations += [f"::notice title=gte-surgery::{_escaped(unused_line(each))}" for each in report.unused]
+    told = (*policy_lines(report), *map(unused_line, report.unused))
+    annotations += [f"::notice title=gte-surgery::{_escaped(each)}" for each in told]
     sums = sum_line(report)
     return "\n".join((*annotations, f"./{sums}" if sums.lstrip().startswith(("::", "##[")) else sums))
 

@@ -10,7 +10,7 @@ from gte_surgery.checks.registry import Rule
 from gte_surgery.compare.portrait import Portrait, RowNorms
 from gte_surgery.findings import Report, Severity
 from gte_surgery.render.description import subjects
-from gte_surgery.render.formats.report import by_suppression, subject_and_message, suppressed_line, unused_line
+from gte_surgery.render.formats.report import accepted_lines, policy_lines, subject_and_message
 from gte_surgery.render.ink import count, size
 from gte_surgery.render.pages import Figure, filled
 from gte_surgery.render.plots import norms_plot, parts_plot, rope_plot, spreads_plot
@@ -100,6 +100,5 @@ def _number(value: float | None) -> str:
 
 
 def _asides(report: Report) -> list[str]:
-    ignored = [suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()]
     skipped = [f"{rule.code} was not judged because of {', '.join(rule.because)}" for rule in report.skipped]
-    return [*skipped, *ignored, *map(unused_line, report.unused)]
+    return [*policy_lines(report), *skipped, *accepted_lines(report)]

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Finding, Report, Severity
-from gte_surgery.render.formats.report import unused_line
+from gte_surgery.render.formats.report import policy_lines, unused_line
 from gte_surgery.render.ink import printable
 
 _NO_XML = re.compile("[\ufffe\uffff]")
@@ -30,8 +30,8 @@ def report_junit(report: Report, rules: Sequence[Rule], fail_on: Severity) -> st
     root = Element("testsuites", sums)
     suite = SubElement(root, "testsuite", {"name": _text(f"gte-surgery check {report.checkpoint}"), **sums})
     suite.extend(cases)
-    if report.unused:
-        SubElement(suite, "system-out").text = _text("\n".join(map(unused_line, report.unused)))
+    if told := [*policy_lines(report), *map(unused_line, report.unused)]:
+        SubElement(suite, "system-out").text = _text("\n".join(told))
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
 

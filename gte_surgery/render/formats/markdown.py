@@ -6,11 +6,10 @@ import re
 
 from gte_surgery.findings import Finding, Report, Severity
 from gte_surgery.render.formats.report import (
-    by_suppression,
+    accepted_lines,
     file_path,
+    policy_lines,
     subject_and_message,
-    suppressed_line,
-    unused_line,
 )
 from gte_surgery.render.ink import count, printable
 
@@ -24,7 +23,7 @@ def report_markdown(report: Report) -> str:
     if report.findings:
         lines += ["", "| | code | place | finding |", "|---|---|---|---|"]
         lines += [_row(report, finding) for finding in sorted(report.findings, key=lambda found: -found.severity)]
-    asides = _asides(report)
+    asides = [_plain(line) for line in (*policy_lines(report), *accepted_lines(report))]
     return "\n".join([*lines, *([""] if asides else []), *(f"- {aside}" for aside in asides)])
 
 
@@ -39,11 +38,6 @@ def _row(report: Report, finding: Finding) -> str:
     hint = f"<br>hint: {_plain(finding.hint)}" if finding.hint else ""
     cells = (finding.severity.label, finding.code, _plain(place), _plain(subject_and_message(finding)) + hint)
     return f"| {' | '.join(cells)} |"
-
-
-def _asides(report: Report) -> list[str]:
-    ignored = [suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()]
-    return [_plain(line) for line in (*ignored, *map(unused_line, report.unused))]
 
 
 def _plain(text: str) -> str:

@@ -22,8 +22,7 @@ def report_text(report: Report, color: bool = False) -> str:
     lines = [line for name, group in _by_file(report).items() for line in _group_lines(report, name, group, color)]
     asides = [
         *(_skipped_line(group) for group in _grouped(report.skipped)),
-        *(suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()),
-        *(unused_line(each) for each in report.unused),
+        *accepted_lines(report),
     ]
     return "\n".join((*lines, *(paint(aside, "faint", color) for aside in asides), sum_line(report, color)))
 
@@ -39,6 +38,8 @@ def report_json(report: Report) -> str:
                 finding_object(each.finding) | {"suppression": asdict(each.suppression)} for each in report.suppressed
             ],
             "unused": [asdict(each) for each in report.unused],
+            "policy": report.policy or None,
+            "passed_over": list(report.passed_over),
             "rules": list(report.rules),
             "counts": {severity.label: report.count(severity) for severity in reversed(Severity)},
         },
@@ -54,7 +55,19 @@ def by_suppression(suppressed: Iterable[SuppressedFinding]) -> dict[Suppression,
     return groups
 
 
-def suppressed_line(suppression: Suppression, findings: list[Finding]) -> str:
+def accepted_lines(report: Report) -> list[str]:
+    """What was ignored, and what was to be ignored and was not there."""
+    ignored = [_suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()]
+    return [*ignored, *map(unused_line, report.unused)]
+
+
+def policy_lines(report: Report) -> list[str]:
+    """Which policy was followed, and which came with the checkpoint and was not."""
+    over = [f"policy: {printable(path)} came with the checkpoint and is passed over" for path in report.passed_over]
+    return [*([f"policy: {printable(report.policy)}"] if report.policy else []), *over]
+
+
+def _suppressed_line(suppression: Suppression, findings: list[Finding]) -> str:
     """How many findings a suppression suppressed, and its reason, in one line."""
     reason = f" ({printable(suppression.reason)})" if suppression.reason else ""
     return f"ignored: {count(len(findings), 'finding')} under {suppression.code}{reason}"
@@ -129,4 +142,6 @@ def sum_line(report: Report, color: bool = False) -> str:
     judged = len(report.rules) - len(report.skipped)
     sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
     style = report.worst.label if report.worst else "good"
-    return f"{printable(report.checkpoint)}: {paint(sums, style, color)} ({count(judged, 'rule')} judged)"
+    excused = sum(each.finding.severity is Severity.ERROR for each in report.suppressed)
+    ignored = f", {count(excused, 'error')} ignored" if excused else ""
+    return f"{printable(report.checkpoint)}: {paint(sums, style, color)} ({count(judged, 'rule')} judged{ignored})"

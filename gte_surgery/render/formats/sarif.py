@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Finding, Report, SkippedRule, SuppressedFinding
-from gte_surgery.render.formats.report import file_path, subject_and_message, unused_line
+from gte_surgery.render.formats.report import file_path, policy_lines, subject_and_message, unused_line
 from gte_surgery.render.ink import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -112,6 +112,8 @@ def _configured(report: Report) -> Iterator[Object]:
         }
     for unused in report.unused:
         yield {"level": "warning", "message": {"text": unused_line(unused)}}
+    for line in policy_lines(report):
+        yield {"level": "note", "message": {"text": line}}
 
 
 def _ignored(each: SuppressedFinding) -> str:

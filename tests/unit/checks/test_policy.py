@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from gte_surgery.checks.policy import Policy, find_policy, read_policy
+from gte_surgery.checks.policy import Policy, find_policy, passed_over, read_policy
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Severity, Suppression
@@ -84,15 +85,63 @@ def test_one_that_is_not_there_or_not_text_is_a_usage_error(tmp_path: Path) -> N
             read_policy(tmp_path / name)
 
 
-def test_it_is_found_beside_the_checkpoint_and_never_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = tmp_path / "models" / "base"
-    checkpoint.mkdir(parents=True)
-    written(checkpoint / "gte-surgery.toml", '[ignore]\nGTE2 = "a checkpoint must not excuse itself"')
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 5000,
+        "a = " + "9" * 5000,
+        ".".join(["a"] * 100_000) + "=1",
+        ".".join(["a"] * 30_000) + "=1",
+        "\n".join(f"[{'.'.join(['a'] * 30)}.b{at}]" for at in range(500)),
+        "a = " + "{a=" * 900 + "1" + "}" * 900,
+    ],
+    ids=["brackets", "digits", "200 kB of dots", "60 kB of dots", "tables", "inline tables"],
+)
+def test_a_hostile_one_is_refused_at_once(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path / "policy.toml", text)
+    begin = time.process_time()
+    with pytest.raises(UsageError):
+        read_policy(path)
+    assert time.process_time() - begin < 2
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "policy.toml")
+    with pytest.raises(UsageError, match="no regular file"):
+        read_policy(tmp_path / "policy.toml")
+
+
+def test_it_is_found_from_the_working_directory_up_to_the_root_of_the_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "elsewhere" / "ckpt"
+    deep = tmp_path / "project" / "a" / "b"
+    for folder in (checkpoint, deep, tmp_path / "project" / ".git"):
+        folder.mkdir(parents=True)
+    written(tmp_path / "gte-surgery.toml", "")
+    beside = written(checkpoint.parent / "gte-surgery.toml", "")
+    monkeypatch.chdir(deep)
+    assert find_policy(checkpoint) is None, "beyond the root of the repository nothing is looked for"
+    of_project = written(tmp_path / "project" / "gte-surgery.toml", "")
+    assert find_policy(checkpoint) == of_project
+    assert passed_over(checkpoint, of_project) == (beside,)
+    nearer = written(deep / "gte-surgery.toml", "")
+    assert find_policy(checkpoint) == nearer
+    (tmp_path / "project" / ".git").rmdir()
+    nearer.unlink()
+    assert find_policy(checkpoint) is None, "without a repository the working directory alone counts"
+
+
+def test_one_inside_the_checkpoint_is_passed_over_wherever_one_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = tmp_path / "project" / "ckpt"
+    for folder in (checkpoint, tmp_path / "project" / ".git"):
+        folder.mkdir(parents=True)
+    inside = written(checkpoint / "gte-surgery.toml", '[ignore]\nGTE2 = "a checkpoint must not excuse itself"')
     written(checkpoint / "model.safetensors", "")
-    assert find_policy(checkpoint) is None
-    beside = written(tmp_path / "models" / "gte-surgery.toml", "")
-    assert find_policy(checkpoint) == beside
-    assert find_policy(checkpoint / "model.safetensors") == beside
+    of_project = written(tmp_path / "project" / "gte-surgery.toml", "")
     monkeypatch.chdir(checkpoint)
-    for path in (".", "../base", "model.safetensors"):
-        assert find_policy(Path(path)) == Path(os.path.abspath("..")) / "gte-surgery.toml"
+    for path in (".", "../ckpt", "model.safetensors"):
+        assert find_policy(Path(path)) == of_project
+        assert passed_over(Path(path), of_project) == (inside,)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from xml.etree.ElementTree import parse
@@ -96,9 +97,10 @@ def test_inside_github_actions_annotations_are_chosen_unless_a_format_is(
     assert "::" not in capsys.readouterr().out
 
 
-def test_the_policy_beside_the_checkpoint_is_followed_and_flags_override_it(
-    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+def test_the_policy_of_the_project_is_followed_and_flags_override_it(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(checkpoint.parent)
     policy = checkpoint.parent / "gte-surgery.toml"
     policy.write_text('fail-on = "warning"\n[expect]\nvocab = 128\npad = 1\n[ignore]\nGTE112 = "fixed ids"\n')
     assert check(checkpoint) == 1
@@ -106,10 +108,39 @@ def test_the_policy_beside_the_checkpoint_is_followed_and_flags_override_it(
     assert "GTE150" in said
     assert "ignored: 1 finding under GTE112 (fixed ids)" in said
     assert check(checkpoint, "--vocab", "100") == 0
+    assert "policy: gte-surgery.toml\n" in capsys.readouterr().err
+    assert check(checkpoint, "--no-config") == 0
+    assert check(checkpoint, "--no-config", "--config", policy) == 2
     assert check(checkpoint, "--vocab", "100", "--pad", "0") == 1
     policy.write_text('fail-on = "warning"\n')
     assert check(checkpoint) == 1
     assert check(checkpoint, "--fail-on", "error") == 0
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_a_checkpoint_brings_excuses_nothing_and_every_format_says_so(
+    form: str, checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither inside it nor in the folder that it came in; garbage for weights stays an error."""
+    excuse = '[ignore]\nGTE0 = "known"\nGTE1 = "known"\nGTE2 = "known"\n'
+    (checkpoint / "model.safetensors").write_text("garbage")
+    (checkpoint / "gte-surgery.toml").write_text(excuse)
+    (checkpoint.parent / "gte-surgery.toml").write_text(excuse)
+    project = checkpoint.parent / "project"
+    (project / ".git").mkdir(parents=True)
+    monkeypatch.chdir(project)
+    assert check(checkpoint, "--format", form) == 1
+    seen = capsys.readouterr()
+    assert seen.err.count("is passed over") == 2
+    assert "passed" in seen.out or form == "text"
+    (project / "gte-surgery.toml").write_text(excuse)
+    (project / "deep").mkdir()
+    monkeypatch.chdir(project / "deep")
+    assert check(checkpoint, "--format", form) == 0
+    seen = capsys.readouterr()
+    assert "policy: ../gte-surgery.toml\n" in seen.err
+    assert "../gte-surgery.toml" in seen.out or form == "text"
+    assert form != "text" or re.search(r"\d+ errors? ignored\)$", seen.out.strip())
 
 
 def test_config_names_another_policy(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,8 +153,9 @@ def test_config_names_another_policy(checkpoint: Path, tmp_path: Path, capsys: p
 
 @pytest.mark.parametrize("text", ['[ignore]\nGTE9 = "no such rule"\n', '[ignore]\nGTE112 = ""\n'])
 def test_a_policy_that_is_wrong_is_a_usage_error(
-    checkpoint: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "gte-surgery.toml").write_text(text)
     assert check(checkpoint) == 2
     assert capsys.readouterr().err.startswith("error: ")

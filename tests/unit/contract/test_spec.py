@@ -168,8 +168,9 @@ def test_check_holds_a_checkpoint_to_a_contract(tmp_path: Path, capsys: pytest.C
 
 
 def test_a_flag_overrides_the_contract_and_the_contract_the_policy(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     path = build(tmp_path / "ckpt")
     (tmp_path / "gte-surgery.toml").write_text('[expect]\nvocab = 640\ncontract = "contract.json"\n')
     (tmp_path / "contract.json").write_text(IdContract(**{**SMALL, "pad_token_id": 0}).to_json())
