@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from gte_surgery.contract.scan.corpus import scan as scan_by_processes
 from gte_surgery.contract.scan.summary import Summary
 from gte_surgery.contract.spec import IdContract
+
+scan = partial(scan_by_processes, workers=0)
+"""A scan in this thread, which nothing has to start for."""
 
 Row = dict[str, Any]
 

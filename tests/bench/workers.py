@@ -27,7 +27,7 @@ ROWS = 25_000
 
 
 def measure(folder: Path, rounds: int, rows: int = ROWS) -> dict[str, dict[str, float]]:
-    """For each pair of dtypes the best seconds of one worker, of two threads and of two processes, and of two programs;
+    """For each pair of dtypes the best seconds of one worker, of two and of two programs;
     the gain of each over one worker, and the share of the programs' gain that the workers reach."""
     return {name: _measure(folder / name, rounds, rows, dtypes) for name, dtypes in DTYPES.items()}
 
@@ -40,17 +40,16 @@ def _measure(folder: Path, rounds: int, rows: int, dtypes: tuple[type, type]) ->
             rounds,
             {
                 "one": lambda: scan(CONTRACT, folder),
-                "threads": lambda: scan(CONTRACT, folder, workers=2),
-                "processes": lambda: _by_processes(folder),
+                "workers": lambda: _by_two(folder),
                 "programs": programs,
             },
         )
-    gains = {f"gain of {name}": best["one"] / best[name] for name in ("threads", "processes", "programs")}
-    return best | gains | {"threads reach": best["programs"] / best["threads"]}
+    gains = {f"gain of {name}": best["one"] / best[name] for name in ("workers", "programs")}
+    return best | gains | {"workers reach": best["programs"] / best["workers"]}
 
 
-def _by_processes(folder: Path) -> None:
-    with patch.object(local, "_LARGE", 0):
+def _by_two(folder: Path) -> None:
+    with patch.object(local, "_WORTH", 1):
         scan(CONTRACT, folder, workers=2)
 
 

@@ -18,7 +18,6 @@ from gte_surgery.contract import strategies
 from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.scan import portions
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging import blocks
 from gte_surgery.contract.scan.readers import arrays, json_lines, parquet
@@ -26,7 +25,7 @@ from gte_surgery.contract.scan.summary import Summary, merged
 from gte_surgery.contract.scan.work import Request, plan
 from gte_surgery.contract.scan.work import scan as scan_portion
 from gte_surgery.contract.spec import IdContract
-from tests.corpora import CONTRACT, LIST_WRITERS, NAMES, WRITERS, Row, Writer, judged, plain, tidy_rows, wild_rows
+from tests.corpora import CONTRACT, LIST_WRITERS, NAMES, WRITERS, Row, Writer, judged, plain, scan, tidy_rows, wild_rows
 
 LEFT = IdContract(vocab_size=12, pad_token_id=1, type_vocab_size=0, max_length=6, padding_side="left")
 SIZES = st.sampled_from([1, 2, 5, 1 << 17])

@@ -78,8 +78,8 @@ def scan(
 ) -> CorpusReport:
     """Judge a corpus by a contract, or by that of a checkpoint or a JSON file.
 
-    `paths` are files, folders and patterns. `workers` threads share the work on this machine, or for large corpora and
-    JSON lines processes, which need a script whose entry is guarded by `if __name__ == "__main__"`. `limit` rows in all
+    `paths` are files, folders and patterns. `workers` processes share the work on this machine; where a file kills the
+    library that reads it, it kills one of these. With 0 this thread does all, and starts nothing. `limit` rows in all
     are looked at. With `counts`, `summary.uses` counts each id; without, it tells which occur. `runner="ray"` works on
     the Ray cluster at `address`.
 
@@ -120,7 +120,7 @@ _EXTRA = "`pip install 'gte-surgery[{}]'`"
 
 
 def _require(workers: int, limit: int | None, max_findings: int) -> None:
-    for name, value, least in (("workers", workers, 1), ("limit", limit, 1), ("max_findings", max_findings, 0)):
+    for name, value, least in (("workers", workers, 0), ("limit", limit, 1), ("max_findings", max_findings, 0)):
         if value is not None and value < least:
             raise UsageError(f"{name}: {value}, must be at least {least}")
 
@@ -130,7 +130,8 @@ def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
     if runner != "ray":
         from gte_surgery.contract.scan.local import Local
 
-        yield Local(workers)
+        with Local(workers) as place:
+            yield place
         return
     if find_spec("ray") is None:
         raise RefusedError("ray: not installed, --engine ray needs it", _EXTRA.format("ray"))

@@ -11,12 +11,15 @@ import json
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
+from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format
 from gte_surgery.contract.scan.readers.npy import is_companion
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import CheckpointError, RefusedError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".npy", ".npz", ".safetensors")
 COMPRESSED = (".gz", ".zst")
@@ -75,11 +78,26 @@ def _files(pattern: str, columns: Columns) -> Iterator[str]:
     elif os.path.lexists(pattern):
         yield pattern
     else:
-        for path in sorted(glob.glob(pattern, recursive=True)):
+        for path in sorted(set(_matching(pattern))):
             if os.path.isdir(path):
                 yield from _below(path, columns)
             elif not is_companion(path, columns):
                 yield path
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """What a pattern stands for; `**` for any folders, none entered through a link: those may lead in circles."""
+    parts = pattern.split("/")
+    if "**" not in parts:
+        yield from glob.iglob(pattern)
+        return
+    at = parts.index("**")
+    before, after = "/".join(parts[:at]), "/".join(parts[at + 1 :]) or "*"
+    for root in glob.glob(before) if before else ["/" if at else "."]:
+        for folder, folders, _ in os.walk(root):
+            folders[:] = (name for name in folders if not name.startswith("."))
+            inside = os.path.join(folder, "").removeprefix("" if before else "./")
+            yield from _matching(glob.escape(inside) + after)
 
 
 def _below(folder: str, columns: Columns) -> Iterator[str]:
@@ -105,9 +123,9 @@ def _is_named(name: str, suffixes: tuple[str, ...]) -> bool:
 def _state_files(folder: str) -> list[str] | None:
     """The files that a `datasets` folder consists of, in their order; None where its state.json says nothing of it."""
     try:
-        with open(os.path.join(folder, _STATE), "rb") as file:
-            names = [entry["filename"] for entry in json.load(file)["_data_files"]]
-    except (OSError, ValueError, TypeError, LookupError):
+        state = json.loads(read_whole(Path(folder, _STATE), MAX_JSON_BYTES))
+        names = [entry["filename"] for entry in state["_data_files"]]
+    except (CheckpointError, ValueError, TypeError, LookupError, RecursionError):
         return None
     if not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
         return None

@@ -1,140 +1,152 @@
-"""The scan on this machine: in this thread, or in several threads or processes that each take a portion at a time.
+"""The scan on this machine: processes that each take a file to plan or a portion to scan at a time.
 
-numpy and Arrow do nearly all of a scan without the interpreter's lock, so threads share it well, and start at once.
-Processes share all of it, and take their time to start: they are for large corpora, and for lines of JSON, of which
-Python may have to read each.
+Even one is a process of its own, for the libraries that read corpora are written in C++, and files are anybody's: where
+one of them is killed, its file is told and another process takes its place. Without any, all is done in this thread,
+which is then what a library kills.
 """
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from itertools import islice
-from multiprocessing import get_context
-from typing import TypeVar
+from multiprocessing.connection import Pipe, wait
+from types import TracebackType
+from typing import Any
 
-from gte_surgery.contract.scan.portions import Format, Portion
+from gte_surgery.contract.scan import worker
+from gte_surgery.contract.scan.portions import Portion
 from gte_surgery.contract.scan.summary import Summary, merged
-from gte_surgery.contract.scan.work import Planned, Request, plan, scan
+from gte_surgery.contract.scan.work import Planned, Request, failed, plan, scan
+from gte_surgery.contract.scan.worker import BOOT, READY, FailedError, safe_path
 from gte_surgery.errors import RefusedError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
+Item = tuple[str, int] | Portion
+"""A file to plan, by name and place in the scan, or a portion to scan."""
+
 Seen = Callable[[Portion, int], None]
 """Called for each portion that is done, with the tokens in it."""
-
-_AHEAD = 2
-"""Portions that wait for each worker, so that none waits for us."""
 
 _FILES = 64
 """Files whose plans are worth a process."""
 
+_NOT_BEGUN = f"`{sys.executable} -c 'import {worker.__name__}'` says why"
+
 _WORTH = 16 << 20
 """Bytes on disk that are worth a process."""
 
-_LARGE = 1 << 30
-"""Bytes on disk from which on processes win more than their start takes."""
-
-_LOADED = [f"gte_surgery.contract.scan.{name}" for name in ("work", "readers.parquet")]
-"""Modules loaded once, before processes are made."""
-
 
 class Local:
-    """Runs plans and portions by `workers` threads or processes, or by fewer where more would not pay."""
+    """Runs plans and portions by up to `workers` processes, or by fewer where more would not pay."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
+        self._idle: list[_Process] = []
+        self._busy: dict[Any, tuple[_Process, Item]] = {}
+
+    def __enter__(self) -> Local:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for process in (*self._idle, *(process for process, _ in self._busy.values())):
+            process.end()
 
     def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
         """The plan of each file, in their order."""
-        with _processes(min(self._workers, len(names) // _FILES)) as pool:
-            found = dict(self._results(pool, partial(_plan, request), list(enumerate(names))))
-        return [found[order] for order, _ in enumerate(names)]
+        items = [(name, order) for order, name in enumerate(names)]
+        found = dict(self._answers(request, items, 1 + len(names) // _FILES))
+        return [found[item] for item in items]
 
     def scan(self, request: Request, portions: Sequence[Portion], start: Summary, seen: Seen) -> Summary:
         """The sum of all portions and of `start`."""
-        with self._pool(portions) as pool:
-            for portion, summary in self._results(pool, partial(_scan, request), _largest_first(portions)):
-                seen(portion, summary.tokens)
-                start = merged((start, summary), request.most)
+        worth = 1 + sum(portion.span.nbytes for portion in portions) // _WORTH
+        for portion, summary in self._answers(request, _largest_first(portions), worth):
+            seen(portion, summary.tokens)
+            start = merged((start, summary), request.most)
         return start
 
-    def _pool(self, portions: Sequence[Portion]) -> AbstractContextManager[Executor | None]:
-        """As many threads or processes as the portions are worth; None where this thread is enough."""
-        nbytes = sum(portion.span.nbytes for portion in portions)
-        workers = min(self._workers, len(portions))
-        if nbytes >= _LARGE or any(portion.source.format is Format.JSON_LINES for portion in portions):
-            return _processes(min(workers, nbytes // _WORTH))
-        return _threads(workers)
+    def _answers(self, request: Request, items: Sequence[Any], worth: int) -> Iterator[tuple[Any, Any]]:
+        """(item, answer) as they come; each process has one question at a time, so that it is known which one it died
+        of."""
+        if not self._workers:
+            yield from ((item, _answer(request, item)) for item in items)
+            return
+        rest = iter(items)
+        self._ask(request, islice(rest, min(self._workers, worth)))
+        while self._busy:
+            for connection in wait(list(self._busy)):
+                process, item = self._busy[connection]
+                try:
+                    answer = process.connection.recv()
+                except (EOFError, OSError):
+                    answer = process.obituary(request, item)
+                if answer == READY:
+                    process.is_ready = True
+                    continue
+                if isinstance(answer, FailedError):
+                    raise answer
+                del self._busy[connection]
+                if process.is_alive:
+                    self._idle.append(process)
+                yield item, answer
+                self._ask(request, islice(rest, 1))
 
-    def _results(
-        self, pool: Executor | None, function: Callable[[Item], Result], items: Sequence[Item]
-    ) -> Iterable[Result]:
-        """What the function gives for each item, in any order."""
-        return map(function, items) if pool is None else _unordered(pool, _AHEAD * self._workers, function, items)
+    def _ask(self, request: Request, items: Iterable[Item]) -> None:
+        for item in items:
+            process = self._idle.pop() if self._idle else _Process()
+            while not process.takes((request, item)) and process.is_ready:  # killed while nobody asked it anything
+                process.end()
+                process = _Process()
+            self._busy[process.connection] = process, item
+
+
+class _Process:
+    """A process that answers; see `worker`."""
+
+    def __init__(self) -> None:
+        self.connection, theirs = Pipe()
+        command = [sys.executable, "-I", "-c", BOOT, str(theirs.fileno()), *safe_path(sys.path)]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=quiet, stdout=quiet, stderr=quiet)
+        theirs.close()
+        self.is_ready = False
+        self.is_alive = True
+
+    def takes(self, question: tuple[Request, Item]) -> bool:
+        """Whether the question could be put; a process that never began will tell by its end."""
+        try:
+            self.connection.send(question)
+        except OSError:
+            return False
+        return True
+
+    def obituary(self, request: Request, item: Item) -> Planned | Summary:
+        """What there is in place of an answer. Raises RefusedError where the process did not even start."""
+        self.is_alive = False
+        self.end()
+        code = self._process.returncode
+        if not self.is_ready:
+            raise RefusedError(f"a process of the scan ended with exit code {code} before it began", _NOT_BEGUN)
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        reason = f"the process that read it ended by {cause}" + (", was memory short?" if cause == "SIGKILL" else "")
+        if isinstance(item, Portion):
+            return failed(request, item.source.name, item.source.order, reason)
+        return Planned(failed=failed(request, *item, reason))
+
+    def end(self) -> None:
+        """End it, if it has not ended."""
+        self.connection.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _answer(request: Request, item: Item) -> Planned | Summary:
+    return scan(request, item) if isinstance(item, Portion) else plan(request, *item)
 
 
 def _largest_first(portions: Sequence[Portion]) -> list[Portion]:
-    """What takes several times as long as most begins early, lest one worker end long after the others; else in order,
+    """What takes several times as long as most begins early, lest one process end long after the others; else in order,
     as files are best read."""
     return sorted(portions, key=lambda portion: -(portion.span.nbytes // _WORTH))
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[Executor | None]:
-    """That many threads; None where one is enough."""
-    if count <= 1:
-        yield None
-        return
-    with ThreadPoolExecutor(count) as pool, _left(pool):
-        yield pool
-
-
-@contextmanager
-def _processes(count: int) -> Iterator[Executor | None]:
-    """That many processes; None where one is enough. Raises RefusedError where one is killed."""
-    if count <= 1:
-        yield None
-        return
-    context = get_context("forkserver")
-    context.set_forkserver_preload(_LOADED)
-    try:
-        with ProcessPoolExecutor(count, context) as pool, _left(pool):
-            yield pool
-    except BrokenProcessPool as error:
-        hint = "was memory short? fewer --workers, or smaller row groups, need less"
-        raise RefusedError("a process of the scan was killed", hint) from error
-
-
-@contextmanager
-def _left(pool: Executor) -> Iterator[None]:
-    """What nobody waits for any more is not begun."""
-    try:
-        yield
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _plan(request: Request, numbered: tuple[int, str]) -> tuple[int, Planned]:
-    order, name = numbered
-    return order, plan(request, name, order)
-
-
-def _scan(request: Request, portion: Portion) -> tuple[Portion, Summary]:
-    return portion, scan(request, portion)
-
-
-def _unordered(
-    pool: Executor, window: int, function: Callable[[Item], Result], items: Sequence[Item]
-) -> Iterator[Result]:
-    """Results as they come, with no more than `window` items under way."""
-    rest = iter(items)
-    running: set[Future[Result]] = {pool.submit(function, item) for item in islice(rest, window)}
-    while running:
-        done, running = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield future.result()
-        running |= {pool.submit(function, item) for item in islice(rest, len(done))}

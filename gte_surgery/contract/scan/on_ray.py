@@ -6,11 +6,13 @@ caller are plans, token counts, and one summary. A task whose worker or node is 
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from logging import ERROR
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -18,11 +20,13 @@ import ray
 from gte_surgery.contract.scan.local import Seen
 from gte_surgery.contract.scan.portions import Portion
 from gte_surgery.contract.scan.summary import Summary, merged
-from gte_surgery.contract.scan.work import Planned, Request, plan, scan
+from gte_surgery.contract.scan.work import Planned, Request, failed, plan, scan
 from gte_surgery.errors import RefusedError
 
 RETRIES = 5
 """How often a task may lose its worker before the scan gives up."""
+
+_DIED = f"{RETRIES + 1} processes that read it died"
 
 _TOGETHER = 16
 """Summaries that one task adds up."""
@@ -46,14 +50,19 @@ class OnRay:
     def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
         """The plan of each file, in their order."""
         asked = ray.put(request)
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_plan)
+        task: Any = ray.remote(num_cpus=1, max_retries=RETRIES)(plan)
         rest = enumerate(names)
         found: dict[int, Planned] = {}
-        running = [task.remote(asked, name, order) for order, name in islice(rest, self._ahead)]
-        while running:
-            done, running = ray.wait(running)
-            found.update(ray.get(done))
-            running += [task.remote(asked, name, order) for order, name in islice(rest, len(done))]
+        running: dict[Any, tuple[int, str]] = {}
+        while len(found) < len(names):
+            for order, name in islice(rest, self._ahead - len(running)):
+                running[task.remote(asked, name, order, os.path.abspath(name))] = order, name
+            (done,), _ = ray.wait(list(running))
+            order, name = running.pop(done)
+            try:
+                found[order] = ray.get(done)
+            except ray.exceptions.WorkerCrashedError:
+                found[order] = Planned(failed=failed(request, name, order, _DIED))
         return [found[order] for order in range(len(names))]
 
     def scan(self, request: Request, portions: Sequence[Portion], start: Summary, seen: Seen) -> Summary:
@@ -65,27 +74,31 @@ class OnRay:
         running: dict[Any, tuple[Any, Sequence[Portion]]] = {}
         parts: list[Any] = [ray.put(start)]
 
-        def begin(count: int) -> None:
-            for together in islice(rest, count):
+        def begin(tasks: Iterable[Sequence[Portion]]) -> None:
+            for together in tasks:
                 tokens, summary = task.remote(asked, together)
                 running[tokens] = (summary, together)
 
-        begin(self._ahead)
+        begin(islice(rest, self._ahead))
         while running:
             (tokens,), _ = ray.wait(list(running))
             summary, together = running.pop(tokens)
-            for portion, count in zip(together, ray.get(tokens), strict=True):
+            try:
+                counts = ray.get(tokens)
+            except ray.exceptions.WorkerCrashedError:
+                if len(together) > 1:
+                    begin([portion] for portion in together)
+                    continue
+                source = together[0].source
+                counts, summary = [0], ray.put(failed(request, source.name, source.order, _DIED))
+            for portion, count in zip(together, counts, strict=True):
                 seen(portion, count)
             parts.append(summary)
             if len(parts) >= _TOGETHER:
                 parts = [add.remote(request.most, *parts)]
-            begin(1)
+            begin(islice(rest, 1))
         whole: Summary = ray.get(add.remote(request.most, *parts))
         return whole
-
-
-def _plan(request: Request, name: str, order: int) -> tuple[int, Planned]:
-    return order, plan(request, name, order)
 
 
 def _tasks(portions: Sequence[Portion]) -> Iterator[Sequence[Portion]]:
@@ -134,10 +147,23 @@ def _processors() -> int:
 def _connect(address: str) -> None:
     try:
         _require_listener(address)
-        ray.init(address=address, log_to_driver=False, logging_level=ERROR)
+        with TemporaryDirectory() as empty, _inside(empty):
+            ray.init(address=address, log_to_driver=False, logging_level=ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         hint = "start a cluster with `ray start --head`, or give the --address of one"
         raise RefusedError(f"ray: {_reason(error)}", hint) from error
+
+
+@contextmanager
+def _inside(folder: str) -> Iterator[None]:
+    """Ray gives its workers the working directory as the first place to import from [ray/_private/worker.py, connect]:
+    let it see one that holds nothing."""
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def _require_listener(address: str) -> None:

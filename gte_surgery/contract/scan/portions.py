@@ -15,6 +15,10 @@ BLOCK = 1 << 21
 """Values of a column that are read at once."""
 
 
+_LEAST, _RATIO = 2 << 30, 10_000
+EXPANDED = f"expands to more than {_RATIO:,} times its size, as no corpus does"
+
+
 class Format(Enum):
     """What a corpus can be stored as."""
 
@@ -73,6 +77,12 @@ def grouped(sizes: list[tuple[int, int]], nbytes: int) -> list[Span]:
             spans.append(Span(begin, index + 1, first_row, row - first_row, round(pending)))
             begin, first_row, pending = index + 1, row, 0.0
     return spans
+
+
+def most_bytes(nbytes: int) -> int:
+    """Bytes of rows that a file of `nbytes` can honestly hold. Rows padded to 8192 positions take a few thousandths of
+    themselves on disk; a bomb takes a millionth."""
+    return max(_LEAST, _RATIO * nbytes)
 
 
 def numbered(first_row: int, rows: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:

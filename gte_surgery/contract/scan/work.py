@@ -5,9 +5,8 @@ which machine they run, and neither ever raises for what is in a file: that beco
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -16,18 +15,16 @@ from gte_surgery import __version__
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.files import tell
+from gte_surgery.contract.scan.judging.blocks import RawBlock
 from gte_surgery.contract.scan.judging.judge import judge
 from gte_surgery.contract.scan.judging.tally import Tally
-from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
+from gte_surgery.contract.scan.portions import EXPANDED, Format, Portion, Source, Span, most_bytes
 from gte_surgery.contract.scan.summary import Summary
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, RefusedError
 
-_UNREADABLE = (OSError, ValueError, EOFError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What numpy, zipfile and the system raise for a file that is not what it seems; RuntimeError is for a zip with a
-password."""
-
 _NO_ROWS = "no row, some were to be expected"
+_NO_MEMORY = "needs more memory than a file of its size should; smaller row groups or record batches need less"
 
 _READERS = {
     Format.PARQUET: "parquet",
@@ -63,41 +60,81 @@ class Planned:
     failed: Summary | None = None
 
 
-def plan(request: Request, name: str, order: int) -> Planned:
-    """Portions of the file called `name`, which is the `order`-th of the scan; reads footers and headers."""
-    tally = Tally(request.contract, name, order, request.has_counts)
-    portions: list[Portion] = []
-
-    def find_portions() -> None:
-        form = tell(name)
-        if isinstance(form, str):
-            raise CorpusError(Fault.UNREADABLE, form)
-        source = Source(name, os.path.abspath(name), order, *form)
-        spans = _counted(source, _reader(source.format).plan(source, request.columns), request.limit)
+def plan(request: Request, name: str, order: int, path: str = "") -> Planned:
+    """Portions of the file called `name`, which is the `order`-th of the scan and lies at `path`, if another directory
+    is the working one here; reads footers and headers."""
+    path = path or os.path.abspath(name)
+    try:
+        with _blamed():
+            form = tell(path)
+            if isinstance(form, str):
+                raise CorpusError(Fault.UNREADABLE, form)
+            source = Source(name, path, order, *form)
+            spans = _counted(source, _reader(source.format).plan(source, request.columns), request.limit)
         if not spans:
             raise CorpusError(Fault.NO_ROWS, _NO_ROWS)
-        portions.extend(Portion(source, span, len(spans) == 1) for span in spans)
-
-    return Planned(tuple(portions)) if _was_read(find_portions, tally) else Planned(failed=tally.summary())
+    except CorpusError as error:
+        return Planned(failed=failed(request, name, order, error.reason, error.fault))
+    return Planned(tuple(Portion(source, span, len(spans) == 1) for span in spans))
 
 
 def scan(request: Request, portion: Portion) -> Summary:
     """All that there is to see in one portion. Raises RefusedError where another version of this package was asked."""
     if request.version != __version__:
         raise RefusedError(f"gte-surgery {__version__} is on this node, must be the caller's {request.version}")
-    source, span = portion.source, portion.span
+    source = portion.source
     tally = Tally(request.contract, source.name, source.order, request.has_counts)
-    end = None if span.rows is None else span.first_row + span.rows
-
-    def judge_rows() -> None:
-        for raw in _reader(source.format).read(source, span, request.columns):
-            judge(raw if end is None else raw.before(end), request.contract, tally)
-            if end is not None and len(raw.rows) and raw.rows[-1] >= end - 1:
-                break
-
-    if _was_read(judge_rows, tally) and portion.is_whole and tally.rows == 0:
-        tally.report_file(Fault.NO_ROWS, _NO_ROWS)
+    try:
+        for raw in _rows(portion, request.columns):
+            judge(raw, request.contract, tally)
+        if portion.is_whole and tally.rows == 0:
+            raise CorpusError(Fault.NO_ROWS, _NO_ROWS)
+    except CorpusError as error:
+        tally.report_file(error.fault, error.reason)
     return tally.summary()
+
+
+def failed(request: Request, name: str, order: int, reason: str, fault: Fault = Fault.UNREADABLE) -> Summary:
+    """The summary of a file of which nothing can be told but what is wrong with it."""
+    tally = Tally(request.contract, name, order, request.has_counts)
+    tally.report_file(fault, reason)
+    return tally.summary()
+
+
+def _rows(portion: Portion, columns: Columns) -> Iterator[RawBlock]:
+    """The rows of a portion. Raises CorpusError for what is in the file, whatever the libraries raise for it, and
+    where it makes more of itself than any honest file."""
+    source, span = portion.source, portion.span
+    end = None if span.rows is None else span.first_row + span.rows
+    left = most_bytes(source.nbytes)
+    with _blamed():
+        blocks = _reader(source.format).read(source, span, columns)
+    while True:
+        with _blamed():
+            raw = next(blocks, None)
+        if raw is None:
+            return
+        if (left := left - raw.nbytes) < 0:
+            raise CorpusError(Fault.UNREADABLE, EXPANDED)
+        yield raw if end is None else raw.before(end)
+        if end is not None and len(raw.rows) and raw.rows[-1] >= end - 1:
+            return
+
+
+@contextmanager
+def _blamed() -> Iterator[None]:
+    """Whatever is raised here is what is wrong with the file, as a CorpusError."""
+    try:
+        yield
+    except CorpusError:
+        raise
+    except CheckpointError as error:
+        raise CorpusError(Fault.UNREADABLE, error.message) from None
+    except MemoryError as error:
+        raise CorpusError(Fault.UNREADABLE, _NO_MEMORY) from error
+    except Exception as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).strip().partition("\n")[0]
+        raise CorpusError(Fault.UNREADABLE, reason or type(error).__name__) from error
 
 
 def _reader(form: Format) -> Any:
@@ -111,19 +148,3 @@ def _counted(source: Source, spans: list[Span], limit: int | None) -> list[Span]
         return spans
     reader = _reader(source.format)
     return [span if span.rows is not None else replace(span, rows=reader.count(source, span, limit)) for span in spans]
-
-
-def _was_read(act: Callable[[], None], tally: Tally) -> bool:
-    """Whether a file could be read to the end; if not, the tally tells why."""
-    try:
-        act()
-    except CorpusError as error:
-        tally.report_file(error.fault, error.reason)
-    except CheckpointError as error:
-        tally.report_file(Fault.UNREADABLE, error.message)
-    except _UNREADABLE as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error).partition("\n")[0]
-        tally.report_file(Fault.UNREADABLE, reason or type(error).__name__)
-    else:
-        return True
-    return False

@@ -67,6 +67,12 @@ class RawBlock:
     offsets: Ragged | None = None
     unread: tuple[Unread, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in memory."""
+        columns = [self.ids, *self.others.values(), *([self.offsets] if self.offsets is not None else [])]
+        return int(self.rows.nbytes + sum(each.values.nbytes + each.lengths.nbytes for each in columns))
+
     def before(self, row: int) -> RawBlock:
         """The rows numbered below `row`."""
         count = int(np.searchsorted(self.rows, row))

@@ -21,6 +21,9 @@ from gte_surgery.contract.scan.portions import BLOCK, PORTION, Source, Span, num
 OFFSETS = ("offsets", "cu_seqlens")
 """Names of offsets that are looked for unasked."""
 
+_CUTS = 1 << 21
+"""Rows whose offsets are held at once."""
+
 
 class Stored(Protocol):
     """An array that lies in a file, in C order."""
@@ -106,6 +109,8 @@ def _row_count(arrays: Mapping[str, Stored], columns: Columns) -> int:
             reason = f"{role} has shape {_shape(array)}, the ids have {_shape(ids)}"
             raise CorpusError(SHAPE_FAULTS[role], reason)
     if len(ids.shape) == 2:
+        if ids.shape[0] > BLOCK and not ids.shape[1]:
+            raise CorpusError(Fault.NOT_ROWS, f"{columns.ids!r} has shape {_shape(ids)}, rows must have columns")
         return ids.shape[0]
     offsets = arrays["offsets"]
     if len(offsets.shape) != 1 or offsets.shape[0] == 0 or offsets.dtype.kind not in "iu":
@@ -127,26 +132,32 @@ def _rectangle(array: Stored, begin: int, count: int) -> Ragged:
 
 def _read_flat(arrays: Mapping[str, Stored], offsets: Stored, span: Span) -> Iterator[RawBlock]:
     """Rows of flat arrays, as many at once as have about `BLOCK` values."""
-    cuts = _checked_cuts(offsets, arrays["ids"].shape[0], span)
-    begin = 0
-    while begin < len(cuts) - 1:
-        end = max(begin + 1, int(np.searchsorted(cuts, cuts[begin] + BLOCK, side="right")) - 1)
-        lengths = np.diff(cuts[begin : end + 1])
-        lists = {role: Ragged(array.read(int(cuts[begin]), int(cuts[end])), lengths) for role, array in arrays.items()}
-        yield RawBlock(numbered(span.begin + begin, end - begin), lists.pop("ids"), lists)
-        begin = end
+    for first_row, cuts in _checked_cuts(offsets, arrays["ids"].shape[0], span):
+        begin = 0
+        while begin < len(cuts) - 1:
+            end = max(begin + 1, int(np.searchsorted(cuts, cuts[begin] + BLOCK, side="right")) - 1)
+            lengths, here = np.diff(cuts[begin : end + 1]), (int(cuts[begin]), int(cuts[end]))
+            lists = {role: Ragged(array.read(*here), lengths) for role, array in arrays.items()}
+            yield RawBlock(numbered(first_row + begin, end - begin), lists.pop("ids"), lists)
+            begin = end
 
 
-def _checked_cuts(offsets: Stored, size: int, span: Span) -> Array:
-    """The offsets of a span's rows. Raises CorpusError where they do not rise from 0 to `size`."""
-    cuts = offsets.read(span.begin, span.end + 1).astype(np.int64)
-    falls = np.flatnonzero(cuts[1:] < cuts[:-1])
-    if falls.size:
-        at = span.begin + int(falls[0])
-        raise CorpusError(Fault.BAD_OFFSETS, f"offsets fall from {cuts[falls[0]]} to {cuts[falls[0] + 1]} at row {at}")
-    if span.begin == 0 and cuts[0] != 0:
-        raise CorpusError(Fault.BAD_OFFSETS, f"offsets begin with {cuts[0]}, must begin with 0")
-    last = offsets.shape[0] - 1
-    if cuts[-1] > size or (span.end == last and cuts[-1] != size):
-        raise CorpusError(Fault.BAD_OFFSETS, f"offsets end with {cuts[-1]}, there are {size} ids")
-    return cuts
+def _checked_cuts(offsets: Stored, size: int, span: Span) -> Iterator[tuple[int, Array]]:
+    """(number of the first row, offsets of it and the rows behind it), `_CUTS` rows at a time, each read once.
+
+    Raises CorpusError where they do not rise from 0 to `size`.
+    """
+    last = offsets.read(span.begin, span.begin + 1).astype(np.int64)
+    if span.begin == 0 and last[0] != 0:
+        raise CorpusError(Fault.BAD_OFFSETS, f"offsets begin with {last[0]}, must begin with 0")
+    for begin in range(span.begin, span.end, _CUTS):
+        end = min(begin + _CUTS, span.end)
+        cuts = np.concatenate((last, offsets.read(begin + 1, end + 1).astype(np.int64)))
+        falls = np.flatnonzero(cuts[1:] < cuts[:-1])
+        if falls.size:
+            before, behind = cuts[falls[0] : falls[0] + 2]
+            raise CorpusError(Fault.BAD_OFFSETS, f"offsets fall from {before} to {behind} at row {begin + falls[0]}")
+        if cuts[-1] > size or (end == offsets.shape[0] - 1 and cuts[-1] != size):
+            raise CorpusError(Fault.BAD_OFFSETS, f"offsets end with {cuts[-1]}, there are {size} ids")
+        yield begin, cuts
+        last = cuts[-1:]

@@ -7,6 +7,7 @@ once more by `line_by_line`, to say which line is to blame.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 
@@ -16,14 +17,21 @@ import pyarrow.json as pj
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.judging.blocks import RawBlock
-from gte_surgery.contract.scan.portions import PORTION, Source, Span
+from gte_surgery.contract.scan.portions import EXPANDED, PORTION, Source, Span, most_bytes
 from gte_surgery.contract.scan.readers.line_by_line import read_lines
 from gte_surgery.contract.scan.readers.lists import raw_block, reading
 
 CHUNK = 8 << 20
 """Bytes of lines that are parsed at once."""
 
-LONGEST_LINE = 1 << 30
+SLOW = 1 << 16
+"""Bytes of lines that are read one by one where Arrow refuses them."""
+
+LONGEST_LINE = 16 << 20
+"""Bytes of a line: a million ids, and a novel beside them."""
+
+MOST_UNREAD = 100_000
+"""Lines that hold no row after which a portion is given up: it is not what its name says."""
 
 _COMPRESSIONS = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 
@@ -47,12 +55,31 @@ def count(source: Source, span: Span, most: int) -> int:
 
 def read(source: Source, span: Span, columns: Columns) -> Iterator[RawBlock]:
     """The rows of a span of lines."""
-    row = span.first_row
+    row, unread = span.first_row, 0
     with reading():
         for chunk in _chunks(source.path, span):
-            lines = _line_count(chunk)
-            yield _fast(chunk, row, lines, columns) or read_lines(chunk, row, columns)
-            row += lines
+            for block in _blocks(chunk, row, columns):
+                yield block
+                unread += len(block.unread)
+                if unread > MOST_UNREAD:
+                    raise CorpusError(Fault.UNREADABLE, f"more than {MOST_UNREAD:,} lines hold no row")
+            row += _line_count(chunk)
+
+
+def _blocks(chunk: bytes, row: int, columns: Columns) -> Iterator[RawBlock]:
+    """Lines by Arrow; where it refuses them, each half on its own, and a few lines one by one."""
+    if not chunk.strip():
+        return
+    lines = _line_count(chunk)
+    block = _fast(chunk, row, lines, columns)
+    middle = chunk.find(b"\n", len(chunk) // 2) + 1
+    if block is not None:
+        yield block
+    elif len(chunk) <= SLOW or not 0 < middle < len(chunk):
+        yield read_lines(chunk, row, columns)
+    else:
+        yield from _blocks(chunk[:middle], row, columns)
+        yield from _blocks(chunk[middle:], row + _line_count(chunk[:middle]), columns)
 
 
 def _compression(path: str) -> str | None:
@@ -65,11 +92,16 @@ def _cut(path: str) -> Iterator[Span]:
     """Spans that end behind a line feed, with the lines in each."""
     begin = row = 0
     with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
         while chunk := file.read(PORTION):
             chunk += file.readline(LONGEST_LINE)
-            lines = _line_count(chunk)
-            yield Span(begin, begin + len(chunk), row, lines, len(chunk))
-            begin, row = begin + len(chunk), row + lines
+            lines, end = _line_count(chunk), begin + len(chunk)
+            if not chunk.endswith(b"\n"):  # the last line, or one that is too long, as reading it will tell
+                end = size
+            yield Span(begin, end, row, lines, end - begin)
+            if end == size:
+                return
+            begin, row = end, row + lines
 
 
 def _line_count(chunk: bytes) -> int:
@@ -83,9 +115,12 @@ def _chunks(path: str, span: Span) -> Iterator[bytes]:
         raw.seek(span.begin)
         file = pa.CompressedInputStream(raw, compression) if compression else raw
         left = sys.maxsize if compression else span.end - span.begin
+        most = most_bytes(span.nbytes)
         rest = b""
         while left > 0 and (got := file.read(min(CHUNK, left))):
-            left -= len(got)
+            left, most = left - len(got), most - len(got)
+            if most < 0:
+                raise CorpusError(Fault.UNREADABLE, EXPANDED)
             whole, feed, tail = got.rpartition(b"\n")
             if feed:
                 yield rest + whole + feed

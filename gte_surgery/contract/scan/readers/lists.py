@@ -19,6 +19,8 @@ def reading() -> Iterator[None]:
     """What Arrow raises for a file that is not what it seems, told in one line."""
     try:
         yield
+    except pa.ArrowMemoryError:
+        raise MemoryError from None
     except pa.ArrowException as error:
         raise CorpusError(Fault.UNREADABLE, str(error).partition("\n")[0]) from None
 

@@ -82,6 +82,8 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
         raise CorpusError(Fault.UNREADABLE, "in Fortran order; save np.ascontiguousarray of it")
     if dtype.hasobject:
         raise CorpusError(Fault.UNREADABLE, "holds Python objects, which are never unpickled; must be integers")
+    if dtype.subdtype is not None or dtype.itemsize == 0:
+        raise CorpusError(Fault.UNREADABLE, f"holds elements of {dtype}, must be integers")
     return shape, dtype
 
 

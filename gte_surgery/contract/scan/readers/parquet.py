@@ -38,11 +38,11 @@ def _open(path: str) -> pq.ParquetFile:
 
 
 def _rows_at_once(file: pq.ParquetFile, span: Span, ids: str) -> int:
-    """As many rows as have about `BLOCK` ids."""
+    """As many rows as have about `BLOCK` ids, and no more than that without any."""
     rows = values = 1
     for index in range(span.begin, span.end):
         group = file.metadata.row_group(index)
         columns = (group.column(n) for n in range(group.num_columns))
         rows += group.num_rows
         values += sum(column.num_values for column in columns if column.path_in_schema.startswith(f"{ids}."))
-    return max(1, BLOCK * rows // values)
+    return max(1, min(BLOCK * rows // values, BLOCK))

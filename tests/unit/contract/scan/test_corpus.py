@@ -16,12 +16,12 @@ import pytest
 
 from gte_surgery.contract.scan import corpus
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.local import Local
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
+from tests.corpora import scan, scan_by_processes
 
 CONTRACT = IdContract(vocab_size=10, pad_token_id=1, type_vocab_size=1, max_length=4)
 
@@ -66,7 +66,7 @@ def test_the_contract_may_be_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"workers": 0}, "workers: 0, must be at least 1"),
+        ({"workers": -1}, "workers: -1, must be at least 0"),
         ({"limit": 0}, "limit: 0, must be at least 1"),
         ({"max_findings": -1}, "max_findings: -1, must be at least 0"),
     ],
@@ -111,7 +111,7 @@ def test_one_worker_does_it_unless_more_are_asked_for(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr("gte_surgery.contract.scan.local.Local", Noted)
     path = save(tmp_path / "a.npy", [0])
-    scan(CONTRACT, path)
+    scan_by_processes(CONTRACT, path)
     scan(CONTRACT, path, workers=3)
     assert made == [1, 3]
 
@@ -122,7 +122,7 @@ def test_a_cluster_is_looked_for_where_it_is_said_to_be(tmp_path: Path, monkeypa
     @contextmanager
     def cluster(address: str) -> Iterator[Local]:
         asked.append(address)
-        yield Local(1)
+        yield Local(0)
 
     monkeypatch.setitem(sys.modules, "gte_surgery.contract.scan.on_ray", SimpleNamespace(cluster=cluster))  # type: ignore[arg-type]
     monkeypatch.setattr(corpus, "find_spec", lambda name: object())

@@ -14,11 +14,11 @@ import pytest
 from safetensors.numpy import save_file
 
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.corpus import CorpusReport, scan
+from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.files import find, tell
 from gte_surgery.contract.scan.portions import Format
 from gte_surgery.errors import RefusedError, UsageError
-from tests.corpora import CONTRACT, plain
+from tests.corpora import CONTRACT, plain, scan
 
 GOOD = [[0, 5, 7], [0, 3]]
 

@@ -1,173 +1,112 @@
-"""How the work of a scan is shared on one machine, and in which order."""
+"""How the work of a scan is shared on one machine, in which order, and what happens where a process dies of a file."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from functools import partial
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gte_surgery.contract.scan import local
 from gte_surgery.contract.scan.columns import Columns
+from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.scan.summary import empty
 from gte_surgery.contract.scan.work import Request
+from gte_surgery.contract.scan.worker import FailedError, bounded, safe_path
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import RefusedError
 
 MIB = 1 << 20
-REQUEST = Request(IdContract(vocab_size=10, pad_token_id=1, type_vocab_size=1, max_length=4), Columns(), False, 10)
+CONTRACT = IdContract(vocab_size=10, pad_token_id=1, type_vocab_size=1, max_length=4)
+REQUEST = Request(CONTRACT, Columns(), False, 10)
+
+DYING = """
+import os, sys
+sys.path[:] = sys.argv[2:]
+from gte_surgery.contract.scan import worker
+def die(request, portion, real=worker.scan):
+    return real(request, portion) if "good" in portion.source.name else {death}
+worker.scan = die
+worker.serve(sys.argv[1])
+"""
+"""A process that dies of every file that is not called good."""
 
 
-class Made(ThreadPoolExecutor):
-    """Threads in the place of processes, and what was asked for."""
-
-    asked: ClassVar[list[tuple[int, str]]]
-    submitted: ClassVar[list[Any]]
-
-    def __init__(self, count: int, context: BaseContext | None = None) -> None:
-        self.asked.append((count, "threads" if context is None else str(context.get_start_method())))
-        super().__init__(count)
-
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        self.submitted.append(arguments[0])
-        return super().submit(function, *arguments, **named)
+def save(folder: Path, *names: str) -> list[str]:
+    """Arrays of two rows of two ids, the last of them not in the vocabulary."""
+    for name in names:
+        np.save(folder / name, np.array([[0, 5], [0, 10]]))
+    return [str(folder / name) for name in names]
 
 
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
-    """(count, kind) of every pool that is made, none of which starts a process."""
-    asked: list[tuple[int, str]] = []
-    monkeypatch.setattr(Made, "asked", asked, raising=False)
-    monkeypatch.setattr(Made, "submitted", [], raising=False)
-    monkeypatch.setattr(local, "ThreadPoolExecutor", Made)
-    monkeypatch.setattr(local, "ProcessPoolExecutor", Made)
-    return asked
-
-
-def portions(*nbytes: int, form: Format = Format.PARQUET) -> list[Portion]:
-    source = Source("a", "a", 0, form, 0)
+def portions(*nbytes: int) -> list[Portion]:
+    source = Source("a", "a", 0, Format.PARQUET, 0)
     return [Portion(source, Span(at, at + 1, 0, None, size), False) for at, size in enumerate(nbytes)]
 
 
-@pytest.mark.parametrize(
-    ("workers", "work", "pool"),
-    [
-        (1, portions(MIB, MIB), []),
-        (4, portions(MIB), []),
-        (4, portions(MIB, MIB), [(2, "threads")]),
-        (2, portions(MIB, MIB, MIB), [(2, "threads")]),
-        (4, portions(512 * MIB, 512 * MIB - 1), [(2, "threads")]),
-        (4, portions(512 * MIB, 512 * MIB), [(2, "forkserver")]),
-        (4, portions(1024 * MIB), []),
-        (4, portions(8 * MIB, 8 * MIB, 8 * MIB, form=Format.JSON_LINES), []),
-        (4, portions(16 * MIB, 8 * MIB, 8 * MIB, form=Format.JSON_LINES), [(2, "forkserver")]),
-        (4, [*portions(99 * MIB), *portions(MIB, form=Format.JSON_LINES)], [(2, "forkserver")]),
-    ],
-)  # fmt: skip
-def test_portions_get_as_many_threads_or_processes_as_they_are_worth(
-    workers: int, work: list[Portion], pool: list[tuple[int, str]], made: list[tuple[int, str]]
-) -> None:
-    with local.Local(workers)._pool(work) as found:
-        assert (found is not None) == bool(pool)
-    assert made == pool
+class Process:
+    """In the place of a process: answers that there is nothing."""
 
-
-@pytest.mark.parametrize(("workers", "files", "pool"), [(4, 127, []), (4, 128, [2]), (3, 640, [3]), (1, 640, [])])
-def test_many_files_are_planned_by_processes(
-    workers: int, files: int, pool: list[int], made: list[tuple[int, str]], tmp_path: Path
-) -> None:
-    np.save(tmp_path / "a.npy", np.array([[0, 5]]))
-    np.save(tmp_path / "b.npy", np.array([[0, 5], [0, 6]]))
-    names = [str(tmp_path / ("b.npy" if order % 3 else "a.npy")) for order in range(files)]
-    planned = local.Local(workers).plan(REQUEST, names)
-    assert made == [(count, "forkserver") for count in pool]
-    assert Made.submitted == (list(enumerate(names)) if pool else [])
-    assert [(each.portions[0].source.name, each.portions[0].source.order) for each in planned] == [
-        (name, order) for order, name in enumerate(names)
-    ]
-
-
-class AtOnce(Executor):
-    """Does what is submitted at once; `begun` are the items."""
+    made = 0
 
     def __init__(self) -> None:
-        self.begun: list[Any] = []
+        Process.made += 1
+        self.connection, self._theirs = local.Pipe()
+        self.is_ready = self.is_alive = True
 
-    def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
-        self.begun.append(arguments[0])
-        done: Future[Any] = Future()
-        done.set_result(function(*arguments, **named))
-        return done
+    def takes(self, question: tuple[Any, Any]) -> bool:
+        self._theirs.send(empty(10, 4))
+        return True
 
-
-def test_no_more_items_are_under_way_than_asked_for_and_all_are_done() -> None:
-    pool = AtOnce()
-    found, under_way = [], []
-    for result in local._unordered(pool, 3, lambda item: 10 * item, range(8)):
-        under_way.append(len(pool.begun) - len(found))
-        found.append(result)
-    assert sorted(found) == [0, 10, 20, 30, 40, 50, 60, 70]
-    assert under_way == [3, 2, 1, 3, 2, 1, 2, 1]
-    assert pool.begun == list(range(8))
+    def end(self) -> None:
+        self.connection.close()
+        self._theirs.close()
 
 
-def test_each_worker_has_two_portions_ahead() -> None:
-    pool = AtOnce()
-    next(iter(local.Local(3)._results(pool, str, range(99))))
-    assert pool.begun == list(range(6))
+@contextmanager
+def made_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(local, "_Process", Process)
+    monkeypatch.setattr(Process, "made", 0)
+    yield
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
-    gate, begun = threading.Event(), threading.Event()
-    futures: list[Future[Any]] = []
-
-    def stop() -> None:
-        with local._threads(2) as pool:
-            assert pool is not None
-            futures.extend(pool.submit(act) for act in (partial(gate.wait, 10), partial(gate.wait, 10), begun.set))
-            threading.Timer(0.05, gate.set).start()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        stop()
-    assert [future.cancelled() for future in futures] == [False, False, True]
-    assert not begun.is_set()
-
-
-def test_processes_begin_nothing_that_nobody_waits_for_any_more() -> None:
-    """Some wait in their queue and are begun all the same."""
-    futures: list[Future[Any]] = []
-
-    def stop() -> None:
-        with local._processes(2) as pool:
-            assert pool is not None
-            futures.extend(pool.submit(time.sleep, 0.1) for _ in range(20))
-            futures[0].result()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        stop()
-    assert all(future.done() for future in futures)
-    assert [future.cancelled() for future in futures[10:]] == [True] * 10
+@pytest.mark.parametrize(
+    ("workers", "sizes", "made"),
+    [
+        (1, [MIB, MIB], 1),
+        (4, [MIB, MIB, MIB], 1),
+        (4, [15 * MIB], 1),
+        (4, [15 * MIB, MIB, MIB], 2),
+        (4, [99 * MIB], 1),
+        (2, [99 * MIB, MIB, MIB], 2),
+        (0, [], 0),
+    ],
+)
+def test_portions_get_as_many_processes_as_they_are_worth(
+    workers: int, sizes: list[int], made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    with made_in(monkeypatch), local.Local(workers) as place:
+        place.scan(REQUEST, portions(*sizes), empty(10, 4), lambda portion, _: seen.append(portion.span.begin))
+    assert Process.made == made
+    assert sorted(seen) == list(range(len(sizes)))
 
 
-def test_a_process_that_is_gone_is_told_with_a_hint() -> None:
-    broken = BrokenProcessPool("gone")
-    with pytest.raises(RefusedError) as caught, local._processes(2):
-        raise broken
-    assert caught.value.message == "a process of the scan was killed"
-    assert caught.value.hint == "was memory short? fewer --workers, or smaller row groups, need less"
-    assert caught.value.__cause__ is broken
+@pytest.mark.parametrize(("workers", "files", "made"), [(4, 63, 1), (4, 64, 2), (3, 640, 3), (1, 640, 1)])
+def test_many_files_are_planned_by_several_processes(
+    workers: int, files: int, made: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with made_in(monkeypatch), local.Local(workers) as place:
+        assert len(place.plan(REQUEST, [str(number) for number in range(files)])) == files
+    assert Process.made == made
 
 
 def test_what_takes_several_times_as_long_begins_first_and_the_rest_in_order() -> None:
@@ -175,17 +114,104 @@ def test_what_takes_several_times_as_long_begins_first_and_the_rest_in_order() -
     assert [each.span.begin for each in local._largest_first(portions(*sizes))] == [2, 3, 4, 0, 1, 5]
 
 
-def test_portions_add_up_to_what_was_known_before_and_each_is_seen(tmp_path: Path) -> None:
-    for name, rows in (("a.npy", [[0, 5]]), ("b.npy", [[0, 5], [0, 10]])):
-        np.save(tmp_path / name, np.array(rows))
-    worker = local.Local(1)
-    names = [str(tmp_path / "a.npy"), str(tmp_path / "b.npy")]
-    work = [portion for planned in worker.plan(REQUEST, names) for portion in planned.portions]
+@pytest.mark.parametrize("workers", [0, 2])
+def test_portions_add_up_to_what_was_known_before_and_each_is_seen(workers: int, tmp_path: Path) -> None:
+    names = save(tmp_path, "a.npy", "b.npy")
     seen: list[tuple[str, int]] = []
     start = replace(empty(10, 4), rows=100)
-    summary = worker.scan(REQUEST, work, start, lambda portion, tokens: seen.append((portion.source.name, tokens)))
-    assert seen == [(names[0], 2), (names[1], 4)]
-    assert (summary.rows, summary.tokens, summary.max_id) == (103, 6, 10)
-    assert [(fault.file, fault.fault.value) for fault in summary.faults] == [(names[1], "GTE414")]
-    none = worker.scan(replace(REQUEST, most=0), work, start, lambda *_: None)
+    with local.Local(workers) as place:
+        planned = place.plan(REQUEST, names)
+        work = [portion for each in planned for portion in each.portions]
+        summary = place.scan(REQUEST, work, start, lambda portion, tokens: seen.append((portion.source.name, tokens)))
+        none = place.scan(replace(REQUEST, most=0), work, start, lambda *_: None)
+    assert sorted(seen) == [(name, 4) for name in names]
+    assert (summary.rows, summary.tokens, summary.max_id) == (104, 8, 10)
+    assert [(fault.file, fault.fault.value) for fault in summary.faults] == [(name, "GTE414") for name in names]
     assert (none.faults, set(none.sums)) == ((), set(summary.sums))
+
+
+@pytest.mark.parametrize(
+    ("death", "told"),
+    [
+        ("os.kill(os.getpid(), 11)", "the process that read it ended by SIGSEGV"),
+        ("os.kill(os.getpid(), 7)", "the process that read it ended by SIGBUS"),
+        ("os.kill(os.getpid(), 9)", "the process that read it ended by SIGKILL, was memory short?"),
+        ("os._exit(3)", "the process that read it ended by exit code 3"),
+    ],
+)
+def test_a_process_that_dies_of_a_file_is_replaced_and_the_file_is_told(
+    death: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = save(tmp_path, "a.npy", "good1.npy", "b.npy", "good2.npy")
+    monkeypatch.setattr(local, "BOOT", DYING.format(death=death))
+    report = scan(CONTRACT, *names)
+    assert report.summary.rows == 4
+    assert [(each.code, each.location.file, each.message) for each in report.findings if each.code == "GTE480"] == [
+        ("GTE480", names[0], told), ("GTE480", names[2], told),
+    ]  # fmt: skip
+
+
+def test_a_mistake_of_ours_is_raised_with_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "BOOT", DYING.format(death="{}['rows']"))
+    with pytest.raises(FailedError, match=r"(?s)in die.*KeyError: 'rows'"):
+        scan(CONTRACT, *save(tmp_path, "a.npy"))
+
+
+def test_a_process_that_does_not_begin_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "BOOT", "raise SystemExit(5)")
+    with pytest.raises(RefusedError) as caught:
+        scan(CONTRACT, *save(tmp_path, "a.npy"))
+    assert caught.value.message == "a process of the scan ended with exit code 5 before it began"
+    assert subprocess.run(caught.value.hint.split("`")[1], shell=True, check=False).returncode == 0
+
+
+def test_a_process_that_was_killed_while_idle_is_replaced(tmp_path: Path) -> None:
+    (name,) = save(tmp_path, "a.npy")
+    with local.Local(1) as place:
+        (planned,) = place.plan(REQUEST, [name])
+        place._idle[0]._process.kill()
+        place._idle[0]._process.wait()
+        assert place.scan(REQUEST, planned.portions, empty(10, 4), lambda *_: None).rows == 2
+
+
+def test_no_process_outlives_its_scan(tmp_path: Path) -> None:
+    with local.Local(1) as place:
+        place.plan(REQUEST, save(tmp_path, "a.npy"))
+        (process,) = place._idle
+        assert process._process.poll() is None
+    assert process._process.poll() is not None
+
+
+def test_the_working_directory_is_left_out_of_the_path_of_modules(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    ours = str(Path(local.__file__).parents[3])
+    assert safe_path(["", ".", str(tmp_path), str(tmp_path / "link"), "/usr/lib/x", "lib"]) == [ours, "/usr/lib/x"]
+
+
+def test_nothing_in_the_working_directory_is_imported(tmp_path: Path) -> None:
+    """With a trap for every module of the standard library and every package that is ours or we import."""
+    save(tmp_path, *(f"{number}.npy" for number in range(130)))
+    trap = "import os; open(os.environ['TRAPPED'], 'a').write(__name__ + '\\n')\n"
+    ours = {"gte_surgery", "numpy", "pyarrow", "click", "ray", "pandas", "sitecustomize", "usercustomize"}
+    for name in {*sys.stdlib_module_names, *ours}:
+        (tmp_path / f"{name}.py").write_text(trap)
+    contract = tmp_path / "contract.json"
+    contract.write_text(CONTRACT.to_json())
+    trapped = tmp_path / "trapped"
+    command = Path(sys.executable).with_name("gte-surgery")
+    ran = subprocess.run(
+        [str(command), "scan", str(contract), ".", "--workers", "2"],
+        cwd=tmp_path, env={**os.environ, "TRAPPED": str(trapped)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, trapped.exists() and trapped.read_text()) == (1, False), ran.stderr
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc to tell the memory in use")
+def test_memory_is_bounded_while_a_file_is_read(tmp_path: Path) -> None:
+    with bounded(("a", 0)), pytest.raises(MemoryError):
+        np.ones(1 << 28)
+    with closing(open(tmp_path / "x", "wb")):
+        assert np.ones(1 << 26).nbytes == 1 << 29

@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -57,35 +56,21 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def only_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every corpus is large enough for processes."""
-    monkeypatch.setattr("gte_surgery.contract.scan.local._LARGE", 0)
-    monkeypatch.setattr("gte_surgery.contract.scan.local._WORTH", 1)
+    """Every corpus is large enough for several processes."""
+    monkeypatch.setattr(local, "_WORTH", 1)
+    small = "from gte_surgery.contract.scan import portions; portions.PORTION = 1; worker.serve"
+    monkeypatch.setattr(local, "BOOT", local.BOOT.replace("worker.serve", small))
 
 
 def seen(report: CorpusReport) -> object:
     return plain(report.summary), report.findings, report.files, report.nbytes
 
 
-def test_threads_share_the_work_and_see_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No portion is done before another one has begun."""
-    write(tmp_path, 1000)
-    alone = scan(CONTRACT, tmp_path, counts=True)
-    both = threading.Barrier(2, timeout=60)
-    judge = local.scan
-
-    def meeting(request: Request, portion: Portion) -> Summary:
-        both.wait()
-        return judge(request, portion)
-
-    monkeypatch.setattr(local, "scan", meeting)
-    assert seen(scan(CONTRACT, tmp_path, counts=True, workers=2)) == seen(alone)
-
-
 @pytest.mark.usefixtures("only_processes")
 def test_processes_share_the_work_and_see_the_same(tmp_path: Path) -> None:
     write(tmp_path, 1000)
     told: list[tuple[int, int, int]] = []
-    alone = scan(CONTRACT, tmp_path, counts=True)
+    alone = scan(CONTRACT, tmp_path, counts=True, workers=0)
     shared = scan(CONTRACT, tmp_path, counts=True, workers=2, progress=lambda *now: told.append(now))
     assert seen(shared) == seen(alone)
     assert len(alone.findings) == 6
@@ -109,47 +94,13 @@ def test_a_limit_ends_within_lines(tmp_path: Path) -> None:
     assert scan(CONTRACT, tmp_path, limit=13).summary.rows == 13
 
 
-KILLED = """
-import os, sys
-from gte_surgery.contract.scan import local
-from gte_surgery.contract.scan.corpus import scan
-from gte_surgery.contract.spec import IdContract
-from gte_surgery.errors import RefusedError
-
-def die(request, portion):
-    os.kill(os.getpid(), 9)
-
-if __name__ == "__main__":
-    local._scan, local._LARGE, local._WORTH = die, 0, 1
-    contract = IdContract(vocab_size=1000, pad_token_id=1, type_vocab_size=1, max_length=64)
-    try:
-        scan(contract, sys.argv[1], workers=2)
-    except RefusedError as error:
-        print(error)
-"""
-
-
-def test_a_killed_process_ends_the_scan_with_its_reason(tmp_path: Path) -> None:
-    write(tmp_path, 20, files=40)
-    script = tmp_path / "killed.py"
-    script.write_text(
-        KILLED.replace(
-            "import os, sys\n", "import os, sys\nfrom gte_surgery.contract.scan import portions\nportions.PORTION = 1\n"
-        )
-    )
-    ran = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert ran.stdout.strip() == "a process of the scan was killed"
-
-
 PEAK = """
 import re, sys
 from pathlib import Path
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.spec import IdContract
 contract = IdContract(vocab_size=1000, pad_token_id=1, type_vocab_size=1, max_length=64)
-assert scan(contract, sys.argv[1]).summary.rows == int(sys.argv[2])
+assert scan(contract, sys.argv[1], workers=0).summary.rows == int(sys.argv[2])
 print(re.search(r"VmHWM:\\s*([0-9]+) kB", Path("/proc/self/status").read_text())[1])
 """
 """Prints its own peak; ru_maxrss of a child may be its parent's, from before the exec."""

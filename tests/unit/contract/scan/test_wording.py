@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.summary import FileFault, Offender, Sums
 from gte_surgery.contract.scan.wording import worded
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.findings import Finding, Location, Severity
+from tests.corpora import scan
 
 CONTRACT = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=2, max_length=8, cls_token_id=0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import lzma
 import zipfile
 import zlib
 from dataclasses import replace
@@ -13,14 +14,13 @@ import pyarrow as pa
 import pytest
 
 from gte_surgery import __version__
-from gte_surgery.contract.scan import portions
+from gte_surgery.contract.scan import portions, work
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
-from gte_surgery.contract.scan.judging.tally import Tally
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.scan.readers import json_lines
 from gte_surgery.contract.scan.summary import FileFault, Offender, Summary, Sums
-from gte_surgery.contract.scan.work import Planned, Request, _was_read, plan, scan
+from gte_surgery.contract.scan.work import Planned, Request, plan, scan
 from gte_surgery.errors import CheckpointError, RefusedError
 from tests.corpora import CONTRACT
 
@@ -191,23 +191,40 @@ def test_a_portion_is_refused_where_another_version_asks(tmp_path: Path) -> None
         (OverflowError("too large"), Fault.UNREADABLE, "too large"),
         (RuntimeError("a password is required"), Fault.UNREADABLE, "a password is required"),
         (zipfile.BadZipFile("no zip file"), Fault.UNREADABLE, "no zip file"),
+        (lzma.LZMAError("Corrupt input"), Fault.UNREADABLE, "Corrupt input"),
+        (RecursionError("too deep"), Fault.UNREADABLE, "too deep"),
         (zlib.error("Error -3"), Fault.UNREADABLE, "Error -3"),
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_a_file_raises_is_told_in_one_line(error: Exception, fault: Fault, reason: str) -> None:
-    tally = Tally(CONTRACT, "a", 3, False)
-
-    def fail() -> None:
+def test_what_a_file_raises_is_told_in_one_line(
+    error: Exception, fault: Fault, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
         raise error
 
-    assert not _was_read(fail, tally)
-    assert tally.summary().faults == whole_file("a", fault, reason)
+    path = write(tmp_path, LINE)
+    monkeypatch.setattr(json_lines, "read", fail)
+    assert scan(REQUEST, of_one_span(path)).faults == whole_file(path, fault, reason)
+    monkeypatch.setattr(json_lines, "plan", fail)
+    assert plan(REQUEST, path, 3).failed.faults == whole_file(path, fault, reason)  # type: ignore[union-attr]
 
 
-def test_mistakes_of_ours_are_raised() -> None:
-    def fail() -> None:
+def test_mistakes_of_ours_are_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise KeyError("rows")
 
+    monkeypatch.setattr(work, "judge", fail)
     with pytest.raises(KeyError):
-        _was_read(fail, Tally(CONTRACT, "a", 3, False))
+        scan(REQUEST, of_one_span(write(tmp_path, LINE)))
+
+
+def test_a_file_that_makes_more_of_itself_than_any_corpus_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "_LEAST", 200)
+    monkeypatch.setattr(portions, "_RATIO", 1)
+    path = str(tmp_path / "a.npz")
+    np.savez_compressed(path, input_ids=np.zeros((1000, 100), np.int64))
+    (portion,) = plan(REQUEST, path, 3).portions
+    assert scan(REQUEST, portion).faults == whole_file(path, Fault.UNREADABLE, portions.EXPANDED)

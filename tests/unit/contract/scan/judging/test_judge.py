@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.summary import Offender, length_bins, length_within
 from gte_surgery.contract.spec import IdContract
+from tests.corpora import scan
 
 CONTRACT = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=2, max_length=8, cls_token_id=0)
 IDS = [[0, 7, 9, 8, 1, 1], [0, 5, 2, 2, 2, 2]]

@@ -151,7 +151,13 @@ def test_a_line_longer_than_memory_should_hold_ends_the_file(tmp_path: Path, mon
 def test_planning_holds_no_more_of_a_line_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_lines, "PORTION", 4)
     monkeypatch.setattr(json_lines, "LONGEST_LINE", 10)
-    assert plan(file(tmp_path, b"x" * 20 + b"\n"), Columns()) == [Span(0, 14, 0, 1, 14), Span(14, 21, 1, 1, 7)]
+    source = file(tmp_path, b"1\n2\n3\n" + b"x" * 20 + b"\n4\n")
+    spans = plan(source, Columns())
+    assert spans == [Span(0, 6, 0, 3, 6), Span(6, 29, 3, 1, 23)]
+    monkeypatch.setattr(json_lines, "CHUNK", 4)
+    with pytest.raises(CorpusError) as raised:
+        list(read(source, spans[1], Columns()))
+    assert raised.value.args == (Fault.UNREADABLE, "a line of more than 10 bytes")
 
 
 ALL = Columns(labels="labels", positions="at", offsets="cuts")
@@ -215,9 +221,31 @@ def test_other_lines_are_read_one_by_one_under_the_same_numbers(
     lines: list[bytes], rows: list[int], unread: list[int], tmp_path: Path
 ) -> None:
     source = file(tmp_path, b"".join(line.rstrip() + b"\n" for line in lines))
-    (block,) = read(source, Span(0, source.nbytes, 7, None, 0), Columns())
-    assert block.rows.tolist() == rows
-    assert [each.row for each in block.unread] == unread
+    blocks = list(read(source, Span(0, source.nbytes, 7, None, 0), Columns()))
+    assert [row for block in blocks for row in block.rows.tolist()] == rows
+    assert [each.row for block in blocks for each in block.unread] == unread
+
+
+def test_only_the_lines_around_an_odd_one_are_read_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "SLOW", 3 * len(LINE))
+    asked: list[bytes] = []
+    slow = json_lines.read_lines
+    monkeypatch.setattr(json_lines, "read_lines", lambda chunk, *rest: (asked.append(chunk), slow(chunk, *rest))[1])
+    source = file(tmp_path, LINE * 41 + b"nonsense\n" + LINE * 22)
+    blocks = list(read(source, whole(source), Columns()))
+    assert [row for block in blocks for row in block.rows.tolist()] == [*range(41), *range(42, 64)]
+    assert [each.row for block in blocks for each in block.unread] == [41]
+    assert sum(chunk.count(b"\n") for chunk in asked) <= 3
+
+
+def test_a_file_of_lines_that_are_no_rows_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_lines, "SLOW", 10)
+    monkeypatch.setattr(json_lines, "MOST_UNREAD", 7)
+    source = file(tmp_path, b"1\n" * 100)
+    found = read(source, whole(source), Columns())
+    with pytest.raises(CorpusError) as raised:
+        [next(found) for _ in range(9)]
+    assert raised.value.args == (Fault.UNREADABLE, "more than 7 lines hold no row")
 
 
 def test_what_comes_behind_lines_read_one_by_one_goes_on_with_their_number(
@@ -225,4 +253,4 @@ def test_what_comes_behind_lines_read_one_by_one_goes_on_with_their_number(
 ) -> None:
     monkeypatch.setattr(json_lines, "CHUNK", 3)
     source = file(tmp_path, b"\n\n\n" + LINE)
-    assert [block.rows.tolist() for block in read(source, whole(source), Columns())] == [[], [3]]
+    assert [block.rows.tolist() for block in read(source, whole(source), Columns())] == [[3]]
