@@ -10,7 +10,8 @@
     │   └── LockedError          another surgery holds the checkpoint
     ├── BatchError               a batch breaks the contract of ids and masks; carries the report
     ├── UnfinishedSurgeryError   a committed surgery was cut short and must be recovered first
-    └── WriteError               the operating system failed us before the commit; nothing was changed
+    ├── WriteError               the operating system failed us before the commit; nothing was changed
+    └── FetchError               a hub could not be reached, or did not give what it had listed; nothing was changed
 
 The command line translates them to exit codes in one place, `gte_surgery.cli`.
 """
@@ -95,3 +96,7 @@ class UnfinishedSurgeryError(GteSurgeryError):
 
 class WriteError(GteSurgeryError):
     """The operating system failed before the commit; nothing was changed."""
+
+
+class FetchError(GteSurgeryError):
+    """A hub could not be reached, refused, or did not give what it had listed; nothing was changed."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
+from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files, why_unusable
@@ -23,6 +25,9 @@ from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
+
+if TYPE_CHECKING:
+    from gte_surgery.checkpoint.hub.snapshot import Snapshot
 
 __all__ = [
     "Checkpoint",
@@ -51,6 +56,7 @@ class Checkpoint:
     `config` is a JSON object, or None when absent or unreadable; `index` is None when absent, stale or unreadable.
     `files` are all files below the directory, sorted by name, without `.gte-surgery/` and `.git/`; `links_out` names
     those that are links leading out of it, which are never opened. `faults` are in the order of their discovery.
+    `snapshot` is what it is read from where that is a hub; `path` means nothing then.
     """
 
     path: Path
@@ -60,8 +66,14 @@ class Checkpoint:
     files: tuple[FileEntry, ...]
     faults: tuple[Fault, ...]
     links_out: frozenset[str] = frozenset()
+    snapshot: Snapshot | None = None
     _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its path, or its address with the commit."""
+        return str(self.path if self.snapshot is None else self.snapshot)
 
     @property
     def values(self) -> Mapping[str, object]:
@@ -95,10 +107,14 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
-    """Open the checkpoint in the directory `path`, or the one `.safetensors` file `path` and the config.json beside it.
+    """Open the checkpoint in the directory `path`, or the one `.safetensors` file `path` and the config.json beside it,
+    or the one on a hub at an address such as "hf://org/name".
 
-    Raises CheckpointError only if `path` does not exist or is neither of the two; anything else becomes a Fault.
+    Raises FetchError where a hub does not give it, and CheckpointError only if `path` does not exist or is neither of
+    the first two; anything else becomes a Fault.
     """
+    if (address := address_of(path)) is not None:
+        return _open_address(address)
     path = Path(path)
     try:
         mode = os.stat(path).st_mode
@@ -113,12 +129,37 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     return _open(list_files(root, beside, trusted=(path.name,)), path.name, is_on_disk=True)
 
 
-def open_found(path: Path | str) -> Checkpoint:
+def _open_address(address: Address) -> Checkpoint:
+    """The checkpoint on a hub; where that is not to be asked, its snapshot in the cache on this disk."""
+    from gte_surgery.checkpoint.hub.snapshot import cached_snapshot, open_snapshot
+
+    if (cached := cached_snapshot(address)) is not None:
+        return open_checkpoint(cached)
+    snapshot = open_snapshot(address)
+    return replace(_open(snapshot.listing, WEIGHTS_NAME, is_on_disk=False), snapshot=snapshot)
+
+
+def open_near(path: Path | str, tell: Callable[[str], object] | None = None) -> Checkpoint:
+    """As `open_checkpoint`, for programs that read paths: what lies on a hub is downloaded into its cache on this disk.
+
+    `tell` is told how much that is before it begins.
+    """
+    if (address := address_of(path)) is None:
+        return open_checkpoint(path)
+    from gte_surgery.checkpoint.hub.snapshot import downloaded
+
+    return open_checkpoint(downloaded(address, tell))
+
+
+def open_found(path: Path | str, opening: Callable[[Path | str], Checkpoint] = open_checkpoint) -> Checkpoint:
     """As `open_checkpoint`, but raises CheckpointError as well where nothing of a checkpoint is in the directory."""
-    checkpoint = open_checkpoint(path)
+    checkpoint = opening(path)
     for fault in checkpoint.faults:
         if fault.kind is FaultKind.NOT_A_CHECKPOINT:
-            raise no_checkpoint(Path(path), f"{fault.message} [GTE001]")
+            reason = f"{fault.message} [GTE001]"
+            if checkpoint.snapshot is not None:
+                raise CheckpointError(f"{checkpoint.name}: {reason}", fault.hint)
+            raise no_checkpoint(checkpoint.path, reason)
     return checkpoint
 
 

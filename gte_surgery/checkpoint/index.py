@@ -13,7 +13,7 @@ from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document, escape
-from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.listing import Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
@@ -118,12 +118,6 @@ def compare_total_size(index: Index, shards: tuple[Shard, ...]) -> Fault | None:
         return None
     location = index.document.location("/metadata/total_size")
     return Fault(FaultKind.WRONG_TOTAL_SIZE, location, f"{index.total_size}, the tensors have {total} bytes")
-
-
-def is_unsafe(name: str) -> bool:
-    """Whether a weight map value is anything but a plain relative path that stays below its directory."""
-    parts = name.split("/")
-    return "\\" in name or "\0" in name or name[1:2] == ":" or any(part in ("", ".", "..") for part in parts)
 
 
 def _name_fault(name: str, entry: FileEntry | None, listing: Listing) -> tuple[FaultKind, str] | None:

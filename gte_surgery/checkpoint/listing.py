@@ -108,3 +108,9 @@ def _blobs_of(root: str) -> str | None:
     if not revision or not os.path.basename(head).startswith("models--"):
         return None
     return os.path.join(head, "blobs")
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether a name is anything but a plain relative path that stays below its directory."""
+    parts = name.split("/")
+    return "\\" in name or "\0" in name or name[1:2] == ":" or any(part in ("", ".", "..") for part in parts)

@@ -1,8 +1,8 @@
 """Where the bytes of a checkpoint come from, as one small protocol: a place can be opened, what is open has a size and
 an identity, gives ranges of bytes, and copies a range into a file as cheaply as it can.
 
-Files on this disk are one kind. Nothing above opens a path of a checkpoint by itself, and every byte that is read here
-is counted: what reads headers only can be held to it.
+Files on this disk are one kind, those of a repository on a hub another (`hub`). Nothing above opens a path of a
+checkpoint by itself, and every byte that is read here is counted: what reads headers only can be held to it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -55,6 +55,12 @@ class Opened(Protocol):
     def copy(self, offset: int, count: int, destination: Destination) -> None:
         """Append `count` bytes from `offset` to `destination`; a file that ends before is an OSError (EIO)."""
 
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """That these ranges will be read soon, in this order: what lies far away may be brought near."""
+
+    def give_up(self) -> None:
+        """Who waits for bytes of it in another thread waits no longer, and fails."""
+
     def close(self) -> None: ...
 
 
@@ -64,6 +70,10 @@ class Place(Protocol):
     @property
     def name(self) -> str:
         """The last part of what messages call it."""
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it lies on this disk."""
 
     def open(self, disk: Disk | None = None) -> Opened:
         """Open it, through `disk` where it lies on one. Raises OSError, also for what is no regular file."""
@@ -87,6 +97,10 @@ class LocalFile:
     @property
     def name(self) -> str:
         return self.path.name
+
+    @property
+    def is_near(self) -> bool:
+        return True
 
     def open(self, disk: Disk | None = None) -> Opened:
         disk = disk or _ThisDisk()
@@ -132,6 +146,12 @@ class _OpenedLocal:
     def copy(self, offset: int, count: int, destination: Destination) -> None:
         destination.copy_from(self.descriptor, offset, count)
         count_read(count)
+
+    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """What lies on this disk is near."""
+
+    def give_up(self) -> None:
+        """Nobody waits for a disk."""
 
     def close(self) -> None:
         self.disk.close(self.descriptor)

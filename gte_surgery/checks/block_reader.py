@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
@@ -74,6 +75,12 @@ def blocks_of(tensor: StoredTensor) -> Iterator[Block]:
         yield Block(tensor, begin, min(begin + step, count), width)
 
 
+def _range(block: Block) -> tuple[int, int]:
+    """The bytes [begin, end) of its file that a block is."""
+    size, begin = FORMATS[block.tensor.dtype].size, block.tensor.file_begin
+    return begin + block.begin * size, begin + block.end * size
+
+
 def row_width(tensor: StoredTensor) -> int:
     """Numbers in a row of a matrix, or in the whole of a vector; 0 for other shapes, and where it exceeds a block."""
     width = tensor.shape[-1] if len(tensor.shape) in (1, 2) else 0
@@ -100,9 +107,17 @@ class BlockReader(threading.local):
 
         try:
             with np.errstate(all="ignore"):
-                return [self._look(block) for block in batch]
+                return [self._look(block) for block in self._announced(batch)]
         finally:
             self._close()
+
+    def _announced(self, batch: list[Block]) -> Iterator[Block]:
+        """The blocks, after the file of each has been told which ranges of it will be read."""
+        for place, blocks in groupby(batch, key=lambda block: block.tensor.shard.file.place):
+            mine = list(blocks)
+            if not place.is_near:
+                self._open(place).expect([_range(block) for block in mine])
+            yield from mine
 
     def _look(self, block: Block) -> TensorStatistics:
         import numpy as np
@@ -157,14 +172,17 @@ class BlockReader(threading.local):
 
     def _read(self, block: Block, size: int) -> Array:
         tensor = block.tensor
-        place = tensor.shard.file.place
+        begin, end = _range(block)
+        wanted = end - begin
+        if self._open(tensor.shard.file.place).read_into(self.raw.data[:wanted], begin) < wanted:
+            raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
+        return self.raw[:wanted].view(f"<u{size}")
+
+    def _open(self, place: Place) -> Opened:
         if self.file is None or place != self.place:
             self._close()
             self.place, self.file = place, place.open()
-        wanted = (block.end - block.begin) * size
-        if self.file.read_into(self.raw.data[:wanted], tensor.file_begin + block.begin * size) < wanted:
-            raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
-        return self.raw[:wanted].view(f"<u{size}")
+        return self.file
 
     def _close(self) -> None:
         file, self.file = self.file, None

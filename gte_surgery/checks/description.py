@@ -164,7 +164,7 @@ def describe(checkpoint: Checkpoint) -> Description:
     pooled, types = pooling(checkpoint), subject.stored(subject.names.types)
     parameters = sum(math.prod(tensor.shape) for tensor in stored)
     return Description(
-        checkpoint=str(checkpoint.path),
+        checkpoint=checkpoint.name,
         release=release.name if release else None,
         differences=tuple(_differences(config, release)) if config and release else (),
         dialect=subject.dialect.value if subject.dialect else None,

@@ -45,7 +45,7 @@ def run(
             judge.judge(code)
         findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
-    return Report(str(checkpoint.path), tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
+    return Report(checkpoint.name, tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
 
 
 class _Judge:

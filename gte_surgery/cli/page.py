@@ -48,6 +48,6 @@ def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: R
         with terminal.progress("reading") as progress:
             portrait = portray(checkpoint, progress)
     except EOFError as error:
-        raise CheckpointError(f"{checkpoint.path}: changed while it was read: {error}") from None
+        raise CheckpointError(f"{checkpoint.name}: changed while it was read: {error}") from None
     text = page_html(describe(checkpoint), portrait, report, all_rules(), __version__)
     write_output(path, text, (checkpoint.path,))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gte_surgery.checkpoint.directory import open_found
+from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.compare.values import Extent, Gap, OpenedWeights, Pair, RowChanges, has_equal_bytes, measure
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
@@ -82,8 +82,8 @@ class Difference:
     at the first difference.
     """
 
-    left: Path
-    right: Path
+    left: Path | str
+    right: Path | str
     config: tuple[KeyDifference, ...]
     spelling: tuple[KeyDifference, ...]
     tensors: tuple[TensorDifference, ...]
@@ -127,25 +127,31 @@ def diff(
     if is_complete:
         tensors, is_complete = _compared(both, pairs, values, brief, progress)
     differing = tuple(tensor for tensor in tensors if tensor.kinds)
-    paths = both[0].checkpoint.path, both[1].checkpoint.path
-    return Difference(*paths, tuple(config), tuple(spelling), differing, len(pairs), is_complete)
+    left, right = (_place(target.checkpoint) for target in both)
+    return Difference(left, right, tuple(config), tuple(spelling), differing, len(pairs), is_complete)
 
 
 def _understood(path: Path | str) -> Target:
     """The checkpoint, whole as a container; raises RefusedError where two of its tensors would have one name."""
     checkpoint = open_found(path)
-    require_settled(checkpoint.path)
+    if checkpoint.snapshot is None:
+        require_settled(checkpoint.path)
     target = understand(checkpoint, families=("GTE0",))
     naming, taken = target.family.naming, dict[str, str]()
     for stored in checkpoint.tensors:
         for name in naming.parts_of(naming.canonical(stored, target.layout) or stored):
             if name in taken:
                 raise RefusedError(
-                    f"{checkpoint.path}: `{taken[name]}` and `{stored}` both hold `{name}`, one of them is too many",
-                    f"see `gte-surgery check {checkpoint.path}`",
+                    f"{checkpoint.name}: `{taken[name]}` and `{stored}` both hold `{name}`, one of them is too many",
+                    f"see `gte-surgery check {checkpoint.name}`",
                 )
             taken[name] = stored
     return target
+
+
+def _place(checkpoint: Checkpoint) -> Path | str:
+    """Its path, or its address on a hub."""
+    return checkpoint.path if checkpoint.snapshot is None else checkpoint.name
 
 
 def _dtype(target: Target) -> str | None:

@@ -75,7 +75,7 @@ class OpenedWeights:
     def __init__(self, checkpoint: Checkpoint) -> None:
         self._files = {shard.file.name: shard.file for shard in checkpoint.shards}
         self._opened: dict[str, Opened] = {}
-        self._folder = checkpoint.path
+        self._name = checkpoint.name
 
     def __enter__(self) -> OpenedWeights:
         try:
@@ -94,8 +94,12 @@ class OpenedWeights:
         """Exactly `count` bytes; raises CheckpointError when the file has become shorter."""
         raw = self._opened[source].read(offset, count)
         if len(raw) != count:
-            raise CheckpointError(f"{self._folder / source}: became shorter while it was read")
+            raise CheckpointError(f"{self._name}/{source}: became shorter while it was read")
         return raw
+
+    def expect(self, extent: Extent, nbytes: int) -> None:
+        """So many bytes of it will be read, from front to back."""
+        self._opened[extent.source].expect([(extent.begin, extent.begin + nbytes)])
 
     def place(self, extent: Extent) -> tuple[Hashable, int]:
         """What tells one place from every other: the file that holds it, and the offset there."""
@@ -114,6 +118,11 @@ class Pair:
         extent = self.extents[side]
         return self.weights[side].read(extent.source, extent.begin + offset, count)
 
+    def expect(self, *nbytes: int) -> None:
+        """So many bytes of either side will be read."""
+        for opened, extent, count in zip(self.weights, self.extents, nbytes, strict=True):
+            opened.expect(extent, count)
+
     @property
     def is_one_place(self) -> bool:
         """Whether both are the same bytes of the same file, reached by whatever names."""
@@ -126,6 +135,7 @@ def has_equal_bytes(pair: Pair, nbytes: int, advance: Advance) -> bool:
     if not nbytes or pair.is_one_place:
         advance(nbytes)
         return True
+    pair.expect(nbytes, nbytes)
     for offset in range(0, nbytes, _BYTES):
         count = min(_BYTES, nbytes - offset)
         if pair.read(0, offset, count) != pair.read(1, offset, count):
@@ -144,6 +154,7 @@ def measure(pair: Pair, rows: int, width: int, counts_rows: bool, advance: Advan
     sizes = element_bytes(left.dtype) * width, element_bytes(right.dtype) * width
     totals, changed = _Totals(), _Ranges()
     step = max(1, _ELEMENTS // max(1, width))
+    pair.expect(rows * sizes[0], rows * sizes[1])
     for first in range(0, rows if width else 0, step):
         count = min(step, rows - first)
         raws = pair.read(0, first * sizes[0], count * sizes[0]), pair.read(1, first * sizes[1], count * sizes[1])

@@ -63,16 +63,16 @@ class IdContract(Terms):
         values = opened.config.value if opened.config is not None else None
         if not isinstance(values, dict):
             raise CheckpointError(
-                f"{opened.path}: no readable config.json", f"{pasteable('check', opened.path)} tells more"
+                f"{opened.name}: no readable config.json", f"{pasteable('check', opened.name)} tells more"
             )
-        with _blamed_on(f"{opened.path}: config.json"):
+        with _blamed_on(f"{opened.name}: config.json"):
             config = read_config(values)
         if config.pad_token_id is None:
             raise CheckpointError(
-                f"{opened.path}: config.json: pad_token_id: none, one is needed",
+                f"{opened.name}: config.json: pad_token_id: none, one is needed",
                 "`gte-surgery resize CKPT --vocab N --pad ID` sets it",
             )
-        with _blamed_on(f"{opened.path}: config.json"):
+        with _blamed_on(f"{opened.name}: config.json"):
             return _contract(config, config.pad_token_id, read_tokenizer(opened))
 
     @classmethod

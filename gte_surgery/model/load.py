@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint, open_near
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.model.encoder import GteEncoder, Guard
 from gte_surgery.model.native import build_model
@@ -49,7 +49,7 @@ def load_encoder(
     if dtype not in DTYPES:
         raise UsageError(f"dtype: {dtype!r}, must be float32, float16 or bfloat16")
     place = find_device(device)
-    checkpoint = path if isinstance(path, Checkpoint) else open_checkpoint(path)
+    checkpoint = path if isinstance(path, Checkpoint) else open_near(path)
     model, head = build_model(checkpoint, place, DTYPES[dtype])
     return GteEncoder(model, head, attention, unpad, compile, guard)
 

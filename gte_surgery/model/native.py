@@ -28,22 +28,22 @@ def build_model(
 
     Raises RefusedError for a network that is not native, CheckpointError for a checkpoint that is not whole.
     """
-    told = f"{pasteable('check', checkpoint.path)} tells why"
+    told = f"{pasteable('check', checkpoint.name)} tells why"
     values = checkpoint.config.value if checkpoint.config is not None else None
     if not isinstance(values, dict):
-        raise CheckpointError(f"{checkpoint.path}: no readable {CONFIG_NAME}", told)
+        raise CheckpointError(f"{checkpoint.name}: no readable {CONFIG_NAME}", told)
     family = family_of(values)
     native, naming = family.required_native(), family.naming
     layout = naming.detect(checkpoint.tensors)
     if layout is None:
-        raise CheckpointError(f"{checkpoint.path}: the weights are not a GTE's", told)
+        raise CheckpointError(f"{checkpoint.name}: the weights are not a GTE's", told)
     names = (naming.canonical(name, layout) for name in checkpoint.tensors)
     head = family.head_of([name for name in names if name is not None], values)
     members = native.members(values, head, False)
     config = read_config(members)
     if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
         found = f"config.json: pad_token_id: {config.pad_token_id}, must be below vocab_size {config.vocab_size}"
-        raise CheckpointError(f"{checkpoint.path}: {found}", "`gte-surgery explain GTE110`")
+        raise CheckpointError(f"{checkpoint.name}: {found}", "`gte-surgery explain GTE110`")
     sources = find_sources(checkpoint, family, layout, config, head)
     model = _empty_model(native, members, head)
     parameters = {name: nn.Parameter(tensor) for name, tensor in read_parameters(sources, device, dtype).items()}

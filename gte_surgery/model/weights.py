@@ -81,7 +81,7 @@ def _refuse(checkpoint: Checkpoint, problems: Mapping[str, list[str]]) -> None:
     if problems:
         told = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items())
         raise CheckpointError(
-            f"{checkpoint.path}: tensors and config do not fit: {told}", "`gte-surgery check` tells more"
+            f"{checkpoint.name}: tensors and config do not fit: {told}", "`gte-surgery check` tells more"
         )
 
 

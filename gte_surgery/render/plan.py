@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from gte_surgery.render.ink import columns, count, paint, printable, section, size
@@ -26,6 +27,7 @@ def plan_text(plan: Plan, target: Path, color: bool = False) -> str:
         section("meaning", [printable(sentence) for sentence in plan.meaning], "  "),
         section("files to write", [line for file in plan.files for line in _file_lines(file)], "  "),
         section("files to remove", [printable(name) for name in plan.removed], "  "),
+        section("to fetch", _fetch_lines(plan), "  "),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -52,6 +54,14 @@ def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path,
 def outcome_json(plan: Plan, receipt: Mapping[str, object] | None, target: Path) -> str:
     """The plan, where it went, and the receipt: null after a dry run or when there was nothing to do."""
     return json.dumps(_plan_object(plan) | {"target": str(target), "receipt": receipt}, indent=2)
+
+
+def _fetch_lines(plan: Plan) -> list[str]:
+    fetch = plan.fetch
+    if fetch is None:
+        return []
+    asked = f"in {count(fetch.requests, 'request')}"
+    return [f"{size(fetch.nbytes)} of the {size(fetch.of)} at {printable(fetch.source)}, {asked}"]
 
 
 def _change_lines(plan: Plan) -> list[str]:
@@ -101,7 +111,7 @@ def _plan_object(plan: Plan) -> dict[str, object]:
         "files": [_file_object(file) for file in plan.files],
         "removed": list(plan.removed),
         "nbytes": plan.nbytes,
-    }
+    } | ({"fetch": asdict(plan.fetch)} if plan.fetch is not None else {})
 
 
 def _file_object(file: OutputFile) -> dict[str, object]:

@@ -25,6 +25,7 @@ def history_json(receipts: Sequence[Receipt]) -> str:
 def _receipt_lines(receipt: Receipt, color: bool) -> list[str]:
     head = f"{_word(receipt, 'time')}  {paint(_word(receipt, 'command'), 'strong', color)}  ({_word(receipt, 'tool')})"
     details = (
+        ("from", _origin(receipt.get("origin"))),
         ("edits", _edits(receipt.get("edits"))),
         ("wrote", _files(receipt.get("written"))),
         ("removed", _files(receipt.get("removed"))),
@@ -34,6 +35,14 @@ def _receipt_lines(receipt: Receipt, color: bool) -> list[str]:
 
 def _word(receipt: Receipt, key: str) -> str:
     return printable(str(receipt.get(key, "?")))
+
+
+def _origin(origin: object) -> str:
+    """The address of the commit on a hub that was read."""
+    if not isinstance(origin, Mapping):
+        return ""
+    below = f"/{origin['folder']}" if "folder" in origin else ""
+    return printable(f"hf://{origin.get('repository', '?')}@{origin.get('commit', '?')}{below}")
 
 
 def _edits(edits: object) -> str:

@@ -50,7 +50,7 @@ def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progr
         find_device(options.device)
     with world(is_cuda) as here:
         device = find_device(f"cuda:{here.local_rank}" if is_cuda and here.is_joined else options.device)
-        subject = Subject.opened(str(path), options, device, here.rank)
+        subject = Subject.opened(path, options, device, here.rank, progress or (lambda told: None))
         require_transformers(subject.family.required_native())
         run = _Run(subject, here, Ledger(here.rank), progress or (lambda told: None))
         run.all()
@@ -244,7 +244,7 @@ class _Run:
         findings: list[Finding] = [found for each in self.here.gathered(self.ledger.findings) for found in each]
         batch = self.subject.batch
         return SmokeResult(
-            checkpoint=str(self.subject.checkpoint.path),
+            checkpoint=self.subject.checkpoint.name,
             runtime=self.options.runtime,
             device=_device_name(self.subject.device),
             world_size=self.here.size,

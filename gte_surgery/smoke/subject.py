@@ -7,10 +7,11 @@ that the model's rotary frequencies are the formula's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from gte_surgery.checkpoint.directory import Checkpoint, open_found
+from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_near
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
@@ -21,7 +22,7 @@ from gte_surgery.gte.family import Family
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
-from gte_surgery.smoke.options import SmokeOptions
+from gte_surgery.smoke.options import Progress, SmokeOptions
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _JUDGED_FIRST = ("GTE1", "GTE2")
@@ -42,22 +43,24 @@ class Subject:
     options: SmokeOptions
 
     @classmethod
-    def opened(cls, path: str, options: SmokeOptions, device: torch.device, rank: int) -> Subject:
+    def opened(
+        cls, path: Path | str, options: SmokeOptions, device: torch.device, rank: int, progress: Progress
+    ) -> Subject:
         """Raises CheckpointError for a checkpoint whose config.json cannot be read."""
-        checkpoint = open_found(path)
+        checkpoint = open_found(path, lambda place: open_near(place, progress))
         if options.runtime != "remote":
             require_published(checkpoint)
         values = checkpoint.config.value if checkpoint.config is not None else None
         if not isinstance(values, dict):
-            told = f"{pasteable('check', checkpoint.path)} tells why"
-            raise CheckpointError(f"{checkpoint.path}: no readable config.json", told)
+            told = f"{pasteable('check', checkpoint.name)} tells why"
+            raise CheckpointError(f"{checkpoint.name}: no readable config.json", told)
         try:
             config = read_config(values)
         except CheckpointError as error:
-            raise CheckpointError(f"{checkpoint.path}: config.json: {error.message}", error.hint) from None
+            raise CheckpointError(f"{checkpoint.name}: config.json: {error.message}", error.hint) from None
         ids = Ids.of(config, dict(read_tokenizer(checkpoint).ids))
         if ids.vocab_size < 2:
-            raise UsageError(f"{checkpoint.path}: a vocabulary of one row has no id beside the pad")
+            raise UsageError(f"{checkpoint.name}: a vocabulary of one row has no id beside the pad")
         batch = make_batch(ids, options.batch, options.max_length, options.seed + rank)
         return cls(checkpoint, family_of(values), config, ids, device, batch.to(device), options)
 

@@ -22,11 +22,12 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, render_receipts
+from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, origin_of, render_receipts, require_listed
 from gte_surgery.surgery.commit.refusals import changed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
 from gte_surgery.surgery.commit.tree import make_parents, state_inside
+from gte_surgery.surgery.pieces.fetching import fetch_of
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
@@ -88,12 +89,13 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     with HeldStops() as stops, opening as transaction:
         _refuse_changed(checkpoint, watched)
         transaction.require_replaceable(replaced)
-        transaction.require_space(nbytes + SPARE, replaced if manner.keep_undo else ())
+        fetched = plan.fetch.nbytes if plan.fetch is not None else 0
+        transaction.require_space(nbytes + fetched + SPARE, replaced if manner.keep_undo else ())
         with stops.let_through():
             advance = _counter(manner.progress, nbytes)
             written = [each for work in works for each in _write(work, transaction, manner, advance)]
             receipt = _add_receipt(plan, checkpoint, written, transaction, is_new=out is not None)
-            if out is not None and checkpoint is not None:
+            if out is not None and checkpoint is not None and checkpoint.snapshot is None:
                 for folder in empty_folders(checkpoint.path):
                     make_parents(filesystem, transaction.stage, f"{folder}/")
             kept = {} if out is not None else {file.name: path_of(file.place) for file in others}
@@ -105,12 +107,22 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     return receipt
 
 
+def with_fetch(plan: Plan, checkpoint: Checkpoint) -> Plan:
+    """The plan, for a checkpoint on a hub with what is fetched to write it, and all that is carried, elsewhere."""
+    if checkpoint.snapshot is None:
+        return plan
+    jobs = [*map(_job, plan.files), *_copies(carried(plan, checkpoint)).jobs]
+    pieces = [piece for job in jobs for piece in job.pieces]
+    far = {file.name: file.size for file in checkpoint.files if not file.place.is_near}
+    return replace(plan, fetch=fetch_of(checkpoint.name, pieces, far, sum(far.values())))
+
+
 def rehearse(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, filesystem: Filesystem) -> None:
     """Raises RefusedError where `apply` would refuse the place that it is to write to, or a table whose rows have no
-    mean; touches nothing.
+    mean, but for one that would have to be fetched; touches nothing.
     """
     pieces = [piece for file in plan.files for tensor in file.tensors for piece in tensor.pieces]
-    if tables_to_measure(pieces):
+    if tables_to_measure(pieces) and plan.fetch is None:
         with Sources(plan.sources, filesystem) as opened:
             refuse_unmeasurable(pieces, opened.read)
     require_known(plan, checkpoint)
@@ -144,6 +156,7 @@ def _write(
     work: _Work, transaction: Transaction, manner: Manner, advance: Callable[[int], None]
 ) -> Sequence[WrittenFile]:
     with Sources(work.sources, manner.filesystem) as opened:
+        opened.expect(piece for job in work.jobs for piece in job.pieces)
         return write_files(
             work.jobs,
             transaction.stage,
@@ -160,6 +173,11 @@ def _add_receipt(
 ) -> Receipt:
     filesystem = transaction.filesystem
     receipt = make_receipt(plan, f"gte-surgery {__version__}", written, transaction.stage)
+    if checkpoint is not None and checkpoint.snapshot is not None:
+        copies = carried(plan, checkpoint)
+        names = {file.name for file in copies}
+        require_listed(checkpoint, [file for file in written if file.name in names], transaction.stage)
+        receipt = {**receipt, **origin_of(checkpoint, [*plan.sources, *_copies(copies).sources])}
     former = members_of(checkpoint) if checkpoint is not None else {}
     entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
     mode = permissions(entry.mode) if entry else 0o644
@@ -190,7 +208,7 @@ def _refuse_changed(checkpoint: Checkpoint | None, names: Sequence[str]) -> None
     """Raises RefusedError when a file that is to go is not what it was when the plan was made: what another program
     wrote meanwhile would be lost. The sources are watched while they are read, see `writer.Sources`.
     """
-    if checkpoint is None:
+    if checkpoint is None or checkpoint.snapshot is not None:
         return
     for name in names:
         before = checkpoint.file(name)

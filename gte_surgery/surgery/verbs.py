@@ -4,20 +4,24 @@ run.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
+from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse
+from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse, with_fetch
 from gte_surgery.surgery.commit import recovery
 from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
+from gte_surgery.surgery.commit.refusals import require_elsewhere
 from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState
 from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert
@@ -28,7 +32,7 @@ from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import understand
-from gte_surgery.vocabulary.origins import Keep, Map, row_origins
+from gte_surgery.vocabulary.origins import TOKENIZER_NAME, Keep, Map, row_origins
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -153,6 +157,11 @@ def remap(
     the vocabulary is rounded up from 67 to 128
     the pad row stays row 0
     """
+    if to_tokenizer is not None and from_tokenizer is None and (address := address_of(path)) is not None:
+        from gte_surgery.checkpoint.hub.snapshot import downloaded_file
+
+        pinned, from_tokenizer = downloaded_file(address, TOKENIZER_NAME)
+        path = str(pinned)
     origins = row_origins(
         Path(path),
         map=map,
@@ -286,18 +295,30 @@ def _operate(
     if Path(path).is_file():
         parent = str(Path(path).parent)
         raise UsageError(f"{path}: is a file, a surgery takes the whole directory", typed=str(path), meant=parent)
-    checkpoint = _opened(path)
-    plan = plan_surgery(checkpoint, edit, manner.threads)
     place = None if out is None else Path(out)
-    target = place or checkpoint.path
-    if dry_run:
-        rehearse(plan, checkpoint, checkpoint.path, place, manner.filesystem)
-    if dry_run or (plan.is_empty and place is None):
-        return Outcome(plan, None, target)
-    return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
+    address = address_of(path)
+    if address is not None:
+        require_elsewhere(address, place, manner.filesystem)
+    checkpoint = _opened(path)
+    with _spooled(checkpoint, None if dry_run else place):
+        plan = with_fetch(plan_surgery(checkpoint, edit, manner.threads), checkpoint)
+        target = place or checkpoint.path
+        if dry_run:
+            rehearse(plan, checkpoint, checkpoint.path, place, manner.filesystem)
+        if dry_run or (plan.is_empty and place is None):
+            return Outcome(plan, None, target)
+        return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
+
+
+def _spooled(checkpoint: Checkpoint, place: Path | None) -> AbstractContextManager[None]:
+    """What is fetched of a checkpoint on a hub lies, while the surgery goes on, on the disk that it writes to."""
+    if checkpoint.snapshot is None or place is None:
+        return nullcontext()
+    return checkpoint.snapshot.spooling(Path(os.path.abspath(place)).parent)
 
 
 def _opened(path: Path | str) -> Checkpoint:
     checkpoint = open_found(path)
-    require_settled(checkpoint.path)
+    if checkpoint.snapshot is None:
+        require_settled(checkpoint.path)
     return checkpoint

@@ -24,6 +24,9 @@ STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN = re.compile(rb"[ \t\n\r]*(?:(" + STRING + rb")|([\[{])|([\]}])|([:,])|([^ \t\n\r\"\[\]{}:,]+))", re.DOTALL)
 _OPENING = re.compile(rb"[ \t\n\r]*([\[{])")
 _CLOSING = re.compile(rb"[ \t\n\r]*[\]}]")
+_BRACKETS = (_OPENING, _CLOSING)
+"""Told by the first character that is no white space: where that is another one, more of the text changes nothing."""
+_SPACE = b" \t\n\r"
 _SCALAR = re.compile(rb"[ \t\n\r]*(" + STRING + rb"|[^ \t\n\r\"\[\]{}:,]+)", re.DOTALL)
 _KEY = re.compile(rb"[ \t\n\r]*(" + STRING + rb")[ \t\n\r]*:", re.DOTALL)
 _NEXT = re.compile(rb"[ \t\n\r]*([,\]}])")
@@ -36,7 +39,8 @@ class StreamError(Exception):
 class JsonStream:
     """A cursor over the JSON text of an open file, from byte `offset` on."""
 
-    def __init__(self, file: Opened, offset: int = 0) -> None:
+    def __init__(self, file: Opened, offset: int = 0, piece: int | None = None) -> None:
+        self._piece = piece or PIECE
         self._file = file
         self._buffer = b""
         self._at = 0
@@ -55,9 +59,11 @@ class JsonStream:
             if found is not None and found.end() < len(self._buffer):
                 self._at = found.end()
                 return found
+            if found is None and pattern in _BRACKETS and self._buffer[self._at :].lstrip(_SPACE):
+                return None
             if len(self._buffer) - self._at >= SMALL:
                 raise StreamError(f"one value of more than {SMALL} bytes")
-            piece = read_at(self._file, self._end, PIECE)
+            piece = read_at(self._file, self._end, self._piece)
             if not piece:
                 self._at = found.end() if found is not None else self._at
                 return found

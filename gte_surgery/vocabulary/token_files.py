@@ -31,6 +31,8 @@ VOCABULARIES = (TOKENIZER_JSON, WORDS, NUMBERED_WORDS, *SENTENCEPIECE)
 """Those that hold a vocabulary, the first that is there before the others."""
 
 ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+FAR_BYTES = 1 << 18
+"""A tokenizer.json of more is not fetched whole from a hub to be looked at."""
 MOST_BYTES = 1 << 27
 """A vocabulary file of more is not read; the largest published one has a quarter of that."""
 
@@ -88,11 +90,17 @@ def read_files(checkpoint: Checkpoint, wanted: Collection[str]) -> Read:
 
 
 def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJson:
-    """Reads a tokenizer.json; its own special tokens are looked up too. Raises StreamError and CheckpointError."""
+    """Reads a tokenizer.json; its own special tokens are looked up too. Raises StreamError and CheckpointError.
+
+    Of a large one on a hub only what comes before its vocabulary.
+    """
     with opened(file.place) as reading:
         if reading.identity.size > MOST_BYTES:
             raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
-        stream, members, model = JsonStream(reading), {}, {}
+        is_far = not file.place.is_near and reading.identity.size > FAR_BYTES
+        stream = JsonStream(reading, piece=FAR_BYTES if is_far else None)
+        members: dict[str, object] = {}
+        model: dict[str, object] = {}
         texts, pieces, begin, asked = set(wanted), None, 0, 0
         for key in stream.members():
             if key != "model":
@@ -100,6 +108,8 @@ def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJs
                 texts |= set(_own_texts(members))
                 continue
             for inner in stream.members():
+                if inner == "vocab" and is_far:
+                    return TokenizerJson(members, model, _stated_pieces(members))
                 if inner == "vocab":
                     begin, asked = stream.offset, len(texts)
                     pieces = json_pieces(stream, texts)
@@ -113,6 +123,14 @@ def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJs
         if len(texts) > asked:
             pieces = json_pieces(JsonStream(reading, begin), texts)
     return TokenizerJson(members, model, pieces)
+
+
+def _stated_pieces(members: Mapping[str, object]) -> Pieces:
+    """What the added tokens say of a vocabulary that is not read: the special ones of a published one are in it."""
+    listed = members.get("added_tokens")
+    ids = {token.text: token.id for token in (_listed(listed) if isinstance(listed, list) else ())}
+    rows = max(ids.values(), default=-1) + 1
+    return Pieces(rows, rows, ids)
 
 
 def settings(checkpoint: Checkpoint) -> Iterator[Mapping[str, object]]:

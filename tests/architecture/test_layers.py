@@ -37,6 +37,7 @@ RENDER_SHOWS = {
 
 HOMES = {
     "click": "cli/",
+    "huggingface_hub": "checkpoint/hub/",
     "jsonschema": "gte/schemas.py",
     "referencing": "gte/schemas.py",
     "tomli": "checks/policy.py",

@@ -82,6 +82,7 @@ def _sha256(place: Place, advance: Callable[[int], None]) -> str:
 
     digest, done = hashlib.sha256(), 0
     with closing(place.open()) as file:
+        file.expect([(0, file.identity.size)])
         while piece := file.read(done, _PIECE):
             digest.update(piece)
             done += len(piece)

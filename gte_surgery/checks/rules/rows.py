@@ -18,6 +18,8 @@ from gte_surgery.findings import Severity
 
 EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""
+FEW_ROWS = 128
+"""And so many where each row must be fetched from a hub."""
 _PIECE = 8 << 20
 _READABLE_ROWS = (*COMPLETE, "GTE110", "GTE204", "GTE207")
 
@@ -67,7 +69,7 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
         message = f"{counted(count, 'row')} all zero beside the pad row: {shown}"
         searched = (
             ""
-            if has_all or words.shape[0] <= 2 * EDGE_ROWS
+            if has_all or words.shape[0] <= 2 * _edge_rows(words)
             else "; searched: both ends of the table and the special tokens"
         )
         yield Observation(subject.at_tensor(words.name), message + searched)
@@ -107,11 +109,16 @@ def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(decoder.name), f"{decoder.nbytes:,} bytes, the same as `{words.name}`")
 
 
+def _edge_rows(words: StoredTensor) -> int:
+    return EDGE_ROWS if words.shard.file.place.is_near else FEW_ROWS
+
+
 def _zero_rows(words: StoredTensor, special: Iterable[int]) -> set[int]:
     """Indices of the rows that hold zero bytes only, at the table's ends and among `special`."""
     rows = words.shape[0]
-    head = min(EDGE_ROWS, rows)
-    spans = [(0, head), (max(head, rows - EDGE_ROWS), rows), *((row, row + 1) for row in special if 0 <= row < rows)]
+    edge = _edge_rows(words)
+    head = min(edge, rows)
+    spans = [(0, head), (max(head, rows - edge), rows), *((row, row + 1) for row in special if 0 <= row < rows)]
     zero: set[int] = set()
     for begin, end in spans:
         raw, width = read_rows(words, begin, end - begin), row_nbytes(words)

@@ -6,16 +6,20 @@ is set it is the time [reproducible-builds.org/specs/source-date-epoch], so that
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import opened
 from gte_surgery.checkpoint.headers.header import read_digest
-from gte_surgery.errors import UsageError
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.errors import FetchError, UsageError
 from gte_surgery.surgery.pieces.writer import WrittenFile
-from gte_surgery.surgery.planning.plan import Plan
+from gte_surgery.surgery.planning.plan import Plan, SourceFile
 
 Receipt = Mapping[str, object]
 
@@ -34,6 +38,51 @@ def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: 
         "written": [_written(file, folder) for file in written],
         "removed": list(plan.removed),
     }
+
+
+def origin_of(checkpoint: Checkpoint, sources: Iterable[SourceFile]) -> Receipt:
+    """What a receipt says besides where the checkpoint lay on a hub: repository, commit, and the ETag of each file.
+
+    An ETag is the SHA-256 of a file in LFS, otherwise what git calls its content.
+    """
+    snapshot = checkpoint.snapshot
+    if snapshot is None:
+        return {}
+    address = snapshot.address
+    told = [
+        {"name": file.name, "size": file.size, **_header(file), "etag": snapshot.etag(file.name)}
+        for file in sources
+        if checkpoint.has(file.name)
+    ]
+    below = {"folder": address.folder} if address.folder else {}
+    return {"origin": {"repository": address.repository, "commit": address.revision, **below}, "sources": told}
+
+
+def _header(file: SourceFile) -> dict[str, str]:
+    return {"header": file.header} if file.header else {}
+
+
+def require_listed(checkpoint: Checkpoint, copied: Iterable[WrittenFile], folder: Path) -> None:
+    """Raises FetchError for a whole copy of a file on a hub, now in `folder`, whose content its ETag does not name."""
+    snapshot = checkpoint.snapshot
+    if snapshot is None:
+        return
+    for file in copied:
+        etag = snapshot.etag(file.name)
+        found = file.sha256 if len(etag) == 64 else _git_name(folder / file.name)
+        if found is not None and found != etag:
+            raise FetchError(f"{checkpoint.name}: {shown(file.name)}: the content is not what its ETag {etag} says")
+
+
+def _git_name(path: Path) -> str:
+    """What git calls the content of a file."""
+    digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    with opened(path) as file:
+        at = 0
+        while block := file.read(at, 1 << 20):
+            digest.update(block)
+            at += len(block)
+    return digest.hexdigest()
 
 
 def render_receipts(former: Mapping[str, object], receipt: Receipt) -> bytes:

@@ -10,7 +10,8 @@ import stat
 from pathlib import Path
 from shlex import quote
 
-from gte_surgery.errors import RefusedError
+from gte_surgery.checkpoint.hub.address import Address
+from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import name_fault
 from gte_surgery.surgery.commit.tree import StateFolder, is_folder, parents, status, walk
@@ -22,6 +23,15 @@ def elsewhere(target: Path, message: str) -> RefusedError:
     """A refusal to change `target` in place, which says that a new directory would do."""
     out = _free(Path(f"{target.name}-edited"))
     return RefusedError(message, "write the result elsewhere with --out DIR", meant=f"--out {quote(str(out))}")
+
+
+def require_elsewhere(address: Address, out: Path | None, fs: Filesystem) -> None:
+    """Raise `UsageError` for a surgery on a hub that has no `out`, `RefusedError` for one that is taken."""
+    if out is None:
+        free = _free(Path(f"{address.repository.rpartition('/')[2]}-edited"))
+        message = f"{address}: lies on a hub, where nothing is changed; a surgery on it needs --out"
+        raise UsageError(message, "write the result to a new directory", meant=f"--out {quote(str(free))}")
+    require_free(Path(os.path.abspath(out)), fs)
 
 
 def _free(path: Path) -> Path:

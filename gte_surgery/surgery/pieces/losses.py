@@ -36,6 +36,7 @@ def cast_losses(tensors: Iterable[PlannedTensor], sources: Sequence[SourceFile],
 
     with Sources(sources, Filesystem()) as opened, ThreadPoolExecutor(threads) as pool:
         parts = [(tensor.name, part) for tensor in tensors for part in _lossy_parts(tensor)]
+        opened.expect(part for _, part in parts)
         counted = pool.map(lambda named: (named[0], *_count(named[1], opened.read)), parts)
         totals: dict[str, tuple[int, int]] = {}
         for name, overflowed, flushed in counted:

@@ -5,13 +5,15 @@ Where their bytes come from is for `checkpoint.source` to know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from gte_surgery.checkpoint.headers.header import read_digest
 from gte_surgery.checkpoint.source import Destination, Opened
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.refusals import changed
-from gte_surgery.surgery.pieces.piece import CopyRange
+from gte_surgery.surgery.pieces.fetching import needed
+from gte_surgery.surgery.pieces.piece import CopyRange, Piece
 from gte_surgery.surgery.planning.plan import SourceFile
 
 
@@ -38,6 +40,23 @@ class Sources:
     def __exit__(self, *_: object) -> None:
         while self._opened:
             self._opened.popitem()[1].close()
+
+    def expect(self, pieces: Iterable[Piece]) -> None:
+        """Tells the files that are far away what the pieces will read of them."""
+        far = [name for name, file in self._files.items() if not file.place.is_near]
+        if far:
+            for name, ranges in needed(pieces, far).items():
+                self._opened[name].expect(ranges)
+
+    @contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Where the block fails, other threads no longer wait for bytes that have not come yet."""
+        try:
+            yield
+        except BaseException:
+            for opened in self._opened.values():
+                opened.give_up()
+            raise
 
     def copy(self, piece: CopyRange, destination: Destination) -> None:
         """Appends the range to `destination`."""

@@ -30,7 +30,7 @@ PART = 1 << 18
 AHEAD = 16
 """Parts that are computed in advance at most, however many threads there are."""
 
-STEP = 32 << 20
+STEP = 8 << 20
 """Bytes asked of the kernel at a time, so that progress and the hash can follow."""
 
 Advance = Callable[[int], None]
@@ -75,7 +75,7 @@ def write_files(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(threads, "gte-surgery") as pool:
+    with ThreadPoolExecutor(threads, "gte-surgery") as pool, sources.awaited():
         written = tuple(
             _write_file(job, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
             for job in jobs

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
+from gte_surgery.surgery.pieces.fetching import Fetch
 from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
 
 
@@ -113,7 +114,8 @@ class ConfigChange:
 class Plan:
     """What a surgery will do. `edits` and `seed` go into the receipt, `meaning` says in words what changes.
 
-    `source` names the checkpoint that is read, "" for one made from nothing.
+    `source` names the checkpoint that is read, "" for one made from nothing; `fetch` is None but for one on
+    a hub.
     """
 
     command: str
@@ -125,6 +127,7 @@ class Plan:
     removed: tuple[str, ...]
     changes: tuple[ConfigChange, ...]
     meaning: tuple[str, ...]
+    fetch: Fetch | None = None
 
     def __post_init__(self) -> None:
         check_plan(self.files, {source.name: source.size for source in self.sources})

@@ -60,8 +60,8 @@ def _unmatched(target: Target, pattern: str) -> RefusedError:
             "there is no rule by which to draw it anew; it can only be carried along",
         )
     return RefusedError(
-        f"only {pattern!r}: matches no tensor of {target.checkpoint.path}",
-        f"`gte-surgery inspect {target.checkpoint.path} --tensors` lists the names",
+        f"only {pattern!r}: matches no tensor of {target.checkpoint.name}",
+        f"`gte-surgery inspect {target.checkpoint.name} --tensors` lists the names",
     )
 
 
@@ -82,7 +82,7 @@ def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
     if target.names.words in chosen and pad is not None and not 0 <= pad < rows:
         raise RefusedError(
             f"config.json: /pad_token_id: {pad}, must be below vocab_size {rows}",
-            f"`gte-surgery resize {target.checkpoint.path} --vocab {rows} --pad ID` mends it",
+            f"`gte-surgery resize {target.checkpoint.name} --vocab {rows} --pad ID` mends it",
         )
 
 

@@ -69,7 +69,7 @@ def understand(
     subject = Subject(checkpoint)
     if checkpoint.config is not None and subject.config_error is not None:
         error = subject.config_error
-        raise UnsoundError(f"{checkpoint.path}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
+        raise UnsoundError(f"{checkpoint.name}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
     cured_names = {subject.canonical[name] for name in cured(subject.names) if name in subject.canonical}
     errors = [
         finding
@@ -77,9 +77,9 @@ def understand(
         if finding.location.tensor not in cured_names and finding.code not in cured_codes
     ]
     if errors:
-        raise UnsoundError(f"{checkpoint.path}: {unsound(errors)}", _mend_first(checkpoint, errors[0].hint))
+        raise UnsoundError(f"{checkpoint.name}: {unsound(errors)}", _mend_first(checkpoint, errors[0].hint))
     if subject.config is None or subject.layout is None:
-        message = f"{checkpoint.path}: cannot be read as a GTE checkpoint: the tensor names are no GTE's"
+        message = f"{checkpoint.name}: cannot be read as a GTE checkpoint: the tensor names are no GTE's"
         raise UnsoundError(message, _mend_first(checkpoint))
     tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}
     return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
@@ -87,7 +87,7 @@ def understand(
 
 def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
     before = f"{hint}; " if hint else ""
-    return f"{before}see {pasteable('check', checkpoint.path)}, and mend that first"
+    return f"{before}see {pasteable('check', checkpoint.name)}, and mend that first"
 
 
 def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:

@@ -249,3 +249,13 @@ def test_the_sidecars_of_the_tests_are_read(tmp_path: Path) -> None:
     found = read_tokenizer(open_checkpoint(write_sidecars(build(tmp_path), ids=60)))
     assert (found.rows, found.ids) == (60, {"pad": 1, "mask": 4})
     assert found.tokens == {0: "<s>", 1: "<pad>", 2: "</s>", 3: "<unk>", 4: "<mask>"}
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_vocabulary_longer_than_any_one_value_may_be_is_read(tmp_path: Path, indent: int | None) -> None:
+    count = json_stream.SMALL // 24
+    pieces = [[f"piece number {number}", -1.0] for number in range(count)]
+    text = json.dumps(whole({"type": "Unigram", "unk_id": 0, "vocab": pieces}), indent=indent)
+    assert len(text) > json_stream.SMALL
+    found = read(tmp_path, tokenizer__json=text)
+    assert (found.rows, found.trouble) == (count, {})

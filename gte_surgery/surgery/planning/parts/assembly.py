@@ -29,7 +29,7 @@ def assembled(
     files, gone = written + config, emptied + removed
     return Plan(
         command=type(edit).__name__.lower(),
-        source=str(checkpoint.path),
+        source=checkpoint.name,
         edits=as_record(edit),
         seed=getattr(edit, "seed", None),
         sources=source_files(checkpoint),

@@ -1,0 +1,129 @@
+"""A remote file open for reading: small reads are kept, long ones arrive as they are read, those of a surgery by way of
+a spool.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gte_surgery.checkpoint.hub.coalesce import GAP, LONGEST, Range, union
+from gte_surgery.checkpoint.hub.spool import Spool
+from gte_surgery.checkpoint.hub.transfer import Hub, Remote
+from gte_surgery.checkpoint.source import Destination, Identity, Opened, count_read
+from gte_surgery.errors import FetchError
+
+SMALL = 1 << 20
+"""A read of at most so many bytes is kept."""
+
+
+class Supply(Protocol):
+    """What a snapshot has of its files, and can get."""
+
+    hub: Hub
+
+    def block(self, remote: Remote, begin: int, end: int) -> tuple[int, bytes]:
+        """Kept bytes that hold [begin, end), and where they begin."""
+
+    def fetch(self, remote: Remote, ranges: Iterable[Range]) -> bool:
+        """Begin to fetch ranges into a spool; False where there is no place for one."""
+
+    def spool(self, remote: Remote) -> Spool | None:
+        """Where what was asked of `fetch` arrives."""
+
+
+class OpenedRemote(Opened):
+    """See `source.Opened`; raises FetchError where that raises OSError."""
+
+    def __init__(self, snapshot: Supply, remote: Remote) -> None:
+        self._snapshot, self._remote = snapshot, remote
+        self._expected: list[Range] = []
+        self._tape: _Tape | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self._remote.size, 0, self._remote)
+
+    def expect(self, ranges: Iterable[Range]) -> None:
+        if not self._snapshot.fetch(self._remote, ranges):
+            self._expected = list(union(ranges))
+
+    def read(self, offset: int, count: int) -> bytes:
+        room = bytearray(max(0, min(count, self._remote.size - offset)))
+        self.read_into(memoryview(room), offset)
+        return bytes(room)
+
+    def read_into(self, room: memoryview, offset: int) -> int:
+        end = min(offset + len(room), self._remote.size)
+        room = room[: max(0, end - offset)]
+        spool = self._snapshot.spool(self._remote)
+        if spool is not None and spool.holds(offset, end):
+            spool.wait(offset, end)
+            os.preadv(spool.descriptor, [room], offset)
+        elif (stop := self._expected_end(offset)) is None and len(room) <= SMALL:
+            begin, block = self._snapshot.block(self._remote, offset, end)
+            room[:] = block[offset - begin : end - begin]
+        else:
+            self._taped(offset, end, stop or end).fill(room)
+        count_read(len(room))
+        return len(room)
+
+    def copy(self, offset: int, count: int, destination: Destination) -> None:
+        end = offset + count
+        spool = self._snapshot.spool(self._remote)
+        if spool is not None and spool.holds(offset, end):
+            spool.wait(offset, end)
+            destination.copy_from(spool.descriptor, offset, count)
+        else:
+            for chunk in self._snapshot.hub.chunks(self._remote, offset, end):
+                destination.write(chunk)
+        count_read(count)
+
+    def give_up(self) -> None:
+        spool = self._snapshot.spool(self._remote)
+        if spool is not None:
+            spool.give_up(FetchError(f"{self._remote}: given up"))
+
+    def close(self) -> None:
+        self._tape = None
+
+    def _expected_end(self, offset: int) -> int | None:
+        """Where the expected range that holds `offset` ends."""
+        return next((end for begin, end in self._expected if begin <= offset < end), None)
+
+    def _taped(self, offset: int, end: int, stop: int) -> _Tape:
+        """What arrives from `offset` on, at least to `end` and at most to `stop`: what arrives already if it can."""
+        tape = self._tape
+        if tape is None or not (tape.at <= offset < tape.at + GAP and end <= tape.end):
+            stop = max(end, min(stop, offset + LONGEST))
+            tape = self._tape = _Tape(self._snapshot.hub.chunks(self._remote, offset, stop), offset, stop)
+        tape.skip(offset - tape.at)
+        return tape
+
+
+@dataclass(slots=True)
+class _Tape:
+    """Bytes that arrive, from `at` to `end`, read from front to back."""
+
+    chunks: Iterator[bytes]
+    at: int
+    end: int
+    rest: memoryview = field(default_factory=lambda: memoryview(b""))
+
+    def fill(self, room: memoryview) -> None:
+        while room:
+            part = self._next(len(room))
+            room[: len(part)] = part
+            room = room[len(part) :]
+
+    def skip(self, count: int) -> None:
+        while count:
+            count -= len(self._next(count))
+
+    def _next(self, most: int) -> memoryview:
+        self.rest = self.rest or memoryview(next(self.chunks))
+        part, self.rest = self.rest[:most], self.rest[most:]
+        self.at += len(part)
+        return part

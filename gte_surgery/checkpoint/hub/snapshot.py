@@ -1,0 +1,299 @@
+"""A repository on a hub at one commit, as what a checkpoint is read from: its files, and what has been read of them.
+
+The commit is asked for once, with names, sizes and ETags of all files; names are hostile input. What lies in the hub's
+own cache on this disk is read there.
+"""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.hub.address import WANTED, Address
+from gte_surgery.checkpoint.hub.coalesce import Range
+from gte_surgery.checkpoint.hub.reading import OpenedRemote
+from gte_surgery.checkpoint.hub.spool import Spool
+from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, TransientError
+from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.source import Disk, LocalFile, Opened, Place
+from gte_surgery.errors import FetchError
+
+HEAD = 256 << 10
+"""A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
+_MOST_FILES = 10_000
+_MOST_KEPT = 8 << 20
+_CONNECTIONS = 6
+_LOADED = (".json", ".txt", ".model", ".safetensors", ".py")
+"""How the names of files end that a model is loaded from."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile(Place):
+    """A file of a snapshot."""
+
+    snapshot: Snapshot = field(repr=False, compare=False)
+    remote: Remote
+
+    @property
+    def name(self) -> str:
+        return self.remote.name.rpartition("/")[2]
+
+    @property
+    def is_near(self) -> bool:
+        return self.snapshot.cached(self.remote) is not None
+
+    def open(self, disk: Disk | None = None) -> Opened:
+        near = self.snapshot.cached(self.remote)
+        return near.open(disk) if near is not None else OpenedRemote(self.snapshot, self.remote)
+
+
+class Snapshot:
+    """The files of one commit below the address's folder. Nothing is fetched before it is read."""
+
+    def __init__(self, address: Address, hub: Hub, remotes: Iterable[Remote]) -> None:
+        self.address, self.hub = address, hub
+        self.spool_folder: Path | None = None
+        self._remotes = {_below(address.folder, remote.name): remote for remote in remotes}
+        self._blocks: dict[Remote, list[tuple[int, bytes]]] = {}
+        self._kept = 0
+        self._near: dict[Remote, LocalFile | None] = {}
+        self._spools: dict[Remote, Spool] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = Lock()
+
+    def __str__(self) -> str:
+        return str(self.address)
+
+    @property
+    def commit(self) -> str:
+        return self.address.revision
+
+    @property
+    def listing(self) -> Listing:
+        """As one of a directory."""
+        entries = {
+            name: FileEntry(name, RemoteFile(self, remote), remote.size, 0, 0o644, 1, False)
+            for name, remote in sorted(self._remotes.items())
+        }
+        return Listing(Path(str(self)), entries, {}, frozenset())
+
+    def etag(self, name: str) -> str:
+        """Of the file that the checkpoint has under this name: its SHA-256 if it is in LFS, else what git calls it."""
+        return self._remotes[name].etag
+
+    def cached(self, remote: Remote) -> LocalFile | None:
+        """The file in the hub's cache on this disk, where it lies there whole."""
+        if remote not in self._near:
+            from huggingface_hub import try_to_load_from_cache
+
+            found = try_to_load_from_cache(remote.repository, remote.name, revision=remote.commit)
+            place = LocalFile(Path(found)) if isinstance(found, str) else None
+            is_whole = place is not None and place.path.is_file() and place.path.stat().st_size == remote.size
+            self._near[remote] = place if is_whole else None
+        return self._near[remote]
+
+    def block(self, remote: Remote, begin: int, end: int) -> tuple[int, bytes]:
+        """Kept bytes that hold [begin, end), and where they begin; fetched if they have not been yet."""
+        with self._lock:
+            for at, kept in self._blocks.get(remote, ()):
+                if at <= begin and end <= at + len(kept):
+                    return at, kept
+        if end <= HEAD:
+            begin, end = 0, min(remote.size, HEAD)
+        raw = b"".join(self.hub.chunks(remote, begin, end))
+        if len(raw) == remote.size:
+            _require_content(remote, raw)
+        with self._lock:
+            if self._kept + len(raw) <= _MOST_KEPT:
+                self._kept += len(raw)
+                self._blocks.setdefault(remote, []).append((begin, raw))
+        return begin, raw
+
+    def fetch(self, remote: Remote, ranges: Iterable[Range]) -> bool:
+        """Begin to fetch ranges that are needed soon, where there is a folder for them; whether there is."""
+        if self.spool_folder is None:
+            return False
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_CONNECTIONS, "gte-surgery fetch")
+            if remote not in self._spools:
+                self._spools[remote] = Spool(self.hub, remote, self.spool_folder, self._pool)
+            spool = self._spools[remote]
+        spool.add(ranges)
+        return True
+
+    def spool(self, remote: Remote) -> Spool | None:
+        """Where what was asked of `fetch` arrives."""
+        return self._spools.get(remote)
+
+    @contextmanager
+    def spooling(self, folder: Path) -> Iterator[None]:
+        """Within the block, what is expected is fetched into files without names in `folder`."""
+        self.spool_folder = folder
+        try:
+            yield
+        finally:
+            self.spool_folder = None
+            if self._pool is not None:
+                self.hub.stop.set()
+                self._pool.shutdown(cancel_futures=True)
+                self.hub.stop.clear()
+                self._pool = None
+            while self._spools:
+                self._spools.popitem()[1].close()
+
+
+def open_snapshot(address: Address) -> Snapshot:
+    """The commit that the address means now. Raises FetchError where the hub does not say, or says what cannot be."""
+    hub = Hub()
+    found = _model_info(hub, address)
+    commit = str(found.sha)
+    remotes = [_remote(address, commit, sibling) for sibling in found.siblings or ()]
+    if len(remotes) > _MOST_FILES:
+        raise FetchError(f"{address}: {len(remotes)} files, at most {_MOST_FILES} are looked at")
+    _require_sane(address, [remote.name for remote in remotes])
+    below = f"{address.folder}/" if address.folder else ""
+    return Snapshot(replace(address, revision=commit), hub, [each for each in remotes if each.name.startswith(below)])
+
+
+def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> Path:
+    """The folder in the hub's cache on this disk, after all that a model is loaded from has been fetched into it.
+
+    `tell` is told how much that is before it begins. Raises FetchError.
+    """
+    from huggingface_hub import snapshot_download
+
+    if (cached := cached_snapshot(address)) is not None:
+        return cached
+    snapshot = open_snapshot(address)
+    wanted = [file for file in snapshot.listing.files.values() if file.name.endswith(_LOADED)]
+    far = sum(file.size for file in wanted if not file.place.is_near)
+    if far and tell is not None:
+        tell(f"fetching {far:,} bytes of {snapshot} into the hub's cache")
+    below = f"{address.folder}/" if address.folder else ""
+    names = [glob.escape(below + file.name) for file in wanted]
+    found = _fetched(
+        snapshot, lambda: snapshot_download(address.repository, revision=snapshot.commit, allow_patterns=names)
+    )
+    return Path(found, address.folder)
+
+
+def downloaded_file(address: Address, name: str) -> tuple[Address, Path]:
+    """A file of a checkpoint in the hub's cache on this disk, fetched if it is not there; with it, the address of the
+    commit that it is of. Raises FetchError, also where the checkpoint has no such file.
+    """
+    from huggingface_hub import hf_hub_download
+
+    snapshot = open_snapshot(address)
+    file = snapshot.listing.files.get(name)
+    if file is None:
+        raise FetchError(f"{snapshot}: has no {name}")
+    below = f"{address.folder}/{name}" if address.folder else name
+    found = _fetched(snapshot, lambda: hf_hub_download(address.repository, below, revision=snapshot.commit))
+    return snapshot.address, Path(found)
+
+
+def _fetched(snapshot: Snapshot, download: Callable[[], str]) -> str:
+    """What the library downloads, with its retries; raises FetchError for what it raises."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        with snapshot.hub.transient():
+            return download()
+    except (HfHubHTTPError, LocalEntryNotFoundError, TransientError, OSError) as error:
+        raise FetchError(f"{snapshot}: {shown(str(error).partition(chr(10))[0])}") from None
+
+
+def cached_snapshot(address: Address) -> Path | None:
+    """Where HF_HUB_OFFLINE says that no hub is to be asked, the folder in the cache on this disk. Raises FetchError."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if not constants.HF_HUB_OFFLINE:
+        return None
+    try:
+        found = snapshot_download(address.repository, revision=address.revision or None, local_files_only=True)
+    except LocalEntryNotFoundError:
+        raise FetchError(f"{address}: not in the hub's cache, and HF_HUB_OFFLINE forbids to ask for it") from None
+    return Path(found, address.folder)
+
+
+def _model_info(hub: Hub, address: Address) -> Any:
+    """What the hub says of the model: the commit, and all its files."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError
+
+    patience = Patience(str(address), Event())
+    while True:
+        try:
+            with hub.transient():
+                try:
+                    return HfApi().model_info(
+                        address.repository,
+                        revision=address.revision or None,
+                        files_metadata=True,
+                        timeout=float(constants.HF_HUB_DOWNLOAD_TIMEOUT),
+                    )
+                except HfHubHTTPError as error:
+                    status = error.response.status_code
+                    if status not in (408, 429) and status < 500:
+                        raise _refused(address, error, status) from None
+                    raise TransientError(f"answered {status}") from None
+        except TransientError as failure:
+            patience.wait(failure)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise FetchError(f"{address}: the hub's answer cannot be read: {shown(str(error))}") from None
+
+
+def _refused(address: Address, error: Exception, status: int) -> FetchError:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    login = "log in with `hf auth login`, or set HF_TOKEN"
+    if isinstance(error, GatedRepoError):
+        return FetchError(f"{address}: is gated, and this login has no access", login)
+    if isinstance(error, RepositoryNotFoundError):
+        return FetchError(f"{address}: no such repository, or a private one", f"{WANTED}; {login} for a private one")
+    if isinstance(error, RevisionNotFoundError):
+        return FetchError(f"{address}: no such revision", WANTED)
+    return FetchError(f"{address}: the hub answered {status}", login if status in (401, 403) else "")
+
+
+def _remote(address: Address, commit: str, sibling: Any) -> Remote:
+    lfs = getattr(sibling, "lfs", None)
+    size, etag = sibling.size, lfs.sha256 if lfs is not None else sibling.blob_id
+    if type(size) is not int or not 0 <= size < 2**63 or not isinstance(etag, str) or not etag:
+        raise FetchError(f"{address}: {shown(str(sibling.rfilename))}: the hub does not say size and ETag")
+    return Remote(address.repository, commit, str(sibling.rfilename), size, etag)
+
+
+def _require_sane(address: Address, names: list[str]) -> None:
+    """Names become paths below a directory of the user's: raises FetchError for any that would not stay there."""
+    taken = set(names)
+    for name in names:
+        parts = name.split("/")
+        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
+        is_long = any(len(part.encode(errors="surrogatepass")) > 255 for part in parts)
+        if is_unsafe(name) or parts[0] == SURGERY_FOLDER or folders & taken or is_long:
+            raise FetchError(f"{address}: has a file named {shown(name)!r}, which no checkpoint has")
+    if len(taken) != len(names):
+        raise FetchError(f"{address}: lists a file twice")
+
+
+def _below(folder: str, name: str) -> str:
+    return name.removeprefix(f"{folder}/") if folder else name
+
+
+def _require_content(remote: Remote, raw: bytes) -> None:
+    """The whole content of a file is what its ETag says: a SHA-256, or what git calls it."""
+    named = hashlib.sha256(raw) if len(remote.etag) == 64 else hashlib.sha1(b"blob %d\0" % len(raw) + raw)
+    if named.hexdigest() != remote.etag:
+        raise FetchError(f"{remote}: the content is not what its ETag says", "nothing of it was used: repeat")
