@@ -125,19 +125,24 @@ def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
 
 def _settled(whole: TokenizerJson | None, older: list[AddedToken], pieces: Pieces | None) -> Iterator[AddedToken]:
     """The added tokens with the ids that they get in use."""
-    if whole is None or pieces is None:
-        known = pieces.ids if pieces else {}
-        yield from {token.text: AddedToken(token.text, known.get(token.text, token.id), token.file, token.pointer)
-                    for token in reversed(older)}.values()  # fmt: skip
+    if whole is not None:
+        yield from settled(whole, older)
         return
+    known = pieces.ids if pieces else {}
+    for token in {token.text: token for token in reversed(older)}.values():
+        yield AddedToken(token.text, known.get(token.text, token.id), token.file, token.pointer)
+
+
+def settled(whole: TokenizerJson, older: Iterable[AddedToken] = ()) -> Iterator[AddedToken]:
+    """The added tokens of a tokenizer.json, and those of older files beside it, with the ids that they get in use."""
     seen: set[str] = set()
-    beside = pieces.count
+    beside = whole.pieces.count
     for token in (*whole.added, *older):
         if token.text in seen:
             continue
         seen.add(token.text)
-        number = pieces.ids.get(token.text, beside)
-        beside += token.text not in pieces.ids
+        number = whole.pieces.ids.get(token.text, beside)
+        beside += token.text not in whole.pieces.ids
         yield AddedToken(token.text, number, token.file, token.pointer)
 
 

@@ -1,0 +1,82 @@
+"""What a tokenizer cannot do without: the tokens that must be kept beside chosen ones, so that every text of which all
+tokens are kept is cut as before.
+
+Unigram: the best path of a subset that holds it is the same path, as long as the unknown's score is the same, which is
+the lowest of the vocabulary less 10 [tokenizers, models/unigram/model.rs]. WordPiece: the longest match that is kept is
+still the longest. BPE: merges happen in their order, and only those that the kept tokens pass through are needed; where
+several make one token, all of them are kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+
+from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.token_files import ROLES, token_text
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
+
+
+def required(contents: Contents, settings: Collection[Mapping[str, object]]) -> dict[int, str]:
+    """The tokens that every vocabulary of this tokenizer must hold, by id, each with the reason in words.
+
+    `settings` are tokenizer_config.json and special_tokens_map.json, which name special tokens by their texts.
+    """
+    found: dict[int, str] = {}
+    for number, reason in _named(contents, settings):
+        if number in contents.texts:
+            found.setdefault(number, reason)
+    return found
+
+
+def characters(contents: Contents) -> Iterator[int]:
+    """The ids of single characters, of bytes, and of the alphabet of byte-level BPE: with them no character of the old
+    vocabulary becomes unknown.
+    """
+    prefix = str(contents.whole.model.get("continuing_subword_prefix") or "")
+    for entry in contents.entries:
+        bare = entry.text.removeprefix(prefix) if prefix else entry.text
+        if len(bare) == 1 or len(entry.text) == 1 or _BYTE.fullmatch(entry.text):
+            yield entry.id
+
+
+def passed_through(contents: Contents, kept: Collection[int]) -> dict[int, str]:
+    """The tokens that the merges of kept ones pass through, which are not kept; by id, with the token that needs them.
+
+    Empty for any model but BPE.
+    """
+    made_of: dict[str, list[tuple[str, str]]] = {}
+    for merge in contents.merges:
+        made_of.setdefault(contents.joined(merge), []).append((merge.left, merge.right))
+    have, found = set(kept), dict[int, str]()
+    waiting = [contents.texts[number] for number in kept if number in contents.texts]
+    while waiting:
+        text = waiting.pop()
+        for part in (part for pair in made_of.get(text, ()) for part in pair):
+            number = contents.ids.get(part)
+            if number is not None and number not in have:
+                have.add(number)
+                found[number] = f"`{text}` is merged from it"
+                waiting.append(part)
+    return found
+
+
+def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> Iterator[tuple[int, str]]:
+    for each in contents.emitted:
+        yield each.id, f"the {'padding' if each.part == 'padding' else 'post-processor'} holds it"
+    if contents.unknown is not None:
+        yield contents.unknown, "it stands for what is unknown"
+    for source in settings:
+        for role in ROLES:
+            text = token_text(source.get(f"{role}_token"))
+            if text in contents.ids:
+                yield contents.ids[text], f"it is the {role} token"
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            named = source.get(key)
+            for token in named if isinstance(named, list) else named.values() if isinstance(named, dict) else ():
+                if token_text(token) in contents.ids:
+                    yield contents.ids[token_text(token)], f"{key} names it"
+    if contents.is_scored and contents.entries:
+        lowest = min(contents.entries, key=lambda entry: entry.score)
+        yield lowest.id, "the score of what is unknown is counted from its own, the lowest"

@@ -1,0 +1,136 @@
+"""The older tokenizer files moved to other ids: tokenizer_config.json, added_tokens.json, vocab.txt, vocab.json,
+merges.txt and SentencePiece models. Each takes its content and gives the new one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gte_surgery.checkpoint.json.scan import Member, members, skip_space
+from gte_surgery.checkpoint.json.strict import parse_document
+from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.pieces import fields, piece_spans, piece_text
+from gte_surgery.vocabulary.rewriting.contents import NUMBERED
+from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, relisted, spliced
+from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS
+
+_TYPE = 3
+_NORMAL = 1
+_USER_DEFINED = 4
+_BYTE = 6
+"""SentencePiece.type: the other kinds are the unknown, control and unused pieces, which texts do not hold."""
+
+
+def settings_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
+    """tokenizer_config.json: the ids that its added_tokens_decoder has as keys."""
+    text = parse_document(raw, TOKENIZER_CONFIG).text
+    place = members(text, skip_space(text, 0)).get("added_tokens_decoder")
+    if place is None or text[place.begin] != "{":
+        return raw
+    entries = members(text, place.begin)
+    numbered = [(int(key), entry) for key, entry in entries.items() if key.isascii() and key.isdigit()]
+    kept = sorted((new_ids[number], entry.key_end, entry.end) for number, entry in numbered if number in new_ids)
+    written = [f'"{number}"{text[begin:end]}' for number, begin, end in kept]
+    old = [(entry.key_begin, entry.end) for entry in entries.values()]
+    return spliced(text, [relisted(text, place, old, written)]).encode()
+
+
+def added_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
+    """added_tokens.json: {"<token>": id}, by ascending new id where they ascended, else in the order of the file."""
+    document = parse_document(raw, ADDED_TOKENS)
+    text, value = document.text, document.value
+    if not isinstance(value, dict):
+        return raw
+    begin = skip_space(text, 0)
+    entries = members(text, begin)
+    written = [
+        text[entry.key_begin : entry.begin] + str(new_ids[value[key]])
+        for key, entry in entries.items()
+        if value[key] in new_ids
+    ]
+    place = Member(begin, begin, begin, len(text.rstrip()))
+    return spliced(text, [relisted(text, place, [(e.key_begin, e.end) for e in entries.values()], written)]).encode()
+
+
+def words_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
+    """vocab.txt: a token a line, so that ids must follow one another."""
+    lines = raw.removesuffix(b"\n").split(b"\n")
+    kept = sorted((new_ids[at], line) for at, line in enumerate(lines) if at in new_ids)
+    for wanted, (number, _) in enumerate(kept):
+        if number != wanted:
+            raise RefusedError(
+                f"{WORDS}: new id {wanted} has no token, and {number} has: its ids are the numbers of its lines",
+                "give the kept tokens ids without a gap, or choose --tokenizer keep or --tokenizer remove",
+            )
+    return b"\n".join(line for _, line in kept) + (b"\n" if raw.endswith(b"\n") else b"")
+
+
+def numbered_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
+    """vocab.json: {"token": id}, by ascending new id."""
+    text = raw.decode("utf-8")
+    found = [(m.start(), m.end(), int(m[2]), m.start(2)) for m in NUMBERED.finditer(text)]
+    kept = sorted((new_ids[number], begin, at) for begin, _, number, at in found if number in new_ids)
+    written = [text[begin:at] + str(number) for number, begin, at in kept]
+    begin = skip_space(text, 0)
+    whole = Member(begin, begin, begin, len(text.rstrip()))
+    return spliced(text, [relisted(text, whole, [(b, e) for b, e, _, _ in found], written)]).encode()
+
+
+def merges_rewritten(raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> bytes:
+    """merges.txt: two tokens a line, after a line of comment; `ids` are the old ids by text."""
+    kept = []
+    for line in raw.decode("utf-8").split("\n"):
+        left, space, right = line.rstrip("\r").partition(" ")
+        is_merge = bool(space) and not line.startswith("#version")
+        if not is_merge or all(ids.get(text) in new_ids for text in (left, right, left + right)):
+            kept.append(line)
+    return "\n".join(kept).encode()
+
+
+def sentencepiece_rewritten(raw: bytes, name: str, ids: Mapping[str, int], new_ids: NewIds) -> bytes:
+    """A SentencePiece model with the kept pieces in their new order; the special ones stay in front.
+
+    Raises RefusedError where programs that count its pieces would not come to the new ids.
+    """
+    pieces = [(raw[begin:end], piece_text(raw[begin:end])) for begin, end in piece_spans(raw)]
+    special = [piece for piece, _ in pieces if _kind(piece) not in (_NORMAL, _USER_DEFINED, _BYTE)]
+    others = [(piece, text) for piece, text in pieces if _kind(piece) in (_NORMAL, _USER_DEFINED, _BYTE)]
+    offset = _offset(pieces, others[0][1] if others else "", ids)
+    kept = sorted((new_ids[ids[text]], piece) for piece, text in others if ids.get(text) in new_ids)
+    for at, (number, _) in enumerate(kept, len(special)):
+        if number != at + offset:
+            raise RefusedError(
+                f"{name}: its piece {at} would be id {at + offset}, and {number} is wanted: its pieces are counted",
+                "keep the special tokens where they are and the others in their order, or remove the file first",
+            )
+    parts = iter([*special, *(piece for _, piece in kept)])
+    out = bytearray()
+    for field, _, end, start in fields(raw):
+        if field != 1:
+            out += raw[start:end]
+            continue
+        piece = next(parts, None)
+        if piece is not None:
+            out += b"\x0a" + _varint(len(piece)) + piece
+    return bytes(out)
+
+
+def _offset(pieces: list[tuple[bytes, str]], text: str, ids: Mapping[str, int]) -> int:
+    """How much later than its place in the model the id of a piece is: 1 beside XLM-R's tokenizer, else 0."""
+    place = next((at for at, (_, each) in enumerate(pieces) if each == text), 0)
+    return ids.get(text, place) - place
+
+
+def _kind(piece: bytes) -> int:
+    for field, begin, _, _ in fields(piece):
+        if field == _TYPE:
+            return piece[begin]
+    return _NORMAL
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])

@@ -1,0 +1,122 @@
+"""All the tokenizer files of a checkpoint moved to other ids together: what changes in each, or why it cannot.
+
+What a kept text was cut into, it is cut into still: ids that the tokenizer cannot do without are refused by name where
+they go (`closure` says which those are).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import FileEntry, read_whole
+from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.json_stream import StreamError
+from gte_surgery.vocabulary.rewriting import companions
+from gte_surgery.vocabulary.rewriting.closure import passed_through, required
+from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, rewritten_json
+from gte_surgery.vocabulary.token_files import (
+    ADDED_TOKENS,
+    MERGES,
+    MOST_BYTES,
+    NUMBERED_WORDS,
+    SENTENCEPIECE,
+    TOKENIZER_CONFIG,
+    TOKENIZER_JSON,
+    WORDS,
+    read_tokenizer_json,
+    settings,
+)
+from gte_surgery.vocabulary.tokenizer import settled
+
+_WAY_OUT = "say what becomes of the tokenizer's files: --tokenizer keep or --tokenizer remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The tokenizer of a checkpoint as it is rewritten: tokenizer.json, the settings, and the others by name."""
+
+    contents: Contents
+    settings: tuple[Mapping[str, object], ...]
+    others: Mapping[str, bytes]
+
+
+def load(checkpoint: Checkpoint) -> Source:
+    """The tokenizer of a checkpoint, for rewriting. Raises RefusedError where it has no tokenizer.json, or one that
+    cannot be read.
+    """
+    file = checkpoint.readable(TOKENIZER_JSON)
+    if file is None:
+        raise RefusedError(f"{checkpoint.path}: no {TOKENIZER_JSON} that could be rewritten", _WAY_OUT)
+    contents = read_contents(file)
+    names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
+    readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
+    others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
+    return Source(contents, tuple(settings(checkpoint)), others)
+
+
+def read_contents(file: FileEntry) -> Contents:
+    """A tokenizer.json read whole. Raises RefusedError."""
+    try:
+        whole = read_tokenizer_json(file, ())
+        raw = read_whole(file.place, MOST_BYTES)
+        return Contents(raw.decode("utf-8"), whole, tuple(settled(whole)))
+    except (StreamError, UnicodeDecodeError) as error:
+        raise RefusedError(f"{file.name}: cannot be read: {error}", _WAY_OUT) from None
+
+
+def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
+    """The new content of each file that changes, by name; nothing for ids that stay as they are.
+
+    Raises RefusedError for ids that the tokenizer needs and that go, and where a file cannot hold the new ids.
+    """
+    contents = source.contents
+    if all(new_ids.get(number) == number for number in contents.texts):
+        return {}
+    refuse_incomplete(source, new_ids)
+    old = {TOKENIZER_JSON: contents.text.encode(), **source.others}
+    new = {TOKENIZER_JSON: rewritten_json(contents, new_ids).encode(), **dict(_others(source, new_ids))}
+    return {name: raw for name, raw in new.items() if raw != old[name]}
+
+
+def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
+    """Raises RefusedError, with the tokens, where `new_ids` lacks some that the tokenizer cannot do without."""
+    contents = source.contents
+    kept = [number for number in contents.texts if number in new_ids]
+    missing = {number: why for number, why in required(contents, source.settings).items() if number not in new_ids}
+    missing |= passed_through(contents, kept)
+    if missing:
+        number, why = next(iter(missing.items()))
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        listed = " ".join(str(number) for number in sorted(missing)[:50])
+        raise RefusedError(
+            f"{TOKENIZER_JSON}: `{contents.texts[number]}` ({number}) gets no new id, and {why}{more}",
+            f"keep these ids too: {listed}{' …' if len(missing) > 50 else ''}; or {_WAY_OUT}",
+        )
+
+
+def _others(source: Source, new_ids: NewIds) -> Iterator[tuple[str, bytes]]:
+    ids = source.contents.ids
+    for name, raw in source.others.items():
+        try:
+            yield name, _other(name, raw, ids, new_ids)
+        except (StreamError, ValueError) as error:
+            raise RefusedError(f"{name}: cannot be rewritten: {error}", _WAY_OUT) from None
+
+
+def _other(name: str, raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> bytes:
+    match name:
+        case "tokenizer_config.json":
+            return companions.settings_rewritten(raw, new_ids)
+        case "added_tokens.json":
+            return companions.added_rewritten(raw, new_ids)
+        case "vocab.txt":
+            return companions.words_rewritten(raw, new_ids)
+        case "vocab.json":
+            return companions.numbered_rewritten(raw, new_ids)
+        case "merges.txt":
+            return companions.merges_rewritten(raw, ids, new_ids)
+        case _:
+            return companions.sentencepiece_rewritten(raw, name, ids, new_ids)

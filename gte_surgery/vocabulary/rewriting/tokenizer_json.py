@@ -1,0 +1,150 @@
+"""A tokenizer.json moved to other ids: vocabulary, merges, unknown, added tokens, post-processor and padding. All else
+stays to the byte, and each entry that stays is the text that it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.json.scan import Member, members
+from gte_surgery.checkpoint.json.strict import Document
+from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.rewriting.contents import Contents, Merge
+from gte_surgery.vocabulary.token_files import token_text
+
+NewIds = Mapping[int, int]
+"""New ids by old ones; an id that is not there goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A stretch of text, [begin, end), and what takes its place."""
+
+    begin: int
+    end: int
+    text: str
+
+
+def rewritten_json(contents: Contents, new_ids: NewIds) -> str:
+    """The text of the tokenizer.json with the new ids. Raises RefusedError where they do not fit what the format holds.
+
+    Unigram counts its ids, so those of the vocabulary must be 0, 1, 2, … without a gap; so must those of added tokens
+    that are not in the vocabulary, from its end on.
+    """
+    edits = [*_vocabulary(contents, new_ids), *_merges(contents, new_ids), *_unknown(contents, new_ids)]
+    edits += [*_added(contents, new_ids), *_emitted(contents, new_ids)]
+    return spliced(contents.text, edits)
+
+
+def spliced(text: str, edits: Sequence[Edit]) -> str:
+    """The text with all edits made; none overlaps another."""
+    parts, at = [], 0
+    for edit in sorted(edits, key=lambda edit: edit.begin):
+        parts += [text[at : edit.begin], edit.text]
+        at = edit.end
+    return "".join([*parts, text[at:]])
+
+
+def relisted(text: str, place: Member, old: Sequence[tuple[int, int]], new: Sequence[str]) -> Edit:
+    """The list or object at `place` with other entries: its brackets, the white space within them and the separators
+    are those of the file. `old` are the places of its entries.
+    """
+    if not old:
+        return Edit(place.begin, place.end, text[place.begin : place.end])
+    opening, closing = text[place.begin : old[0][0]], text[old[-1][1] : place.end]
+    separator = text[old[0][1] : old[1][0]] if len(old) > 1 else ","
+    body = separator.join(new)
+    return Edit(place.begin, place.end, opening + body + closing if new else text[place.begin] + closing.lstrip())
+
+
+def _vocabulary(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
+    kept = [(new_ids[entry.id], entry) for entry in contents.entries if entry.id in new_ids]
+    kept.sort(key=lambda pair: pair[0])
+    if contents.is_scored:
+        _refuse_gaps([number for number, _ in kept], 0, "a Unigram vocabulary counts its ids")
+    text, written = contents.text, []
+    for number, entry in kept:
+        literal = text[entry.begin : entry.end]
+        if not contents.is_scored and number != entry.id:
+            literal = literal.rstrip("0123456789") + str(number)
+        written.append(literal)
+    places = [(entry.begin, entry.end) for entry in contents.entries]
+    yield relisted(text, contents.model["vocab"], places, written)
+
+
+def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
+    place, merges = contents.model.get("merges"), contents.merges
+    if place is None:
+        return
+    kept = [contents.text[m.begin : m.end] for m in merges if _is_kept(contents, m, new_ids)]
+    if len(kept) < len(merges):
+        yield relisted(contents.text, place, [(m.begin, m.end) for m in merges], kept)
+
+
+def _is_kept(contents: Contents, merge: Merge, new_ids: NewIds) -> bool:
+    """Whether both parts of a merge and what it makes are kept."""
+    texts = (merge.left, merge.right, contents.joined(merge))
+    return all(contents.ids.get(text) in new_ids for text in texts)
+
+
+def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
+    place, number = contents.model.get("unk_id"), contents.whole.model.get("unk_id")
+    if place is not None and type(number) is int:
+        yield Edit(place.begin, place.end, str(_needed(number, new_ids, "model/unk_id")))
+
+
+def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
+    """The added tokens, by ascending new id; those beside the vocabulary must count on from its end."""
+    place = contents.top.get("added_tokens")
+    if place is None:
+        return
+    proper = {entry.text for entry in contents.entries}
+    count = sum(entry.id in new_ids for entry in contents.entries)
+    settled = {token.text: token.id for token in contents.added}
+    kept: list[tuple[int, str]] = []
+    beside: list[int] = []
+    entries = list(members(contents.text, place.begin).values())
+    for entry, token in zip(entries, _tokens(contents), strict=True):
+        number = new_ids.get(settled.get(token, -1))
+        if number is None:
+            continue
+        id_place = members(contents.text, entry.begin)["id"]
+        literal = contents.text[entry.begin : id_place.begin] + str(number) + contents.text[id_place.end : entry.end]
+        kept.append((number, literal))
+        if token not in proper:
+            beside.append(number)
+    _refuse_gaps(sorted(beside), count, "added tokens are counted on from the vocabulary's end")
+    written = [literal for _, literal in sorted(kept, key=lambda pair: pair[0])]
+    yield relisted(contents.text, place, [(entry.begin, entry.end) for entry in entries], written)
+
+
+def _tokens(contents: Contents) -> list[str]:
+    listed = contents.whole.members.get("added_tokens")
+    return [token_text(each) for each in listed] if isinstance(listed, list) else []
+
+
+def _emitted(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
+    for each in contents.emitted:
+        _, key, *rest = each.pointer.split("/")
+        whole = contents.top[key]
+        part = Document("tokenizer.json", contents.text[whole.begin : whole.end], None)
+        span = part.span("/" + "/".join(rest))
+        if span is not None:
+            number = _needed(each.id, new_ids, each.pointer)
+            yield Edit(whole.begin + span[0], whole.begin + span[1], str(number))
+
+
+def _needed(number: int, new_ids: NewIds, place: str) -> int:
+    if number not in new_ids:
+        raise RefusedError(f"tokenizer.json: {place}: id {number} gets no new one, and is needed there")
+    return new_ids[number]
+
+
+def _refuse_gaps(numbers: Sequence[int], first: int, why: str) -> None:
+    for wanted, number in enumerate(numbers, first):
+        if number != wanted:
+            raise RefusedError(
+                f"tokenizer.json: new id {wanted} has no token, and {number} has: {why}",
+                "give the kept tokens ids without a gap, or choose --tokenizer keep or --tokenizer remove",
+            )
