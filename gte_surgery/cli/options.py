@@ -55,13 +55,18 @@ init_option = click.option(
 round_to_option = click.option(
     "--round-to", type=int, default=1, metavar="N", help="Round the vocabulary size up to a multiple of N."
 )
-tokenizer_option = click.option(
-    "--tokenizer",
-    type=click.Choice(["keep", "remove"]),
-    default="keep",
-    show_default=True,
-    help="What becomes of the tokenizer's files.",
-)
+
+
+def tokenizer_option(*choices: str) -> Callable[[Any], Any]:
+    """`--tokenizer`, the first of the choices being the default."""
+    return click.option(
+        "--tokenizer",
+        type=click.Choice(choices),
+        default=choices[0],
+        show_default=True,
+        help="What becomes of the tokenizer's files.",
+    )
+
 
 training_state_option = click.option(
     "--training-state",

@@ -4,7 +4,8 @@ the planners.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from gte_surgery.errors import UsageError
@@ -73,7 +74,8 @@ class Remap:
     """Make a new vocabulary of the rows that `origins` chooses; rows without an origin come from `init` as in `Resize`.
 
     `vocab` is for more rows than the map names, None means just those. `pad` is a new id; None means that the pad id
-    follows the map.
+    follows the map. `tokenizer` says what becomes of the tokenizer's files: "rewrite" them to the new ids, or put the
+    `installed` ones, content by name, in their place; "keep" or "remove" them.
     """
 
     origins: RowMap
@@ -81,9 +83,10 @@ class Remap:
     vocab: int | None = None
     init: str = "normal"
     round_to: int = 1
-    tokenizer: Literal["keep", "remove"] = "keep"
+    tokenizer: Literal["rewrite", "keep", "remove"] = "rewrite"
     seed: int = 0
     training_state: TrainingState = "refuse"
+    installed: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _at_least("round-to", self.round_to, 1)
@@ -202,7 +205,7 @@ Edit = Resize | Remap | New | Convert | Reinit | Fix
 
 def as_record(edit: Edit) -> dict[str, object]:
     """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
-    values = {field.name: getattr(edit, field.name) for field in fields(edit)}
+    values = {each.name: getattr(edit, each.name) for each in fields(edit) if each.name != "installed"}
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
     if values.get("training_state") == "refuse":
         del values["training_state"]

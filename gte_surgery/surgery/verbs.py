@@ -32,7 +32,8 @@ from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import understand
-from gte_surgery.vocabulary.origins import TOKENIZER_NAME, Keep, Map, row_origins
+from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -136,7 +137,7 @@ def remap(
     init: str = "normal",
     round_to: int = 1,
     allow_repeats: bool = False,
-    tokenizer: Literal["keep", "remove"] = "keep",
+    tokenizer: Literal["rewrite", "keep", "remove"] = "rewrite",
     seed: int = 0,
     training_state: TrainingState = "refuse",
     **manner: Unpack[Surgical],
@@ -144,8 +145,9 @@ def remap(
     """Makes a new vocabulary of chosen rows of the checkpoint in `path`; see `edits.Remap`.
 
     The rows are named by one of `map` (a file, or {new id: old id}), `keep` (a file, or old ids in their new order)
-    and `to_tokenizer` (a tokenizer.json; `from_tokenizer` is the checkpoint's own if not given). In place or into
-    `out`; raises as `resize` does.
+    and `to_tokenizer` (a tokenizer.json, which is installed with the files of its folder; `from_tokenizer` is the
+    checkpoint's own if not given). The tokenizer's files follow the ids unless `tokenizer` says otherwise. In place or
+    into `out`; raises as `resize` does.
 
     >>> from gte_surgery import new, remap
     >>> sizes = dict(layers=2, hidden=64, heads=4, intermediate=96, vocab=640, pad=0)
@@ -160,7 +162,7 @@ def remap(
     if to_tokenizer is not None and from_tokenizer is None and (address := address_of(path)) is not None:
         from gte_surgery.checkpoint.hub.snapshot import downloaded_file
 
-        pinned, from_tokenizer = downloaded_file(address, TOKENIZER_NAME)
+        pinned, from_tokenizer = downloaded_file(address, TOKENIZER_JSON)
         path = str(pinned)
     origins = row_origins(
         Path(path),
@@ -170,7 +172,8 @@ def remap(
         to_tokenizer=to_tokenizer,
         allow_repeats=allow_repeats,
     )
-    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state)
+    installed = {} if to_tokenizer is None else beside(Path(to_tokenizer))
+    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed)
     return _operate(path, edit, **manner)
 
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from gte_surgery.errors import UsageError
+from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.vocabulary.row_map import RowMap, keep_of, map_of
-
-TOKENIZER_NAME = "tokenizer.json"
+from gte_surgery.vocabulary.token_files import MOST_BYTES, TOKENIZER_FILES, TOKENIZER_JSON
 
 Map = Path | str | Mapping[int, int]
 """A file, or {new id: old id}."""
@@ -49,6 +49,20 @@ def row_origins(
     return _kept(keep or (), allow_repeats)
 
 
+def beside(tokenizer: Path) -> dict[str, bytes]:
+    """The content of a tokenizer.json and of the tokenizer's other files in its folder, by the name that each has in a
+    checkpoint; of a file of another name beside a tokenizer.json nothing but its own. Raises UsageError for a file
+    that cannot be read.
+    """
+    found = {TOKENIZER_JSON: tokenizer}
+    if tokenizer.name == TOKENIZER_JSON or not (tokenizer.parent / TOKENIZER_JSON).exists():
+        found |= {name: tokenizer.parent / name for name in TOKENIZER_FILES if name != TOKENIZER_JSON}
+    try:
+        return {name: read_whole(path, MOST_BYTES) for name, path in found.items() if path.is_file()}
+    except CheckpointError as error:
+        raise UsageError(error.message, error.hint) from None
+
+
 def _kept(keep: Keep, allow_repeats: bool) -> RowMap:
     if not isinstance(keep, (Path, str)):
         return keep_of(keep, allow_repeats)
@@ -61,7 +75,7 @@ def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: 
     from gte_surgery.vocabulary.token_map import token_map
 
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    old = Path(from_tokenizer) if from_tokenizer is not None else folder / TOKENIZER_NAME
+    old = Path(from_tokenizer) if from_tokenizer is not None else folder / TOKENIZER_JSON
     if not old.is_file():
         raise UsageError(f"{old}: no such file", "give the tokenizer that the rows belong to with --from-tokenizer")
     return token_map(old, to_tokenizer)

@@ -47,7 +47,7 @@ _FILE = click.Path(path_type=Path)
 @round_to_option
 @init_option
 @click.option("--allow-repeats", is_flag=True, help="Let several new ids have the same old row.")
-@tokenizer_option
+@tokenizer_option("rewrite", "keep", "remove")
 @seed_option
 @training_state_option
 @editing_options
@@ -56,8 +56,8 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any)
     """Give CHECKPOINT a vocabulary made of chosen rows, in place or into --out.
 
     Name the rows by one of --map, --keep and --to-tokenizer. Between tokenizers, shared tokens keep their rows, and
-    new ones get the mean of the rows of the pieces that the old tokenizer cuts them into. Heads, the pad id and the
-    special ids in config.json follow.
+    new ones get the mean of the rows of the pieces that the old tokenizer cuts them into. Heads, the pad id, the
+    special ids in config.json and the tokenizer's files follow; --to-tokenizer installs that tokenizer.
     """
     from gte_surgery.surgery.verbs import remap
 

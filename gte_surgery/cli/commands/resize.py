@@ -49,7 +49,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     show_default=True,
     help="What the former pad row becomes: keep its zeros, or draw it anew.",
 )
-@tokenizer_option
+@tokenizer_option("keep", "remove")
 @seed_option
 @training_state_option
 @editing_options

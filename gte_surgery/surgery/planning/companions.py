@@ -1,4 +1,4 @@
-"""What lies beside the weights and speaks of their rows: the optimizer's file, and adapters."""
+"""What lies beside the weights and speaks of their rows: the tokenizer's files, the optimizer's, and adapters."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from gte_surgery.surgery.planning.adapters import with_adapters
 from gte_surgery.surgery.planning.parts.row_changes import row_changes
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.tokenizer import with_tokenizer
 from gte_surgery.surgery.planning.training import with_training_state
 
 
 def with_companions(plan: Plan, target: Target, edit: Edit) -> Plan:
     """The plan of `edit` with what becomes of its companions. Raises RefusedError where one would become stale."""
     changes = tuple(row_changes(target, edit))
+    plan = with_tokenizer(plan, target, edit)
     return with_adapters(with_training_state(plan, target, edit, changes), target, changes)

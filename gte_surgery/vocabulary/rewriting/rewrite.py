@@ -81,6 +81,14 @@ def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
 
+def settings_alone(checkpoint: Checkpoint, new_ids: NewIds) -> dict[str, bytes]:
+    """The new content of the small files of a tokenizer without a vocabulary, by name, of those that change."""
+    readable = [(name, checkpoint.readable(name)) for name in (TOKENIZER_CONFIG, ADDED_TOKENS)]
+    old = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
+    new = {name: _other(name, raw, {}, new_ids) for name, raw in old.items()}
+    return {name: raw for name, raw in new.items() if raw != old[name]}
+
+
 def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
     """Raises RefusedError, with the tokens, where `new_ids` lacks some that the tokenizer cannot do without."""
     contents = source.contents

@@ -137,7 +137,7 @@ def test_a_record_is_what_was_chosen() -> None:
         "pad": 1,
         "init": "normal",
         "round_to": 1,
-        "tokenizer": "keep",
+        "tokenizer": "rewrite",
         "seed": 0,
     }
     assert as_record(Fix(("GTE015",))) == {"codes": ("GTE015",)}

@@ -51,6 +51,8 @@ def test_special_ids_of_the_tokenizer_files_are_told_too(tmp_path: Path) -> None
     said = sentences(remap(source, keep=[1, 99], dry_run=True))
     assert "special ids follow the map: mask 99 → 1" in said
     assert "special ids without a new one: cls 0" in said
+    assert "tokenizer_config.json follow: the ids in them are new" in said
+    said = sentences(remap(source, keep=[1, 99], tokenizer="keep", dry_run=True))
     assert "the tokenizer files (tokenizer_config.json) stay, with the old vocabulary" in said
     outcome = remap(source, keep=[1, 99], tokenizer="remove")
     assert outcome.plan.removed == ("tokenizer_config.json",)
@@ -170,7 +172,7 @@ def test_the_receipt_tells_of_the_map_but_does_not_hold_it(tmp_path: Path) -> No
         "keep": str(tmp_path / "keep.txt"),
         "init": "normal",
         "round_to": 1,
-        "tokenizer": "keep",
+        "tokenizer": "rewrite",
         "seed": 4,
     }
 

@@ -1,0 +1,101 @@
+"""The tokenizer's files beside the weights: they follow a remap by being rewritten to its ids, or give way to the
+tokenizer that the rows were chosen for.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from gte_surgery.checkpoint.files import read_json
+from gte_surgery.checkpoint.json.strict import replace_members
+from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.edits import Edit, Remap
+from gte_surgery.surgery.planning.plan import Plan, SourceFile, TextFile
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.rewriting.rewrite import load, rewritten, settings_alone
+from gte_surgery.vocabulary.row_map import RowMap
+from gte_surgery.vocabulary.token_files import (
+    ROLES,
+    SPECIAL_TOKENS,
+    TOKENIZER_CONFIG,
+    TOKENIZER_FILES,
+    TOKENIZER_JSON,
+    VOCABULARIES,
+    token_text,
+)
+
+SETTINGS = (TOKENIZER_CONFIG, SPECIAL_TOKENS)
+_NEW_FILE = 0o644
+
+
+def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
+    """The plan of `edit` with what becomes of the tokenizer's files; only a remap that says "rewrite" changes any.
+
+    Raises RefusedError where they cannot hold the new ids, or need tokens that get none.
+    """
+    if not isinstance(edit, Remap) or edit.tokenizer != "rewrite":
+        return plan
+    if edit.installed:
+        return _installed(plan, target, edit.installed)
+    present = [name for name in TOKENIZER_FILES if target.checkpoint.has(name)]
+    ids = new_ids(edit.origins)
+    if not any(name in VOCABULARIES for name in present):
+        files = settings_alone(target.checkpoint, ids)
+        return _with_files(
+            plan, target, files, [f"{', '.join(files)} follow: the ids in them are new"] if files else []
+        )
+    source = load(target.checkpoint)
+    files = rewritten(source, ids)
+    kept = sum(number in ids for number in source.contents.texts)
+    told = f"{', '.join(files)} follow: {kept} of {len(source.contents.texts)} tokens are kept, under their new ids"
+    return _with_files(plan, target, files, (told,) if files else ())
+
+
+def new_ids(origins: RowMap) -> dict[int, int]:
+    """The new ids by old ones of the rows that are kept as they are; of several the lowest."""
+    found: dict[int, int] = {}
+    for at, new in enumerate(origins.new):
+        begin, end = origins.offsets[at], origins.offsets[at + 1]
+        if end - begin == 1:
+            found.setdefault(origins.old[begin], new)
+    return found
+
+
+def _installed(plan: Plan, target: Target, given: Mapping[str, bytes]) -> Plan:
+    told = [f"{', '.join(given)} come from beside the tokenizer that was given"]
+    files = dict(given)
+    if not any(name in files for name in SETTINGS):
+        files |= dict(_settings(target, files[TOKENIZER_JSON]))
+    stay = [name for name in SETTINGS if name in files and name not in given]
+    told += [f"{', '.join(stay)} stay, for the special tokens that they name are there"] if stay else []
+    gone = tuple(name for name in TOKENIZER_FILES if target.checkpoint.has(name) and name not in files)
+    told += [f"{', '.join(gone)} go: they belong to the tokenizer before"] if gone else []
+    return replace(_with_files(plan, target, files, told), removed=(*plan.removed, *gone))
+
+
+def _settings(target: Target, tokenizer: bytes) -> Iterator[tuple[str, bytes]]:
+    """The checkpoint's own settings, without the ids that they state, where the new tokenizer has their tokens."""
+    for name in SETTINGS:
+        entry = target.checkpoint.readable(name)
+        document = read_json(entry) if entry is not None else None
+        if document is None or not isinstance(document.value, dict):
+            continue
+        texts = [token_text(document.value.get(f"{role}_token")) for role in ROLES]
+        if all(json.dumps(text, ensure_ascii=False).encode() in tokenizer for text in texts if text):
+            yield name, replace_members(document, {}, ("added_tokens_decoder",)).encode()
+
+
+def _with_files(plan: Plan, target: Target, files: Mapping[str, bytes], told: tuple[str, ...] | list[str]) -> Plan:
+    entries = {name: target.checkpoint.file(name) for name in files}
+    for name, entry in entries.items():
+        if entry is not None and not entry.is_regular:
+            raise RefusedError(f"{name}: not a regular file, it cannot be replaced")
+    modes = {name: stat.S_IMODE(entry.mode) if entry else _NEW_FILE for name, entry in entries.items()}
+    planned = tuple(TextFile(name, modes[name], raw) for name, raw in files.items())
+    found = [entry for entry in entries.values() if entry is not None]
+    sources = tuple(SourceFile(each.name, each.place, each.size, each.mtime_ns, "") for each in found)
+    meaning = (*plan.meaning, *told)
+    return replace(plan, files=(*plan.files, *planned), sources=(*plan.sources, *sources), meaning=meaning)
