@@ -30,6 +30,9 @@ _FIELDS = (
     "hidden_act",
     "tie_word_embeddings",
     "num_labels",
+    "layer_types",
+    "window",
+    "biased",
 )
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
 _DTYPE = ("dtype", "torch_dtype")
@@ -45,7 +48,6 @@ _SPELLING = (
     *_DTYPE,
 )
 """Members that say who loads the checkpoint and how it is stored, or that are compared by what they amount to."""
-_DEFAULTS = {"attention_probs_dropout_prob": 0.0, "classifier_dropout": None, "hidden_dropout_prob": 0.1}
 _SAME_FREQUENCY = 1e-9
 """Relative: far below what float32, in which loaders compute, can tell apart."""
 
@@ -98,11 +100,11 @@ def _effective(values: Values, config: GteConfig, stored_dtype: str | None) -> d
     facts = family_of(values).facts
     fields: dict[str, object] = {name: getattr(config, name) for name in _FIELDS}
     dtype = (config.dtype or stored_dtype or "").removeprefix("torch.") or None
-    told = {*_SPELLING, *fields, *facts.spelled.values()}
+    told = {*_SPELLING, *fields, *facts.spelled.values(), *facts.spellings}
     carried = {key: value for key, value in values.items() if key not in told and value is not None}
     riding = {key: _plain(facts.flags, key, value) for key, value in carried.items()}
     flags = {key: False for key in facts.flags if key not in told}
-    return {**fields, "dtype": dtype, **_DEFAULTS, **flags, **_labels(config.num_labels), **riding}
+    return {**fields, "dtype": dtype, **facts.defaults, **flags, **_labels(config.num_labels), **riding}
 
 
 def _labels(count: int) -> dict[str, object]:
@@ -133,6 +135,8 @@ def _turns_alike(left: Values, right: Values, one: GteConfig, other: GteConfig) 
     """Whether two ropes have the same frequencies; schemes unknown to us, whether they are written alike."""
     if one.position_embedding_type != "rope" or other.position_embedding_type != "rope":
         return one.position_embedding_type == other.position_embedding_type
+    if one.local_rope != other.local_rope:
+        return False
     if "unsupported" in (one.rope.kind, other.rope.kind):
         return one.rope == other.rope and all(left.get(key) == right.get(key) for key in _ROPE)
     frequencies = inv_freq(one.rope, one.head_size), inv_freq(other.rope, other.head_size)

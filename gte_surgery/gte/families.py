@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from gte_surgery.errors import UsageError
+from gte_surgery.gte.bert import BERT
 from gte_surgery.gte.family import Family, Release
 from gte_surgery.gte.fields import Values
+from gte_surgery.gte.modernbert import MODERNBERT
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 
-FAMILIES: tuple[Family, ...] = (NEW_IMPL,)
+FAMILIES: tuple[Family, ...] = (NEW_IMPL, BERT, MODERNBERT)
 """The first stands in where a config is absent or tells nothing."""
 
 

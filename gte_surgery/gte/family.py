@@ -110,20 +110,25 @@ class Release:
 class Native:
     """transformers' own model of the family.
 
-    `stem` of its classes ("Gte" of GteModel), `body` the attribute under which a model with a head has the encoder,
-    `heads` that it has classes for, `layout` of its own parameters, `oldest` transformers that has it, and whether
-    transformers 4 has it too. `members` makes the config for it.
+    `stem` of its classes ("Gte" of GteModel), the `stages` of each head that it has a class for: the modules that its
+    logits go through, in order; `layout` of its own parameters, `oldest` transformers that has it, and whether
+    transformers 4 has it too. `members` makes the config for it, `options` are for the making of a bare model.
     """
 
     stem: str
-    body: str
-    heads: tuple[Head, ...]
+    stages: Mapping[Head, tuple[str, ...]]
     layout: Callable[[Head], Layout]
     members: Members
     oldest: str
     is_in_transformers_4: bool = True
     head_activations: tuple[str, ...] = ()
     """Of the masked-LM head, where it has one whatever the config says."""
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def heads(self) -> tuple[Head, ...]:
+        """Those that there is a class for."""
+        return tuple(self.stages)
 
     def architecture(self, head: Head) -> str:
         """The class of a head, "GteForMaskedLM"; for a head that there is no class for, what it would be called."""
@@ -149,6 +154,14 @@ class Facts:
     row_multiple: int | None = None
     pooling: Literal["cls", "mean"] = "cls"
     has_types: bool = True
+    least_types: int = 0
+    """Rows of the type table without which the loader does not run."""
+    copies: Mapping[str, str] = field(default_factory=dict)
+    """Canonical names that may be stored and are tied to another tensor, with that one's name."""
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    """What the loader takes for members that are no fields and are absent."""
+    spellings: tuple[str, ...] = ()
+    """Members that only spell what a field amounts to."""
     padded: tuple[str, ...] = ()
     """Canonical names of the tables whose row of the pad id is zero and stays so."""
     spelled: Mapping[str, str] = field(default_factory=dict)
@@ -329,5 +342,6 @@ def _size(dim: Dim, config: GteConfig) -> int:
         "T": config.type_vocab_size,
         "P": config.max_position_embeddings,
         "K": config.num_labels,
+        "1": 1,
     }
     return sizes[dim.symbol]

@@ -51,6 +51,16 @@ class GteConfig:
     num_labels: int
     dtype: str | None
     rope: Rope
+    local_rope: Rope | None = None
+    """Of the layers with a sliding window, where the family has such."""
+    layer_types: tuple[str, ...] = ()
+    """What each layer attends to, where they differ."""
+    window: int = 0
+    """Tokens that a sliding window spans, both sides together."""
+    biased: tuple[str, ...] = ()
+    """Kinds of modules that have a bias, where that is a matter of the config."""
+    draw_cut: float | None = None
+    """Standard deviations from zero at which fresh weights are cut off."""
 
     @property
     def head_size(self) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-Symbol = Literal["V", "H", "I", "T", "P", "K"]
+Symbol = Literal["V", "H", "I", "T", "P", "K", "1"]
 Need = Literal["must", "usual", "spare"]
 """must: the network is not whole without it. usual: the published models store it, none of ours reads it. spare: a
 copy of another tensor, or a part that nobody reads."""
@@ -25,12 +25,15 @@ class Init(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Dim:
-    """One dimension as a multiple of a size: V vocabulary, H hidden, I intermediate, T types, P positions, K labels."""
+    """One dimension as a multiple of a size: V vocabulary, H hidden, I intermediate, T types, P positions, K labels,
+    1 none of them."""
 
     symbol: Symbol
     multiple: int = 1
 
     def __str__(self) -> str:
+        if self.symbol == "1":
+            return str(self.multiple)
         return self.symbol if self.multiple == 1 else f"{self.multiple}{self.symbol}"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Report, Severity
+from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
@@ -55,6 +56,20 @@ class Hidden:
             return self.packing.first(self.states)
         return self.states.flatten(0, 1).index_select(0, self.packing.indices[self.packing.cu_seqlens[:-1].long()])
 
+    def mean(self) -> Tensor:
+        """The mean over the tokens of each row, summed in float32: [rows, hidden]."""
+        if self.packing is None:
+            return self.states.float().mean(1)
+        tokens = self.states[0] if self.is_packed else self.states.flatten(0, 1).index_select(0, self.packing.indices)
+        ends = self.packing.cu_seqlens[1:].long()
+        rows = torch.bucketize(torch.arange(len(tokens), device=ends.device), ends, right=True)
+        total = tokens.new_zeros(len(ends), tokens.shape[-1], dtype=torch.float32).index_add(0, rows, tokens.float())
+        return total / torch.diff(self.packing.cu_seqlens).unsqueeze(1)
+
+    def pooled(self, by: str) -> Tensor:
+        """One vector a row, [rows, hidden]: the first token's state, or the mean."""
+        return self.mean() if by == "mean" else self.first()
+
 
 class GteEncoder(nn.Module):
     """A GTE encoder over padded batches, unpadded inside.
@@ -68,15 +83,19 @@ class GteEncoder(nn.Module):
     def __init__(
         self,
         model: nn.Module,
+        family: Family,
         head: Head,
         attention: str = "auto",
         unpad: bool = True,
         is_compiled: bool = False,
         guard: Guard | None = None,
+        pooling: Literal["cls", "mean"] = "cls",
     ) -> None:
         super().__init__()
         self.model = model
+        self.family = family
         self.head = head
+        self.pooling = pooling
         self.unpad = unpad
         self.compiled = CompiledBody(body_of(model)) if is_compiled else None
         self.guard = guard
@@ -97,6 +116,10 @@ class GteEncoder(nn.Module):
         return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
 
     @property
+    def _types(self) -> int:
+        return int(getattr(self.config, "type_vocab_size", 0))
+
+    @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
@@ -110,7 +133,9 @@ class GteEncoder(nn.Module):
         Raises as `load_encoder` does for a backend that is not known or does not work here.
         """
         heads = self.config.num_attention_heads
-        size, dropout = self.config.hidden_size // heads, self.config.attention_probs_dropout_prob
+        size = self.config.hidden_size // heads
+        dropouts = (getattr(self.config, name, None) for name in ("attention_probs_dropout_prob", "attention_dropout"))
+        dropout = next((found for found in dropouts if found is not None), 0.0)
         use = Use(self.device, dtype or self.dtype, heads, size, dropout, self.compiled is not None)
         self.choice = choose(attention, use)
         return self.choice
@@ -133,29 +158,28 @@ class GteEncoder(nn.Module):
         return self.encode(batch, unpad_inputs).padded()
 
     def embed(self, batch: Mapping[str, Tensor | None], dim: int | None = None) -> Tensor:
-        """The text embeddings [rows, hidden], float32: the CLS states, cut to `dim` numbers if given, of length 1."""
+        """The text embeddings [rows, hidden], float32: pooled states, cut to `dim` numbers if given, of length 1."""
         width = self.config.hidden_size
         if dim is not None and not 1 <= dim <= width:
             raise UsageError(f"dim: {dim}, must be from 1 to {width}")
-        return functional.normalize(self.encode(batch).first().float()[:, :dim], dim=-1)
+        return functional.normalize(self.encode(batch).pooled(self.pooling).float()[:, :dim], dim=-1)
 
     def logits(self, batch: Mapping[str, Tensor | None]) -> Tensor:
         """What the head says: [rows, width, vocabulary or labels], or [rows, labels] of a sequence classifier.
 
         Raises UsageError when there is no head.
         """
-        hidden = self.encode(batch)
-        model: Any = self.model
-        match self.head:
-            case Head.MASKED_LM:
-                said = model.lm_head(hidden.states)
-            case Head.TOKEN_CLASSIFICATION:
-                said = model.classifier(model.dropout(hidden.states))
-            case Head.SEQUENCE_CLASSIFICATION:
-                pooled = body_of(model).pooler(hidden.first().unsqueeze(1))  # type: ignore[operator]
-                return torch.as_tensor(model.classifier(model.dropout(pooled)))
-            case _:
-                raise UsageError(f"logits: the checkpoint's head is {self.head.value}, which gives none")
+        native = self.family.required_native()
+        if not native.stages.get(self.head):
+            raise UsageError(f"logits: the checkpoint's head is {self.head.value}, which gives none")
+        hidden, stages = self.encode(batch), [self.model.get_submodule(name) for name in native.stages[self.head]]
+        is_of_rows = self.head is Head.SEQUENCE_CLASSIFICATION
+        said = hidden.pooled(getattr(self.config, "classifier_pooling", "cls")) if is_of_rows else hidden.states
+        said = said.to(hidden.states.dtype).unsqueeze(1) if is_of_rows else said
+        for stage in stages:
+            said = stage(said)
+        if is_of_rows:
+            return said if said.dim() == 2 else said[:, 0]
         return Hidden(said, hidden.packing, hidden.is_packed).padded()
 
     def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
@@ -172,14 +196,14 @@ class GteEncoder(nn.Module):
         return Hidden(self._run(batch, packing, backend, is_packed), packing, is_packed)
 
     def _run(self, batch: Mapping[str, Tensor | None], packing: Packing, backend: Backend, is_packed: bool) -> Tensor:
-        inputs = {name: batch.get(name) for name in ("input_ids", "inputs_embeds")}
-        inputs["token_type_ids"] = batch.get("token_type_ids") if self.config.type_vocab_size > 1 else None
+        names = ("input_ids", "inputs_embeds", *(("token_type_ids",) if self._types > 1 else ()))
+        inputs = {name: tensor for name in names if (tensor := batch.get(name)) is not None}
         attention, needed = implementation(backend, is_packed), keywords(backend, packing, is_packed)
         if is_packed and self.compiled is not None and self.compiled.can_run(packing):
             return self.compiled(inputs, packing, attention, needed)
         mask = None if packing.is_full else batch.get("attention_mask")
         if is_packed:
-            inputs = {name: packing.pack(tensor) for name, tensor in inputs.items() if tensor is not None}
+            inputs = {name: packing.pack(tensor) for name, tensor in inputs.items()}
             inputs |= {"position_ids": packing.position_ids}
             mask = None
         self.config._attn_implementation = attention

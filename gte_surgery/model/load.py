@@ -9,7 +9,7 @@ import torch
 from gte_surgery.checkpoint.directory import Checkpoint, open_near
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.model.encoder import GteEncoder, Guard
-from gte_surgery.model.native import build_model
+from gte_surgery.model.native import build_model, pooling_of
 
 DTYPES = {
     "float32": torch.float32,
@@ -50,8 +50,8 @@ def load_encoder(
         raise UsageError(f"dtype: {dtype!r}, must be float32, float16 or bfloat16")
     place = find_device(device)
     checkpoint = path if isinstance(path, Checkpoint) else open_near(path)
-    model, head = build_model(checkpoint, place, DTYPES[dtype])
-    return GteEncoder(model, head, attention, unpad, compile, guard)
+    model, family, head = build_model(checkpoint, place, DTYPES[dtype])
+    return GteEncoder(model, family, head, attention, unpad, compile, guard, pooling_of(checkpoint, family))
 
 
 def find_device(device: str) -> torch.device:

@@ -6,7 +6,7 @@ was read. Buffers that no checkpoint holds, the rotary frequencies, are computed
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -14,17 +14,18 @@ from torch import nn
 
 from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
 from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checkpoint.sidecars import pooling
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import family_of, read_config
-from gte_surgery.gte.family import Native
+from gte_surgery.gte.family import Family, Native
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.weights import find_sources, read_parameters
 
 
 def build_model(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
-) -> tuple[transformers.PreTrainedModel, Head]:
-    """The native model with the checkpoint's weights, in eval mode, and the head that it has.
+) -> tuple[transformers.PreTrainedModel, Family, Head]:
+    """The native model with the checkpoint's weights, in eval mode, its family, and the head that it has.
 
     Raises RefusedError for a network that is not native, CheckpointError for a checkpoint that is not whole.
     """
@@ -47,13 +48,24 @@ def build_model(
     sources = find_sources(checkpoint, family, layout, config, head)
     model = _empty_model(native, members, head)
     parameters = {name: nn.Parameter(tensor) for name, tensor in read_parameters(sources, device, dtype).items()}
-    decoder, words = (naming.stored(name, native.layout(head)) for name in (family.names.decoder, family.names.words))
-    if head is Head.MASKED_LM and decoder not in parameters:
-        parameters[decoder] = parameters[words]
+    own = native.layout(head)
+    tied = {naming.stored(name, own): naming.stored(source, own) for name, source in family.facts.copies.items()}
+    asked = model.state_dict().keys() - parameters.keys()
+    parameters |= {name: parameters[tied[name]] for name in asked if name in tied}
     model.load_state_dict(parameters, strict=True, assign=True)
-    _renew_rotary(model)
+    _renew_buffers(model)
     model.to(device=device)  # type: ignore[call-arg]
-    return model.train(False), head
+    return model.train(False), family, head
+
+
+def pooling_of(checkpoint: Checkpoint, family: Family) -> Literal["cls", "mean"]:
+    """How the states of a text become one vector: as the family does it, or, where fine-tunes of it do it in either
+    way, as 1_Pooling/config.json says.
+    """
+    stated = pooling(checkpoint)
+    if family.facts.pooling == "mean" and stated is not None and stated.modes in (("cls_token",), ("cls",)):
+        return "cls"
+    return family.facts.pooling
 
 
 def body_of(model: nn.Module) -> nn.Module:
@@ -76,12 +88,18 @@ def _empty_model(native: Native, members: dict[str, object], head: Head) -> tran
     known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
     config = getattr(transformers, f"{native.stem}Config")(**known)
     with torch.device("meta"):
-        model = getattr(transformers, native.architecture(head))(config)
+        options = native.options if head is Head.NONE else {}
+        model = getattr(transformers, native.architecture(head))(config, **options)
     if not isinstance(model, transformers.PreTrainedModel):
         raise TypeError(type(model).__name__)
     return model
 
 
-def _renew_rotary(model: nn.Module) -> None:
-    body = body_of(model)
-    body.rotary_emb = type(body.rotary_emb)(body.config)
+def _renew_buffers(model: transformers.PreTrainedModel) -> None:
+    """What no checkpoint holds, rotary frequencies and position numbers, as the model's own initialisation has it."""
+    for module in model.modules():
+        buffers = dict(module.named_buffers(recurse=False))
+        if buffers:
+            for name, buffer in buffers.items():
+                module.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
+            model._init_weights(module)  # type: ignore[no-untyped-call]

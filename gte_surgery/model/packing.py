@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gte_surgery.errors import UsageError
+from gte_surgery.model.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Packing:
         """The tightest padded form."""
         return _slots(self)
 
+    @cached_property
+    def windows(self) -> Windows:
+        """The tiles in which sliding windows are computed."""
+        return Windows(self.cu_seqlens, self.position_ids[0], self.lengths)
+
     def pack(self, padded: Tensor) -> Tensor:
         """[rows, width, …] → [1, tokens, …]."""
         if self.is_full:
@@ -83,6 +89,15 @@ class Slots:
     mask: Tensor
     rows: int
     longest: int
+
+    def seen(self, sliding_window: int | None) -> Tensor:
+        """What each token may look at: all tokens of its row, or those less than `sliding_window` places away."""
+        if sliding_window is None:
+            return self.mask
+        places = torch.arange(self.longest, device=self.mask.device)
+        near = (places[:, None] - places[None, :]).abs() < sliding_window
+        # A pad that sees nothing would be NaN; it sees itself, and nobody looks at it.
+        return (self.mask & near) | torch.eye(self.longest, dtype=torch.bool, device=self.mask.device)
 
     def spread(self, packed: Tensor) -> Tensor:
         """[1, heads, tokens, size] → [rows, heads, longest, size], zeros where no token is."""

@@ -64,8 +64,12 @@ NEW_IMPL = Family(
     members={"native": native_members, "remote": remote_members},
     native=Native(
         stem="Gte",
-        body="gte",
-        heads=tuple(head for head in Head if head is not Head.QUESTION_ANSWERING),
+        stages={
+            Head.NONE: (),
+            Head.MASKED_LM: ("lm_head",),
+            Head.SEQUENCE_CLASSIFICATION: ("gte.pooler", "dropout", "classifier"),
+            Head.TOKEN_CLASSIFICATION: ("dropout", "classifier"),
+        },
         layout=names.native_layout,
         members=native_members,
         oldest="5.18",
@@ -87,6 +91,8 @@ NEW_IMPL = Family(
         silent_rope=Rope("default", NATIVE_THETA),
         row_multiple=64,
         padded=(names.NAMES.words, names.NAMES.positions),
+        copies={names.NAMES.decoder: names.NAMES.words},
+        defaults={"attention_probs_dropout_prob": 0.0, "classifier_dropout": None, "hidden_dropout_prob": 0.1},
     ),
     ropes=Ropes(is_stated, moved_rope, ropes_of_both),
     known_keys=KNOWN_KEYS,

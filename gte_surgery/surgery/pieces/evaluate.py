@@ -178,4 +178,9 @@ def _block(piece: Normal, block: int, count: int) -> np.ndarray[Any, Any]:
     name = f"gte-surgery normal\0{piece.seed}\0{piece.stream}\0{block}".encode()
     entropy = int.from_bytes(hashlib.sha256(name).digest(), "little")
     generator = np.random.Generator(np.random.SFC64(np.random.SeedSequence(entropy)))
-    return generator.standard_normal(count, dtype=np.float32)
+    if piece.cut is None:
+        return generator.standard_normal(count, dtype=np.float32)
+    drawn = generator.standard_normal(BLOCK, dtype=np.float32)
+    while (beyond := np.abs(drawn) > piece.cut).any():
+        drawn[beyond] = generator.standard_normal(int(beyond.sum()), dtype=np.float32)
+    return drawn[:count]

@@ -80,13 +80,16 @@ class Normal:
     dtype: str
     begin: int
     count: int
+    cut: float | None = None
+    """Standard deviations beyond which a draw is drawn again."""
 
     @property
     def nbytes(self) -> int:
         return self.count * element_bytes(self.dtype)
 
     def describe(self) -> str:
-        return f"{self.count} draws of N(0, {self.std:g}), seed {self.seed}"
+        within = "" if self.cut is None else f" within {self.cut:g} deviations"
+        return f"{self.count} draws of N(0, {self.std:g}){within}, seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True)

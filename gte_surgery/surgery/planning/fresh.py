@@ -128,9 +128,9 @@ def _drawn(family: Family, spec: TensorSpec, config: GteConfig, dtype: str, seed
     stream, number = family.naming.place_in_packed(spec.canonical)
     start, width, row = number * spec.size, spec.shape[-1], pad_row(family, spec, config)
     pad, after = (spec.size, spec.size) if row is None else (row * width, (row + 1) * width)
-    yield Normal(stream, seed, spec.std, dtype, start, pad)
+    yield Normal(stream, seed, spec.std, dtype, start, pad, spec.cut)
     yield Fill(bytes(element_bytes(dtype)), after - pad)
-    yield Normal(stream, seed, spec.std, dtype, start + after, spec.size - after)
+    yield Normal(stream, seed, spec.std, dtype, start + after, spec.size - after, spec.cut)
 
 
 def _meaning(release: Release, head: Head, tensors: tuple[PlannedTensor, ...], edit: New) -> Iterator[str]:

@@ -1,0 +1,305 @@
+"""ModernBERT as a family: gte-modernbert-base and gte-reranker-modernbert-base.
+
+Rotary positions of two kinds, full attention every so many layers and a sliding window in the others; norms before
+what they feed, biases nowhere unless the config asks. Names, classes and initialisation are those of transformers
+(models/modernbert, 5.24), which writes `layer_types` and nested `rope_parameters`; 4.x wrote `global_rope_theta`,
+`local_rope_theta` and `global_attn_every_n_layers`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from gte_surgery.errors import RefusedError
+from gte_surgery.gte.consumers import Consumer, Demands
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed
+from gte_surgery.gte.fields import Defaults, GteConfig, Values, integer, number, shared_fields, wrong
+from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
+from gte_surgery.gte.rope import LARGEST_NUMBER, Rope, kind_of
+from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
+from gte_surgery.gte.wording import shown
+
+NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
+FULL, SLIDING = "full_attention", "sliding_attention"
+_THETAS = {FULL: ("global_rope_theta", 160000.0), SLIDING: ("local_rope_theta", 10000.0)}
+_HEADS = ("head", "decoder", "classifier")
+_NAMING = prefixed(NAMES, "model.", _HEADS)
+_SPELLED = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
+_DEFAULTS = Defaults(
+    vocab_size=50368, max_position_embeddings=8192, pad_token_id=50283, num_hidden_layers=22, intermediate_size=1152,
+    type_vocab_size=0, layer_norm_eps=1e-5,
+)  # fmt: skip
+_KNOWN = re.compile(
+    r"embeddings\.(tok_embeddings\.weight|norm\.(weight|bias))|final_norm\.(weight|bias)"
+    r"|layers\.\d+\.(attn\.(Wqkv|Wo)|attn_norm|mlp\.(Wi|Wo)|mlp_norm)\.(weight|bias)"
+    r"|(head\.(dense|norm)|decoder|classifier)\.(weight|bias)"
+)
+
+
+def read_config(values: Values) -> GteConfig:
+    """The effective config; raises CheckpointError naming the key whose value no model could be built from."""
+    typeless = {key: value for key, value in values.items() if key != "type_vocab_size"}
+    shared = shared_fields(typeless, _DEFAULTS, _SPELLED)
+    return GteConfig(
+        **shared,
+        dialect=Dialect.NATIVE,
+        layer_norm_type="layer_norm",
+        position_embedding_type="rope",
+        pack_qkv=True,
+        rope=_rope(values, FULL),
+        local_rope=_rope(values, SLIDING),
+        layer_types=layer_types(values, shared["num_hidden_layers"]),
+        window=integer(values, "local_attention", 128, least=0),
+        biased=tuple(name for name in _BIASES if _is_biased(values, name)),
+        draw_cut=_cut(values),
+    )
+
+
+_BIASES = ("attention", "mlp", "norm", "decoder", "classifier")
+
+
+def _is_biased(values: Values, name: str) -> bool:
+    return bool(values.get(f"{name}_bias", name == "decoder"))
+
+
+def _cut(values: Values) -> float:
+    """Standard deviations at which fresh weights are cut off; null means 3."""
+    key = "initializer_cutoff_factor"
+    cut = 3.0 if values.get(key, 2.0) is None else number(values, key, 2.0)
+    if cut < 0.1:
+        raise wrong(key, values.get(key), "at least 0.1")
+    return cut
+
+
+def layer_types(values: Values, layers: int) -> tuple[str, ...]:
+    """What each layer attends to; raises CheckpointError for a list that is not one word a layer."""
+    stated = values.get("layer_types")
+    if stated is None:
+        every = integer(values, "global_attn_every_n_layers", 3, least=1)
+        return tuple(SLIDING if layer % every else FULL for layer in range(layers))
+    if not isinstance(stated, list) or len(stated) != layers or not set(map(str, stated)) <= {FULL, SLIDING}:
+        raise wrong("layer_types", stated, f'a list of {layers} times "{FULL}" or "{SLIDING}"')
+    return tuple(map(str, stated))
+
+
+def _rope(values: Values, kind: str) -> Rope:
+    """The rope of the layers of a kind, as ModernBertConfig.convert_rope_params_to_dict reads it."""
+    nested = values.get("rope_parameters")
+    stated = nested.get(kind) if isinstance(nested, Mapping) else None
+    scaling = values.get("rope_scaling")
+    parameters: dict[str, object] = {}
+    for source in (stated, scaling):
+        parameters |= source if isinstance(source, Mapping) else {}
+    old_key, usual = _THETAS[kind]
+    theta = parameters.get("rope_theta", values.get(old_key) or usual)
+    is_number = isinstance(theta, (int, float)) and not isinstance(theta, bool)
+    if not isinstance(theta, (int, float)) or not is_number or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER:
+        return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
+    named = str(kind_of(parameters))
+    return Rope("default", float(theta)) if named == "default" else Rope("unsupported", float(theta), rope_type=named)
+
+
+def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:
+    """The tensors of a model with `head`; the first layer has no norm before its attention."""
+    out = config.initializer_range / (2.0 * config.num_hidden_layers) ** 0.5
+    yield _drawn(config, NAMES.words, (V, H))
+    yield from _norm(config, "embeddings.norm")
+    for layer in range(config.num_hidden_layers):
+        base = f"layers.{layer}"
+        if layer:
+            yield from _norm(config, f"{base}.attn_norm")
+        yield from _linear(config, f"{base}.attn.Wqkv", (Dim("H", 3), H), "attention")
+        yield from _linear(config, f"{base}.attn.Wo", (H, H), "attention", out)
+        yield from _norm(config, f"{base}.mlp_norm")
+        yield from _linear(config, f"{base}.mlp.Wi", (Dim("I", 2), H), "mlp")
+        yield from _linear(config, f"{base}.mlp.Wo", (H, I), "mlp", out)
+    yield from _norm(config, "final_norm")
+    if head is Head.NONE:
+        return
+    yield from _linear(config, "head.dense", (H, H), "classifier", out)
+    yield from _norm(config, "head.norm")
+    if head is Head.MASKED_LM:
+        if "decoder" in config.biased:
+            yield Part("decoder.bias", (V,), Init.ZEROS)
+        need: Need = "spare" if config.tie_word_embeddings else "must"
+        yield Part(NAMES.decoder, (V, H), Init.NORMAL, need, out, config.draw_cut)
+    else:
+        yield _drawn(config, "classifier.weight", (K, H), config.hidden_size**-0.5)
+        yield Part("classifier.bias", (K,), Init.ZEROS)
+
+
+def _drawn(config: GteConfig, name: str, dims: tuple[Dim, ...], std: float | None = None) -> Part:
+    return Part(name, dims, Init.NORMAL, "must", std, config.draw_cut)
+
+
+def _linear(
+    config: GteConfig, name: str, dims: tuple[Dim, ...], biased: str, std: float | None = None
+) -> Iterator[Part]:
+    yield _drawn(config, f"{name}.weight", dims, std)
+    if biased in config.biased:
+        yield Part(f"{name}.bias", dims[:1], Init.ZEROS)
+
+
+def _norm(config: GteConfig, name: str) -> Iterator[Part]:
+    yield Part(f"{name}.weight", (H,), Init.ONES)
+    if "norm" in config.biased:
+        yield Part(f"{name}.bias", (H,), Init.ZEROS)
+
+
+def head_of(names: Iterable[str], values: Values) -> Head:
+    """The head that canonical names show; which kind of classifier it is, only `architectures` says."""
+    found = {name.partition(".")[0] for name in names}
+    if "classifier" in found:
+        stated = str(values.get("architectures"))
+        for head in (Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING):
+            if SUFFIXES[head] in stated:
+                return head
+        return Head.SEQUENCE_CLASSIFICATION
+    return Head.MASKED_LM if "decoder" in found or "head" in found else Head.NONE
+
+
+def region(canonical: str, head: Head) -> str:
+    """The part of the network that a tensor belongs to."""
+    if not _KNOWN.fullmatch(canonical):
+        return "other"
+    first = canonical.partition(".")[0]
+    return {"embeddings": "embeddings", "layers": "layers", "final_norm": "layers"}.get(first, "head")
+
+
+def fed_by_norms(layers: int) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(norm, the projections that take what comes out of it) for every norm."""
+    yield "embeddings.norm", ("layers.0.attn.Wqkv",)
+    for layer in range(layers):
+        yield f"layers.{layer}.attn_norm", (f"layers.{layer}.attn.Wqkv",)
+        yield f"layers.{layer}.mlp_norm", (f"layers.{layer}.mlp.Wi",)
+    yield "final_norm", ("head.dense",)
+    yield "head.norm", ("classifier",)
+
+
+def native_members(values: Values, head: Head, has_code: bool = False) -> dict[str, object]:
+    """The members as transformers 5 understands them: rope and layer types written out, 4.x's keys gone."""
+    config = read_config(values)
+    for rope in (config.rope, config.local_rope):
+        if rope is not None and rope.kind == "unsupported":
+            found = rope.refusal or rope.rope_type
+            raise RefusedError(f"config.json: rope: {found}, no GTE of this family was trained with it")
+    ropes = {kind: _parameters(rope) for kind, rope in ((FULL, config.rope), (SLIDING, config.local_rope)) if rope}
+    old = ("global_rope_theta", "local_rope_theta", "rope_scaling", "reference_compile")
+    members = {key: value for key, value in values.items() if key not in old}
+    members |= {"architectures": ["ModernBert" + SUFFIXES[head]], "layer_types": list(config.layer_types)}
+    return members | {"rope_parameters": ropes}
+
+
+def _parameters(rope: Rope) -> dict[str, object]:
+    return {"rope_theta": rope.theta, "rope_type": "default"}
+
+
+def release_config(
+    release: Release, dialect: Dialect, head: Head | None = None, **changes: object
+) -> dict[str, object]:
+    """config.json of the release as transformers 5 writes it, keys in alphabetical order."""
+    wanted = release.head if head is None else head
+    members: dict[str, object] = {
+        "architectures": ["ModernBert" + SUFFIXES[wanted]],
+        "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 50281, "classifier_activation": "gelu",
+        "classifier_bias": False, "classifier_dropout": 0.0, "classifier_pooling": "mean", "cls_token_id": 50281,
+        "decoder_bias": True, "deterministic_flash_attn": False,
+        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
+        "embedding_dropout": 0.0, "eos_token_id": 50282, "global_attn_every_n_layers": 3, "hidden_activation": "gelu",
+        "hidden_size": release.hidden_size, "initializer_cutoff_factor": 2.0, "initializer_range": 0.02,
+        "intermediate_size": release.intermediate_size, "local_attention": 128,
+        "max_position_embeddings": release.max_positions, "mlp_bias": False, "mlp_dropout": 0.0,
+        "model_type": "modernbert", "norm_bias": False, "norm_eps": 1e-05,
+        "num_attention_heads": release.num_attention_heads, "num_hidden_layers": release.num_hidden_layers,
+        "pad_token_id": release.pad_token_id, "sep_token_id": 50282, "tie_word_embeddings": True,
+        "vocab_size": release.vocab_size,
+        **{key: value for key, value in changes.items() if key != "type_vocab_size"},
+    }  # fmt: skip
+    special = ("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id")
+    rows = members["vocab_size"]
+    members = {k: None if k in special and isinstance(rows, int) and rows <= 50282 else v for k, v in members.items()}
+    layers = integer(members, "num_hidden_layers", 22, least=1)
+    members |= {
+        "layer_types": list(layer_types(members, layers)),
+        "rope_parameters": {kind: _parameters(Rope("default", usual)) for kind, (_, usual) in _THETAS.items()},
+    }
+    if wanted in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION):
+        members |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
+    return dict(sorted(members.items()))
+
+
+def _release(name: str, head: Head, tensors: int, parameters: int) -> Release:
+    layout = next(iter(_NAMING.layouts(head).values()))
+    return Release(
+        name, 768, 1152, 22, 12, 50368, 50283, 0, Rope("default", 160000.0), "F16", head, layout, tensors, parameters,
+        8192, Dialect.NATIVE,
+    )  # fmt: skip
+
+
+RELEASES = (
+    _release("gte-modernbert-base", Head.NONE, 134, 149_014_272),
+    _release("gte-reranker-modernbert-base", Head.SEQUENCE_CLASSIFICATION, 138, 149_605_633),
+)
+
+_CLASSES = ("ModernBertModel", "ModernBertForSequenceClassification", "ModernBertForTokenClassification")
+MODERNBERT = Family(
+    name="ModernBERT",
+    model_types=("modernbert",),
+    names=NAMES,
+    naming=_NAMING,
+    dialect_of=lambda values: Dialect.NATIVE if values.get("model_type") == "modernbert" else None,
+    read_config=read_config,
+    parts=parts,
+    head_of=head_of,
+    architecture=lambda head, dialect: "ModernBert" + SUFFIXES[head],
+    is_known=lambda name: _KNOWN.fullmatch(name) is not None,
+    region=region,
+    releases=RELEASES,
+    release_config=release_config,
+    members={"native": native_members},
+    native=Native(
+        stem="ModernBert",
+        stages={
+            Head.NONE: (),
+            Head.MASKED_LM: ("head", "decoder"),
+            Head.SEQUENCE_CLASSIFICATION: ("head", "drop", "classifier"),
+            Head.TOKEN_CLASSIFICATION: ("head", "drop", "classifier"),
+            Head.QUESTION_ANSWERING: ("head", "drop", "classifier"),
+        },
+        layout=lambda head: next(iter(_NAMING.layouts(head).values())),
+        members=native_members,
+        oldest="5.0",
+    ),
+    schemas={Dialect.NATIVE: "config.modernbert"},
+    facts=Facts(
+        flags=("tie_word_embeddings", "deterministic_flash_attn", "sparse_prediction", *(f"{n}_bias" for n in _BIASES)),
+        default_pad=_DEFAULTS.pad_token_id,
+        row_multiple=64,
+        has_types=False,
+        padded=(NAMES.words,),
+        spelled=_SPELLED | {"window": "local_attention"},
+        spellings=(
+            "layer_types",
+            "global_attn_every_n_layers",
+            "global_rope_theta",
+            "local_rope_theta",
+            "reference_compile",
+            *(f"{name}_bias" for name in _BIASES),
+        ),
+        defaults={
+            "attention_dropout": 0.0,
+            "mlp_dropout": 0.0,
+            "embedding_dropout": 0.0,
+            "classifier_dropout": 0.0,
+            "classifier_pooling": "cls",
+            "classifier_activation": "gelu",
+            "initializer_cutoff_factor": 2.0,
+            "sparse_pred_ignore_index": -100,
+        },
+        copies={NAMES.decoder: NAMES.words},
+    ),
+    demands={Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES})},
+    matrix=re.compile(r"layers\.(\d+)\.(?:attn|mlp)\.(\w+)\.weight"),
+    fed_by_norms=fed_by_norms,
+)

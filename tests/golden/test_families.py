@@ -1,0 +1,85 @@
+"""BERT and ModernBERT: a resize is what the in-memory recipe makes, and the native model gives the reference's numbers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from gte_surgery import check, diff, open_checkpoint, resize
+from gte_surgery.checks.subject import Subject
+
+FOLDER = Path(__file__).parent / "families"
+NAMES = sorted(path.name for path in FOLDER.iterdir() if not path.name.endswith("pad0"))
+SAID_BY_TRANSFORMERS = {"transformers_version"}
+
+
+def copied(name: str, tmp_path: Path) -> Path:
+    place = tmp_path / name
+    shutil.copytree(FOLDER / name, place, ignore=shutil.ignore_patterns("reference.safetensors"))
+    return place
+
+
+def test_all_five_are_there() -> None:
+    assert NAMES == ["bert-base", "bert-mlm", "modernbert-base", "modernbert-mlm", "modernbert-reranker"]
+
+
+@pytest.mark.parametrize("name", [path.name for path in sorted(FOLDER.iterdir())])
+def test_the_inventory_is_what_transformers_wrote(name: str) -> None:
+    subject = Subject(open_checkpoint(FOLDER / name))
+    assert subject.config is not None
+    assert subject.layout is not None
+    specs = subject.family.published(subject.config, subject.layout, subject.head)
+    with safe_open(FOLDER / name / "model.safetensors", "np") as file:
+        stored = {each: tuple(file.get_slice(each).get_shape()) for each in file.offset_keys()}
+    assert {spec.name: spec.shape for spec in specs} == stored
+    assert all(subject.family.is_known(spec.canonical) for spec in specs)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gate_finds_no_error(name: str, tmp_path: Path) -> None:
+    report = check(open_checkpoint(copied(name, tmp_path)), values=True)
+    assert {finding.code for finding in report.findings} <= {"GTE112", "GTE231"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_resize_is_what_the_recipe_in_memory_makes(name: str, tmp_path: Path) -> None:
+    place, wanted = copied(name, tmp_path), FOLDER / f"{name}.resized-160-pad0"
+    resize(place, vocab=160, pad=0)
+    ours, theirs = load_file(place / "model.safetensors"), load_file(wanted / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert [key for key in theirs if not np.array_equal(ours[key], theirs[key])] == []
+    said, written = (json.loads((each / "config.json").read_text()) for each in (place, wanted))
+    assert {k: v for k, v in said.items() if k not in SAID_BY_TRANSFORMERS} == {
+        k: v for k, v in written.items() if k not in SAID_BY_TRANSFORMERS
+    }
+    assert diff(place, wanted).is_equal
+
+
+@pytest.mark.parametrize("unpad", [True, False], ids=["packed", "padded"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_native_model_gives_the_numbers_of_the_reference(name: str, attention: str, unpad: bool) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from safetensors.torch import load_file as load_tensors
+
+    from gte_surgery import load_encoder
+
+    reference = load_tensors(FOLDER / name / "reference.safetensors")
+    batch = {key: reference[key] for key in ("input_ids", "attention_mask")}
+    encoder = load_encoder(FOLDER / name, device="cpu", dtype="float32", attention=attention, unpad=unpad)
+    kept = batch["attention_mask"].bool()
+    with torch.no_grad():
+        if "last_hidden_state" in reference:
+            found, wanted = encoder(**batch)[kept], reference["last_hidden_state"][kept]
+        else:
+            is_of_rows = reference["logits"].dim() == 2
+            found, wanted = encoder.logits(batch), reference["logits"]
+            found, wanted = (found, wanted) if is_of_rows else (found[kept], wanted[kept])
+    assert (found - wanted).abs().max() < 5e-5
