@@ -35,6 +35,12 @@ _KNOWN = re.compile(
 _MATRIX = re.compile(r"encoder\.layer\.(\d+)\.(?:attention\.(?:self|output)|intermediate|output)\.(\w+)\.weight")
 
 
+def _is_plain(values: Values) -> bool:
+    """Whether this is BERT itself: others took its name for code of their own, with other positions."""
+    is_foreign = values.get("position_embedding_type") == "alibi" or "jina" in str(values.get("auto_map")).lower()
+    return values.get("model_type") == "bert" and not is_foreign
+
+
 def read_config(values: Values) -> GteConfig:
     """The effective config; raises CheckpointError naming the key whose value no model could be built from."""
     if text(values, "position_embedding_type", "absolute") != "absolute":
@@ -178,7 +184,7 @@ BERT = Family(
     model_types=("bert",),
     names=NAMES,
     naming=_NAMING,
-    dialect_of=lambda values: Dialect.NATIVE if values.get("model_type") == "bert" else None,
+    dialect_of=lambda values: Dialect.NATIVE if _is_plain(values) else None,
     read_config=read_config,
     parts=parts,
     head_of=head_of,

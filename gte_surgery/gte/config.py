@@ -7,10 +7,9 @@ for `gte_surgery.checks`.
 from __future__ import annotations
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.gte.families import family_of, model_types
+from gte_surgery.gte.families import family_of, unknown_config
 from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.kinds import Dialect
-from gte_surgery.gte.wording import either, shown
 
 __all__ = ["Dialect", "GteConfig", "detect_dialect", "family_of", "read_config"]
 
@@ -26,7 +25,6 @@ def read_config(config: Values) -> GteConfig:
     Flags count as Python counts them: the string "false" is on, as it would be for the loader.
     """
     if detect_dialect(config) is None:
-        found = shown(config["model_type"]) if "model_type" in config else "missing"
-        wanted = either([shown(name) for name in model_types()])
-        raise CheckpointError(f"model_type: {found}, must be {wanted}", "this is not the config of a GTE model")
+        found, hint = unknown_config(config)
+        raise CheckpointError(f"model_type: {found}", hint)
     return family_of(config).read_config(config)

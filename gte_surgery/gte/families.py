@@ -8,6 +8,7 @@ from gte_surgery.gte.family import Family, Release
 from gte_surgery.gte.fields import Values
 from gte_surgery.gte.modernbert import MODERNBERT
 from gte_surgery.gte.new_impl.family import NEW_IMPL
+from gte_surgery.gte.wording import either, shown
 
 FAMILIES: tuple[Family, ...] = (NEW_IMPL, BERT, MODERNBERT)
 """The first stands in where a config is absent or tells nothing."""
@@ -16,6 +17,35 @@ FAMILIES: tuple[Family, ...] = (NEW_IMPL, BERT, MODERNBERT)
 def family_of(values: Values) -> Family:
     """The family of a config.json's members, by `model_type`; the first one where no family knows it."""
     return next((family for family in FAMILIES if family.dialect_of(values) is not None), FAMILIES[0])
+
+
+_NOT_COVERED = {
+    "qwen2": "gte-Qwen1.5, gte-Qwen2 or stella_en_1.5B, a decoder under last-token pooling",
+    "qwen3": "Qwen3-Embedding, a decoder under last-token pooling",
+    "nomic_bert": "nomic-embed, a BERT with rotary positions in code of its own",
+    "xlm-roberta": "an XLM-RoBERTa, as multilingual-e5, bge-m3 and jina-embeddings-v3 are",
+    "roberta": "a RoBERTa",
+    "mpnet": "an MPNet, as all-mpnet-base-v2 is",
+    "deberta-v2": "a DeBERTa",
+    "distilbert": "a DistilBERT",
+    "t5": "a T5 encoder, as gtr and sentence-t5 are",
+}
+"""What encoders of text that are no GTE of ours call themselves, and what they are."""
+
+
+def stranger(values: Values) -> str:
+    """What a config that is of no family describes, if that is known: "a RoBERTa"; else ""."""
+    if "jina" in str(values.get("auto_map")).lower() or values.get("position_embedding_type") == "alibi":
+        return "a jina-embeddings model, with positions in code of its own"
+    return _NOT_COVERED.get(str(values.get("model_type")), "")
+
+
+def unknown_config(values: Values) -> tuple[str, str]:
+    """Why a config is of no family, and a hint: found and wanted, and what it is where that is known."""
+    found = shown(values["model_type"]) if "model_type" in values else "missing"
+    wanted = f"{found}, must be {either([shown(name) for name in model_types()])}"
+    what = stranger(values)
+    return wanted, f"this is {what}: recognised, and not covered" if what else "this is not the config of a GTE model"
 
 
 def model_types() -> tuple[str, ...]:

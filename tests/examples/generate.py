@@ -356,7 +356,7 @@ INVALID: dict[str, Example] = {
     "GTE062-stage": lambda path: with_file(path, ".gte-surgery/stage/config.json", "{}\n"),
     "GTE063-receipt-is-a-list": lambda path: with_file(path, "gte-surgery.json", "[]\n"),
     "GTE064-other-size": lambda path: receipt(path, size=4096),
-    "GTE101-bert": lambda path: changed(path, remote, model_type="bert"),
+    "GTE101-electra": lambda path: changed(path, remote, model_type="electra"),
     "GTE102-negative-vocabulary": lambda path: changed(path, remote, vocab_size=-5),
     "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),
     "GTE104-quoted-true": lambda path: changed(path, remote, pack_qkv="true"),

@@ -70,7 +70,7 @@ def beside(code: str, name: str, content: dict[str, object] | str | None) -> Dam
 
 
 DAMAGES = [
-    config("GTE101", model_type="bert"),
+    config("GTE101", model_type="electra"),
     config("GTE102", initializer_range=-1),
     config("GTE103", unpad_inputs="false"),
     config("GTE104", pack_qkv="true"),

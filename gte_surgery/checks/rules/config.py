@@ -13,8 +13,7 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.families import model_types
-from gte_surgery.gte.wording import either
+from gte_surgery.gte.families import stranger, unknown_config
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 AFFIRMATIVE = ("true", "1", "yes", "on")
@@ -26,13 +25,14 @@ _REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")
 def not_a_gte(subject: Subject) -> Iterator[Observation]:
     """config.json describes no GTE.
 
-    `model_type` must be "new" (the published configs, read by remote code) or "gte" (transformers 5.18 and later, and
-    Snowflake's configs). Any other value is another architecture, with other tensors: nothing further can be judged.
+    `model_type` must be "new" (the published configs of 2024, read by remote code), "gte" (the same for transformers
+    5.18 and later, and Snowflake's configs), "bert" (the first generation) or "modernbert". Any other value is another
+    architecture, with other tensors: nothing further can be judged.
     """
     if subject.dialect is None:
-        found = shown(subject.values["model_type"]) if "model_type" in subject.values else "absent"
-        wanted = either([shown(name) for name in model_types()])
-        yield Observation(subject.at("model_type"), f"{found}, must be {wanted}")
+        found, hint = unknown_config(subject.values)
+        is_known = bool(stranger(subject.values))
+        yield Observation(subject.at("model_type"), found.replace("missing", "absent"), hint if is_known else "")
 
 
 @rule("GTE102", Severity.ERROR, requires=_SOUND)

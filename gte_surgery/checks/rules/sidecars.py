@@ -48,15 +48,19 @@ def unreadable(subject: Subject) -> Iterator[Observation]:
 
 @rule("GTE310", Severity.WARNING)
 def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
-    """The sentence vector is not the one at the CLS position.
+    """The sentence vector is not made as the releases make it.
 
-    All releases are trained with CLS pooling; a mean over such a model's tokens ruins it without an error. Fine-tunes
-    that were trained with another pooling are right to say so, then ignore this rule. Otherwise set
-    `pooling_mode_cls_token` to true and the other modes to false.
+    The GTE of 2024 and those on ModernBERT are trained with CLS pooling, the first generation, BERT, with the mean;
+    the other way round ruins a model without an error. Fine-tunes that were trained with another pooling are right to
+    say so, then ignore this rule. Otherwise switch on `pooling_mode_cls_token` or `pooling_mode_mean_tokens`, and the
+    other modes off.
     """
     settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
-    if settings is not None and found is not None and found.mode not in (_CLS, "cls"):
-        yield Observation(settings.location(""), f"pools by {found.mode or 'no mode at all'}, the releases by {_CLS}")
+    by = subject.family.facts.pooling
+    wanted = {"cls": (_CLS, "cls"), "mean": ("mean_tokens", "mean")}[by]
+    if settings is not None and found is not None and found.mode not in wanted:
+        told = f"pools by {found.mode or 'no mode at all'}, the releases by {wanted[0]}"
+        yield Observation(settings.location(""), told)
 
 
 @rule("GTE311", Severity.ERROR, requires=_SOUND)

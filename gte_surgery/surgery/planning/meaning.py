@@ -105,11 +105,17 @@ def _types(target: Target, edit: Resize) -> Iterator[str]:
     held = types.shape[0] if types is not None else 0
     if edit.type_vocab is None or edit.type_vocab == held:
         return
-    if edit.type_vocab == 0:
+    if edit.type_vocab == target.family.facts.least_types:
+        stays = "becomes one of zeros" if edit.type_vocab else "goes"
+        outcome = f"then the type table {stays}: outputs stay the same"
         if edit.type_vocab_mode == "drop":
-            yield "the type table is removed without being folded in: every output changes"
+            yield (
+                f"type rows {edit.type_vocab} to {held - 1} are dropped"
+                if edit.type_vocab
+                else "the type table is removed without being folded in: every output changes"
+            )
             return
-        yield "type row 0 is added to every word row but the pad row, then the type table goes: outputs stay the same"
+        yield f"type row 0 is added to every word row but the pad row, {outcome}"
         if held > 1:
             yield f"type rows 1 to {held - 1} are lost: outputs stay the same for token type 0 only"
         if target.has_decoder and target.config.tie_word_embeddings:

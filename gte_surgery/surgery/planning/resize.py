@@ -47,8 +47,7 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
     words, types = word_table(target), target.tensors.get(target.names.types)
-    if edit.type_vocab and not target.family.facts.has_types:
-        raise RefusedError(f"type vocabulary: {edit.type_vocab}, a {target.family.name} model has no token types")
+    _refuse_types(target, edit)
     refuse_pad_beyond_positions(target, edit.pad)
     grows = edit.rows > words.shape[0]
     if grows:
@@ -60,6 +59,18 @@ def _refuse_misfits(target: Target, edit: Resize) -> None:
         raise RefusedError(
             f"{types.shard.file.name}: `{types.name}`: dtype {types.dtype}, cannot be added to {words.dtype} rows",
             "give both tables one dtype first, or use --type-vocab-mode drop",
+        )
+
+
+def _refuse_types(target: Target, edit: Resize) -> None:
+    """Raises RefusedError for a number of types that no model of the family runs with."""
+    facts, wanted = target.family.facts, edit.type_vocab
+    if wanted and not facts.has_types:
+        raise RefusedError(f"type vocabulary: {wanted}, a {target.family.name} model has no token types")
+    if wanted is not None and wanted < facts.least_types:
+        raise RefusedError(
+            f"type vocabulary: {wanted}, a {target.family.name} model runs with at least {facts.least_types}",
+            f"--type-vocab {facts.least_types} folds row 0 into the words and leaves a row of zeros",
         )
 
 
@@ -81,6 +92,9 @@ def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTenso
 def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTensor) -> PlannedTensor | None:
     """The tensor as the edit makes it; None when it stays as it is."""
     if canonical == target.names.types:
+        if edit.type_vocab and _folds(target, edit):
+            zeros = RowSource(tensor).zeros(0, edit.type_vocab)
+            return PlannedTensor(tensor.name, tensor.dtype, (edit.type_vocab, *tensor.shape[1:]), (zeros,))
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
     if canonical in target.names.biases:
         return _table(RowSource(tensor), edit.rows)
@@ -139,5 +153,7 @@ def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTe
 
 
 def _folds(target: Target, edit: Resize) -> bool:
-    """Whether type row 0 is added to the word rows before the type table goes."""
-    return edit.type_vocab == 0 and edit.type_vocab_mode == "fold" and target.names.types in target.tensors
+    """Whether type row 0 is added to the word rows before the type table goes, or becomes zeros where it must stay."""
+    types = target.tensors.get(target.names.types)
+    is_least = edit.type_vocab == target.family.facts.least_types and types is not None
+    return edit.type_vocab_mode == "fold" and is_least and types is not None and types.shape[0] != edit.type_vocab

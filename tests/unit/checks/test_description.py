@@ -126,7 +126,7 @@ def test_the_release_of_this_shape_is_named_with_what_differs(tmp_path: Path) ->
         lambda path: (path / "config.json").write_text("[]"),
         lambda path: (path / "model.safetensors").unlink(),
         lambda path: (path / "model.safetensors").write_bytes(b"<html>"),
-        lambda path: change_config(path, model_type="bert"),
+        lambda path: change_config(path, model_type="electra"),
         lambda path: change_config(path, pad_token_id=10**6),
         lambda path: change_config(path, num_attention_heads=10**6),
         lambda path: change_config(path, rope_scaling={"type": "yarn"}),

@@ -56,7 +56,7 @@ def test_a_code_that_matches_no_rule_is_a_usage_error(tmp_path: Path, code: str)
 
 
 def test_a_failed_prerequisite_skips_its_dependants_and_says_so(tmp_path: Path) -> None:
-    change_config(build(tmp_path), model_type="bert")
+    change_config(build(tmp_path), model_type="electra")
     report = run(open_checkpoint(tmp_path))
     assert codes(report) == ["GTE101"]
     assert skipped(report)["GTE110"] == ("GTE101",)
@@ -65,7 +65,7 @@ def test_a_failed_prerequisite_skips_its_dependants_and_says_so(tmp_path: Path) 
 
 
 def test_a_prerequisite_is_judged_even_when_it_is_not_selected(tmp_path: Path) -> None:
-    change_config(build(tmp_path), model_type="bert")
+    change_config(build(tmp_path), model_type="electra")
     report = run(open_checkpoint(tmp_path), select=["GTE201"], ignore=["GTE101"])
     assert report.findings == ()
     assert skipped(report) == {"GTE201": ("GTE101",)}

@@ -122,15 +122,18 @@ MISTAKES = {
     "another kind of model": Mistake(
         "resize bert --vocab 64 --pad 0",
         3,
-        'bert: config.json: model_type: "bert", must be "new" or "gte"',
+        'bert: config.json: model_type: "electra", must be "new", "gte", "bert" or "modernbert"',
         "not the config of a GTE model; see `gte-surgery check bert`",
         1,
     ),
     "another kind of model, smoked": Mistake(
-        "smoke bert --device cpu", 3, 'bert: config.json: model_type: "bert", must be', "not the config of a GTE model"
+        "smoke bert --device cpu",
+        3,
+        'bert: config.json: model_type: "electra", must be',
+        "not the config of a GTE model",
     ),
     "another kind of model, scanned for": Mistake(
-        "scan bert rows.jsonl", 3, 'bert: config.json: model_type: "bert", must be', "not the config of a GTE model"
+        "scan bert rows.jsonl", 3, 'bert: config.json: model_type: "electra", must be', "not the config of a GTE model"
     ),
     "a pickle": Mistake(
         "convert pickled --to remote", 3, "pickled: neither model.safetensors nor", "torch converts it without running"
@@ -328,7 +331,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty", "tok", "bert", "pickled", "lfs"):
         (room / name).mkdir()
     (room / "tok" / "tokenizer.json").write_text("{}")
-    (room / "bert" / "config.json").write_text(json.dumps({"model_type": "bert", "vocab_size": 30522}))
+    (room / "bert" / "config.json").write_text(json.dumps({"model_type": "electra", "vocab_size": 30522}))
     save_file({"bert.embeddings.word_embeddings.weight": np.zeros((4, 4), np.float32)}, room / "bert/model.safetensors")
     shutil.copy(room / "ckpt" / "config.json", room / "pickled")
     torch.save({"a": torch.zeros(2)}, room / "pickled" / "pytorch_model.bin")

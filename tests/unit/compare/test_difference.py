@@ -277,7 +277,7 @@ def break_config(path: Path) -> None:
 
 
 def break_family(path: Path) -> None:
-    builder.change_config(path, model_type="bert")
+    builder.change_config(path, model_type="electra")
 
 
 def break_names(path: Path) -> None:

@@ -60,7 +60,7 @@ def test_special_ids_beyond_a_shrunk_table_are_left_aside(tmp_path: Path, beyond
     [
         ({"pad_token_id": None}, "pad_token_id: none, one is needed"),
         ({"pad_token_id": 128}, "pad_token_id: 128, must be from 0 to vocab_size − 1 = 127"),
-        ({"model_type": "bert"}, "model_type"),
+        ({"model_type": "electra"}, "model_type"),
     ],
 )
 def test_a_checkpoint_that_no_batch_could_fit_is_refused(tmp_path: Path, changes: Any, message: str) -> None:

@@ -130,7 +130,7 @@ def test_labels_count_by_name() -> None:
 
 def test_a_config_of_another_family_is_refused() -> None:
     with pytest.raises(CheckpointError, match="model_type"):
-        meant(builder.remote_config(), {"model_type": "bert"})
+        meant(builder.remote_config(), {"model_type": "electra"})
 
 
 def test_a_difference_shows_both_values() -> None:

@@ -112,7 +112,7 @@ def test_a_head_size_of_its_own_is_refused_where_the_loader_would_obey_it() -> N
     assert read_config({"model_type": "new", "head_dim": 32}).head_size == 64
 
 
-@pytest.mark.parametrize(("config", "found"), [({}, "missing"), ({"model_type": "bert"}, '"bert"')])
+@pytest.mark.parametrize(("config", "found"), [({}, "missing"), ({"model_type": "electra"}, '"electra"')])
 def test_another_architecture_is_refused(config: dict[str, object], found: str) -> None:
     with pytest.raises(CheckpointError, match=f"model_type: {found}, must be") as raised:
         read_config(config)

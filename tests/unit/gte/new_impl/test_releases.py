@@ -224,4 +224,4 @@ def test_a_name_that_is_close_to_a_release_is_told_which_one_is_meant(name: str,
         release_named(name)
     error = raised.value
     assert (error.message, error.typed, error.meant) == (f"release: {name!r}, is not known", name, meant)
-    assert error.hint == f"known: {', '.join(release.name for release in RELEASES)}"
+    assert error.hint == f"known: {', '.join(families.releases())}"
