@@ -55,8 +55,9 @@ class Checkpoint:
 
     `config` is a JSON object, or None when absent or unreadable; `index` is None when absent, stale or unreadable.
     `files` are all files below the directory, sorted by name, without `.gte-surgery/` and `.git/`; `links_out` names
-    those that are links leading out of it, which are never opened. `faults` are in the order of their discovery.
-    `snapshot` is what it is read from where that is a hub; `path` means nothing then.
+    those that are links leading out of it, which are never opened; `restated` those of the shards whose tensors are
+    told with other names or shapes than they are stored with (see `restated`). `faults` are in the order of their
+    discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then.
     """
 
     path: Path
@@ -67,6 +68,7 @@ class Checkpoint:
     faults: tuple[Fault, ...]
     links_out: frozenset[str] = frozenset()
     snapshot: Snapshot | None = None
+    restated: frozenset[str] = frozenset()
     _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
 

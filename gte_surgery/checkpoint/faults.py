@@ -28,6 +28,8 @@ class FaultKind(Enum):
     NOT_SAFETENSORS = "not-safetensors"
     UNREADABLE = "unreadable"
     DUPLICATE_TENSOR = "duplicate-tensor"
+    INDEX_METADATA = "index-metadata"
+    INDEX_DOTTED = "index-dotted"
     INDEX_MISSING_FILE = "index-missing-file"
     INDEX_UNSAFE_PATH = "index-unsafe-path"
     INDEX_TENSOR_ABSENT = "index-tensor-absent"

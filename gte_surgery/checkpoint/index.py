@@ -19,6 +19,8 @@ from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 
+_FIX = "gte-surgery check CKPT --fix"
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -62,7 +64,25 @@ def read_index(file: FileEntry) -> tuple[Index | None, list[Fault]]:
         return None, [Fault(kind, location, f"a file name that is no string{more}")]
     metadata = value.get("metadata")
     total_size = metadata.get("total_size") if isinstance(metadata, dict) else None
-    return Index(document, weight_map, total_size if type(total_size) is int else None), []
+    bare = {name: shard.removeprefix("./") for name, shard in weight_map.items()}
+    index = Index(document, bare, total_size if type(total_size) is int else None)
+    return index, _oddities(document, value, weight_map)
+
+
+def _oddities(document: Document, value: Mapping[str, object], weight_map: Mapping[str, str]) -> list[Fault]:
+    """What an index has that some loaders refuse: no `metadata`, or names with "./" before them."""
+    faults: list[Fault] = []
+    if not isinstance(value.get("metadata"), dict):
+        found = f"a JSON {type(value['metadata']).__name__}" if "metadata" in value else "absent"
+        message = f"{found}, transformers stops with a KeyError"
+        faults.append(Fault(FaultKind.INDEX_METADATA, document.location("/metadata"), message, _FIX))
+    dotted = [name for name, shard in weight_map.items() if shard.startswith("./")]
+    if dotted:
+        message = f'"{shown(weight_map[dotted[0]])}", wanted the bare file name'
+        more = f" (and {len(dotted) - 1} more such)" if len(dotted) > 1 else ""
+        place = document.location(f"/weight_map/{escape(dotted[0])}")
+        faults.append(Fault(FaultKind.INDEX_DOTTED, place, message + more, _FIX))
+    return faults
 
 
 def shard_files(index: Index, listing: Listing) -> tuple[list[FileEntry], list[Fault]]:

@@ -8,6 +8,9 @@ from pathlib import Path
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import UnsoundError
 
+_MOST_ROUNDS = 3
+"""An index, then names and shapes, then what can be judged only when those are right: each a surgery of its own."""
+
 
 def mend(terminal: Terminal, checkpoint: Path, codes: Sequence[str], dry_run: bool, is_aside: bool) -> None:
     """Mends what the rules `codes` find; what came of it goes to stderr when `is_aside`, else to stdout.
@@ -21,17 +24,21 @@ def mend(terminal: Terminal, checkpoint: Path, codes: Sequence[str], dry_run: bo
     from gte_surgery.surgery.verbs import fix
 
     tell = terminal.message if is_aside else terminal.result
-    try:
-        planned = fix(checkpoint, codes=codes, dry_run=True)
-    except UnsoundError as error:
-        terminal.message(f"nothing was mended: {printable(error.message)}")
-        return
-    left = [f"  {printable(sentence)}" for sentence in planned.plan.meaning]
-    if planned.plan.is_empty:
-        tell("\n".join((f"{printable(str(checkpoint))}: nothing that --fix could mend", *left)))
-        return
-    with terminal.progress("mending") as progress:
-        outcome = planned if dry_run else fix(checkpoint, codes=codes, progress=progress)
-    tell(outcome_text(outcome.plan, outcome.receipt, outcome.target, terminal.has_color and not is_aside))
-    if not dry_run:
+    for number in range(_MOST_ROUNDS):
+        try:
+            planned = fix(checkpoint, codes=codes, dry_run=True)
+        except UnsoundError as error:
+            done = "nothing more was mended" if number else "nothing was mended"
+            terminal.message(f"{done}: {printable(error.message)}")
+            return
+        left = [f"  {printable(sentence)}" for sentence in planned.plan.meaning]
+        if planned.plan.is_empty:
+            if not number:
+                tell("\n".join((f"{printable(str(checkpoint))}: nothing that --fix could mend", *left)))
+            return
+        with terminal.progress("mending") as progress:
+            outcome = planned if dry_run else fix(checkpoint, codes=codes, progress=progress)
+        tell(outcome_text(outcome.plan, outcome.receipt, outcome.target, terminal.has_color and not is_aside))
+        if dry_run:
+            return
         terminal.message(f"take it back with {pasteable('undo', checkpoint)}")

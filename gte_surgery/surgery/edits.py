@@ -152,7 +152,8 @@ class Convert:
     """Give a checkpoint another dialect (`to`), dtype, shard size in bytes or layout; None leaves that as it is.
 
     `layout` is a letter of `gte.names`: a (the bare model), b, d (a model with a head) or f (transformers' own names).
-    A dialect brings its usual layout, a or b, unless `layout` says otherwise.
+    A dialect brings its usual layout, a or b, unless `layout` says otherwise. Before all that `strip_prefix` is taken
+    off the tensor names, and the tensors whose stored or canonical names match a shell pattern of `drop` go.
     """
 
     to: Literal["native", "remote"] | None = None
@@ -160,11 +161,16 @@ class Convert:
     shard_size: int | None = None
     layout: Literal["a", "b", "d", "f"] | None = None
     allow_overflow: bool = False
+    strip_prefix: str | None = None
+    drop: tuple[str, ...] = ()
     training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
-        if (self.to, self.dtype, self.shard_size, self.layout) == (None,) * 4:
-            raise UsageError("convert: nothing is asked for", "give --to, --dtype, --shard-size or --layout")
+        if (self.to, self.dtype, self.shard_size, self.layout, self.strip_prefix, self.drop) == (*(None,) * 5, ()):
+            wanted = "give --to, --dtype, --shard-size, --layout, --strip-prefix or --drop"
+            raise UsageError("convert: nothing is asked for", wanted)
+        if self.strip_prefix == "" or "" in self.drop:
+            raise UsageError("convert: an empty prefix or pattern", "name what is to go")
         if self.shard_size is not None:
             _at_least("shard-size", self.shard_size, 1)
 
@@ -184,7 +190,10 @@ class Reinit:
         _check_seed(self.seed)
 
 
-CURES = ("GTE015", "GTE016", "GTE060", "GTE103", "GTE104", "GTE230", "GTE241")
+CURES = (
+    "GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE015", "GTE016", "GTE020", "GTE021", "GTE055", "GTE060",
+    "GTE066", "GTE103", "GTE104", "GTE145", "GTE200", "GTE209", "GTE210", "GTE211", "GTE230", "GTE241", "GTE250",
+)  # fmt: skip
 """The rules whose findings a `Fix` can mend."""
 
 
@@ -209,7 +218,7 @@ def as_record(edit: Edit) -> dict[str, object]:
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
     if values.get("training_state") == "refuse":
         del values["training_state"]
-    return {**origins, **{key: value for key, value in values.items() if value is not None}}
+    return {**origins, **{key: value for key, value in values.items() if value not in (None, ())}}
 
 
 def copied_row(init: str) -> int | None:

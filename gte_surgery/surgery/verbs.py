@@ -24,7 +24,7 @@ from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.commit.refusals import require_elsewhere
 from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState
 from gte_surgery.surgery.planning.companions import with_companions
-from gte_surgery.surgery.planning.convert import CURED, plan_convert
+from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
 from gte_surgery.surgery.planning.fresh import plan_new
 from gte_surgery.surgery.planning.plan import Plan
@@ -92,13 +92,13 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
             return with_companions(plan_remap(target, edit), target, edit)
         case Convert():
-            target = understand(checkpoint, cured_codes=CURED if edit.to is not None else ())
+            target = understand(prepared(checkpoint, edit), cured_codes=CURED if edit.to is not None else ())
             return with_companions(plan_convert(target, edit, threads), target, edit)
         case Reinit():
             is_whole = edit.only is None
             return plan_reinit(understand(checkpoint, lambda names: (names.decoder,) if is_whole else ()), edit)
         case Fix():
-            return plan_fix(understand(checkpoint), edit)
+            return plan_fix(checkpoint, edit)
 
 
 def resize(
@@ -185,14 +185,17 @@ def convert(
     shard_size: int | None = None,
     layout: Literal["a", "b", "d", "f"] | None = None,
     allow_overflow: bool = False,
+    strip_prefix: str | None = None,
+    drop: str | Sequence[str] = (),
     training_state: TrainingState = "refuse",
     **manner: Unpack[Surgical],
 ) -> Outcome:
-    """Gives the checkpoint in `path` another dialect, dtype, sharding or layout; see `edits.Convert`.
+    """Gives the checkpoint in `path` another dialect, dtype, sharding or layout, or fewer tensors; see `edits.Convert`.
 
     In place or into `out`; raises as `resize` does.
     """
-    edit = Convert(to, dtype, shard_size, layout, allow_overflow, training_state)
+    patterns = (drop,) if isinstance(drop, str) else tuple(drop)
+    edit = Convert(to, dtype, shard_size, layout, allow_overflow, strip_prefix, patterns, training_state)
     return _operate(path, edit, **manner)
 
 

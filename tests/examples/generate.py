@@ -133,6 +133,21 @@ def reindexed(path: Path, change: Callable[[dict[str, str], dict[str, object]], 
     write_json(path / INDEX, index)
 
 
+def without_metadata(path: Path) -> None:
+    """Two shards under an index of a weight map alone."""
+    remote(path, shards=2)
+    write_json(path / INDEX, {"weight_map": json.loads((path / INDEX).read_text())["weight_map"]})
+
+
+def nul_padded(path: Path) -> None:
+    """A header that is padded with NUL bytes, as by a writer in another language."""
+    remote(path)
+    raw = (path / "model.safetensors").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    text = raw[8 : 8 + size].rstrip(b" ") + b"\0\0\0"
+    (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
+
+
 def doubled_tensor(path: Path) -> None:
     """Two shards that both hold the word embeddings; index and total size leave the second aside."""
     remote(path, shards=2)
@@ -328,6 +343,8 @@ INVALID: dict[str, Example] = {
     "GTE016-total-size": lambda path: reindexed(path, lambda _, metadata: metadata.update(total_size=1)),
     "GTE017-in-two-shards": doubled_tensor,
     "GTE018-link-out": lambda path: linked(path, "NOTICE.txt", "../../../README.md"),
+    "GTE020-no-metadata": without_metadata,
+    "GTE021-dot-slash": lambda path: reindexed(path, lambda m, _: m.update({n: f"./{s}" for n, s in m.items()})),
     "GTE030-four-bytes": lambda path: (remote(path), (path / "model.safetensors").write_bytes(bytes(4))),
     "GTE031-length-of-ten-to-the-twelve": lambda path: header(path, "{}", length=10**12),
     "GTE032-cut-inside-header": lambda path: header(path, '{"t":', length=1000),
@@ -351,11 +368,16 @@ INVALID: dict[str, Example] = {
     "GTE050-array": lambda path: header(path, '{"t": ["F32", [0], [0, 0]]}'),
     "GTE051-null-metadata": lambda path: header(path, '{"__metadata__": null}'),
     "GTE052-dtype-in-an-object": lambda path: entry(path, dtype={"F32": None}),
+    "GTE055-nul-padded": nul_padded,
     "GTE060-temporary-file": lambda path: with_file(path, ".tmpAbC123", "half of a tensor"),
     "GTE061-journal": lambda path: with_file(path, ".gte-surgery/journal.json", "{}\n"),
     "GTE062-stage": lambda path: with_file(path, ".gte-surgery/stage/config.json", "{}\n"),
     "GTE063-receipt-is-a-list": lambda path: with_file(path, "gte-surgery.json", "[]\n"),
     "GTE064-other-size": lambda path: receipt(path, size=4096),
+    "GTE066-shard-of-before": lambda path: (
+        remote(path, shards=2),
+        shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00003-of-00003.safetensors"),
+    ),
     "GTE101-electra": lambda path: changed(path, remote, model_type="electra"),
     "GTE102-negative-vocabulary": lambda path: changed(path, remote, vocab_size=-5),
     "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),
@@ -411,6 +433,10 @@ INVALID: dict[str, Example] = {
     "GTE202-layer-beyond": lambda path: changed(path, lambda p: remote(p, num_hidden_layers=2), num_hidden_layers=1),
     "GTE203-adapter": lambda path: retensored(path, lambda t: t | {"adapter.weight": np.ones((2, 2), np.float16)}),
     "GTE204-fewer-rows": lambda path: changed(path, remote, vocab_size=128),
+    "GTE205-placeholders": lambda path: retensored(
+        path, lambda t: {n: a[:0, 0] if a.ndim > 1 else a for n, a in t.items()}
+    ),
+    "GTE209-flat-words": lambda path: retensored(path, lambda t: t | {WORDS: t[WORDS].reshape(-1)}),
     "GTE206-one-in-float32": lambda path: retensored(path, lambda t: t | {QKV: t[QKV].astype(np.float32)}),
     "GTE207-int8": lambda path: retensored(path, lambda t: t | {QKV: t[QKV].astype(np.int8)}),
     "GTE208-stated-float32": lambda path: changed(path, remote, dtype="float32"),

@@ -29,6 +29,7 @@ class HeaderFault(Enum):
     OVERLAP = "overlap"
     BEYOND_FILE = "beyond-file"
     TRAILING_BYTES = "trailing-bytes"
+    NUL_PADDED = "nul-padded"
     ARRAY_ENTRY = "array-entry"
     NULL_METADATA = "null-metadata"
     OBJECT_DTYPE = "object-dtype"
@@ -59,6 +60,7 @@ _SENTENCES: Mapping[HeaderFault, str] = {
     HeaderFault.HOLE: "Tensors follow one another without a hole.",
     HeaderFault.OVERLAP: "No two tensors share a byte.",
     HeaderFault.BEYOND_FILE: "Every tensor's data lies inside the file.",
+    HeaderFault.NUL_PADDED: "A header is padded with spaces.",
     HeaderFault.TRAILING_BYTES: "The file ends with the last tensor's last byte.",
     HeaderFault.ARRAY_ENTRY: "A tensor's entry is an object, not an array of its members.",
     HeaderFault.NULL_METADATA: "`__metadata__` is absent where there is none, not null.",

@@ -12,7 +12,7 @@ import math
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
 from pathlib import Path
@@ -138,6 +138,9 @@ def parse_header(raw: bytes, file_size: int, room: int | None = None) -> Header:
     if len(raw) < data_start:
         raise _fault(HeaderFault.HEADER_BEYOND_FILE, f"header of {data_start - 8} bytes, only {len(raw) - 8} were read")
     raw = raw[:data_start]
+    if nuls := _trailing_nuls(raw):
+        reason = f"the header ends with {nuls} NUL byte{'s' if nuls > 1 else ''}, wanted spaces"
+        raise _fault(HeaderFault.NUL_PADDED, reason, hint="gte-surgery check CKPT --fix")
     room = None if room is None else room_beside(raw, room)
     metadata, tensors = _collect_plain(raw, room) or _collect(_parse_json(raw, room).items(), room)
     tensors.sort(key=lambda tensor: (tensor.begin, tensor.end))
@@ -194,6 +197,20 @@ def _overflows(shape: Sequence[int], bits: int) -> bool:
     if len(shape) < 8 and 0 < math.prod(shape) * bits <= MAX_UNSIGNED:
         return False
     return any(product > MAX_UNSIGNED for product in accumulate((*shape, bits), mul))
+
+
+def read_nul_padded(place: Place | Path) -> Header:
+    """As `read_header`, of a file whose header is padded with NUL bytes, as if they were spaces."""
+    with opened(place) as file:
+        raw, size = _read_raw(file, file.identity.size), file.identity.size
+    nuls = _trailing_nuls(raw)
+    return replace(parse_header(raw[: len(raw) - nuls] + b" " * nuls, size), digest=_digest(raw))
+
+
+def _trailing_nuls(raw: bytes) -> int:
+    """How many NUL bytes follow the closing brace of a header."""
+    text = raw.rstrip(b"\0") if raw.endswith(b"\0") else raw
+    return len(raw) - len(text) if text.endswith(b"}") and len(text) > 8 else 0
 
 
 def _header_length(raw: bytes, file_size: int) -> int:

@@ -5,11 +5,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checks.registry import add_fault_rule
-from gte_surgery.findings import Severity
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checks.registry import Observation, add_fault_rule, rule
+from gte_surgery.checks.subject import Subject
+from gte_surgery.checks.wording import first
+from gte_surgery.findings import Location, Severity
 
 _ERROR, _WARNING = Severity.ERROR, Severity.WARNING
+_SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors", re.ASCII)
 
 add_fault_rule(
     "GTE001",
@@ -166,6 +173,46 @@ add_fault_rule(
     own blobs are fine.
     """,
 )
+add_fault_rule(
+    "GTE020",
+    _ERROR,
+    FaultKind.INDEX_METADATA,
+    "The index has no metadata",
+    """
+    transformers reads `metadata` of model.safetensors.index.json without a default and stops with a KeyError
+    [transformers 4.57.6 and 5.24, utils/hub.py, get_checkpoint_shard_files]. `gte-surgery check CKPT --fix` writes it.
+    """,
+)
+add_fault_rule(
+    "GTE021",
+    _WARNING,
+    FaultKind.INDEX_DOTTED,
+    'The index writes "./" before a file name',
+    """
+    transformers opens ./model-00001-of-00002.safetensors as it opens the bare name; programs that compare the names
+    with a listing do not find the file. `gte-surgery check CKPT --fix` writes the bare names.
+    """,
+)
+
+
+@rule("GTE066", _WARNING, requires=("GTE001", "GTE004", "GTE010", "GTE011", "GTE012", "GTE013", "GTE014"))
+def shards_passed_over(subject: Subject) -> Iterator[Observation]:
+    """Weight files lie here that nothing names.
+
+    Shards of an older save, or shards that the index forgot. transformers passes them over; programs that read every
+    *.safetensors of the directory take them for weights. Remove them if they are old; if the index is what is wrong,
+    `gte-surgery check CKPT --fix` makes a new one from whole shards.
+    """
+    if subject.faults(FaultKind.STALE_INDEX):
+        return  # GTE015 says it all
+    read = {shard.file.name for shard in subject.checkpoint.shards}
+    index = subject.checkpoint.index
+    read |= set(index.shard_names) if index is not None else set()
+    stray = [file.name for file in subject.checkpoint.files if _SHARD.fullmatch(file.name) and file.name not in read]
+    for name, ending in first(stray):
+        yield Observation(Location(file=shown(name)), f"a shard that no index names{ending}")
+
+
 add_fault_rule(
     "GTE060",
     _WARNING,

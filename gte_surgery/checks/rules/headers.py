@@ -56,6 +56,13 @@ _HEADER_FAULTS = (
     ),
     ("GTE041", HeaderFault.BAD_SHAPE, "A tensor's shape is not a list of whole numbers from 0", _FOREIGN),
     (
+        "GTE055",
+        HeaderFault.NUL_PADDED,
+        "The header is padded with NUL bytes",
+        "The format pads with spaces; a writer in another language put zeros.\n"
+        "`gte-surgery check CKPT --fix` puts spaces.",
+    ),
+    (
         "GTE042",
         HeaderFault.SHAPE_OVERFLOW,
         "A tensor's shape multiplies beyond 64 bits",

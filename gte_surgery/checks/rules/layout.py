@@ -14,6 +14,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.wording import either
+from gte_surgery.gte.wrappers import wrapper_of
 
 _CONTAINER = ("GTE0",)
 _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
@@ -23,14 +24,19 @@ _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
 def layout_unknown(subject: Subject) -> Iterator[Observation]:
     """The tensor names are not those of a GTE.
 
-    Word embeddings were looked for under every prefix that a GTE is saved with, and exactly one layout must fit.
-    Either the weights are another model's, or two saves were mixed: the loader would leave what it cannot find at
-    random values.
+    Word embeddings were looked for under every prefix that a GTE is saved with, and exactly one layout must fit. The
+    model was saved inside a wrapper (torch.compile, DistributedDataParallel, PEFT, sentence-transformers), whose prefix
+    `gte-surgery convert CKPT --strip-prefix PREFIX` takes off; or the weights are another model's; or two saves were
+    mixed. transformers leaves what it cannot find at random values, with a warning.
     """
     if subject.layout is not None or not subject.checkpoint.tensors:
         return
     stored, words, prefixes = subject.checkpoint.tensors, subject.names.words, subject.family.naming.prefixes
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
+    if (wrapper := wrapper_of(subject.family, stored)) is not None:
+        message = f"every name has `{wrapper.prefix}` before it, as {wrapper.origin} saves a model"
+        yield Observation(_anywhere(subject), message, f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}")
+        return
     if tables:
         message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"
     else:

@@ -21,7 +21,7 @@ EDGE_ROWS = 1024
 FEW_ROWS = 128
 """And so many where each row must be fetched from a hub."""
 _PIECE = 8 << 20
-_READABLE_ROWS = (*COMPLETE, "GTE110", "GTE204", "GTE207")
+_READABLE_ROWS = (*COMPLETE, "GTE110", "GTE204", "GTE205", "GTE207", "GTE209")
 
 
 @rule("GTE230", Severity.WARNING, requires=_READABLE_ROWS)
@@ -75,7 +75,7 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(words.name), message + searched)
 
 
-@rule("GTE240", Severity.ERROR, requires=(*READABLE, "GTE201", "GTE204"))
+@rule("GTE240", Severity.ERROR, requires=(*READABLE, "GTE201", "GTE204", "GTE205", "GTE209"))
 def decoder_not_tied(subject: Subject) -> Iterator[Observation]:
     """The stored decoder weight differs from the word embeddings to which the config ties it.
 
@@ -96,7 +96,7 @@ def decoder_not_tied(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(decoder.name), message)
 
 
-@rule("GTE241", Severity.NOTE, requires=(*READABLE, "GTE201", "GTE204", "GTE240"))
+@rule("GTE241", Severity.NOTE, requires=(*READABLE, "GTE201", "GTE204", "GTE205", "GTE209", "GTE240"))
 def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
     """The decoder weight is stored although it is the word embeddings once more.
 

@@ -17,6 +17,8 @@ from gte_surgery.gte.tensors import TensorSpec
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
+SHAPED = ("GTE204", "GTE205", "GTE209")
+"""Rules that find no error where every tensor has the shape that the config asks for."""
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -73,16 +75,43 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
     and weights come from different saves, or the one was edited without the other; a vocabulary is changed in both by
     `gte-surgery resize`.
     """
-    tensors = subject.checkpoint.tensors
     wrong = [
-        spec
-        for spec in _apart_from_types(subject, (*subject.wanted, *subject.allowed))
-        if spec.name in tensors and tensors[spec.name].shape != spec.shape
+        (spec, found)
+        for spec, found in _stored_specs(subject)
+        if spec.canonical != subject.names.types and _is_misshapen(spec, found)
     ]
-    for spec, ending in first(wrong):
-        found = tensors[spec.name].shape
+    for (spec, found), ending in first(wrong):
         message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
         yield Observation(subject.at_tensor(spec.name), message, _rows_hint(subject, spec, found))
+
+
+@rule("GTE205", Severity.ERROR, requires=READABLE)
+def emptied(subject: Subject) -> Iterator[Observation]:
+    """Tensors are empty where the config asks for numbers.
+
+    DeepSpeed's ZeRO-3 leaves a placeholder of shape [0] for each parameter that it has parted, and a save that was not
+    told to gather them writes the placeholders. The real ones lie in global_step*/ beside it: `python zero_to_fp32.py`,
+    which DeepSpeed leaves there, puts them together. Save with stage3_gather_16bit_weights_on_model_save.
+    """
+    empty = [spec for spec, found in _stored_specs(subject) if _is_emptied(spec, found)]
+    if empty:
+        message = f"shape [0], config needs {shape(empty[0].shape)}"
+        rest = f" ({counted(len(empty), 'tensor')} in all: placeholders, as of ZeRO-3)"
+        hint = "python zero_to_fp32.py . model --safe_serialization, in the folder that DeepSpeed wrote"
+        yield Observation(subject.at_tensor(empty[0].name), message + rest, hint)
+
+
+@rule("GTE209", Severity.ERROR, requires=READABLE)
+def flattened(subject: Subject) -> Iterator[Observation]:
+    """A tensor has its numbers in one dimension.
+
+    FullyShardedDataParallel keeps parameters flat, and a save of its own state has them so: the numbers are all there
+    and in their order, the shape is lost. transformers stops. `gte-surgery check CKPT --fix` gives them their shapes.
+    """
+    flat = [(spec, found) for spec, found in _stored_specs(subject) if is_flattened(spec, found)]
+    for (spec, found), ending in first(flat):
+        message = f"shape {shape(found)}, the numbers of {shape(spec.shape)} in one dimension{ending}"
+        yield Observation(subject.at_tensor(spec.name), message, "gte-surgery check CKPT --fix")
 
 
 @rule("GTE206", Severity.WARNING, requires=COMPLETE)
@@ -155,7 +184,7 @@ def type_table_denied(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("type_vocab_size"), message)
 
 
-@rule("GTE222", Severity.ERROR, requires=(*READABLE, "GTE220", "GTE221", "GTE204"))
+@rule("GTE222", Severity.ERROR, requires=(*READABLE, "GTE220", "GTE221", *SHAPED))
 def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
     """The table of token types has another shape than the config asks for.
 
@@ -164,7 +193,7 @@ def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
     """
     for spec in subject.wanted:
         table = subject.checkpoint.tensors.get(spec.name)
-        if spec.canonical == subject.names.types and table is not None and table.shape != spec.shape:
+        if spec.canonical == subject.names.types and table is not None and _is_misshapen(spec, table.shape):
             message = f"shape {shape(table.shape)}, config needs {shape(spec.shape)}"
             yield Observation(subject.at_tensor(spec.name), message)
 
@@ -174,14 +203,41 @@ def _apart_from_types(subject: Subject, specs: Iterable[TensorSpec]) -> Iterator
     return (spec for spec in specs if spec.canonical != subject.names.types)
 
 
+def _stored_specs(subject: Subject) -> list[tuple[TensorSpec, tuple[int, ...]]]:
+    """Each tensor that the config asks for or allows and that is stored, with the shape that it has."""
+    tensors = subject.checkpoint.tensors
+    specs = (*subject.wanted, *subject.allowed)
+    return [(spec, tensors[spec.name].shape) for spec in specs if spec.name in tensors]
+
+
+def _is_emptied(spec: TensorSpec, found: tuple[int, ...]) -> bool:
+    return found == (0,) and spec.size > 0
+
+
+def is_flattened(spec: TensorSpec, found: tuple[int, ...]) -> bool:
+    """Whether a tensor of several dimensions is stored in one, with as many numbers."""
+    return len(spec.shape) > 1 and found == (spec.size,)
+
+
+def _is_misshapen(spec: TensorSpec, found: tuple[int, ...]) -> bool:
+    return found != spec.shape and not _is_emptied(spec, found) and not is_flattened(spec, found)
+
+
 def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> str:
-    """For a table that has another number of rows than the config's vocabulary, and is right otherwise."""
+    """For a table that has another number of rows than the config's vocabulary, and is right otherwise.
+
+    The word table decides: where it has the rows of the config, a head's tensor was left behind, and a resize to just
+    those rows lets it follow; where it has others, the config is what is wrong.
+    """
+    words, config = subject.stored(subject.names.words), subject.config
     is_sized = subject.family.is_sized_by_vocabulary(spec.canonical)
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
-    return (
-        f'the weights have {counted(found[0], "row")}: set "vocab_size": {found[0]}, or take the weights it was set for'
-    )
+    if words is None or not words.shape or config is None or words.shape[0] == config.vocab_size:
+        pad = config.pad_token_id if config is not None and config.pad_token_id is not None else "ID"
+        return f"gte-surgery resize CKPT --vocab {spec.shape[0]} --pad {pad}"
+    rows = words.shape[0]
+    return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'
 
 
 def _model_tensors(subject: Subject) -> list[StoredTensor]:

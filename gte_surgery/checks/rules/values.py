@@ -136,7 +136,9 @@ def overflow_risk(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(projection), message)
 
 
-@rule("GTE267", Severity.WARNING, requires=(*_FINITE, "GTE110", "GTE204", "GTE207"), only_with=_VALUES)
+@rule(
+    "GTE267", Severity.WARNING, requires=(*_FINITE, "GTE110", "GTE204", "GTE205", "GTE207", "GTE209"), only_with=_VALUES
+)
 def far_rows(subject: Subject) -> Iterator[Observation]:
     """Rows of the word embeddings have norms far outside the others'.
 

@@ -39,6 +39,8 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     help="The tensor names, by the letters that `inspect --json` shows.  [default: the dialect's own]",
 )
 @click.option("--allow-overflow", is_flag=True, help="Let numbers too large for the dtype become infinite.")
+@click.option("--strip-prefix", metavar="PREFIX", help="Take this wrapper's prefix off every tensor name.")
+@click.option("--drop", multiple=True, metavar="GLOB", help="Leave out tensors of these names; may be repeated.")
 @training_state_option
 @editing_options
 @pass_terminal

@@ -7,20 +7,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
+from gte_surgery.checkpoint.restated import renamed, without
 from gte_surgery.checks.maths import has_code, require_published
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.families import family_of
+from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.gte.wording import either
+from gte_surgery.gte.wording import either, listed
+from gte_surgery.gte.wrappers import unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces.piece import Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.rewrite import Files, copied, permissions, regroup, source_files
+from gte_surgery.surgery.planning.parts.rewrite import Files, copied, metadata_of, permissions, regroup, source_files
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, TextFile, WeightFile
@@ -45,6 +50,37 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     gone = [key for key in target.values if key not in members]
     meaning = _meaning(target, edit, layout, weights[0], losses)
     return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
+
+
+def prepared(checkpoint: Checkpoint, edit: Convert) -> Checkpoint:
+    """The checkpoint without the prefix and the tensors that the edit takes away. Raises RefusedError where there are
+    none such. A wrapper's one prefix over all names goes without being named where names are to change anyway.
+    """
+    family, prefix = family_of(checkpoint.values), edit.strip_prefix
+    if prefix is None and (edit.to or edit.layout) and (wrapper := wrapper_of(family, checkpoint.tensors)) is not None:
+        prefix = wrapper.prefix
+    if prefix is not None:
+        if not any(name.startswith(prefix) for name in checkpoint.tensors):
+            raise RefusedError(f"strip-prefix: {prefix}, no tensor name begins so", _names_of(checkpoint))
+        taken = prefix
+        checkpoint = renamed(checkpoint, lambda name: unwrapped(name, taken))
+    for pattern in edit.drop:
+        gone = _matching(family, checkpoint, pattern)
+        if not gone:
+            raise RefusedError(f"drop: {pattern}, matches no tensor", _names_of(checkpoint))
+        checkpoint = without(checkpoint, gone)
+    return checkpoint
+
+
+def _matching(family: Family, checkpoint: Checkpoint, pattern: str) -> set[str]:
+    """The stored names of the tensors whose stored or canonical name matches."""
+    naming, layout = family.naming, family.naming.detect(checkpoint.tensors)
+    known = {name: naming.canonical(name, layout) if layout else None for name in checkpoint.tensors}
+    return {name for name, other in known.items() if any(fnmatchcase(each, pattern) for each in (name, other or ""))}
+
+
+def _names_of(checkpoint: Checkpoint) -> str:
+    return f"the names are such as {listed([f'`{name}`' for name in sorted(checkpoint.tensors)][:3])}"
 
 
 def _refuse_guesses(target: Target, edit: Convert) -> None:
@@ -81,11 +117,21 @@ def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]
     members = dict(values)
     if edit.to is not None:
         members = target.family.in_dialect(edit.to)(values, target.head, has_code(target.checkpoint))
+    elif edit.drop and (classes := _classes(target)) is not None:
+        members["architectures"] = classes
     if layout != target.layout and "pack_qkv" in members:
         members["pack_qkv"] = not layout.has_split_qkv or layout.is_renamed
     if edit.dtype is not None:
         members["torch_dtype" if "torch_dtype" in members else "dtype"] = CONFIG_DTYPES[edit.dtype]
     return members
+
+
+def _classes(target: Target) -> list[str] | None:
+    """`architectures` for the head that is left, where a dropped one was declared; None where they may stay."""
+    named = target.family.architecture(target.head, target.config.dialect)
+    declared = target.config.architectures
+    are_known = all(target.family.head_of_class(name) is not None for name in declared)
+    return [named] if declared and named not in declared and are_known else None
 
 
 def _tensors(target: Target, edit: Convert, layout: Layout) -> dict[str, list[PlannedTensor]]:
@@ -142,9 +188,8 @@ def _files(checkpoint: Checkpoint, edit: Convert, shards: Mapping[str, Sequence[
         return regroup(checkpoint, shards)
     before = {shard.file.name: shard for shard in checkpoint.shards}
     mode = permissions(checkpoint.shards[0].file.mode)
-    header = checkpoint.shards[0].header
     tensors = in_order([tensor for planned in shards.values() for tensor in planned])
-    wanted = weight_files(tensors, edit.shard_size, mode, header.metadata if header else None)
+    wanted = weight_files(tensors, edit.shard_size, mode, metadata_of(checkpoint.shards[0]))
     names = {file.name for file in wanted}
     stale = [*before, *([INDEX_NAME] if checkpoint.has(INDEX_NAME) else [])]
     files = tuple(file for file in wanted if not _is_stored(checkpoint, file))
@@ -157,7 +202,7 @@ def _is_stored(checkpoint: Checkpoint, file: OutputFile) -> bool:
         found = checkpoint.index
         return found is not None and found.document.text.encode() == file.content
     shard = next((shard for shard in checkpoint.shards if shard.file.name == file.name), None)
-    if not isinstance(file, WeightFile) or shard is None or shard.header is None:
+    if not isinstance(file, WeightFile) or shard is None or shard.header is None or file.name in checkpoint.restated:
         return False
     stored = tuple(copied(checkpoint.tensors[entry.name]) for entry in shard.header.tensors)
     return (shard.header.metadata, stored) == (file.metadata, file.tensors)
@@ -166,6 +211,11 @@ def _is_stored(checkpoint: Checkpoint, file: OutputFile) -> bool:
 def _meaning(
     target: Target, edit: Convert, layout: Layout, weights: Sequence[OutputFile], losses: Sequence[Losses]
 ) -> Iterator[str]:
+    if target.checkpoint.restated:
+        if edit.drop:
+            yield f"the tensors that match {', '.join(edit.drop)} go"
+        if edit.strip_prefix is not None or not edit.drop:
+            yield "what a wrapper put before the tensor names goes"
     if not weights:
         yield "no tensor changes"
     if layout != target.layout:

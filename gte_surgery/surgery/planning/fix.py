@@ -12,18 +12,28 @@ from dataclasses import dataclass, field, replace
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint, is_leftover
 from gte_surgery.checkpoint.index import read_index
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.checkpoint.restated import renamed, reshaped, with_readable_headers
 from gte_surgery.checks.rules.config import AFFIRMATIVE
+from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
 from gte_surgery.checks.run import run
-from gte_surgery.gte.kinds import Head
+from gte_surgery.checks.subject import Subject
+from gte_surgery.gte.families import family_of
+from gte_surgery.gte.kinds import Dialect, Head, Layout
+from gte_surgery.gte.wording import counted
+from gte_surgery.gte.wrappers import unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.reindex import reindexed
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite
+from gte_surgery.surgery.planning.parts.storage import restored
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
-from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
+_QUANTIZER = ("quantization_config",)
+_INDEX_CODES = ("GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE020", "GTE021", "GTE066")
 _OTHER_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
 
 
@@ -36,11 +46,19 @@ class _Cure:
     dropped: tuple[str, ...] = ()
     members: dict[str, object] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
+    unset: tuple[str, ...] = ()
 
 
-def plan_fix(target: Target, edit: Fix) -> Plan:
-    """The plan of `edit` on a sound checkpoint; empty when nothing is found, or nothing that has a safe cure."""
-    cures = [_CURES[code](target) for code in _found(target.checkpoint, edit)]
+def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
+    """The plan of `edit`; empty when nothing is found, or nothing that has a safe cure.
+
+    What keeps a checkpoint from being understood at all goes first, in a plan of its own: an index that is wrong, then
+    headers, shapes and names. Raises UnsoundError for a checkpoint that is unsound for other reasons.
+    """
+    if (first := _new_index(checkpoint, edit) or _restated(checkpoint, edit)) is not None:
+        return first
+    target = understand(checkpoint)
+    cures = [_CURES[code](target) for code in _found(target.checkpoint, edit) if code in _CURES]
     changes = TensorChanges(
         {name: tensor for cure in cures for name, tensor in cure.rewritten.items()},
         [name for cure in cures for name in cure.dropped],
@@ -48,7 +66,8 @@ def plan_fix(target: Target, edit: Fix) -> Plan:
     weights = rewrite(target.checkpoint, changes) if cures else ((), ())
     members = {key: value for cure in cures for key, value in cure.members.items()}
     removed = tuple(name for cure in cures for name in cure.removed)
-    plan = assembled(target.checkpoint, edit, weights, members, removed=removed)
+    unset = [key for cure in cures for key in cure.unset]
+    plan = assembled(target.checkpoint, edit, weights, members, removed=removed, dropped=unset)
     return replace(plan, meaning=tuple(sentence for cure in cures for sentence in cure.meaning))
 
 
@@ -57,7 +76,66 @@ def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:
     if not edit.codes:
         return []
     found = {finding.code for finding in run(checkpoint, select=edit.codes).findings}
-    return [code for code in _CURES if code in found]
+    return [code for code in edit.codes if code in found]
+
+
+def _new_index(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
+    """The plan that writes a new index, where a finding is of the index alone and the shards are whole."""
+    if not set(_found(checkpoint, edit)) & set(_INDEX_CODES) or (found := reindexed(checkpoint)) is None:
+        return None
+    view, index = found
+    shards = len(view.shards)
+    meaning = (f"{INDEX_NAME} is made anew from {shards} shard{'s' if shards > 1 else ''}, which are whole",)
+    return assembled(view, edit, ((index,), ()), meaning=meaning)
+
+
+def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
+    """The plan that writes the same numbers with a readable header, in their shapes, or under names that loaders know;
+    None where nothing of that is wrong."""
+    found, told = _found(checkpoint, edit), []
+    if "GTE055" in found:
+        checkpoint = with_readable_headers(checkpoint)
+        told.append("the header is padded with spaces")
+    if "GTE200" in edit.codes and (wrapper := wrapper_of(family_of(checkpoint.values), checkpoint.tensors)) is not None:
+        prefix = wrapper.prefix
+        checkpoint = renamed(checkpoint, lambda name: unwrapped(name, prefix))
+        told.append(f"`{wrapper.prefix}`, which {wrapper.origin} put there, goes from the tensor names")
+    if "GTE209" in edit.codes and (shapes := _true_shapes(checkpoint)):
+        checkpoint = reshaped(checkpoint, shapes)
+        told.append(f"{counted(len(shapes), 'flat tensor')} reshaped as the config asks for")
+    relayout = bool({"GTE210", "GTE211"} & set(found))
+    if not told and not relayout:
+        return None
+    target = understand(checkpoint)
+    weights = rewrite(checkpoint, TensorChanges())
+    if relayout:
+        layout = _usual_layout(target)
+        weights = regroup(checkpoint, restored(target, layout))
+        told.append(f"the tensor names change from layout {target.layout.letter} to {layout.letter}: no number changes")
+    return assembled(checkpoint, edit, weights, meaning=told)
+
+
+def _usual_layout(target: Target) -> Layout:
+    """The names that a checkpoint of this dialect is best kept under: the native model's own, which alone outlive a
+    load and a save and which Trainer's resume restores whole [measured with transformers 5.24]; else the published.
+    """
+    native = target.family.native
+    if target.config.dialect is Dialect.NATIVE and native is not None:
+        return native.layout(target.head)
+    return next(iter(target.family.naming.layouts(target.head).values()))
+
+
+def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
+    """The shapes that the config asks for of tensors that are stored flat, by stored name."""
+    subject, tensors = Subject(checkpoint), checkpoint.tensors
+    specs = (spec for spec in subject.wanted if spec.name in tensors)
+    return {spec.name: spec.shape for spec in specs if is_flattened(spec, tensors[spec.name].shape)}
+
+
+def _buffers(target: Target) -> _Cure:
+    names = tuple(name for name in target.checkpoint.tensors if is_buffer(name))
+    told = f"{len(names)} stored buffer{'s go' if len(names) > 1 else ' goes'}: the model computes them itself"
+    return _Cure((told,), dropped=names)
 
 
 def _stale_index(target: Target) -> _Cure:
@@ -144,6 +222,8 @@ _CURES: dict[str, Callable[[Target], _Cure]] = {
     "GTE060": _leftovers,
     "GTE103": lambda target: _flags(target, lambda text: not _is_affirmative(text)),
     "GTE104": lambda target: _flags(target, _is_affirmative),
+    "GTE145": lambda target: _Cure(("quantization_config goes: all weights are floating point",), unset=_QUANTIZER),
     "GTE230": _pad_row,
     "GTE241": _redundant_decoder,
+    "GTE250": _buffers,
 }

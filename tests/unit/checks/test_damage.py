@@ -109,6 +109,33 @@ def test_a_tensor_that_gained_a_dimension(tmp_path: Path, base: str, name: str) 
 
 
 @each_tensor
+def test_a_tensor_of_which_only_the_place_was_saved(tmp_path: Path, base: str, name: str) -> None:
+    assert damaged(tmp_path, base, lambda t: t.update({name: np.zeros(0, np.float32)})) == {"GTE205"}
+
+
+@each_tensor
+def test_a_tensor_that_was_laid_flat(tmp_path: Path, base: str, name: str) -> None:
+    is_matrix = tensors(*CONFIGS[base])[name].ndim > 1
+    assert damaged(tmp_path, base, lambda t: t.update({name: t[name].reshape(-1)})) == (
+        {"GTE209"} if is_matrix else set()
+    )
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["_orig_mod.", "module.", "module._orig_mod.", "_fsdp_wrapped_module.", "base_model.model.", "auto_model.",
+     "0.auto_model.", "model.", "encoder.", "bert."],
+)  # fmt: skip
+@pytest.mark.parametrize("base", ["remote", "mlm", "reranker"])
+def test_a_model_that_was_saved_in_its_wrapper(tmp_path: Path, base: str, prefix: str) -> None:
+    def wrap(arrays: Tensors) -> None:
+        for name in list(arrays):
+            arrays[prefix + name] = arrays.pop(name)
+
+    assert damaged(tmp_path, base, wrap) == {"GTE200"}
+
+
+@each_tensor
 def test_a_tensor_of_another_float_dtype(tmp_path: Path, base: str, name: str) -> None:
     assert damaged(tmp_path, base, lambda t: t.update({name: t[name].astype(np.float16)}), shards=2) == {"GTE206"}
 

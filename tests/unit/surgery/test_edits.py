@@ -87,7 +87,12 @@ SEED = "must be from 0 to 18446744073709551615"
         (new, {"type_vocab": -1}, "type-vocab: -1, must be at least 0", ""),
         (new, {"seed": -1}, f"seed: -1, {SEED}", ""),
         (convert, {"shard_size": 0}, "shard-size: 0, must be at least 1", ""),
-        (Convert, {}, "convert: nothing is asked for", "give --to, --dtype, --shard-size or --layout"),
+        (
+            Convert,
+            {},
+            "convert: nothing is asked for",
+            "give --to, --dtype, --shard-size, --layout, --strip-prefix or --drop",
+        ),
         (Reinit, {"only": ()}, "only: no pattern is given", "leave it out to draw all tensors anew"),
         (Reinit, {"seed": 2**64}, f"seed: {2**64}, {SEED}", ""),
         (Fix, {"codes": ("GTE015", "GTE201")}, "GTE201: has no safe cure", f"those that have: {', '.join(CURES)}"),

@@ -61,16 +61,23 @@ def regroup(checkpoint: Checkpoint, shards: Mapping[str, Sequence[PlannedTensor]
     emptied: list[str] = []
     for shard in checkpoint.shards:
         name, after = shard.file.name, tuple(shards[shard.file.name])
-        if _is_untouched(checkpoint, shard, after):
+        if name not in checkpoint.restated and _is_untouched(checkpoint, shard, after):
             continue
         if after:
-            metadata = shard.header.metadata if shard.header else None
-            files.append(WeightFile(name, permissions(shard.file.mode), metadata, after))
+            files.append(WeightFile(name, permissions(shard.file.mode), metadata_of(shard), after))
         else:
             emptied.append(name)
     if checkpoint.index is not None:
         files.extend(_index_after(checkpoint, checkpoint.index, shards))
     return tuple(files), tuple(emptied)
+
+
+def metadata_of(shard: Shard) -> tuple[tuple[str, str], ...]:
+    """The metadata of a shard that is written anew: its own, and the format that transformers 4 wants to find there
+    [transformers 4.57.6, modeling_utils.py, load_state_dict: `format` must be "pt", "tf", "flax" or "mlx"].
+    """
+    found = (shard.header.metadata if shard.header else None) or ()
+    return (*(pair for pair in found if pair[0] != "format"), ("format", "pt"))
 
 
 def edited_config(

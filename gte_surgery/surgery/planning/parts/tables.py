@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import copied_row
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
@@ -183,7 +184,8 @@ def word_table(target: Target) -> StoredTensor:
     words = target.tensors[target.names.words]
     if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
         wanted = [target.config.vocab_size, target.config.hidden_size]
-        raise RefusedError(f"{_named(words)}: shape {list(words.shape)}, config needs {wanted}")
+        hint = f"{pasteable('check', target.checkpoint.path)} tells where such a table comes from, and what mends it"
+        raise RefusedError(f"{_named(words)}: shape {list(words.shape)}, config needs {wanted}", hint)
     return words
 
 

@@ -12,10 +12,10 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
-from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.errors import RefusedError, UnsoundError, UsageError
 from gte_surgery.surgery.edits import CURES
 from gte_surgery.surgery.verbs import fix, undo
-from tests.builder import build, change_config, load, remote_config, save, tensors, write, write_json
+from tests.builder import build, change_config, load, native_config, remote_config, save, tensors, write, write_json
 
 WORDS = "embeddings.word_embeddings.weight"
 INDEX = "model.safetensors.index.json"
@@ -61,7 +61,75 @@ def with_leftovers(path: Path) -> Path:
     return path
 
 
+def reindexed(path: Path, change: Callable[[dict[str, str]], dict[str, str]], **members: object) -> Path:
+    """Three whole shards whose index is changed."""
+    build(path, shards=3)
+    index = json.loads((path / INDEX).read_text())
+    write_json(path / INDEX, {"metadata": {}, "weight_map": change(index["weight_map"])} | members)
+    return path
+
+
+def without_index(path: Path) -> Path:
+    build(path, shards=3)
+    (path / INDEX).unlink()
+    return path
+
+
+def without_metadata(path: Path) -> Path:
+    reindexed(path, dict)
+    index = json.loads((path / INDEX).read_text())
+    write_json(path / INDEX, {"weight_map": index["weight_map"]})
+    return path
+
+
+def with_old_shard(path: Path) -> Path:
+    """One shard of three is what the index leaves out."""
+    last = "model-00003-of-00003.safetensors"
+    return reindexed(path, lambda m: {name: shard for name, shard in m.items() if shard != last})
+
+
+def with_nuls(path: Path) -> Path:
+    build(path)
+    raw = (path / "model.safetensors").read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    text = raw[8 : 8 + size].rstrip(b" ") + b"\0"
+    (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
+    return path
+
+
+def with_tensors(path: Path, change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]) -> Path:
+    build(path)
+    save(path / "model.safetensors", change(load(path)))
+    return path
+
+
+def saved_again(path: Path, **names: str) -> Path:
+    """A native masked LM whose names transformers 5 damaged."""
+    config = native_config(architectures=["GteForMaskedLM"])
+    body, head, norm = names["body"], names["head"], names["norm"]
+    arrays = {}
+    for name, array in tensors(config, "mlm", "").items():
+        before = head if name.startswith("lm_head") else body
+        arrays[before + name.replace("lm_head.norm", norm)] = array
+    return write(path, config, arrays)
+
+
 DAMAGES: dict[str, Callable[[Path], Path]] = {
+    "GTE004": without_index,
+    "GTE010": lambda path: reindexed(path, lambda m: {}),
+    "GTE011": lambda path: reindexed(path, lambda m: {n: s.replace("-of-00003", "-of-00030") for n, s in m.items()}),
+    "GTE013": lambda path: reindexed(path, lambda m: m | {"mtp.fc.weight": max(m.values())}),
+    "GTE014": lambda path: reindexed(path, lambda m: {n: s for n, s in m.items() if n != WORDS}),
+    "GTE020": without_metadata,
+    "GTE021": lambda path: reindexed(path, lambda m: {n: f"./{s}" for n, s in m.items()}),
+    "GTE055": with_nuls,
+    "GTE066": with_old_shard,
+    "GTE145": lambda path: build(path, remote_config(quantization_config={"quant_method": "fp8"})),
+    "GTE200": lambda path: with_tensors(path, lambda t: {f"module._orig_mod.{n}": a for n, a in t.items()}),
+    "GTE209": lambda path: with_tensors(path, lambda t: {n: a.reshape(-1) for n, a in t.items()}),
+    "GTE210": lambda path: saved_again(path, body="new.gte.", head="new.", norm="lm_head.norm"),
+    "GTE211": lambda path: saved_again(path, body="gte.", head="", norm="lm_head.layer_norm"),
+    "GTE250": lambda path: with_tensors(path, lambda t: t | {"embeddings.position_ids": np.arange(128)[None]}),
     "GTE015": with_stale_index,
     "GTE016": with_wrong_total,
     "GTE060": with_leftovers,
@@ -70,6 +138,10 @@ DAMAGES: dict[str, Callable[[Path], Path]] = {
     "GTE230": with_trained_pad,
     "GTE241": with_copied_decoder,
 }
+
+
+UNSOUND = ("GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE020", "GTE055", "GTE066", "GTE200", "GTE209")
+"""Without their cures the checkpoint is not fit for any other."""
 
 
 def test_every_cure_has_a_damage_here() -> None:
@@ -95,8 +167,11 @@ def test_a_dry_run_and_a_cure_not_asked_for_touch_nothing(code: str, tmp_path: P
     path = DAMAGES[code](tmp_path / "ckpt")
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
     assert not fix(path, dry_run=True).plan.is_empty
-    assert fix(path, codes=[other for other in CURES if other != code]).plan.is_empty
-    assert fix(path, codes=[]).plan.is_empty
+    for others in ([other for other in CURES if other != code], []):
+        try:
+            assert fix(path, codes=others).plan.is_empty
+        except UnsoundError:
+            assert code in UNSOUND
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
 
 

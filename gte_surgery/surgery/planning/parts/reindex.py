@@ -1,0 +1,66 @@
+"""A new index from whole shards, where the one that is there is wrong, or gone, and the shards are not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from math import prod
+
+from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint
+from gte_surgery.checkpoint.faults import FaultKind
+from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards
+from gte_surgery.checks.run import run
+from gte_surgery.findings import Severity
+from gte_surgery.surgery.planning.parts.rewrite import permissions
+from gte_surgery.surgery.planning.parts.sharding import render_index
+from gte_surgery.surgery.planning.plan import TextFile
+
+_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors", re.ASCII)
+_OF_THE_INDEX = (
+    FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
+    FaultKind.INDEX_TENSOR_ABSENT, FaultKind.INDEX_TENSOR_UNLISTED, FaultKind.INDEX_METADATA, FaultKind.INDEX_DOTTED,
+    FaultKind.UNREADABLE,
+)  # fmt: skip
+_WHOLE = ("GTE0", "GTE200", "GTE201", "GTE220")
+"""Rules that find no error in shards that are all there."""
+
+
+def reindexed(checkpoint: Checkpoint) -> tuple[Checkpoint, TextFile] | None:
+    """The checkpoint read by a new index, and that index; None unless the shards of one save are whole, and so named.
+
+    Whole is: no tensor twice, and none missing that the config asks for.
+    """
+    for names in _candidates(checkpoint):
+        files = [file for file in map(checkpoint.readable, names) if file is not None]
+        shards, faults = read_shards(files)
+        if faults or len(files) < len(names) or duplicate_tensors(shards):
+            continue
+        rest = tuple(fault for fault in checkpoint.faults if fault.kind not in _OF_THE_INDEX)
+        found = replace(checkpoint, index=None, shards=shards, faults=rest)
+        if not any(seen.severity is Severity.ERROR for seen in run(found, select=_WHOLE).findings):
+            entry = checkpoint.file(INDEX_NAME)
+            mode = permissions(entry.mode if entry is not None else files[0].mode)
+            return found, TextFile(INDEX_NAME, mode, _index(found))
+    return None
+
+
+def _candidates(checkpoint: Checkpoint) -> Iterator[Collection[str]]:
+    """Sets of files that may be the shards of one save: those that the index names, and those that are numbered so."""
+    if checkpoint.has(WEIGHTS_NAME):
+        return
+    if checkpoint.index is not None:
+        yield checkpoint.index.shard_names
+    saves: dict[tuple[str, str], list[str]] = {}
+    for file in checkpoint.files:
+        if found := _NUMBERED.fullmatch(file.name):
+            saves.setdefault((found[1], found[3]), []).append(file.name)
+    yield from (names for (_, total), names in sorted(saves.items()) if len(names) == int(total))
+
+
+def _index(checkpoint: Checkpoint) -> bytes:
+    tensors = checkpoint.tensors
+    weight_map = {name: tensor.shard.file.name for name, tensor in tensors.items()}
+    return render_index(
+        weight_map, sum(t.nbytes for t in tensors.values()), sum(prod(t.shape) for t in tensors.values())
+    )
