@@ -47,6 +47,7 @@ __all__ = [
     "resize",
     "scan",
     "smoke",
+    "trim",
     "uncollate",
     "undo",
     "verify",
@@ -74,7 +75,19 @@ if TYPE_CHECKING:
     from gte_surgery.smoke.result import SmokeResult
     from gte_surgery.smoke.run import smoke
     from gte_surgery.surgery.planning.plan import Plan
-    from gte_surgery.surgery.verbs import Outcome, convert, fix, history, new, recover, reinit, remap, resize, undo
+    from gte_surgery.surgery.verbs import (
+        Outcome,
+        convert,
+        fix,
+        history,
+        new,
+        recover,
+        reinit,
+        remap,
+        resize,
+        trim,
+        undo,
+    )
 
 _HOMES = {
     "checkpoint.directory": ("Checkpoint", "open_checkpoint"),
@@ -97,7 +110,19 @@ _HOMES = {
     "smoke.result": ("SmokeResult",),
     "compare.difference": ("Difference", "diff"),
     "surgery.planning.plan": ("Plan",),
-    "surgery.verbs": ("Outcome", "convert", "fix", "history", "new", "recover", "reinit", "remap", "resize", "undo"),
+    "surgery.verbs": (
+        "Outcome",
+        "convert",
+        "fix",
+        "history",
+        "new",
+        "recover",
+        "reinit",
+        "remap",
+        "resize",
+        "trim",
+        "undo",
+    ),
 }
 _NAMES_AT_HOME = {"check": "run"}
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "schema",
     "resize",
     "remap",
+    "trim",
     "convert",
     "reinit",
     "new",

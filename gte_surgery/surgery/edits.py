@@ -117,6 +117,11 @@ class Remap:
 
 
 @dataclass(frozen=True, slots=True)
+class Trim(Remap):
+    """A remap to the tokens that texts use; `origins` say which, and what the choice came to."""
+
+
+@dataclass(frozen=True, slots=True)
 class New:
     """Make a checkpoint from scratch with the structure of a published release; None means "as released"."""
 
@@ -209,7 +214,7 @@ class Fix:
                 raise UsageError(f"{code}: has no safe cure", f"those that have: {', '.join(CURES)}")
 
 
-Edit = Resize | Remap | New | Convert | Reinit | Fix
+Edit = Resize | Remap | Trim | New | Convert | Reinit | Fix
 
 
 def as_record(edit: Edit) -> dict[str, object]:

@@ -22,7 +22,7 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.commit.refusals import require_elsewhere
-from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState
+from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState, Trim
 from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
@@ -175,6 +175,48 @@ def remap(
     installed = {} if to_tokenizer is None else beside(Path(to_tokenizer))
     edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed)
     return _operate(path, edit, **manner)
+
+
+def trim(
+    path: Path | str,
+    *,
+    texts: Path | str | Sequence[Path | str] = (),
+    counts: Path | str | Sequence[Path | str] = (),
+    column: str | None = None,
+    top: int | None = None,
+    coverage: float | None = None,
+    min_count: int | None = None,
+    keep_tokens: Path | str | Sequence[str] | None = None,
+    held_out: float = 0.0,
+    write_counts: Path | str | None = None,
+    round_to: int = 1,
+    seed: int = 0,
+    training_state: TrainingState = "refuse",
+    **manner: Unpack[Surgical],
+) -> Outcome:
+    """Cuts the vocabulary of the checkpoint in `path` to the tokens that `texts`, files of them, use, or that files of
+    `counts` count; table, tokenizer and config together.
+
+    Without `top`, `coverage` or `min_count` every token that occurs is kept, and then every text that was counted is
+    cut as before, which is proved on each of its distinct words. `keep_tokens` is a file, or tokens. The plan's
+    `meaning` holds the report, on the share `held_out` of the texts too. In place or into `out`; raises as `resize`
+    does.
+    """
+    from gte_surgery.surgery.planning.trim import trim_origins
+    from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
+    from gte_surgery.vocabulary.trimming.trim import Corpus
+
+    tokens = read_tokens(Path(keep_tokens)) if isinstance(keep_tokens, (Path, str)) else tuple(keep_tokens or ())
+    written = None if write_counts is None else Path(write_counts)
+    corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
+    wish = Wish(top, coverage, min_count, tokens)
+    target = understand(_opened(path), lambda names: names.sized_by_vocabulary)
+    origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
+    return _operate(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+
+
+def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:
+    return (Path(given),) if isinstance(given, (Path, str)) else tuple(map(Path, given))
 
 
 def convert(

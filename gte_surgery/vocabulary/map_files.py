@@ -23,6 +23,7 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _ID = "(0|[1-9][0-9]*)"
 _LINE = re.compile(rf"{_ID}(?:\t# [0-9]+)?")
 """An id, and the count that `scan --write-counts` puts beside it, which is left aside."""
+_COUNT_LINE = re.compile(rf"{_ID}\t# ([0-9]+)")
 _PAIR_LINE = re.compile(rf"{_ID}\t{_ID}")
 _ITEM = re.compile(rf"{_ID}[ \t\r\n]*([,\]])")
 _MEMBER = re.compile(rf'"{_ID}"[ \t\r\n]*:[ \t\r\n]*{_ID}[ \t\r\n]*([,}}])')
@@ -67,6 +68,15 @@ def read_keep(path: Path, allow_repeats: bool = False) -> RowMap:
         (old,), lines = _columns(found, 1, source)
         places = Places(source, "line", lines)
     return row_map(range(len(old)), old, places, record, allow_repeats=allow_repeats)
+
+
+def read_counts(path: Path) -> Iterator[tuple[int, int]]:
+    """(id, times) of the lines that `scan --write-counts` and `trim --write-counts` write. Raises as `read_map`."""
+    raw, source = _content(path), str(path)
+    for _, (number, times) in _lines(_text(raw, source), _COUNT_LINE, source, "an id, a tab and `# times`"):
+        if len(number) > 10 or len(times) > 15:
+            raise refused_id(source, number[:40])
+        yield int(number), int(times)
 
 
 def _columns(

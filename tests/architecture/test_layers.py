@@ -57,7 +57,7 @@ HOMES = {
     "transformers": ("model/", "smoke/"),
     "safetensors": ("model/", "smoke/"),
     "xformers": "model/",
-    "pyarrow": "contract/scan/",
+    "pyarrow": ("contract/scan/", "vocabulary/trimming/"),
     "ray": "contract/scan/on_ray.py",
     "typing_extensions": "surgery/verbs.py",
 }
@@ -229,6 +229,9 @@ OPENS_BY_ITSELF = {
     "surgery/commit/filesystem.py": "writing, and the state of a surgery",
     "vocabulary/map_files.py": "the user's own list of ids",
     "vocabulary/token_map.py": "the user's own tokenizer",
+    "vocabulary/trimming/texts.py": "the user's own texts",
+    "vocabulary/trimming/child.py": "the words of the user's texts, in a folder of their own",
+    "vocabulary/trimming/counting.py": "the words of the user's texts, in a folder of their own",
     "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",
     "cli/terminal.py": "where output goes when its reader is gone",
     "cli/commands/demo.py": "the checkpoint that it made itself",

@@ -1,0 +1,1 @@
+"""Which tokens a corpus uses: counting, choosing, and the proof that what is kept is cut as before."""

@@ -1,0 +1,194 @@
+"""The child process that the tokenizers package runs in, with limits on memory and time; the parent tells its death.
+
+Started by `workers`. It reads one request a line from its standard input and answers each with one line, both JSON:
+"open" a tokenizer, "count" the words of a part of a corpus, "merge" and encode words, "compare" two tokenizers on them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import zlib
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gte_surgery.errors import GteSurgeryError
+from gte_surgery.vocabulary.trimming.texts import Part, texts_of
+from gte_surgery.vocabulary.trimming.words import Words
+
+MEMORY = 2 << 30
+"""Bytes of address space beside a hundred times the size of the tokenizer."""
+SECONDS = 600
+"""A request that takes longer ends the process."""
+MOST_WORDS = 250_000
+"""So many distinct words are held before they are written down."""
+_WORD, _TEXT = "W", "T"
+"""How the lines of a file of words begin: a word as the model gets it, or a whole text that holds an added token."""
+
+
+def main() -> None:
+    """Answers requests until its input ends."""
+    worker = _Worker()
+    for line in sys.stdin:
+        request = json.loads(line)
+        signal.alarm(SECONDS)
+        try:
+            answer = worker.answer(request)
+        except GteSurgeryError as error:
+            answer = {"error": error.message, "hint": error.hint}
+        except Exception as error:  # noqa: BLE001 - whatever the package raises is an answer
+            answer = {"error": f"{type(error).__name__}: {error}", "hint": ""}
+        signal.alarm(0)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+class _Worker:
+    def __init__(self) -> None:
+        self._opened: dict[str, Words] = {}
+        self._words: Counter[str] = Counter()
+        self._texts: Counter[str] = Counter()
+        self._runs = 0
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request; its "do" names what is wanted."""
+        verbs: dict[str, Callable[..., dict[str, Any]]] = {
+            "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
+            "compare": self._compare, "held": self._held,
+        }  # fmt: skip
+        return verbs[request.pop("do")](**request)
+
+    def _open(self, **paths: str) -> dict[str, Any]:
+        """Opens tokenizers, by name: "old", "new"."""
+        size = sum(Path(path).stat().st_size for path in paths.values())
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 200 * size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        self._opened |= {name: Words(Path(path)) for name, path in paths.items()}
+        return {}
+
+    def _count(self, part: dict[str, Any], folder: str, held: int) -> dict[str, Any]:
+        """Counts the words of the texts that are not held out, `held` ten-thousandths."""
+        texts, old = 0, self._opened["old"]
+        for text in texts_of(Part(**part)):
+            if is_held(text, held):
+                continue
+            texts += 1
+            words = old.words(text)
+            if words is None:
+                self._texts[text] += 1
+            else:
+                self._words.update(words)
+            if len(self._words) + len(self._texts) > MOST_WORDS:
+                self._flush(folder)
+        return {"texts": texts}
+
+    def _flush(self, folder: str) -> dict[str, Any]:
+        """Writes the counted words down, sorted, and forgets them."""
+        lines = [f"{_WORD}{escaped(word)}\t{times}\n" for word, times in self._words.items()]
+        lines += [f"{_TEXT}{escaped(text)}\t{times}\n" for text, times in self._texts.items()]
+        path = Path(folder) / f"{os.getpid()}-{self._runs}.run"
+        with path.open("wb") as file:
+            file.writelines(sorted(line.encode("utf-8", "surrogatepass") for line in lines))
+        self._words.clear()
+        self._texts.clear()
+        self._runs += 1
+        return {}
+
+    def _encode(self, words: str, begin: int, end: int, ids: int, out: str) -> dict[str, Any]:
+        """Counts the ids of words, written to `out` as an array of 64-bit numbers, one for each id."""
+        counts = array("q", bytes(8 * ids))
+        tokens = 0
+        for kind, word, times in _range(words, begin, end):
+            found = self._ids("old", kind, word)
+            tokens += times * len(found)
+            for number in found:
+                counts[number] += times
+        Path(out).write_bytes(counts.tobytes())
+        return {"tokens": tokens}
+
+    def _compare(self, words: str, begin: int, end: int, map: str) -> dict[str, Any]:
+        """Encodes words with both tokenizers: those of which all tokens are kept must give corresponding ones."""
+        new_ids = array("q", Path(map).read_bytes())
+        same = changed = changed_times = 0
+        differing: list[str] = []
+        for kind, word, times in _range(words, begin, end):
+            moved = [new_ids[number] for number in self._ids("old", kind, word)]
+            if -1 in moved:
+                changed, changed_times = changed + 1, changed_times + times
+            elif moved == self._ids("new", kind, word):
+                same += 1
+            elif len(differing) < 100_000:
+                differing.append(word)
+        return {"same": same, "changed": changed, "changed_times": changed_times, "differing": differing}
+
+    def _held(self, part: dict[str, Any], held: int, map: str, unknown: list[int | None]) -> dict[str, Any]:
+        """Compares both tokenizers on the held-out texts of a part."""
+        new_ids = array("q", Path(map).read_bytes())
+        totals = Counter[str]()
+        batch: list[str] = []
+        for text in (text for text in texts_of(Part(**part)) if is_held(text, held)):
+            batch.append(text)
+            if len(batch) == 1000:
+                totals.update(self._held_batch(batch, new_ids, unknown))
+                batch = []
+        totals.update(self._held_batch(batch, new_ids, unknown))
+        return dict(totals)
+
+    def _held_batch(self, texts: list[str], new_ids: array[int], unknown: list[int | None]) -> Counter[str]:
+        totals = Counter[str]()
+        pairs = zip(
+            self._opened["old"].unknown_characters(texts, unknown[0]),
+            self._opened["new"].unknown_characters(texts, unknown[1]),
+            strict=True,
+        )
+        for (old, before), (new, after) in pairs:
+            totals["texts"] += 1
+            totals["same"] += [new_ids[number] for number in old] == new
+            totals["before"] += len(old)
+            totals["after"] += len(new)
+            totals["unknown"] += max(0, after - before)
+        return totals
+
+    def _ids(self, which: str, kind: str, word: str) -> list[int]:
+        tokenizer = self._opened[which]
+        return tokenizer.ids_of_text(word) if kind == _TEXT else tokenizer.ids_of_word(word)
+
+
+def is_held(text: str, share: int) -> bool:
+    """Whether a text is held out, of `share` ten-thousandths: the same text always is, or never."""
+    return bool(share) and zlib.crc32(text.encode("utf-8", "surrogatepass")) % 10_000 < share
+
+
+def escaped(word: str) -> str:
+    """A word as one line of a file, without tabs."""
+    return word.replace("\\", "\\\\").replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+
+
+_MARKS = {r"\\": "\\", r"\n": "\n", r"\t": "\t", r"\r": "\r"}
+
+
+def unescaped(line: str) -> str:
+    """The word that `escaped` wrote."""
+    if "\\" not in line:
+        return line
+    return re.sub(r"\\[\\ntr]", lambda found: _MARKS[found[0]], line)
+
+
+def _range(path: str, begin: int, end: int) -> Iterator[tuple[str, str, int]]:
+    """(kind, word, times) of the lines that begin in bytes [begin, end) of a file of words."""
+    with Path(path).open("rb") as file:
+        if begin:
+            file.seek(begin - 1)
+            file.readline()
+        at = file.tell()
+        while at < end and (line := file.readline()):
+            word, _, times = line.decode("utf-8", "surrogatepass").rstrip("\n").partition("\t")
+            yield word[:1], unescaped(word[1:]), int(times)
+            at += len(line)

@@ -1,0 +1,151 @@
+"""Chooses the tokens to keep: by how often they occur, closed over what the kind of tokenizer needs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.errors import CheckpointError, RefusedError, UsageError
+from gte_surgery.vocabulary.rewriting.closure import characters, passed_through, required
+from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.rewriting.rewrite import Source
+
+SIZES = (8192, 16384, 32768, 65536)
+"""The vocabulary sizes that the curve shows."""
+_FILE_LIMIT = 1 << 26
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Which tokens are wanted: the `top` most frequent in all, those that make up a `coverage` of all tokens, or those
+    that occur `min_count` times; without any of them, all that occur. `tokens` are kept whatever their count.
+    """
+
+    top: int | None = None
+    coverage: float | None = None
+    min_count: int | None = None
+    tokens: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if sum(each is not None for each in (self.top, self.coverage, self.min_count)) > 1:
+            raise UsageError("trim: --top, --coverage and --min-count are one choice", "give one of them")
+        if self.coverage is not None and not 0 < self.coverage <= 1:
+            raise UsageError(
+                f"coverage: {self.coverage}, must be above 0 and at most 1", "for example --coverage 0.9995"
+            )
+        for name, value in (("top", self.top), ("min-count", self.min_count)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name}: {value}, must be at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The `kept` ids, ascending, and how many of them were `used`, are `needed` by the tokenizer, and were `added`
+    since merges pass through them.
+    """
+
+    kept: tuple[int, ...]
+    used: int
+    needed: int
+    added: int
+
+
+def always(source: Source, also: Collection[int], tokens: Collection[str]) -> set[int]:
+    """What is kept whatever the counts: what the tokenizer needs, its added tokens, single characters, the ids `also`
+    and the tokens named by the user. Raises UsageError for a token that is not there.
+    """
+    contents = source.contents
+    missing = [token for token in tokens if token not in contents.ids]
+    if missing:
+        raise UsageError(
+            f"keep-tokens: `{missing[0]}`, must be a token of the vocabulary", "one token a line, as it is there"
+        )
+    found = {*required(contents, source.settings), *characters(contents), *(token.id for token in contents.added)}
+    return found | {contents.ids[token] for token in tokens} | {number for number in also if number in contents.texts}
+
+
+def choose(contents: Contents, counts: Sequence[float], fixed: Collection[int], wish: Wish) -> Choice:
+    """The tokens to keep. Raises RefusedError where `top` is less than what must be kept."""
+    order = by_count(contents, counts)
+    if wish.top is not None:
+        used = order[: _most(contents, order, fixed, wish.top)]
+    elif wish.coverage is not None:
+        total, sums = sum(counts[n] for n in order), list(accumulate(counts[number] for number in order))
+        used = order[: next((at + 1 for at, each in enumerate(sums) if each >= wish.coverage * total), len(order))]
+    else:
+        used = [number for number in order if counts[number] >= (wish.min_count or 1e-300)]
+    chosen = {*fixed, *used}
+    through = passed_through(contents, chosen)
+    return Choice(tuple(sorted({*chosen, *through})), len(used), len(set(fixed)), len(through))
+
+
+def by_count(contents: Contents, counts: Sequence[float]) -> list[int]:
+    """The ids that occur, the most frequent first; of equally frequent ones the lower id."""
+    occurring = [number for number in contents.texts if number < len(counts) and counts[number] > 0]
+    return sorted(occurring, key=lambda number: (-counts[number], number))
+
+
+def curve(contents: Contents, counts: Sequence[float], fixed: Collection[int]) -> Iterator[tuple[int, int, float]]:
+    """(size asked for, tokens kept, share of all counted tokens) at `SIZES` below the whole vocabulary."""
+    total = sum(counts) or 1
+    for size in SIZES:
+        if len(fixed) <= size < len(contents.texts):
+            kept = choose(contents, counts, fixed, Wish(top=size)).kept
+            yield size, len(kept), sum(counts[number] for number in kept if number < len(counts)) / total
+
+
+def read_tokens(path: Path) -> tuple[str, ...]:
+    """Tokens, one a line. Raises UsageError for a file that cannot be read."""
+    try:
+        text = read_whole(path, _FILE_LIMIT).decode("utf-8")
+    except CheckpointError as error:
+        raise UsageError(error.message, error.hint) from None
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: byte {error.start} is not UTF-8") from None
+    return tuple(line for line in text.replace("\r\n", "\n").split("\n") if line)
+
+
+def mended(contents: Contents, words: Collection[str], kept: Collection[int]) -> Mapping[int, str]:
+    """What must be kept too for words that the rewritten tokenizer cut otherwise, by id, with the word: of a word that
+    WordPiece gave up the pieces that it had found by then, for with fewer of them it may not give up.
+    """
+    prefix = str(contents.whole.model.get("continuing_subword_prefix") or "##")
+    found: dict[int, str] = {}
+    for word in words:
+        begin = 0
+        while begin < len(word):
+            mark = prefix if begin else ""
+            ends = (end for end in range(len(word), begin, -1) if mark + word[begin:end] in contents.ids)
+            end = next(ends, 0)
+            if not end:
+                break
+            number = contents.ids[mark + word[begin:end]]
+            if number not in kept:
+                found[number] = word
+            begin = end
+    return found
+
+
+def refuse_few(size: int, needed: int) -> RefusedError:
+    """What is raised where fewer tokens are wanted than the tokenizer needs."""
+    return RefusedError(
+        f"top: {size}, this tokenizer needs {needed} tokens whatever the texts (special tokens, single characters)",
+        f"give at least --top {needed}",
+    )
+
+
+def _most(contents: Contents, order: Sequence[int], fixed: Collection[int], top: int) -> int:
+    """How many of the most frequent tokens fit into `top` with all that they need."""
+    needed = len({*fixed, *passed_through(contents, fixed)})
+    if needed > top:
+        raise refuse_few(top, needed)
+    low, high = 0, min(len(order), top)
+    while low < high:
+        middle = (low + high + 1) // 2
+        chosen = {*fixed, *order[:middle]}
+        fits = len(chosen) + len(passed_through(contents, chosen)) <= top
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low

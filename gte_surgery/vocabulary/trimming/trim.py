@@ -1,0 +1,202 @@
+"""Trimming from end to end, short of the weights: count, choose, rewrite, and prove on every distinct word that what is
+kept is cut as before. The result is a row map; what becomes of the rows is for `remap`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.map_files import read_counts
+from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
+from gte_surgery.vocabulary.row_map import Places, RowMap
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.trimming.choice import Choice, Wish, always, choose, curve, mended
+from gte_surgery.vocabulary.trimming.counting import Counted, Progress, count, ranges
+from gte_surgery.vocabulary.trimming.texts import parts
+from gte_surgery.vocabulary.trimming.workers import Workers, started
+
+ROUNDS = 20
+"""So often what differs is repaired before it is given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """What is counted: files of texts and the column that holds them, or files of counts; `held_out` is the share of
+    texts that is left out of the counting and reported on; `write_counts` is where counts are written.
+    """
+
+    texts: tuple[Path, ...] = ()
+    counts: tuple[Path, ...] = ()
+    column: str | None = None
+    held_out: float = 0.0
+    write_counts: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not self.texts and not self.counts:
+            raise UsageError("trim: nothing to count", "give texts with --texts FILE, or counts with --counts FILE")
+        if not 0 <= self.held_out < 1:
+            raise UsageError(f"held-out: {self.held_out}, must be at least 0 and below 1", "for example --held-out 0.1")
+
+
+def trimmed(
+    checkpoint: Checkpoint,
+    corpus: Corpus,
+    wish: Wish,
+    *,
+    special: Collection[int] = (),
+    width: int = 0,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> RowMap:
+    """The map that keeps what the corpus uses and the tokenizer needs. `special` are ids that the config names; `width`
+    is what one row of the tables counts in parameters, for the curve.
+
+    Raises UsageError and RefusedError; the latter also where the rewritten tokenizer cannot be made to cut as before.
+    """
+    source = load(checkpoint)
+    size = max(source.contents.texts, default=0) + 1
+    fixed = always(source, special, wish.tokens)
+    with TemporaryDirectory(prefix="gte-surgery-") as folder, started(threads) as workers:
+        place = Path(folder)
+        (place / "old.json").write_text(source.contents.text, encoding="utf-8")
+        workers.all({"do": "open", "old": str(place / "old.json")})
+        held = round(corpus.held_out * 10_000)
+        found = parts(list(corpus.texts), corpus.column)
+        counted = Counted(array("q", bytes(8 * size)), 0, 0, 0)
+        if found:
+            counted = count(workers, found, place, size, held, progress)
+        counts = _with_files(counted.counts, corpus.counts)
+        if corpus.write_counts is not None:
+            _write(corpus.write_counts, counts)
+        choice = choose(source.contents, counts, fixed, wish)
+        told = list(_of_counting(counted, counts, choice, source))
+        told += _of_curve(source, counts, fixed, width)
+        choice, proof = _proved(workers, source, choice, counted, place)
+        told += proof
+        if held:
+            maps = _maps(place, source, choice)
+            requests = ({"do": "held", "part": asdict(part), "held": held, **maps} for part in found)
+            told += _of_held(list(workers.spread(requests)))
+    return _map(choice, corpus, wish, source, told)
+
+
+def _proved(
+    workers: Workers, source: Source, choice: Choice, counted: Counted, place: Path
+) -> tuple[Choice, list[str]]:
+    """The choice with what had to be added so that every distinct word is cut as before, and the sentences on it."""
+    kept, repaired = set(choice.kept), 0
+    for _ in range(ROUNDS):
+        new_ids = {old: new for new, old in enumerate(sorted(kept))}
+        files = rewritten(source, new_ids)
+        (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.text.encode()))
+        choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
+        workers.all({"do": "open", "new": str(place / "new.json")})
+        if counted.words is None:
+            return choice, ["no texts were given, so nothing was encoded again: only counts were"]
+        maps = _maps(place, source, choice)["map"]
+        requests = [
+            {"do": "compare", "words": str(counted.words), "begin": begin, "end": end, "map": maps}
+            for begin, end in ranges(counted.words)
+        ]
+        answers = list(workers.spread(requests))
+        differing = [word for answer in answers for word in answer["differing"]]
+        if not differing:
+            return choice, list(_of_proof(answers, counted, repaired))
+        more = mended(source.contents, differing, kept)
+        if not more:
+            break
+        kept |= set(more)
+        repaired += len(more)
+    raise RefusedError(
+        f"tokenizer.json: `{differing[0]}` is cut otherwise by the rewritten tokenizer, though its tokens are kept",
+        "this kind of tokenizer cannot be trimmed without a loss",
+    )
+
+
+def _maps(place: Path, source: Source, choice: Choice) -> dict[str, object]:
+    """The file that holds the new id of each old one, −1 for none; and the ids for what is unknown."""
+    table = array("q", [-1]) * (max(source.contents.texts, default=0) + 1)
+    for new, old in enumerate(choice.kept):
+        table[old] = new
+    (place / "map").write_bytes(table.tobytes())
+    unknown = source.contents.unknown
+    return {"map": str(place / "map"), "unknown": [unknown, None if unknown is None else table[unknown]]}
+
+
+def _with_files(counts: array[int], files: Sequence[Path]) -> list[int]:
+    total = list(counts)
+    for file in files:
+        for number, times in read_counts(file):
+            if number < len(total):
+                total[number] += times
+    return total
+
+
+def _write(path: Path, counts: Sequence[int]) -> None:
+    """The counts as `scan --write-counts` writes them: ids that occur, and how often."""
+    lines = (f"{number}\t# {times}\n" for number, times in enumerate(counts) if times)
+    path.write_text("".join(lines), encoding="ascii")
+
+
+def _map(choice: Choice, corpus: Corpus, wish: Wish, source: Source, told: list[str]) -> RowMap:
+    kept = array("q", choice.kept)
+    record: dict[str, object] = {key: [str(path) for path in paths] for key, paths in
+                                 (("texts", corpus.texts), ("counts", corpus.counts)) if paths}  # fmt: skip
+    record |= {key: value for key, value in asdict(wish).items() if value}
+    record["kept_sha256"] = hashlib.sha256("".join(f"{number}\n" for number in kept).encode()).hexdigest()
+    rows = array("q", range(len(kept)))
+    offsets = array("q", range(len(kept) + 1))
+    return RowMap(len(kept), rows, kept, offsets, Places("trim", "token", rows), record, tuple(told))
+
+
+def _of_counting(counted: Counted, counts: Sequence[int], choice: Choice, source: Source) -> Iterator[str]:
+    if counted.texts:
+        yield f"{counted.texts:,} texts were counted: {counted.tokens:,} tokens, {counted.distinct:,} distinct words"
+    used, total = sum(1 for times in counts if times), sum(counts) or 1
+    covered = sum(counts[number] for number in choice.kept if number < len(counts))
+    yield (
+        f"{used:,} of {len(source.contents.texts):,} tokens occur; {choice.used:,} of them are kept, with "
+        f"{len(choice.kept):,} in all they cover {100 * covered / total:.3f} % of what was counted"
+    )
+    yield (
+        f"kept whatever their count: {choice.needed:,} special and added tokens and single characters"
+        + (f", and {choice.added:,} that merges pass through" if choice.added else "")
+    )
+
+
+def _of_curve(source: Source, counts: Sequence[int], fixed: Collection[int], width: int) -> Iterator[str]:
+    for size, kept, share in curve(source.contents, counts, fixed):
+        saved = (len(source.contents.texts) - kept) * width
+        yield f"with --top {size}: {100 * share:.3f} % of the tokens counted, {saved:,} parameters fewer"
+
+
+def _of_proof(answers: Sequence[Mapping[str, int]], counted: Counted, repaired: int) -> Iterator[str]:
+    same, changed, times = (sum(answer[key] for answer in answers) for key in ("same", "changed", "changed_times"))
+    if changed:
+        yield (
+            f"{same:,} of {counted.distinct:,} distinct words were encoded again and give the same tokens; the other "
+            f"{changed:,} use tokens that go, {times:,} times in all"
+        )
+    else:
+        yield f"all {same:,} distinct words of the texts were encoded again, and give the same tokens"
+    if repaired:
+        yield f"kept for words that would have been cut otherwise: {repaired:,}"
+
+
+def _of_held(answers: Sequence[Mapping[str, int]]) -> Iterator[str]:
+    keys = ("texts", "same", "before", "after", "unknown")
+    texts, same, before, after, unknown = (sum(answer.get(key, 0) for answer in answers) for key in keys)
+    if texts:
+        yield (
+            f"of {texts:,} held-out texts {100 * same / texts:.1f} % are cut identically; in all they take "
+            f"{100 * (after - before) / max(1, before):+.2f} % tokens, and {unknown:,} characters became unknown"
+        )
+    else:
+        yield "no text was held out"

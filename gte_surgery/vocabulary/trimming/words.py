@@ -1,0 +1,51 @@
+"""A tokenizer of the tokenizers package as trimming needs it: the words that texts are cut into before the model sees
+them, and the ids of a word. Runs in a child process only, since the package reads a hostile file there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+
+class Words:
+    """A tokenizer.json, opened with the package, without truncation and padding."""
+
+    def __init__(self, path: Path) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        self._normalizer, self._pre = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
+        self._model = self._tokenizer.model
+        added = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
+        plain = {text for each in added for text in (each, self._normal(each).strip()) if text}
+        self._added = re.compile("|".join(map(re.escape, sorted(plain, key=len, reverse=True))) or r"(?!)")
+
+    def words(self, text: str) -> list[str] | None:
+        """The words that the model gets; None where an added token may stand in the text, which only the whole cuts."""
+        normal = self._normal(text)
+        if self._added.search(text) or self._added.search(normal):
+            return None
+        if self._pre is None:
+            return [normal] if normal else []
+        return [word for word, _ in self._pre.pre_tokenize_str(normal)]
+
+    def ids_of_word(self, word: str) -> list[int]:
+        """The ids of a word."""
+        return [token.id for token in self._model.tokenize(word)]
+
+    def ids_of_text(self, text: str) -> list[int]:
+        """The ids of a text, without what is put around it."""
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def unknown_characters(self, texts: Iterable[str], unknown: int | None) -> Iterator[tuple[list[int], int]]:
+        """(ids, number of characters that became the id `unknown`) of each text."""
+        for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):
+            spans = zip(encoding.ids, encoding.offsets, strict=True)
+            yield list(encoding.ids), sum(end - begin for number, (begin, end) in spans if number == unknown)
+
+    def _normal(self, text: str) -> str:
+        return text if self._normalizer is None else str(self._normalizer.normalize_str(text))

@@ -1,0 +1,219 @@
+"""Trimming keeps what texts use and the tokenizer needs, proves it on every distinct word, and tells what it costs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from gte_surgery import trim
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.findings import Severity
+from gte_surgery.vocabulary.trimming.child import escaped, is_held, unescaped
+from gte_surgery.vocabulary.trimming.texts import parts, texts_of
+from tests import builder
+from tests.texts import KINDS, encoded, lines, write_tokenizer
+
+SIZE = 1200
+WORDS = "new.embeddings.word_embeddings.weight"
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = builder.remote_config(vocab_size=SIZE, architectures=["NewForMaskedLM"])
+    path = builder.build(tmp_path_factory.mktemp(request.param) / "ckpt", config, "mlm")
+    write_tokenizer(path, request.param, SIZE, 2000)
+    return path
+
+
+def texts_file(path: Path, texts: tuple[str, ...]) -> Path:
+    path.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    return path
+
+
+def judged(path: Path) -> set[str]:
+    """The codes of errors and warnings, but for what a made-up tokenizer lacks."""
+    findings = run(open_checkpoint(path)).findings
+    return {each.code for each in findings if each.severity > Severity.NOTE} - {"GTE308"}
+
+
+def tokenizer(path: Path) -> Tokenizer:
+    return Tokenizer.from_file(str(path / "tokenizer.json"))
+
+
+def test_counted_texts_give_corresponding_ids_and_the_same_rows(place: Path, tmp_path: Path) -> None:
+    texts = lines(1500)
+    outcome = trim(place, texts=texts_file(tmp_path / "t.txt", texts), round_to=64, out=tmp_path / "small")
+    old, new = tokenizer(place), tokenizer(tmp_path / "small")
+    before, after = encoded(old, texts), encoded(new, texts)
+    moved = {a: b for one, other in zip(before, after, strict=True) for a, b in zip(one, other, strict=True)}
+    assert [[moved[number] for number in ids] for ids in before] == after
+    tables = [builder.load(path)[WORDS] for path in (place, tmp_path / "small")]
+    assert all((tables[0][a] == tables[1][b]).all() for a, b in moved.items())
+    assert len(tables[1]) >= new.get_vocab_size() > len(tables[1]) - 64
+    assert new.get_vocab_size() < SIZE
+    assert judged(tmp_path / "small") == set()
+    assert any("were encoded again, and give the same tokens" in each for each in outcome.plan.meaning)
+    assert outcome.plan.command == "trim"
+
+
+def test_counts_and_the_held_out_figures_are_those_of_an_independent_count(place: Path, tmp_path: Path) -> None:
+    texts = lines(1200, 300)
+    written = tmp_path / "counts.tsv"
+    file = texts_file(tmp_path / "t.txt", texts)
+    outcome = trim(place, texts=file, held_out=0.25, write_counts=written, out=tmp_path / "small")
+    old, new = tokenizer(place), tokenizer(tmp_path / "small")
+    held = [text for text in texts if is_held(text, 2500)]
+    counted = Counter(
+        number
+        for encoding in old.encode_batch([text for text in texts if not is_held(text, 2500)], add_special_tokens=False)
+        for number in encoding.ids
+    )
+    assert dict(map(int, line.replace("\t# ", " ").split()) for line in written.read_text().splitlines()) == counted
+    before, after = encoded(old, held), encoded(new, held)
+    kept = new.get_vocab()
+    moved = [[kept.get(old.id_to_token(number)) for number in ids] for ids in before]
+    same = sum(one == other for one, other in zip(moved, after, strict=True))
+    more = sum(map(len, after)) - sum(map(len, before))
+    (said,) = [each for each in outcome.plan.meaning if "held-out" in each]
+    total = sum(map(len, before)) - 2 * len(held)
+    assert said.startswith(f"of {len(held):,} held-out texts {100 * same / len(held):.1f} % are cut identically")
+    assert f"{100 * more / total:+.2f} % tokens" in said
+
+
+@pytest.mark.parametrize("wish", [{"top": 700}, {"coverage": 0.97}, {"min_count": 8}])
+def test_a_lossy_choice_says_what_it_costs_and_proves_the_rest(
+    place: Path, tmp_path: Path, wish: dict[str, float]
+) -> None:
+    texts = lines(1000)
+    outcome = trim(place, texts=texts_file(tmp_path / "t.txt", texts), out=tmp_path / "small", **wish)  # type: ignore[arg-type]
+    new = tokenizer(tmp_path / "small")
+    if "top" in wish:
+        assert 600 < new.get_vocab_size() <= 700
+    (said,) = [each for each in outcome.plan.meaning if "use tokens that go" in each]
+    same, distinct, changed = (
+        int(each.replace(",", "")) for each in re.findall(r"([0-9,]+) (?:of|distinct|use)", said)[:3]
+    )
+    assert same + changed == distinct
+    assert any("they cover" in each for each in outcome.plan.meaning)
+
+
+def test_counts_of_files_are_summed_and_nothing_is_encoded_again(place: Path, tmp_path: Path) -> None:
+    for at in range(2):
+        (tmp_path / f"{at}.tsv").write_text(f"{100 + at}\t# 3\n110\t# 2\n")
+    outcome = trim(place, counts=[tmp_path / "0.tsv", tmp_path / "1.tsv"], min_count=4, dry_run=True)
+    assert "3 of 1,200 tokens occur; 1 of them are kept" in " ".join(outcome.plan.meaning)
+    assert any("nothing was encoded again" in each for each in outcome.plan.meaning)
+
+
+def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path) -> None:
+    file = texts_file(tmp_path / "t.txt", lines(500))
+    trim(place, texts=file, out=tmp_path / "once")
+    assert trim(tmp_path / "once", texts=file, dry_run=True).plan.is_empty
+
+
+def test_the_number_of_workers_changes_nothing(place: Path, tmp_path: Path) -> None:
+    file = texts_file(tmp_path / "t.txt", lines(500))
+    one, two = (trim(place, texts=file, threads=threads, dry_run=True).plan for threads in (1, 2))
+    assert (one.files, one.meaning) == (two.files, two.meaning)
+
+
+def test_too_few_and_unknown_tokens_are_refused(place: Path, tmp_path: Path) -> None:
+    file = texts_file(tmp_path / "t.txt", lines(50))
+    with pytest.raises(RefusedError, match="this tokenizer needs"):
+        trim(place, texts=file, top=10, dry_run=True)
+    with pytest.raises(UsageError, match="must be a token of the vocabulary"):
+        trim(place, texts=file, keep_tokens=["no such token"], dry_run=True)
+    with pytest.raises(UsageError, match="nothing to count"):
+        trim(place, dry_run=True)
+    with pytest.raises(UsageError, match="are one choice"):
+        trim(place, texts=file, top=900, coverage=0.5, dry_run=True)
+
+
+def test_a_word_that_wordpiece_gave_up_is_given_up_still(tmp_path: Path) -> None:
+    """With fewer pieces the longest match is shorter, and a word that was unknown would be cut after all."""
+    texts = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "ab", "abc", "##cd", "x", "a", "##b", "##c", "c", "d"]
+    model = {"type": "WordPiece", "unk_token": "<unk>", "vocab": {text: at for at, text in enumerate(texts)}}
+    model |= {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    path = builder.build(tmp_path / "ckpt", builder.remote_config(vocab_size=len(texts) + 2))
+    parts_ = dict.fromkeys(("truncation", "padding", "normalizer", "post_processor", "decoder"))
+    whole = {"version": "1.0", **parts_, "pre_tokenizer": {"type": "Whitespace"}, "added_tokens": [], "model": model}
+    (path / "tokenizer.json").write_text(json.dumps(whole))
+    assert tokenizer(path).encode("abcd").tokens == ["<unk>"], "abc is the longest match, and d has no piece"
+    outcome = trim(path, texts=texts_file(tmp_path / "t.txt", ("abcd ab xcd",)), out=tmp_path / "small")
+    new = tokenizer(tmp_path / "small")
+    assert new.encode("abcd").tokens == ["<unk>"]
+    assert "kept for words that would have been cut otherwise: 1" in outcome.plan.meaning
+
+
+def test_an_added_token_in_a_text_is_cut_as_it_is(place: Path, tmp_path: Path) -> None:
+    texts = ("import <mask>sys", "<s>class</s>", "def<unk> x")
+    trim(place, texts=texts_file(tmp_path / "t.txt", texts), out=tmp_path / "small")
+    old, new = tokenizer(place), tokenizer(tmp_path / "small")
+    assert [each.tokens for each in new.encode_batch(list(texts))] == [
+        each.tokens for each in old.encode_batch(list(texts))
+    ]
+
+
+FLAGS = dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+HOSTILE = {
+    "one piece of 250,000 characters": {"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a" * 250_000, -1.0]]}},
+    "an added token that grows a billion times": {
+        "normalizer": {
+            "type": "Sequence",
+            "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 10}] * 9,
+        },
+        "added_tokens": [
+            {"id": 9, "content": "a", "special": False, "normalized": True, **FLAGS},
+        ],
+        "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"},
+    },
+}
+
+
+@pytest.mark.parametrize("members", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_tokenizer_that_kills_the_package_is_refused(tmp_path: Path, members: dict[str, object]) -> None:
+    path = builder.build(tmp_path / "ckpt")
+    parts_ = dict.fromkeys(("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    (path / "tokenizer.json").write_text(json.dumps({"version": "1.0", "added_tokens": [], **parts_, **members}))
+    assert judged(path) == set()
+    with pytest.raises(RefusedError, match=r"died of opening the tokenizer|gets no new id"):
+        trim(path, texts=texts_file(tmp_path / "t.txt", ("a b",)), threads=1, dry_run=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("t.txt", "one\n\ntwo\r\nthree"),
+        ("t.jsonl", '{"text": "one"}\n"two"\n{"text": "three", "x": 1}\n'),
+        ("t.csv", 'x,text\n1,one\n2,two\n3,"three"\n'),
+    ],
+)
+def test_texts_are_read_from_files_of_each_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str
+) -> None:
+    (tmp_path / name).write_text(content, newline="")
+    for size in (1, 5, 1 << 20):
+        monkeypatch.setattr("gte_surgery.vocabulary.trimming.texts.PART", size)
+        assert [text for part in parts([tmp_path / name], None) for text in texts_of(part)] == ["one", "two", "three"]
+
+
+def test_texts_are_read_from_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"body": ["one", None, "two"]}), tmp_path / "t.parquet")
+    assert [text for part in parts([tmp_path / "t.parquet"], "body") for text in texts_of(part)] == ["one", "two"]
+    with pytest.raises(RefusedError, match="no column `text`"):
+        list(texts_of(parts([tmp_path / "t.parquet"], None)[0]))
+
+
+@pytest.mark.parametrize("word", ["", "a\tb", "\\n", "a\n\\\r\t", "\ud800x", "\\\\t"])
+def test_a_word_survives_being_written_down(word: str) -> None:
+    assert unescaped(escaped(word)) == word
+    assert not set("\n\r\t") & set(escaped(word))
