@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor, open_found
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
@@ -156,8 +157,10 @@ class Description:
     faults: int
 
 
-def describe(checkpoint: Checkpoint) -> Description:
-    """Describe a checkpoint, sound or not; reads one row of one tensor and the small sidecar files, raises nothing."""
+def describe(checkpoint: Checkpoint | Path | str) -> Description:
+    """Describe a checkpoint, opened or where it lies, sound or not; reads one row of one tensor and the small sidecar
+    files. Raises CheckpointError where there is nothing to open."""
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
     subject, tokenizer = Subject(checkpoint), read_tokenizer(checkpoint)
     config, stored = subject.config, tuple(checkpoint.tensors.values())
     release = subject.family.resembling(config, subject.head) if config else None

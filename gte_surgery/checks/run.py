@@ -7,9 +7,10 @@ are not selected; then their findings stay out of the report.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.checks.passes import Passes, Progress
 from gte_surgery.checks.registry import Observation, Rule, all_rules
 from gte_surgery.checks.subject import Expectations, Subject
@@ -24,7 +25,7 @@ UNREADABLE = "GTE006"
 
 
 def run(
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | Path | str,
     expectations: Expectations = Expectations(),
     select: Collection[str] = (),
     ignore: Collection[str] = (),
@@ -32,12 +33,15 @@ def run(
     consumers: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Report:
-    """Judge `checkpoint`. `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
+    """Judge `checkpoint`, opened or where it lies.
+
+    `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
     means every rule. `values` reads all weights, telling `progress` (bytes read, bytes to read); `consumers` are values
     of `gte.consumers.Consumer` whose own rules are judged as well.
 
     Raises UsageError for a code that matches no rule, or none that is judged, and for an unknown consumer; a bad
     checkpoint never raises."""
+    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
     rules = _applicable(all_rules(), values, consumers)
     chosen = _choose(rules, select, ignore)
     with _Judge(Subject(checkpoint, expectations, values, Passes(progress)), rules) as judge:

@@ -24,6 +24,7 @@ from gte_surgery.gte.family import Family, Names
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
+from gte_surgery.whole import make_whole
 
 if TYPE_CHECKING:
     from gte_surgery.checks.statistics import TensorStatistics
@@ -41,6 +42,9 @@ class Expectations:
     type_vocab: int | None = None
     max_length: int | None = None
     hidden: int | None = None
+
+    def __post_init__(self) -> None:
+        make_whole(self)
 
 
 @dataclass(frozen=True)

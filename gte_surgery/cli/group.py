@@ -36,7 +36,6 @@ COMMANDS = (
 """In the order in which `--help` lists them and a newcomer meets them."""
 
 OTHER_NAMES = {
-    "help": "--help",
     "info": "inspect",
     "show": "inspect",
     "validate": "check",
@@ -46,6 +45,7 @@ OTHER_NAMES = {
     "compare": "diff",
     "shrink": "resize",
     "grow": "resize",
+    "reset": "reinit",
     "create": "new",
     "init": "new",
     "revert": "undo",
@@ -53,6 +53,10 @@ OTHER_NAMES = {
     "test": "smoke",
 }
 """What other programs call a command like one of ours."""
+
+
+CONFIG_NAMES = {"pad-token-id": "pad", "vocab-size": "vocab", "type-vocab-size": "type-vocab"}
+"""Options as config.json calls them, with either kind of dash."""
 
 
 class LazyGroup(click.Group):
@@ -70,7 +74,13 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, but an unknown name is a UsageError with the one that was probably meant."""
+        """As click does, but `help X` is `X --help`, and another unknown name a UsageError with the one that was
+        probably meant."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+            if len(args) == 1:
+                click.echo(ctx.get_help())
+                ctx.exit()
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from difflib import get_close_matches
 
@@ -84,10 +94,14 @@ class LazyGroup(click.Group):
     PROGRAM,
     cls=LazyGroup,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "token_normalize_func": lambda name: CONFIG_NAMES.get(name.replace("_", "-"), name.replace("_", "-")),
+    },
     epilog="\b\nExample:\n  gte-surgery resize ckpt/ --vocab 32000 --pad 0 --dry-run",
 )
-@click.option("--quiet", is_flag=True, help="Print results and errors only.")
+@click.option("--quiet", "-q", is_flag=True, help="Print results and errors only.")
 @click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),

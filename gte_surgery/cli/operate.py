@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +22,20 @@ def operate(
     from gte_surgery.render.plan import outcome_json, outcome_text
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our own threads are enough, and BLAS's wait by spinning
-    with terminal.progress("writing") as progress:
+    with nullcontext() if options.get("dry_run") else terminal.progress("writing") as progress:
         outcome = verb(place, progress=progress, **options)
     parts = outcome.plan, outcome.receipt, outcome.target
     terminal.result(outcome_json(*parts) if as_json else outcome_text(*parts, terminal.has_color))
+    if outcome.receipt is not None and options.get("out") is not None:
+        terminal.message(_in_all(outcome.target))
     is_in_place = "keep_undo" in options and options["out"] is None
     if outcome.receipt is not None and is_in_place and options["keep_undo"]:
         terminal.message(f"take it back with {pasteable('undo', place)}")
+
+
+def _in_all(folder: Path) -> str:
+    """How many files a new checkpoint has, those that were only carried along included."""
+    from gte_surgery.render.ink import count, size
+
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return f"{folder}: {count(len(files), 'file')}, {size(sum(path.stat().st_size for path in files))} in all"

@@ -99,6 +99,6 @@ def writing_options(function: Function) -> Function:
 def editing_options(function: Function) -> Function:
     """--out and --no-undo, then `writing_options`: what every command takes that edits a checkpoint."""
     out = click.option(
-        "--out", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
+        "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
     )
     return out(switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`.")(writing_options(function)))

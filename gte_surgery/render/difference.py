@@ -48,7 +48,8 @@ def difference_json(difference: Difference) -> str:
 
 
 def _key_lines(keys: Sequence[KeyDifference]) -> list[str]:
-    return [f"{printable(key.key)}: {_value(key.left)} → {_value(key.right)}" for key in keys]
+    told = [key for key in keys if (key.left, key.right) != (None, None)]  # null against absent is no news
+    return [f"{printable(key.key)}: {_value(key.left)} → {_value(key.right)}" for key in told]
 
 
 def _value(value: object) -> str:

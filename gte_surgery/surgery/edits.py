@@ -10,6 +10,7 @@ from typing import Literal
 
 from gte_surgery.errors import UsageError
 from gte_surgery.vocabulary.row_map import RowMap
+from gte_surgery.whole import make_whole
 
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""
@@ -50,6 +51,7 @@ class Resize:
     training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
+        make_whole(self)
         _at_least("vocab", self.vocab, 1, MOST_ROWS)
         _at_least("pad", self.pad, 0)
         _at_least("round-to", self.round_to, 1)
@@ -89,6 +91,7 @@ class Remap:
     installed: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        make_whole(self)
         _at_least("round-to", self.round_to, 1)
         _check_seed(self.seed)
         copied_row(self.init)
@@ -141,6 +144,7 @@ class New:
     shard_size: int | None = None
 
     def __post_init__(self) -> None:
+        make_whole(self)
         for name in ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size"):
             value = getattr(self, name)
             if value is not None:
@@ -171,6 +175,7 @@ class Convert:
     training_state: TrainingState = "refuse"
 
     def __post_init__(self) -> None:
+        make_whole(self)
         if (self.to, self.dtype, self.shard_size, self.layout, self.strip_prefix, self.drop) == (*(None,) * 5, ()):
             wanted = "give --to, --dtype, --shard-size, --layout, --strip-prefix or --drop"
             raise UsageError("convert: nothing is asked for", wanted)
@@ -190,6 +195,7 @@ class Reinit:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        make_whole(self)
         if self.only == ():
             raise UsageError("only: no pattern is given", "leave it out to draw all tensors anew")
         _check_seed(self.seed)

@@ -49,6 +49,10 @@ class Outcome:
     receipt: Receipt | None
     target: Path
 
+    def __repr__(self) -> str:
+        done = "wrote" if self.receipt is not None else "would write"
+        return f"<Outcome of {self.plan.command} in {self.target}: {done} {len(self.plan.files)} files>"
+
 
 class Writing(TypedDict, total=False):
     """How every verb that writes can be told to write; none of it changes a byte of a weight file.

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    "findings", "errors", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery", "compare", "contract",
-    "model", "smoke", "gate", "cli",
+    "findings", "errors", "whole", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery", "compare",
+    "contract", "model", "smoke", "gate", "cli",
 )  # fmt: skip
 """Each may import those before it."""
 

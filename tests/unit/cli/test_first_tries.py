@@ -1,0 +1,67 @@
+"""What people type first, coming from other programs, does what they mean."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from gte_surgery import check, describe, resize
+from gte_surgery.cli.entry import run
+from gte_surgery.cli.group import COMMANDS, program
+from tests.builder import build
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return build(tmp_path / "ckpt")
+
+
+def test_help_of_a_command_is_asked_either_way(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["help", "resize"], ["resize", "--help"], ["resize", "-h"]):
+        assert run(words) == 0
+        assert "Give CHECKPOINT a vocabulary" in capsys.readouterr().out
+    assert run(["help"]) == 0
+    assert "resize" in capsys.readouterr().out
+    assert run(["help", "nothing"]) == 2
+
+
+def test_options_may_be_called_as_in_the_config_and_have_short_names(checkpoint: Path, tmp_path: Path) -> None:
+    words = ["-q", "resize", str(checkpoint), "--vocab_size", "64", "--pad_token_id", "0", "-o", str(tmp_path / "out")]
+    assert run(words) == 0
+    assert run(["check", str(tmp_path / "out"), "--vocab", "64", "--pad-token-id", "0"]) == 0
+
+
+def test_reset_is_reinit(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["reset", str(checkpoint)]) == 2
+    assert f"did you mean `gte-surgery reinit {checkpoint}`?" in capsys.readouterr().err
+
+
+def test_a_config_with_a_null_where_the_other_has_nothing_prints_no_absence_for_absence(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = build(tmp_path / "other")
+    text = (other / "config.json").read_text()
+    (other / "config.json").write_text(text.replace("{", '{"nothing": null,', 1))
+    run(["diff", str(checkpoint), str(other)])
+    assert "absent → absent" not in capsys.readouterr().out
+
+
+def test_python_takes_paths_and_an_outcome_is_short(checkpoint: Path) -> None:
+    assert check(str(checkpoint)).checkpoint == describe(checkpoint).checkpoint == str(checkpoint)
+    outcome = resize(checkpoint, vocab=64, pad=0, dry_run=True)
+    assert repr(outcome) == f"<Outcome of resize in {checkpoint}: would write 2 files>"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_at_60_columns_no_word_of_the_help_is_broken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command = program.get_command(click.Context(program), name)
+    assert command is not None
+    wide, narrow = (
+        command.get_help(click.Context(command, info_name=name, terminal_width=width, max_content_width=width))
+        for width in (500, 60)
+    )
+    words = [set(re.split(r"[\s/-]+", text)) for text in (wide, narrow)]  # where a hyphen stands a line may end
+    assert {word for word in words[0] ^ words[1] if len(word) < 40} == set()
