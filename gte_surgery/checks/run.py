@@ -7,7 +7,9 @@ are not selected; then their findings stay out of the report.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
@@ -49,7 +51,16 @@ def run(
             judge.judge(code)
         findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
-    return Report(checkpoint.name, tuple(sorted(findings, key=_place)), tuple(skipped), chosen)
+    told = (_pasteable(finding, checkpoint.name) for finding in sorted(findings, key=_place))
+    return Report(checkpoint.name, tuple(told), tuple(skipped), chosen)
+
+
+def _pasteable(finding: Finding, checkpoint: str) -> Finding:
+    """The finding with the checkpoint's own name, fit for a shell, where its hint says CKPT, and another for DIR."""
+    if "CKPT" not in finding.hint:
+        return finding
+    hint = finding.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {quote(f'{checkpoint}-2')}")
+    return replace(finding, hint=hint)
 
 
 class _Judge:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Set
 from typing import Any
 
-VOLATILE = {"time", "seconds", "tool", "version", "versions", "speeds", "measured", "ruleIndex"}
-"""Members that hold clocks, versions, speeds, rounding errors, or a place in a list that may grow."""
+VOLATILE = {"hint", "time", "seconds", "tool", "version", "versions", "speeds", "measured", "ruleIndex"}
+"""Members that hold words of advice, clocks, versions, speeds, rounding errors, or a place in a list that may grow."""
 CODE = re.compile(r"GTE\d{3}")
 CODE_KEYS = ("code", "id", "ruleId")
 
