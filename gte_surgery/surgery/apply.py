@@ -177,7 +177,7 @@ def _add_receipt(
         copies = carried(plan, checkpoint)
         names = {file.name for file in copies}
         require_listed(checkpoint, [file for file in written if file.name in names], transaction.stage)
-        receipt = {**receipt, **origin_of(checkpoint, [*plan.sources, *_copies(copies).sources])}
+        receipt = {**receipt, **origin_of(checkpoint, receipt, [*plan.sources, *_copies(copies).sources], names)}
     former = members_of(checkpoint) if checkpoint is not None else {}
     entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
     mode = permissions(entry.mode) if entry else 0o644
