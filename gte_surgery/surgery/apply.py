@@ -84,9 +84,10 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         require_carriable(others, checkpoint)
         works += [_copies(others[at : at + OPEN_AT_ONCE]) for at in range(0, len(others), OPEN_AT_ONCE)]
         watched = [*replaced, *(file.name for file in others)]
-        works = [work.under(filesystem.umask()) for work in works]
     nbytes = sum(job.nbytes for work in works for job in work.jobs)
     with HeldStops() as stops, opening as transaction:
+        if out is not None:
+            works = [work.under(filesystem.umask()) for work in works]
         _refuse_changed(checkpoint, watched)
         transaction.require_replaceable(replaced)
         fetched = plan.fetch.nbytes if plan.fetch is not None else 0

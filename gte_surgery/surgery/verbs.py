@@ -246,7 +246,10 @@ def trim(
     written = None if write_counts is None else Path(write_counts)
     corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
     wish = Wish(top, coverage, min_count, tokens)
-    target = understand(_opened(path), lambda names: names.sized_by_vocabulary)
+    checkpoint = _opened(path)
+    if checkpoint.snapshot is not None:
+        path = checkpoint.name  # what is counted and what is cut are one commit
+    target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
     origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
     return _operate(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
 

@@ -149,13 +149,14 @@ sys.exit(code)
 
 COMMANDS = {
     "inspect CKPT": 0,
-    "check CKPT --for transformers5 --values": 0,
+    "check CKPT --for vllm --values": 1,
     "check org/name": 3,
     "explain GTE001": 0,
     "rules": 0,
     "resize CKPT --vocab 100 --pad 0 --out OUT": 0,
     "remap CKPT --keep KEPT --pad 0 --out OUT": 0,
     "reinit CKPT --out OUT": 0,
+    "trim CKPT --texts TEXTS --out OUT": 3,
     "convert CKPT --to native --out OUT": 0,
     "new OUT --release gte-base-en-v1.5 --layers 1 --hidden 64 --heads 4 --intermediate 96 --vocab 128": 0,
     "diff CKPT CKPT --values": 0,
@@ -163,7 +164,7 @@ COMMANDS = {
     "undo CKPT": 3,
     "recover CKPT": 0,
     "scan CKPT IDS": 0,
-    "fuzz CKPT --encoder tests.hub.encoding:encoder": 0,
+    "fuzz CKPT --encoder tests.hub.encoding:encoder": 1,
     "schema plan": 0,
     "demo OUT": 0,
     "smoke CKPT --device cpu --batch 4 --max-length 16": 0,
@@ -173,11 +174,13 @@ COMMANDS = {
 @pytest.mark.parametrize("line", COMMANDS)
 def test_no_command_makes_a_socket_where_no_address_was_typed(tmp_path: Path, line: str) -> None:
     (tmp_path / "kept.txt").write_text("0\n5\n9\n")
+    (tmp_path / "texts.txt").write_text("some words\n")
     (tmp_path / "ids.jsonl").write_text('{"input_ids": [0, 5, 2], "attention_mask": [1, 1, 1]}\n')
     places = {
         "CKPT": build(tmp_path / "ckpt"),
         "OUT": tmp_path / "out",
         "KEPT": tmp_path / "kept.txt",
+        "TEXTS": tmp_path / "texts.txt",
         "IDS": tmp_path / "ids.jsonl",
     }
     words = [str(places.get(word, word)) for word in line.split()]
