@@ -6,6 +6,7 @@ tokenizer's files come to is for `vocabulary`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -53,8 +54,24 @@ def pooling(checkpoint: Checkpoint) -> Pooling | None:
     named = settings.get("pooling_mode")
     if not modes and isinstance(named, str):
         modes = (named,)
-    width = settings.get("word_embedding_dimension")
+    width = settings.get(width_key(settings))
     return Pooling(modes, width if type(width) is int else None)
+
+
+def width_key(settings: Mapping[str, object]) -> str:
+    """The key of the width in a pooling's settings: the new one of sentence-transformers from 5.4 on, or the old one.
+
+    Written are `embedding_dimension` and `pooling_mode`, a word; before, `word_embedding_dimension` and a boolean for
+    each mode. Both are read [sentence-transformers 6.2, sentence_transformer/modules/pooling.py].
+    """
+    return "embedding_dimension" if "embedding_dimension" in settings else "word_embedding_dimension"
+
+
+def kind_of_save(checkpoint: Checkpoint) -> str:
+    """What sentence-transformers saved: "SentenceTransformer", "CrossEncoder" or "SparseEncoder" [6.2,
+    base/model.py: `model_type`]; the first where nothing says so."""
+    found = members_of(checkpoint, "config_sentence_transformers.json").get("model_type")
+    return found if isinstance(found, str) else "SentenceTransformer"
 
 
 def max_seq_length(checkpoint: Checkpoint) -> int | None:

@@ -43,6 +43,15 @@ def unknown_keys(checkpoint: Checkpoint) -> list[str]:
     return [key for key in checkpoint.values if known is not None and key not in known]
 
 
+def code_of(checkpoint: Checkpoint, name: str) -> str | None:
+    """The text of a file of code; None where it cannot be read."""
+    file = checkpoint.readable(name)
+    try:
+        return None if file is None else read_whole(file.place, _MOST_CODE).decode("utf-8", "replace")
+    except CheckpointError:
+        return None
+
+
 def foreign_code(checkpoint: Checkpoint) -> str:
     """Why code that lies here is not the published one: "modeling_x.py reads qk_norm"; "" where none says so."""
     for name in local_code(checkpoint, besides_models=False):

@@ -20,6 +20,8 @@ class Consumer(Enum):
     VLLM = "vllm"
     TEI = "tei"
     """text-embeddings-inference."""
+    TRAINER = "trainer"
+    """transformers 5's Trainer, and what it restores when it resumes."""
     SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
@@ -30,7 +32,8 @@ class Demands:
     `classes` by dialect: those it serves, the encoder first, then the one with a sequence classifier. `stated`: members
     that it reads without a default. `only`: the one value it takes of a member that must be stated, `unset`: flags that
     must be off. `prefixes` by dialect: those it takes off the tensor names; `letters`: the layouts whose names it looks
-    for, such as `looked_for`. `is_packed`: projections must be stored as one. `lacks` heads. `rope`: how it reads one.
+    for, such as `looked_for`. `is_packed`: projections must be stored as one. `lacks` heads, has
+    `activations`. `rope`: how it reads one.
     """
 
     classes: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
@@ -42,4 +45,5 @@ class Demands:
     looked_for: str = ""
     is_packed: bool = False
     lacks: tuple[Head, ...] = ()
+    activations: tuple[str, ...] = ()
     rope: Callable[[Mapping[str, object]], Rope] | None = None

@@ -197,7 +197,13 @@ def architectures(config: Values) -> tuple[str, ...]:
 
 
 def num_labels(config: Values) -> int:
-    """`id2label` counts, as in transformers 4; a contradicting `num_labels` wins only in transformers 5."""
+    """`id2label` counts, as in transformers 4; a contradicting `num_labels` wins only in transformers 5.
+
+    A model for multiple choice gives each choice one number, whatever the labels are.
+    """
+    named = config.get("architectures")
+    if isinstance(named, list) and any(str(name).endswith("ForMultipleChoice") for name in named):
+        return 1
     labels = config.get("id2label")
     if isinstance(labels, Mapping):
         return len(labels)

@@ -30,7 +30,7 @@ def wrapped(path: Path, prefix: str, shards: int = 1) -> tuple[Path, Tensors]:
 def test_a_wrapper_is_named_and_taken_off(tmp_path: Path, prefix: str, shards: int) -> None:
     path, arrays = wrapped(tmp_path / "c", prefix, shards)
     (finding,) = run(open_checkpoint(path)).findings
-    assert finding.hint == f"gte-surgery convert CKPT --strip-prefix {prefix}"
+    assert finding.hint == f"gte-surgery convert {path} --strip-prefix {prefix}"
     convert(path, strip_prefix=prefix)
     assert grave(path) == set()
     found = {name: array for file in path.glob("*.safetensors") for name, array in load_file(file).items()}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from tests.builder import (
     ABSENT,
@@ -146,6 +147,17 @@ def nul_padded(path: Path) -> None:
     size = int.from_bytes(raw[:8], "little")
     text = raw[8 : 8 + size].rstrip(b" ") + b"\0\0\0"
     (path / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + size :])
+
+
+def without_format(path: Path) -> None:
+    """A remote checkpoint as transformers 4 wants it, but for the metadata of its header."""
+    remote(path, auto_map=REMOTE_CODE)
+    save_file(load(path), path / "model.safetensors")
+
+
+def unscaled(name: str, array: np.ndarray) -> np.ndarray:
+    """A projection as 8-bit floats have it before their scale; other tensors as they are."""
+    return np.clip(array * 2e4, -448, 448).astype(np.float16) if name.endswith("_proj.weight") else array
 
 
 def doubled_tensor(path: Path) -> None:
@@ -478,6 +490,7 @@ INVALID: dict[str, Example] = {
     "GTE264-denormals": lambda path: retensored(path, lambda t: t | {QKV: t[QKV] * np.float16(1e-3)}),
     "GTE265-hundred-thousand": beyond_half,
     "GTE266-sixty-thousand": lambda path: retensored(path, set_row(QKV, (0, 0), 60000)),
+    "GTE268-scales-lost": lambda path: retensored(path, lambda t: {name: unscaled(name, a) for name, a in t.items()}),
     "GTE267-loud-row": lambda path: retensored(path, set_row(WORDS, 5, 30)),
     "GTE300-trailing-comma": lambda path: with_file(path, "tokenizer_config.json", '{"pad_token": "<pad>",}\n'),
     "GTE301-larger-tokenizer": lambda path: complete(path, remote, ids=100),
@@ -505,6 +518,28 @@ INVALID: dict[str, Example] = {
     "GTE612-code-not-copied": lambda path: remote(
         path, auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"}
     ),
+    "GTE613-no-metadata": without_format,
+    "GTE614-class-of-another": lambda path: (
+        remote(path, auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "a/b--modeling.NewModel"}),
+        (path / "configuration.py").write_text("class OtherConfig:\n    pass\n"),
+    ),
+    "GTE626-rms-norm": lambda path: remote(path, layer_norm_type="rms_norm", **VLLM),
+    "GTE636-no-tokenizer": lambda path: lacking(path, "tokenizer.json"),
+    "GTE637-quick-gelu": lambda path: complete(path, remote, hidden_act="quick_gelu"),
+    "GTE638-new-pooling": lambda path: (
+        complete(path, remote),
+        write_json(path / "1_Pooling/config.json", {"embedding_dimension": 8, "pooling_mode": "cls"}),
+    ),
+    "GTE639-no-length": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=ABSENT),
+    "GTE650-labelled-embedder": lambda path: complete(
+        path,
+        remote,
+        head="classifier",
+        architectures=["NewModel", "NewForTokenClassification"],
+        id2label={"0": "A"},
+        label2id={"A": 0},
+    ),
+    "GTE660-published-names": native,
     "GTE620-as-published": remote,
     "GTE621-relu": lambda path: remote(path, **VLLM, hidden_act="relu"),
     "GTE622-unpacked": lambda path: remote(path, **VLLM, pack_qkv=False),
@@ -512,8 +547,8 @@ INVALID: dict[str, Example] = {
     "GTE624-masked-lm": lambda path: remote(path, head="mlm", **VLLM),
     "GTE625-prefixed": prefixed_native,
     "GTE630-two-keys": lambda path: complete(path, native, **PLAIN),
-    "GTE631-no-labels": lambda path: remote(path, head="classifier"),
-    "GTE632-no-pooling": remote,
+    "GTE631-no-labels": lambda path: complete(path, remote, head="classifier"),
+    "GTE632-no-pooling": lambda path: lacking(path, "1_Pooling/config.json"),
     "GTE633-native-ntk": lambda path: complete(path, native, **RIDING),
     "GTE634-unpacked": lambda path: complete(path, remote, pack_qkv=False),
     "GTE635-logn": lambda path: complete(path, remote, logn_attention_scale=True),

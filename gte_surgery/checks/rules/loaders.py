@@ -4,10 +4,11 @@ silently misread. Judged only with `--for` and the program's name; what every pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG
-from gte_surgery.checks.maths import local_code
+from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, kind_of_save, width_key
+from gte_surgery.checks.maths import code_of, local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
@@ -15,11 +16,13 @@ from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Head
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
+_TRAINER = f"--for {Consumer.TRAINER.value}"
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
 
 
@@ -108,6 +111,61 @@ def code_not_here(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"{listed(absent)}: named here, but not in the directory")
 
 
+@rule("GTE613", Severity.ERROR, requires=(*_SOUND, "GTE0"), only_with=_OLD)
+def format_unstated(subject: Subject) -> Iterator[Observation]:
+    """transformers 4 refuses weights whose header does not say "format": "pt".
+
+    Without metadata 4.41 stops with an AttributeError; with an empty one or another format every version does
+    [transformers 4.41.2 and 4.57.6, modeling_utils.py, load_state_dict]. Any surgery that writes the file states it:
+    `gte-surgery convert CKPT --shard-size 5GB`.
+    """
+    for shard in subject.checkpoint.shards:
+        metadata = shard.header.metadata if shard.header is not None else ()
+        stated = dict(metadata or ()).get("format")
+        if stated != "pt":
+            found = "no metadata" if metadata is None else f'"format" is {shown(stated) if stated else "absent"}'
+            place = Location(file=shard.file.name)
+            yield Observation(place, f'{found}, must be "pt"', "gte-surgery convert CKPT --shard-size 5GB")
+
+
+@rule("GTE614", Severity.ERROR, requires=(*_SOUND, "GTE612"), only_with=_OLD)
+def class_not_in_code(subject: Subject) -> Iterator[Observation]:
+    """The code that lies here has no class of the name that `auto_map` says.
+
+    transformers 4 imports the file and asks for the class: it stops with an AttributeError [transformers 4.57.6,
+    dynamic_module_utils.py, get_class_in_module]. Correct the name, or copy the file that has the class.
+    """
+    mapped = subject.values.get("auto_map")
+    for auto, value in mapped.items() if isinstance(mapped, dict) and subject.dialect is not Dialect.NATIVE else ():
+        if not isinstance(value, str) or "--" in value:
+            continue
+        module, _, name = value.rpartition(".")
+        code = code_of(subject.checkpoint, f"{module.replace('.', '/')}.py")
+        word = re.escape(name)
+        defines = rf"^(class|def)\s+{word}\b|^{word}\s*=|\bimport\b.*\b{word}\b"
+        if code is not None and not re.search(defines, code, re.M):
+            yield Observation(subject.at_pointer(f"/auto_map/{auto}"), f"{shown(value)}, but the file has no {name}")
+
+
+@rule("GTE660", Severity.ERROR, requires=READABLE, only_with=_TRAINER)
+def names_lost_on_resume(subject: Subject) -> Iterator[Observation]:
+    """Trainer's resume does not restore tensors of these names.
+
+    `resume_from_checkpoint` and `load_best_model_at_end` load the state dict as it is, without the renaming that
+    from_pretrained does [transformers 5.24, trainer.py, _load_from_checkpoint]: of a native model under published names
+    most tensors keep the values that they had, with one line in the log. `gte-surgery convert CKPT --layout f` gives
+    them the names of the model's own parameters, which outlive every load and save.
+    """
+    native, layout = subject.family.native, subject.layout
+    if native is None or layout is None or subject.config is None or subject.dialect is not Dialect.NATIVE:
+        return
+    own = {spec.name for spec in subject.family.inventory(subject.config, native.layout(subject.head), subject.head)}
+    restored = len(own & set(subject.checkpoint.tensors))
+    if restored < len(own):
+        message = f"layout {layout.letter}: a resume restores {restored} of {len(own)} tensors"
+        yield Observation(Location(), message, "gte-surgery convert CKPT --layout f")
+
+
 @rule("GTE640", Severity.ERROR, requires=("GTE001",), only_with=_SENTENCES)
 def no_modules(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers finds no modules.json.
@@ -115,7 +173,8 @@ def no_modules(subject: Subject) -> Iterator[Observation]:
     It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives ruined
     vectors. Copy modules.json and the folder 1_Pooling from the release.
     """
-    if not subject.checkpoint.has(MODULES) and subject.family.facts.pooling != "mean":
+    is_embedder = subject.head is not Head.SEQUENCE_CLASSIFICATION and subject.family.facts.pooling != "mean"
+    if not subject.checkpoint.has(MODULES) and is_embedder:
         yield Observation(Location(file=MODULES), "absent, sentence-transformers would pool by mean")
 
 
@@ -123,8 +182,9 @@ def no_modules(subject: Subject) -> Iterator[Observation]:
 def module_not_here(subject: Subject) -> Iterator[Observation]:
     """modules.json does not lead to a transformer and a pooling.
 
-    It must list a Transformer, whose folder is this directory, and a Pooling, whose folder holds a config.json. What
-    is not listed is not done; a folder that is listed and not here stops the program, or is looked for on the hub.
+    It must list a Transformer, whose folder is this directory, and a pooling, whose folder holds a config.json; what a
+    CrossEncoder saves has the Transformer alone. What is not listed is not done; a folder that is listed and not here
+    stops the program, or is looked for on the hub.
     """
     document = subject.sidecar(MODULES)
     if document is None or not isinstance(document.value, list):
@@ -133,9 +193,10 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
     for number, entry in enumerate(entries):
         folder = entry.get("path")
         needed = f"{folder}/config.json"
-        if _kind(entry) == "Pooling" and isinstance(folder, str) and not subject.checkpoint.has(needed):
+        if _kind(entry).endswith("Pooling") and isinstance(folder, str) and not subject.checkpoint.has(needed):
             yield Observation(document.location(f"/{number}/path"), f"{shown(folder)}, but {needed} is absent")
-    lacking = [kind for kind in ("Transformer", "Pooling") if kind not in map(_kind, entries)]
+    wanted = ("Transformer",) if kind_of_save(subject.checkpoint) == "CrossEncoder" else ("Transformer", "Pooling")
+    lacking = [kind for kind in wanted if not any(_kind(entry).endswith(kind) for entry in entries)]
     if lacking:
         yield Observation(document.location(""), f"lists no {listed(lacking)}")
 
@@ -144,10 +205,14 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
 def no_sequence_length(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers is not told how long texts may be.
 
-    Without max_seq_length in sentence_bert_config.json it takes what the tokenizer says, which may be far more than the
-    model's positions, or far less. State it: 8192 for the releases.
+    Without max_seq_length in sentence_bert_config.json versions before 5.4 take what the tokenizer says, which may be
+    far more than the model's positions, or far less. State it: 8192 for the releases. Newer versions write
+    transformer_task there and take the smaller of the tokenizer's length and the model's positions.
     """
     settings = subject.sidecar(SENTENCE_CONFIG)
+    is_new = settings is not None and isinstance(settings.value, dict) and "transformer_task" in settings.value
+    if is_new or subject.head is Head.SEQUENCE_CLASSIFICATION:
+        return
     length = settings.value.get("max_seq_length") if settings and isinstance(settings.value, dict) else None
     if length is None and SENTENCE_CONFIG not in subject.sidecars:
         yield Observation(Location(file=SENTENCE_CONFIG), "absent, must state max_seq_length")
@@ -170,14 +235,15 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
 def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     """The pooling of sentence-transformers is told too little.
 
-    1_Pooling/config.json must state word_embedding_dimension, or the program stops; without a pooling mode it takes the
-    mean. Set word_embedding_dimension to hidden_size and pooling_mode_cls_token to true.
+    1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program stops;
+    without a pooling mode it takes the mean. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4
+    pooling_mode_cls_token to true).
     """
     settings = subject.sidecar(POOLING_CONFIG)
     if settings is None or not isinstance(settings.value, dict):
         return
     hidden = subject.config.hidden_size if subject.config else "hidden_size"
-    if "word_embedding_dimension" not in settings.value:
+    if width_key(settings.value) not in settings.value:
         yield Observation(settings.location("/word_embedding_dimension"), f"absent, must be {hidden}")
     if not any(key.startswith("pooling_mode") for key in settings.value):
         yield Observation(settings.location("/pooling_mode_cls_token"), "absent, must be true")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import POOLING_CONFIG
+from gte_surgery.checkpoint.sidecars import POOLING_CONFIG, SENTENCE_CONFIG
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
@@ -17,11 +17,13 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.consumers import Consumer, Demands
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.rope import angle_gap, describe
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
 _VLLM = f"--for {Consumer.VLLM.value}"
 _TEI = f"--for {Consumer.TEI.value}"
+_TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
 _TOLERANCE = 0.01
 """Radians at the last position: below this, two ropes count as the same."""
 
@@ -83,15 +85,24 @@ def positions_unstated_for_vllm(subject: Subject) -> Iterator[Observation]:
 
 
 @rule("GTE624", Severity.ERROR, requires=READABLE, only_with=_VLLM)
-def masked_lm_head_for_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM stops at the tensors of a masked-LM head.
+def no_place_in_vllm(subject: Subject) -> Iterator[Observation]:
+    """vLLM stops at tensors that its model has no place for.
 
-    It has no place for `lm_head` in a GTE and stops with a KeyError at the first. Serve a checkpoint without the head.
+    It looks every stored name up among its parameters, and stops with a KeyError at a masked-LM head, `qa_outputs`, a
+    stored buffer or any other addition [vLLM 3340a0da, model_executor/models/bert_with_rope.py, load_weights].
+    `gte-surgery convert CKPT --drop NAME` leaves them out.
     """
+    if Consumer.VLLM not in subject.family.demands:
+        return
     regions = {name: subject.family.region(canonical, subject.head) for canonical, name in subject.canonical.items()}
-    head = sorted(name for name, region in regions.items() if region == "head")
-    if head and subject.head in _asked(subject, Consumer.VLLM).lacks:
-        yield Observation(subject.at_tensor(head[0]), f"vLLM has no place for it; in all {len(head)} of the head")
+    is_lacked = subject.head in _asked(subject, Consumer.VLLM).lacks
+    head = sorted(name for name, region in regions.items() if region == "head" and is_lacked)
+    known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
+    strange = sorted(name for name in subject.checkpoint.tensors if name not in known and name not in head)
+    for names, whole in ((head, f"{head[0].partition('.')[0]}.*" if head else ""), (strange, "".join(strange[:1]))):
+        if names:
+            hint = f"gte-surgery convert CKPT --drop '{whole}'"
+            yield Observation(subject.at_tensor(names[0]), f"vLLM has no place for it; {len(names)} such in all", hint)
 
 
 @rule("GTE625", Severity.ERROR, requires=(*_NAMED, "GTE622"), only_with=_VLLM)
@@ -105,21 +116,40 @@ def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
     allowed = prefixes.get(subject.dialect) if subject.dialect is not None else None
     if layout is not None and allowed is not None and layout.prefix not in allowed:
         message = f"names begin with `{layout.prefix}`, vLLM needs none for model_type {subject.values['model_type']}"
-        yield Observation(_weights(subject), message, "gte-surgery convert CKPT --layout a")
+        cure = "--layout a" if subject.head is Head.NONE else "--to remote"
+        yield Observation(_weights(subject), message, f"gte-surgery convert CKPT {cure}")
+
+
+@rule("GTE626", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
+def norm_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
+    """vLLM serves a GTE with LayerNorm only.
+
+    Its layers have nn.LayerNorm whatever layer_norm_type says, and stop at the biases that an RMS norm has not, or use
+    what they were initialised with [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeBlock].
+    """
+    only = _asked(subject, Consumer.VLLM).only
+    if "layer_norm_type" in only and subject.config is not None:
+        found, wanted = subject.config.layer_norm_type, only["layer_norm_type"]
+        if found != wanted:
+            yield Observation(subject.at("layer_norm_type"), f"{shown(found)}, must be {shown(wanted)} for vLLM")
 
 
 @rule("GTE630", Severity.ERROR, requires=_SOUND, only_with=_TEI)
 def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference needs a key that is absent.
 
-    It has no defaults for the sizes, the norm and the kind of positions, and stops where one is missing. A native
-    config may carry layer_norm_type and position_embedding_type at no cost.
+    It has no defaults for the sizes, the norm and the kind of positions, and stops where one is missing or null
+    [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs, GTEConfig; router/src/lib.rs, ModelConfig].
+    A native config may carry layer_norm_type and position_embedding_type at no cost.
     """
     for key in _asked(subject, Consumer.TEI).stated:
-        if key not in subject.values:
-            effective = getattr(subject.config, key, None)
+        if subject.values.get(key) is None:
+            effective = _stored_size(subject, key) or getattr(subject.config, key, None)
+            if key == "architectures" and subject.dialect is not None:
+                effective = [subject.family.architecture(subject.head, subject.dialect)]
             hint = f'write "{key}": {shown(effective)}' if effective not in (None, ()) else ""
-            yield Observation(subject.at(key), "absent, text-embeddings-inference needs it", hint)
+            found = "null" if key in subject.values else "absent"
+            yield Observation(subject.at(key), f"{found}, text-embeddings-inference needs it", hint)
 
 
 @rule("GTE631", Severity.ERROR, requires=READABLE, only_with=_TEI)
@@ -193,6 +223,89 @@ def beyond_tei(subject: Subject) -> Iterator[Observation]:
     for flag in asked.unset:
         if subject.values.get(flag):
             yield Observation(subject.at(flag), f"{shown(subject.values[flag])}, must be false")
+
+
+@rule("GTE636", Severity.ERROR, requires=("GTE001",), only_with=_TEI)
+def tokenizer_absent_for_tei(subject: Subject) -> Iterator[Observation]:
+    """text-embeddings-inference finds no tokenizer.json.
+
+    It reads no other tokenizer and stops: "only supports fast tokenizers" [text-embeddings-inference a28ad28f,
+    router/src/lib.rs, run]. Save the tokenizer with transformers, which writes the file.
+    """
+    if not subject.checkpoint.has(TOKENIZER_JSON):
+        yield Observation(Location(file=TOKENIZER_JSON), "absent, text-embeddings-inference reads no other tokenizer")
+
+
+@rule("GTE637", Severity.ERROR, requires=_SOUND, only_with=_TEI)
+def activation_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
+    """text-embeddings-inference does not have this activation.
+
+    It has gelu, relu, and silu or swiglu, and stops at any other word in config.json
+    [text-embeddings-inference 265deb2a, backends/candle/src/layers/linear.rs, HiddenAct].
+    """
+    known = _asked(subject, Consumer.TEI).activations
+    if known and subject.config is not None and subject.config.hidden_act not in known:
+        wanted = f"text-embeddings-inference has {listed(known)}"
+        yield Observation(subject.at("hidden_act"), f"{shown(subject.config.hidden_act)}, {wanted}")
+
+
+@rule("GTE638", Severity.ERROR, requires=READABLE, only_with=_TEI)
+def pooling_unreadable_for_tei(subject: Subject) -> Iterator[Observation]:
+    """text-embeddings-inference cannot parse this pooling.
+
+    It reads the old settings only: pooling_mode_cls_token and pooling_mode_mean_tokens, both true or false
+    [text-embeddings-inference a28ad28f, router/src/lib.rs, PoolConfig]. sentence-transformers from 5.4 on writes
+    pooling_mode, a word, and takes both: write all of it beside the new keys, or start it with `--pooling cls`.
+    """
+    settings = subject.sidecar(POOLING_CONFIG)
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else None
+    if settings is None or members is None or not _is_embedder(subject):
+        return
+    lacking = [key for key in _TEI_POOLING if not isinstance(members.get(key), bool)]
+    if lacking:
+        named = members.get("pooling_mode", "cls")
+        spelled = ", ".join(f'"{key}": {str(key.startswith(f"pooling_mode_{named}")).lower()}' for key in _TEI_POOLING)
+        message = f"{listed(lacking)} absent, text-embeddings-inference needs both"
+        yield Observation(settings.location(""), message, f"write {spelled} beside what is there")
+
+
+@rule("GTE639", Severity.ERROR, requires=("GTE001",), only_with=_TEI)
+def length_unstated_for_tei(subject: Subject) -> Iterator[Observation]:
+    """text-embeddings-inference stops at a sentence_bert_config.json without max_seq_length.
+
+    Where the file is there, it must state the length; without the file max_position_embeddings is taken
+    [text-embeddings-inference a28ad28f, router/src/lib.rs, STConfig]. sentence-transformers from 5.4 on leaves the key
+    out, and takes it where it is written.
+    """
+    settings = subject.sidecar(SENTENCE_CONFIG)
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else None
+    if settings is not None and members is not None and type(members.get("max_seq_length")) is not int:
+        positions = subject.config.max_position_embeddings if subject.config else 8192
+        message = "absent, text-embeddings-inference needs it in this file"
+        yield Observation(settings.location("/max_seq_length"), message, f'write "max_seq_length": {positions}')
+
+
+@rule("GTE650", Severity.ERROR, requires=READABLE, only_with=_TEI)
+def embedder_served_as_classifier(subject: Subject) -> Iterator[Observation]:
+    """text-embeddings-inference serves this embedder as a classifier.
+
+    It takes the first class in `architectures` that ends in Classification, wherever it stands, and then answers with
+    the scores of that head instead of vectors; with one label as a reranker [text-embeddings-inference a28ad28f,
+    router/src/lib.rs, get_backend_model_type]. Name the encoder's class alone in a copy for it.
+    """
+    named = subject.config.architectures if subject.config else ()
+    heads = [name for name in named if name.endswith("Classification")]
+    if heads and _is_embedder(subject) and subject.dialect is not None and Consumer.TEI in subject.family.demands:
+        wanted = subject.family.architecture(Head.NONE, subject.dialect)
+        message = f"{listed(named)}: served as {heads[0]}, must be {wanted} alone for vectors"
+        yield Observation(subject.at("architectures"), message, f'write "architectures": ["{wanted}"]')
+
+
+def _stored_size(subject: Subject, key: str) -> int | None:
+    """A size that the word table shows."""
+    words = subject.stored(subject.names.words)
+    places = {"vocab_size": 0, "hidden_size": 1}
+    return words.shape[places[key]] if key in places and words is not None and len(words.shape) == 2 else None
 
 
 def _asked(subject: Subject, consumer: Consumer) -> Demands:

@@ -13,6 +13,7 @@ from gte_surgery.checkpoint.sidecars import (
     POOLING_CONFIG,
     SENTENCE_CONFIG,
     pooling,
+    width_key,
 )
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
@@ -68,13 +69,14 @@ def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
     """The pooling expects vectors of another width than the model makes.
 
     sentence-transformers reports the wrong embedding size, and an index or a dense layer made for it does not fit. The
-    file comes from another model. Set `word_embedding_dimension` to hidden_size.
+    file comes from another model. Set `embedding_dimension`, or in older files `word_embedding_dimension`, to
+    hidden_size.
     """
     settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
     hidden = subject.config.hidden_size if subject.config else None
     if settings is not None and found is not None and found.width is not None and found.width != hidden:
-        place = settings.location("/word_embedding_dimension")
-        yield Observation(place, f"{found.width}, hidden_size is {hidden}")
+        members = settings.value if isinstance(settings.value, dict) else {}
+        yield Observation(settings.location(f"/{width_key(members)}"), f"{found.width}, hidden_size is {hidden}")
 
 
 @rule("GTE312", Severity.WARNING, requires=_SOUND)

@@ -230,6 +230,8 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
     those rows lets it follow; where it has others, the config is what is wrong.
     """
     words, config = subject.stored(subject.names.words), subject.config
+    if words is not None and config is not None and len(words.shape) == 2 and words.shape[1] != config.hidden_size:
+        return f'the word table is {words.shape[1]} wide: set "hidden_size": {words.shape[1]}'
     is_sized = subject.family.is_sized_by_vocabulary(spec.canonical)
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""

@@ -21,6 +21,8 @@ from gte_surgery.findings import Severity
 _VALUES = "--values"
 _FINITE = (*READABLE, "GTE260", "GTE261")
 _HALF_LARGEST = 65504.0
+_BEYOND_WEIGHTS = 100.0
+_FEW_MATRICES = 3
 _FAR = 10.0
 """A row whose norm is so many times the median, or so small a part of it, is far outside the others."""
 _FLOODED = {"F64": 0.01, "F32": 0.01, "BF16": 0.01, "F16": 0.5}
@@ -157,6 +159,24 @@ def far_rows(subject: Subject) -> Iterator[Observation]:
         named = [f"{row}{f' (`{tokens[row]}`)' if row in tokens else ''} with norm {norm:.3g}" for row, norm in rows]
         message = f"{counted(count, 'row')} far outside the median norm {median:.3g}: {listed(named, count)}"
         yield Observation(subject.at_tensor(subject.canonical[subject.names.words]), message)
+
+
+@rule("GTE268", Severity.ERROR, requires=_FINITE, only_with=_VALUES)
+def scales_lost(subject: Subject) -> Iterator[Observation]:
+    """The matrices have the range of 8-bit floats, not of weights.
+
+    Quantised to fp8, each matrix is stretched until its largest number is 448 (e4m3) or 57344 (e5m2), and a scale puts
+    it back. Here most matrices of the layers reach beyond 100, where trained ones end near 10: the numbers were cast to
+    float without their scales, and every layer is thousands of times too large. Dequantise again, with the scales.
+    """
+    words = subject.canonical.get(subject.names.words)
+    layers = [(t, seen) for t, seen in _measured(subject) if len(t.shape) > 1 and t.name != words]
+    far = [(tensor, seen) for tensor, seen in layers if seen.largest > _BEYOND_WEIGHTS]
+    if len(far) >= _FEW_MATRICES and 2 * len(far) > len(layers):
+        tensor, seen = far[0]
+        share = f"{len(far)} of {len(layers)} matrices exceed {_BEYOND_WEIGHTS:g}"
+        message = f"the largest number is {seen.largest:g}; {share}"
+        yield Observation(subject.at_tensor(tensor.name), message)
 
 
 def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:

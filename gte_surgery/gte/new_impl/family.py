@@ -26,10 +26,10 @@ _VLLM = Demands(
         Dialect.RENAMED: ("GteModel",),
         Dialect.NATIVE: ("GteModel",),
     },
-    only={"hidden_act": "gelu", "position_embedding_type": "rope"},
+    only={"hidden_act": "gelu", "layer_norm_type": "layer_norm", "position_embedding_type": "rope"},
     prefixes={Dialect.REMOTE: ("", "new."), Dialect.RENAMED: ("",), Dialect.NATIVE: ("",)},
     is_packed=True,
-    lacks=(Head.MASKED_LM,),
+    lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING),
 )
 _TEI = Demands(
     stated=(
@@ -37,7 +37,8 @@ _TEI = Demands(
         "hidden_act", "max_position_embeddings", "type_vocab_size", "layer_norm_type", "layer_norm_eps",
         "position_embedding_type",
     ),
-    only={"position_embedding_type": "rope"},
+    only={"layer_norm_type": "layer_norm", "position_embedding_type": "rope"},
+    activations=("gelu", "relu", "silu", "swiglu"),
     unset=_WITHOUT_EFFECT,
     letters=("a", "b"),
     looked_for="encoder.layer.0.attention.qkv_proj, with or without `new.`",

@@ -56,6 +56,8 @@ def _refuse_inexpressible(values: Mapping[str, object], config: GteConfig, head:
         )
     if head is Head.MASKED_LM and config.hidden_act not in EXACT_GELU:
         raise _refusal(f"hidden_act is {config.hidden_act}, the native masked-LM head has gelu only [GTE117]")
+    if any(name.endswith("ForMultipleChoice") for name in config.architectures):
+        raise _refusal("the head is for multiple choice, the native model has no class for it")
     if head is Head.QUESTION_ANSWERING:
         raise _refusal("the head is for question answering, the native model has no class for it")
     if config.dialect is Dialect.REMOTE and moved_rope(values) is not None:

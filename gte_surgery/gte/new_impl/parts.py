@@ -59,13 +59,14 @@ def _mlp(base: str, has_split_mlp: bool) -> Iterator[Part]:
 
 def _head(config: GteConfig, head: Head) -> Iterator[Part]:
     match head:
-        case Head.NONE:
-            return
         case Head.MASKED_LM:
             yield from linear("lm_head.dense", H, H)
             yield from norm("lm_head.norm")
             yield Part("lm_head.decoder.bias", (V,), Init.ZEROS)
             yield Part(NAMES.decoder, (V, H), Init.NORMAL, "spare" if config.tie_word_embeddings else "must")
+        case Head.NONE:
+            yield Part("pooler.dense.weight", (H, H), Init.NORMAL, "spare")
+            yield Part("pooler.dense.bias", (H,), Init.ZEROS, "spare")
         case Head.SEQUENCE_CLASSIFICATION:
             yield from linear("pooler.dense", H, H)
             yield from linear("classifier", K, H)

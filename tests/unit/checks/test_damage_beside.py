@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
@@ -20,6 +21,7 @@ from tests.builder import (
     Tensors,
     build,
     change_config,
+    load,
     native_config,
     remote_config,
     template,
@@ -36,6 +38,7 @@ BIAS = "encoder.layer.0.mlp.down_proj.bias"
 RIDING: Config = {"layer_norm_type": "layer_norm", "position_embedding_type": "rope"}
 PLAIN: Config = {"rope_parameters": {"rope_type": "default", "rope_theta": 160000.0}}
 NTK: Config = {"rope_parameters": native_config()["rope_parameters"]}
+HERE_AND_THERE = {"AutoConfig": "m.C", "AutoModel": "a/b--m.M"}
 CODE: Config = {"auto_map": {"AutoConfig": "Alibaba-NLP/new-impl--c.C", "AutoModel": "Alibaba-NLP/new-impl--m.M"}}
 
 
@@ -241,6 +244,10 @@ def native(path: Path, **changes: object) -> Path:
     return write_sidecars(build(path, native_config(**{**RIDING, **PLAIN, **changes})))
 
 
+def with_metadata(path: Path, metadata: dict[str, str] | None) -> None:
+    save_file(load(path), path / "model.safetensors", metadata=metadata)
+
+
 def headed(path: Path, head: str, **changes: object) -> Path:
     return write_sidecars(build(path, remote_config(**{**CODE, **changes}), head))
 
@@ -283,7 +290,11 @@ CONSUMER_DAMAGES: dict[str, tuple[str, str | None, Callable[[Path], object]]] = 
     ),
     "transformers4, code that is here": (
         "transformers4", None,
-        lambda path: text("m.py", "")(remote(path, auto_map={"AutoConfig": "m.C", "AutoModel": "a/b--m.M"})),
+        lambda path: text("m.py", "class C: ...")(remote(path, auto_map=HERE_AND_THERE)),
+    ),
+    "transformers4, code of another class": (
+        "transformers4", "GTE614",
+        lambda path: text("m.py", "class Cc: ...")(remote(path, auto_map=HERE_AND_THERE)),
     ),
     "vllm, overridden": ("vllm", None, lambda path: remote(path, **VLLM)),
     "vllm, overridden, with a prefix": (
@@ -330,6 +341,33 @@ CONSUMER_DAMAGES: dict[str, tuple[str, str | None, Callable[[Path], object]]] = 
         )
         for key in LABELS
     },
+    "tei, rms norm": ("tei", "GTE635", lambda path: remote(path, layer_norm_type="rms_norm")),
+    "tei, architectures null": ("tei", "GTE630", lambda path: change_config(remote(path), architectures=None)),
+    "tei, no tokenizer.json": ("tei", "GTE636", without("tokenizer.json")),
+    "tei, an activation it has not": ("tei", "GTE637", lambda path: remote(path, hidden_act="gelu_new")),
+    "tei, relu": ("tei", None, lambda path: remote(path, hidden_act="relu")),
+    "tei, the new pooling file": (
+        "tei", "GTE638",
+        lambda path: write_json(remote(path) / POOLING, {"embedding_dimension": 32, "pooling_mode": "cls"}),
+    ),
+    "tei, no length in the file that is there": (
+        "tei", "GTE639", lambda path: write_json(remote(path) / "sentence_bert_config.json", {"do_lower_case": False}),
+    ),
+    "tei, an embedder with a classifier's class": (
+        "tei", "GTE650",
+        lambda path: headed(
+            path, "classifier", architectures=["NewModel", "NewForTokenClassification"], num_labels=1,
+            id2label={"0": "A"}, label2id={"A": 0},
+        ),
+    ),
+    "vllm, rms norm": ("vllm", "GTE626", lambda path: remote(path, layer_norm_type="rms_norm", **VLLM)),
+    "transformers4, no metadata": ("transformers4", "GTE613", lambda path: with_metadata(remote(path), None)),
+    "transformers4, an empty metadata": ("transformers4", "GTE613", lambda path: with_metadata(remote(path), {})),
+    "transformers4, metadata of numpy": (
+        "transformers4", "GTE613", lambda path: with_metadata(remote(path), {"format": "np"}),
+    ),
+    "trainer, published names": ("trainer", "GTE660", native),
+    "trainer, the remote dialect": ("trainer", None, remote),
     "tei, no pooling": ("tei", "GTE632", without(POOLING)),
     "tei, native with ntk": ("tei", "GTE633", lambda path: native(path, **NTK)),
     "tei, mixed ntk": (

@@ -1,0 +1,99 @@
+"""What sentence-transformers 6.2 saves is judged clean, and what a surgery makes of it loads there again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gte_surgery import convert, new, resize
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.findings import Severity
+
+pytest.importorskip("sentence_transformers")
+SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 320, "pad": 1, "max_positions": 64}
+TEXTS = ["w1 w2 w3", "w4"]
+
+
+def grave(path: Path) -> list[str]:
+    findings = run(open_checkpoint(path), consumers=("sentence-transformers", "transformers5")).findings
+    return [str(finding) for finding in findings if finding.severity > Severity.NOTE]
+
+
+def write_tokenizer(path: Path) -> None:
+    """A tokenizer of 300 words as transformers saves it."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["<s>", "<pad>", "</s>", "<unk>", *(f"w{number}" for number in range(296))]
+    made = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, "<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    ends = [("<s>", 0), ("</s>", 2)]
+    made.post_processor = processors.TemplateProcessing("<s> $A </s>", "<s> $A </s> </s> $B </s>", ends)
+    special = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=made, model_max_length=64, **special).save_pretrained(str(path))
+
+
+def fresh(path: Path, head: str) -> Path:
+    """A native checkpoint under the names that outlive a save, with a tokenizer."""
+    release = {"none": "gte-multilingual-base", "mlm": "gte-multilingual-mlm-base"}
+    new(path, release=release.get(head, "gte-multilingual-reranker-base"), head=head, dtype="F32", **SIZES)
+    write_tokenizer(path)
+    convert(path, layout="f")
+    return path
+
+
+def embedder(path: Path) -> Path:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+
+    source = fresh(path.with_name("source"), "none")
+    modules = [Transformer(str(source)), Pooling(32, "cls"), Dense(32, 16), Normalize()]
+    SentenceTransformer(modules=modules).save_pretrained(str(path))
+    return path
+
+
+def test_an_embedder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
+    path = embedder(tmp_path / "st")
+    assert grave(path) == []
+    before = SentenceTransformer(str(path)).encode(TEXTS)
+    convert(path, layout="a")
+    convert(path, layout="f")
+    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
+    resize(path, vocab=384, pad=1)
+    assert grave(path) == []
+    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
+
+
+def test_a_wrong_width_under_the_new_key_is_found(tmp_path: Path) -> None:
+    path = embedder(tmp_path / "st")
+    settings = json.loads((path / "1_Pooling/config.json").read_text())
+    (path / "1_Pooling/config.json").write_text(json.dumps(settings | {"embedding_dimension": 64}))
+    assert [finding.code for finding in run(open_checkpoint(path), select=("GTE311",)).findings] == ["GTE311"]
+
+
+def test_a_cross_encoder_is_clean_and_scores_as_before(tmp_path: Path) -> None:
+    import numpy as np
+    from sentence_transformers import CrossEncoder
+
+    pairs = [("w1 w2", "w3"), ("w4", "w5 w6")]
+    path = tmp_path / "ce"
+    CrossEncoder(str(fresh(tmp_path / "source", "reranker"))).save_pretrained(str(path))
+    assert grave(path) == []
+    before = CrossEncoder(str(path)).predict(pairs)
+    resize(path, vocab=384, pad=1)
+    assert grave(path) == []
+    assert np.array_equal(CrossEncoder(str(path)).predict(pairs), before)
+
+
+def test_a_sparse_encoder_is_clean(tmp_path: Path) -> None:
+    from sentence_transformers import SparseEncoder
+
+    path = tmp_path / "se"
+    SparseEncoder(str(fresh(tmp_path / "source", "mlm"))).save_pretrained(str(path))
+    assert grave(path) == []

@@ -1,0 +1,2 @@
+class OtherConfig:
+    pass
