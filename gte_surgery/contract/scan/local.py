@@ -7,6 +7,8 @@ which is then what a library kills.
 
 from __future__ import annotations
 
+import atexit
+import os
 import signal
 import subprocess
 import sys
@@ -50,8 +52,9 @@ class Local:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in (*self._idle, *(process for process, _ in self._busy.values())):
+        for process in (*self._idle[1:], *(process for process, _ in self._busy.values())):
             process.end()
+        _WAITING.extend(self._idle[:1])
 
     def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
         """The plan of each file, in their order."""
@@ -95,7 +98,7 @@ class Local:
 
     def _ask(self, request: Request, items: Iterable[Item]) -> None:
         for item in items:
-            process = self._idle.pop() if self._idle else _Process()
+            process = self._idle.pop() if self._idle else _waiting() or _Process()
             while not process.takes((request, item)) and process.is_ready:  # killed while nobody asked it anything
                 process.end()
                 process = _Process()
@@ -111,6 +114,7 @@ class _Process:
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=quiet, stdout=quiet, stderr=quiet)
         theirs.close()
+        self.caller = os.getpid()
         self.is_ready = False
         self.is_alive = True
 
@@ -140,6 +144,26 @@ class _Process:
         self.connection.close()
         self._process.kill()
         self._process.wait()
+
+
+_WAITING: list[_Process] = []
+"""One idle process of each scan that is over, for the next one to begin at once; they end with this one."""
+
+
+@atexit.register
+def end_waiting() -> None:
+    """End the processes that wait for another scan."""
+    while (process := _waiting()) is not None:
+        process.end()
+
+
+def _waiting() -> _Process | None:
+    """One that waits, unless it waits for the process that this one was forked from."""
+    while _WAITING:
+        process = _WAITING.pop()
+        if process.caller == os.getpid():
+            return process
+    return None
 
 
 def _answer(request: Request, item: Item) -> Planned | Summary:

@@ -40,6 +40,14 @@ worker.serve(sys.argv[1])
 """A process that dies of every file that is not called good."""
 
 
+@pytest.fixture(autouse=True)
+def none_waiting() -> Iterator[None]:
+    """No process that another test has left waits here, nor one of here elsewhere."""
+    local.end_waiting()
+    yield
+    local.end_waiting()
+
+
 def save(folder: Path, *names: str) -> list[str]:
     """Arrays of two rows of two ids, the last of them not in the vocabulary."""
     for name in names:
@@ -61,6 +69,7 @@ class Process:
         Process.made += 1
         self.connection, self._theirs = local.Pipe()
         self.is_ready = self.is_alive = True
+        self.caller = os.getpid()
 
     def takes(self, question: tuple[Any, Any]) -> bool:
         self._theirs.send(empty(10, 4))
@@ -174,12 +183,26 @@ def test_a_process_that_was_killed_while_idle_is_replaced(tmp_path: Path) -> Non
         assert place.scan(REQUEST, planned.portions, empty(10, 4), lambda *_: None).rows == 2
 
 
-def test_no_process_outlives_its_scan(tmp_path: Path) -> None:
+def test_one_process_waits_for_the_next_scan_and_ends_with_this_one(tmp_path: Path) -> None:
+    names = save(tmp_path, *(f"{number}.npy" for number in range(64)))
+    with local.Local(2) as place:
+        place.plan(REQUEST, names)
+        first, second = place._idle
+    assert [first._process.poll() is None, second._process.poll() is None] == [True, False]
+    with local.Local(1) as place:
+        place.plan(REQUEST, names)
+        assert place._idle == [first]
+    local.end_waiting()
+    assert first._process.poll() is not None
+
+
+def test_a_fork_leaves_the_processes_of_its_parent_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with local.Local(1) as place:
         place.plan(REQUEST, save(tmp_path, "a.npy"))
         (process,) = place._idle
-        assert process._process.poll() is None
-    assert process._process.poll() is not None
+    monkeypatch.setattr(process, "caller", 1)
+    assert local._waiting() is None
+    process.end()
 
 
 def test_the_working_directory_is_left_out_of_the_path_of_modules(

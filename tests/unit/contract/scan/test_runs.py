@@ -55,11 +55,14 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def only_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every corpus is large enough for several processes."""
+def only_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every corpus is large enough for several processes, and every row group there a portion of its own."""
+    local.end_waiting()
     monkeypatch.setattr(local, "_WORTH", 1)
     small = "from gte_surgery.contract.scan import portions; portions.PORTION = 1; worker.serve"
     monkeypatch.setattr(local, "BOOT", local.BOOT.replace("worker.serve", small))
+    yield
+    local.end_waiting()
 
 
 def seen(report: CorpusReport) -> object:
