@@ -6,6 +6,7 @@ joining an encoder to a contract that of `adapter`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,8 +61,10 @@ class MaskedLmCollator:
 
     Of the tokens that are not pads or special, each is chosen with `probability`, at least one in a batch; 80 % of the
     chosen become the mask id, 10 % a random ordinary id, 10 % stay [Devlin et al. 2019, section 3.1]. `labels` are
-    their former ids there and ignore_label elsewhere. The same seed and calls give the same batches; give each worker
-    of a data loader a seed of its own. Raises UsageError for a contract without mask id.
+    their former ids there and ignore_label elsewhere. The same seed and calls give the same batches. In a worker of
+    torch's DataLoader the stream is drawn from `seed` and the seed that the loader gives each worker, anew whenever it
+    makes workers: no two hide the same, nor two epochs, and with torch, or the loader's generator, seeded a run can be
+    repeated. Raises UsageError for a contract without mask id.
 
     >>> from gte_surgery import IdContract, MaskedLmCollator
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8, mask_token_id=103)
@@ -77,6 +80,7 @@ class MaskedLmCollator:
     device: object = None
     pad_to_multiple_of: int = 1
     _random: Any = field(init=False, repr=False, compare=False)
+    _worker: int | None = field(default=None, init=False, repr=False, compare=False)
     _ordinary: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -98,9 +102,18 @@ class MaskedLmCollator:
         batch[IDS], batch[LABELS] = self._hidden(load("numpy").array(batch[IDS], dtype="int64"))
         return checked(batch, self.contract, self.framework, self.device)
 
+    def _enter_worker(self) -> None:
+        """In a worker of a DataLoader, a stream of its own: what was copied there is the same in all of them."""
+        torch = sys.modules.get("torch")
+        worker = torch.utils.data.get_worker_info() if torch is not None else None
+        if worker is not None and worker.seed != self._worker:
+            object.__setattr__(self, "_worker", worker.seed)
+            object.__setattr__(self, "_random", load("numpy").random.default_rng((self.seed, worker.seed)))
+
     def _hidden(self, ids: Any) -> tuple[Any, Any]:
         """The ids with tokens hidden, and the labels; both [rows, columns]."""
         numpy = load("numpy")
+        self._enter_worker()
         candidates = numpy.isin(ids, self._ordinary)
         chosen = candidates & (self._random.random(ids.shape) < self.probability)
         if candidates.any() and not chosen.any():

@@ -197,3 +197,31 @@ def test_a_framework_that_is_not_installed_is_named(name: Any, monkeypatch: pyte
         collate([[0, 5]], CONTRACT, framework=name)
     assert raised.value.message == f"{name}: not installed, it is asked for as output"
     assert raised.value.hint == f"`pip install {name}`"
+
+
+class Texts:
+    """A data set of sequences, without torch."""
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, at: int) -> list[int]:
+        return sequences(32, 16)[at]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("workers", "is_persistent"), [(0, False), (2, False), (2, True)])
+def test_no_worker_and_no_epoch_hides_the_same_and_a_run_can_be_repeated(workers: int, is_persistent: bool) -> None:
+    """Of four batches in each of two epochs all differ in what they hide; the second run is the first."""
+
+    def run() -> list[bytes]:
+        loader = torch.utils.data.DataLoader(
+            Texts(), batch_size=8, num_workers=workers, persistent_workers=is_persistent,  # type: ignore[arg-type]
+            collate_fn=MaskedLmCollator(CONTRACT, seed=5), generator=torch.Generator().manual_seed(1),
+            multiprocessing_context="fork" if workers else None,
+        )  # fmt: skip
+        return [(batch["labels"] != -100).numpy().tobytes() for _ in range(2) for batch in loader]
+
+    first = run()
+    assert len(set(first)) == 8
+    assert run() == first

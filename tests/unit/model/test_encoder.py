@@ -147,3 +147,13 @@ def test_the_same_graphs_serve_every_layer_batch_size_and_length(folder: Path, b
             compiled = encoder(ids, mask)
             assert (compiled - encoder(ids, mask, unpad_inputs=False))[mask == 1].abs().max() < 1e-5
     assert graphs_made() - before == GRAPHS
+
+
+def test_the_model_inside_stays_usable_on_its_own(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    batch = {"input_ids": IDS, "attention_mask": MASK}
+    with torch.no_grad():
+        before = encoder.model(**batch).last_hidden_state
+        encoder.embed(batch)
+        after = encoder.model(**batch).last_hidden_state
+    assert (before - after)[MASK == 1].abs().max() == 0
