@@ -76,6 +76,7 @@ def read_policy(path: Path) -> Policy:
             vocab=_integer(expected, "vocab"),
             pad=_integer(expected, "pad"),
             type_vocab=_integer(expected, "type-vocab"),
+            ids=_integer(expected, "ids"),
         ),
         contract=path.parent / contract if isinstance(contract, str) else None,
         consumers=tuple(map(str, consumers)) if isinstance(consumers, list) else (),

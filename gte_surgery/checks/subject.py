@@ -35,13 +35,15 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class Expectations:
-    """What the user says the checkpoint must be; None says nothing. `max_length` tokens will be fed at most."""
+    """What the user says the checkpoint must be; None says nothing. `vocab` are rows, exactly; `ids` below that number
+    will be fed, and `max_length` tokens at most."""
 
     vocab: int | None = None
     pad: int | None = None
     type_vocab: int | None = None
     max_length: int | None = None
     hidden: int | None = None
+    ids: int | None = None
 
     def __post_init__(self) -> None:
         make_whole(self)

@@ -22,6 +22,7 @@ COMMANDS = (
     "resize",
     "remap",
     "trim",
+    "contract",
     "convert",
     "reinit",
     "new",

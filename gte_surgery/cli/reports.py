@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import click
@@ -18,6 +19,21 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
 _ORDER = "gte_surgery.cli.reports.order"
+
+
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(FORMATS),
+    multiple=True,
+    help="How to write the report; may be repeated.  [default: text; github inside GitHub Actions]",
+)
+output_option = click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    multiple=True,
+    help="Write the --format before it to this file.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +57,16 @@ class OrderedCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def destinations(ctx: click.Context, forms: Sequence[str], outputs: Sequence[Path]) -> tuple[Destination, ...]:
+def destinations(
+    ctx: click.Context, forms: Sequence[str], outputs: Sequence[Path], as_json: bool = False
+) -> tuple[Destination, ...]:
     """Each format with the `--output` that follows it, or stdout; an output before any format belongs to the first.
 
-    Without a format: annotations inside GitHub Actions, text elsewhere. Raises click.UsageError for an output too many,
-    and for two formats on stdout.
+    `as_json` is one more format, on stdout. Without a format: annotations inside GitHub Actions, text elsewhere. Raises
+    click.UsageError for an output too many, and for two formats on stdout.
     """
+    if as_json:
+        return (*(destinations(ctx, forms, outputs) if forms else ()), Destination("json"))
     if not forms:
         usual = "github" if os.environ.get("GITHUB_ACTIONS") == "true" and not outputs else "text"
         forms = (usual,)
@@ -68,28 +88,37 @@ def _outputs(order: Sequence[str], outputs: Sequence[Path]) -> list[tuple[int, P
     return list(zip(counts, outputs, strict=True))
 
 
-def require_destinations(places: Sequence[Destination], checkpoint: Path) -> None:
-    """Raises RefusedError when one of them is a link or a file of the checkpoint."""
+def require_destinations(places: Sequence[Destination], *read: Path) -> None:
+    """Raises RefusedError when one of them is a link or a file of what is read."""
     for place in places:
         if place.path is not None and not place.is_stdout:
-            require_output(place.path, (checkpoint,))
+            require_output(place.path, read)
 
 
 def deliver(
-    report: Report, fail_on: Severity, places: Sequence[Destination], checkpoint: Path, terminal: Terminal
+    report: Report,
+    fail_on: Severity,
+    places: Sequence[Destination],
+    terminal: Terminal,
+    *read: Path,
+    own: Mapping[str, Callable[[bool], str]] = MappingProxyType({}),
 ) -> None:
-    """Writes the report about a checkpoint in each format to its place. Raises OSError and RefusedError."""
+    """Writes the report about what was read in each format to its place; `own` has the formats that a command renders
+    itself, given whether in colour. Raises OSError and RefusedError.
+    """
     for place in places:
+        has_color = place.is_stdout and terminal.has_color
+        text = own[place.form](has_color) if place.form in own else rendered(report, place.form, fail_on, has_color)
         if place.is_stdout:
-            terminal.result(rendered(report, place.form, fail_on, terminal.has_color))
+            terminal.result(text)
         elif place.path is not None:
-            write_output(place.path, rendered(report, place.form, fail_on, color=False) + "\n", (checkpoint,))
+            write_output(place.path, text + "\n", read)
 
 
 def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
     """The report in one of `FORMATS`; `fail_on` is the severity from which a JUnit test case fails."""
     from gte_surgery import __version__
-    from gte_surgery.checks.registry import all_rules
+    from gte_surgery.cli.codes import all_codes
 
     match form:
         case "json":
@@ -99,11 +128,11 @@ def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
         case "sarif":
             from gte_surgery.render.formats.sarif import report_sarif
 
-            return report_sarif(report, tuple(all_rules().values()), __version__)
+            return report_sarif(report, tuple(all_codes().values()), __version__)
         case "junit":
             from gte_surgery.render.formats.junit import report_junit
 
-            return report_junit(report, tuple(all_rules().values()), fail_on)
+            return report_junit(report, tuple(all_codes().values()), fail_on)
         case "github":
             from gte_surgery.render.formats.github import report_github
 

@@ -329,6 +329,13 @@ _TABLE = (
         "Nothing is wrong with it, but somebody may have expected rows: a job that wrote nothing, an empty split.",
     ),
     Code(
+        "GTE485",
+        _ERROR,
+        "The corpus has no rows",
+        "Every file was read, and none has a row: nothing was judged, so nothing is known to be right. A job wrote\n"
+        "nothing, or a pattern leads elsewhere.",
+    ),
+    Code(
         "GTE490",
         _ERROR,
         "The encoder raised",

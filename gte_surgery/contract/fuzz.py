@@ -85,9 +85,10 @@ class Break:
         return f"[{', '.join(map(str, self.sequences))}]"
 
     def test(self, encoder: str, contract: IdContract) -> str:
-        """A test to paste: it fails as long as the encoder, named "module:callable", is broken so."""
+        """A test to paste: it fails as long as the encoder, named "module:callable" or, where a class makes it,
+        "module:Class()", is broken so."""
         module, _, attribute = encoder.partition(":")
-        name = attribute.partition(".")[0]
+        name = attribute.removesuffix("()").partition(".")[0]
         frameworks = [name for name in ("numpy", "torch") if any(each.form.startswith(name) for each in self.sequences)]
         return "\n".join(
             (

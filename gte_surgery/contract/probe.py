@@ -32,9 +32,9 @@ _REFUSALS = (ValueError, GteSurgeryError)
 _IMPORTABLE = "imported from the working directory, or from where `python -c 'import sys; print(sys.path)'` says"
 
 
-def find_encoder(name: str) -> Any:
+def find_encoder(name: str) -> tuple[Any, bool]:
     """The object that "package.module:attribute" names, its module imported from the working directory or wherever
-    Python finds it; a class is called without arguments. Raises UsageError where there is none."""
+    Python finds it, and whether that is a class, which is called without arguments. Raises UsageError for none."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"--encoder {name}: must be MODULE:CALLABLE", "for example my_project.encoding:encode")
@@ -44,7 +44,7 @@ def find_encoder(name: str) -> Any:
         found: Any = import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
-        return found() if isinstance(found, type) else found
+        return (found(), True) if isinstance(found, type) else (found, False)
     except Exception as error:  # the module is the user's, and so is whatever it raises
         raise UsageError(f"--encoder {name}: cannot be had: {type(error).__name__}: {error}", _IMPORTABLE) from error
 
@@ -81,11 +81,15 @@ def judged(encoder: Any, sequences: Sequence[Any], contract: IdContract, strict_
     if errors := _errors(first, contract):
         return errors
     rows = _rows(first)
-    may_cut = bool(warned) or hasattr(encoder, "encode_batch")
-    found = list(_compared(rows, wanted, contract, may_cut))
+    found = list(_compared(rows, wanted, contract, bool(warned) or may_cut(encoder)))
     if not found and (_errors(second, contract) or _rows(second) != rows):
         found.append(_finding("GTE494", "another batch the second time, must be the same"))
     return found
+
+
+def may_cut(encoder: object) -> bool:
+    """Whether an encoder may cut what is too long without a word: one that is told max_length with each call."""
+    return callable(getattr(encoder, "encode_batch", None))
 
 
 def is_hard(sequence: Sequence[int], contract: IdContract) -> bool:
@@ -128,7 +132,9 @@ def _rows(batch: Any) -> list[list[int]]:
     ]
 
 
-def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContract, may_cut: bool) -> Iterator[Finding]:
+def _compared(
+    rows: list[list[int]], wanted: list[list[int]], contract: IdContract, is_cutter: bool
+) -> Iterator[Finding]:
     if len(rows) != len(wanted):
         yield _finding("GTE491", f"{len(rows)} rows for {len(wanted)} sequences, must be as many")
         return
@@ -137,7 +143,7 @@ def _compared(rows: list[list[int]], wanted: list[list[int]], contract: IdContra
         yield _finding("GTE493", "the rows are those of the sequences in another order, must be in order", f"/{IDS}")
         return
     for number, (row, tokens) in enumerate(zip(rows, asked, strict=True)):
-        if _contains(row, tokens) or (may_cut and _is_cut(row, tokens, contract.max_length)):
+        if _contains(row, tokens) or (is_cutter and _is_cut(row, tokens, contract.max_length)):
             continue
         place = f"/{IDS}/{number}"
         if len(row) < len(tokens):

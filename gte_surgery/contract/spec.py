@@ -31,9 +31,10 @@ from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 class IdContract(Terms):
     """Sizes and ids that batches must respect. Raises UsageError where they contradict each other.
 
-    The vocabulary has an id beside the pad. `max_length` counts tokens in a row, padding included. `cls_token_id` is
-    what every row begins with, or None where rows may begin with anything. `special_ids` are ids beside pad, CLS and
-    mask that masked-LM training never hides. `hidden_size` is the width of `inputs_embeds`, or None for any.
+    `vocab_size` is the number of ids, of which one is not the pad; the table may have more rows. `max_length` counts
+    tokens in a row, padding included. `cls_token_id` is what every row begins with, or None where rows may begin with
+    anything. `special_ids` are ids beside pad, CLS and mask that masked-LM training never hides. `hidden_size` is the
+    width of `inputs_embeds`, or None for any.
 
     >>> from gte_surgery import IdContract
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
@@ -57,7 +58,9 @@ class IdContract(Terms):
         every text, the padding side, the special ids.
 
         A tokenizer that pads with another id, or whose ids lie beyond the table, is not the one that feeds this model,
-        and is left aside. Raises CheckpointError for a checkpoint that is none, or has no pad id.
+        and is left aside. Where the table is its vocabulary rounded up to a multiple of 64 or 128, the ids are those of
+        the tokenizer; else as many as the table has rows. Raises CheckpointError for a checkpoint that is none, or has
+        no pad id.
         """
         opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
         values = opened.config.value if opened.config is not None else None
@@ -90,7 +93,9 @@ class IdContract(Terms):
 
     def expectations(self) -> Expectations:
         """What a checkpoint must be to take the batches that keep this contract, for `gte_surgery.check`."""
-        return Expectations(self.vocab_size, self.pad_token_id, self.type_vocab_size, self.max_length, self.hidden_size)
+        return Expectations(
+            None, self.pad_token_id, self.type_vocab_size, self.max_length, self.hidden_size, self.vocab_size
+        )
 
     def check_batch(self, batch: object, *, allow_int32: bool = False, raise_on_error: bool = False) -> Report:
         """Judge one batch; see `gte_surgery.contract.batch.check.check_batch`."""
@@ -113,8 +118,10 @@ def _contract(config: GteConfig, pad: int, tokenizer: Tokenizer) -> IdContract:
     fitting = {role: number for role, number in ids.items() if _fits(number, config, pad)}
     around = [number for number in (*frame.before, *frame.after) if _fits(number, config, pad)] if frame else []
     first = frame.before[0] if frame and frame.before else None
+    rows, size = config.vocab_size, max(tokenizer.vocab_size or 0, pad + 1)
+    is_rounded = is_ours and tokenizer.vocab_size is not None and rows in (-(-size // 64) * 64, -(-size // 128) * 128)
     return IdContract(
-        vocab_size=config.vocab_size,
+        vocab_size=size if is_rounded else rows,
         pad_token_id=pad,
         type_vocab_size=config.type_vocab_size,
         max_length=config.max_position_embeddings,

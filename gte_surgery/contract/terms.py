@@ -5,13 +5,29 @@ Where they come from, and how they are written down, is left to `gte_surgery.con
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 from gte_surgery.errors import UsageError
 
 IGNORED = -100
 """The label that the loss skips [torch.nn.CrossEntropyLoss, ignore_index]."""
+
+
+_INTEGERS = (
+    "vocab_size", "pad_token_id", "type_vocab_size", "max_length", "cls_token_id", "mask_token_id", "ignore_label",
+    "hidden_size",
+)  # fmt: skip
+
+
+def whole(name: str, value: object) -> int:
+    """An integer of any make, numpy's included, as Python's. Raises UsageError for a bool, a float, anything else."""
+    if not isinstance(value, bool) and type(value).__name__ not in ("bool_", "bool"):
+        with suppress(TypeError):
+            return index(value)  # type: ignore[arg-type]
+    raise UsageError(f"{name}: {value!r}, must be an integer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +46,10 @@ class Terms:
     special_ids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in _INTEGERS:
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(name, value))
+        object.__setattr__(self, "special_ids", tuple(whole("special_ids", each) for each in self.special_ids))
         for name, least in (("vocab_size", 2), ("type_vocab_size", 0), ("max_length", 1)):
             if getattr(self, name) < least:
                 raise UsageError(f"{name}: {getattr(self, name)}, must be at least {least}")

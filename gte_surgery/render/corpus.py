@@ -34,6 +34,7 @@ def corpus_json(report: CorpusReport) -> str:
         "files": report.files,
         "nbytes": report.nbytes,
         "rows": summary.rows,
+        "limit": report.limit,
         "sequences": summary.sequences,
         "tokens": summary.tokens,
         "real_tokens": summary.real_tokens,
@@ -76,7 +77,8 @@ def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:
     """(subject, what is known of it)."""
     summary, vocab_size = report.summary, report.contract.vocab_size
     packed = f", {summary.sequences:,} judged" if summary.sequences != summary.rows else ""
-    yield "rows", f"{summary.rows:,}{packed}"
+    limited = ", the first ones, where --limit ends" if summary.rows == report.limit else ""
+    yield "rows", f"{summary.rows:,}{packed}{limited}"
     yield (
         "tokens",
         f"{summary.tokens:,}, {summary.real_tokens:,} of them real ({_percent(summary.real_tokens, summary.tokens)})",

@@ -438,6 +438,8 @@ INVALID: dict[str, Example] = {
     "GTE152-expected-two-types": remote,
     "GTE153-expected-8192-positions": remote,
     "GTE154-expected-width-768": remote,
+    "GTE155-ids-without-rows": remote,
+    "GTE156-spare-rows": lambda path: remote(path, vocab_size=192),
     "GTE200-bert": lambda path: (remote(path), renamed_tensors(path, "embeddings.word_embeddings", "wte")),
     "GTE201-norm-gone": lambda path: retensored(
         path, lambda t: {n: a for n, a in t.items() if n != "encoder.layer.0.attn_ln.bias"}

@@ -1,4 +1,4 @@
-"""GTE150 to GTE159: what the user expects of the checkpoint, given as --vocab, --pad, --type-vocab and --contract.
+"""GTE150 to GTE159: what the user expects of the checkpoint, given as --vocab, --ids, --pad, --type-vocab, --contract.
 
 Only what is stated is compared. Whether the tables have the rows that the config promises is for the tensor rules.
 """
@@ -71,6 +71,40 @@ def unexpected_width(subject: Subject) -> Iterator[Observation]:
     """
     if subject.config is not None:
         yield from _compared(subject, "hidden_size", subject.config.hidden_size, subject.expectations.hidden)
+
+
+@rule("GTE155", Severity.ERROR, requires=_SOUND)
+def too_few_rows(subject: Subject) -> Iterator[Observation]:
+    """The table has fewer rows than there are ids.
+
+    --ids, or the contract, says how many ids will be fed. On a CPU an id without a row is an IndexError, on CUDA an
+    assertion that poisons the whole process. `gte-surgery resize CKPT --vocab N --pad ID` gives the table more rows.
+    """
+    for rows, ids in _rows_and_ids(subject):
+        if rows < ids:
+            yield Observation(subject.at("vocab_size"), f"{rows}, expected at least {ids} for as many ids")
+
+
+@rule("GTE156", Severity.NOTE, requires=_SOUND)
+def spare_rows(subject: Subject) -> Iterator[Observation]:
+    """The table has more rows than ids, and more than rounding explains.
+
+    Tables are rounded up to a multiple of 64 or 128 for speed; the spare rows of that are never looked up. Many more
+    may mean that the ids are not all of those that the model was made for.
+    `gte-surgery resize CKPT --vocab N --pad ID` takes rows away.
+    """
+    for rows, ids in _rows_and_ids(subject):
+        if rows - ids >= ROUNDING:
+            yield Observation(subject.at("vocab_size"), f"{rows}, {rows - ids} more than the {ids} ids")
+
+
+ROUNDING = 128
+"""The multiple that tables are rounded up to at most."""
+
+
+def _rows_and_ids(subject: Subject) -> Iterator[tuple[int, int]]:
+    if subject.config is not None and subject.expectations.ids is not None:
+        yield subject.config.vocab_size, subject.expectations.ids
 
 
 def _compared(subject: Subject, key: str, found: int | None, expected: int | None) -> Iterator[Observation]:

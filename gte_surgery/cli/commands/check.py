@@ -16,7 +16,14 @@ from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
-from gte_surgery.cli.reports import FORMATS, OrderedCommand, deliver, destinations, require_destinations
+from gte_surgery.cli.reports import (
+    OrderedCommand,
+    deliver,
+    destinations,
+    format_option,
+    output_option,
+    require_destinations,
+)
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
 
@@ -39,19 +46,8 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
     ),
 )
 @checkpoint_argument
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    help="How to write the report; may be repeated.  [default: text; github inside GitHub Actions]",
-)
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    help="Write the --format before it to this file.",
-)
+@format_option
+@output_option
 @click.option(
     "--fail-on",
     type=click.Choice(["error", "warning", "note"]),
@@ -81,14 +77,15 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
 @html_option
 @click.option("--fix", is_flag=True, help="First mend, in place, what can be mended without changing any output.")
 @click.option("--dry-run", is_flag=True, help="With --fix: only show what it would do.")
-@click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size.")
+@click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size: so many rows, exactly.")
+@click.option("--ids", type=int, metavar="N", help="Expect rows for this many ids.")
 @click.option("--pad", type=int, metavar="ID", help="Expect this pad id.")
 @click.option("--type-vocab", type=int, metavar="T", help="Expect this type vocabulary size.")
 @click.option(
     "--contract",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Expect what this contract of ids and masks says; --vocab, --pad and --type-vocab override it.",
+    help="Expect what this contract of ids and masks says; it overrides the policy, and options override both.",
 )
 @click.option("--values", is_flag=True, help="Read all weights and judge the numbers as well.")
 @click.option(
@@ -118,6 +115,7 @@ def command(
     fix: bool,
     dry_run: bool,
     vocab: int | None,
+    ids: int | None,
     pad: int | None,
     type_vocab: int | None,
     contract: Path | None,
@@ -149,7 +147,7 @@ def command(
     require_known([each.code for each in suppressions])
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
     stated = _overridden(policy.expectations, _contracted(contract or policy.contract))
-    expectations = _overridden(stated, Expectations(vocab, pad, type_vocab))
+    expectations = _overridden(stated, Expectations(vocab, pad, type_vocab, ids=ids))
     if fix:
         is_aside = not any(place.is_stdout and place.form == "text" for place in places)
         mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
@@ -163,7 +161,7 @@ def command(
         terminal.message(line)
     if html is not None:
         write_page(terminal, html, opened, report)
-    deliver(report, bar, places, checkpoint, terminal)
+    deliver(report, bar, places, terminal, checkpoint)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
 

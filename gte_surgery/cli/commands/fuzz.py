@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.reports import (
+    OrderedCommand,
+    deliver,
+    destinations,
+    format_option,
+    output_option,
+    require_destinations,
+)
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+
+CUT = "; it is given max_length, and may cut to it"
 
 
 @click.command(
     "fuzz",
+    cls=OrderedCommand,
     short_help="Look for sequences that break an encoder.",
     epilog=example("gte-surgery fuzz ckpt/ --encoder my_project.encoding:encode --examples 2000"),
 )
@@ -30,15 +43,22 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @click.option(
     "--strict-exceptions", is_flag=True, help="Let a clean ValueError on input that need not be taken count as well."
 )
+@format_option
+@output_option
 @json_option
 @pass_terminal
+@click.pass_context
 def command(
+    ctx: click.Context,
     terminal: Terminal,
+    /,
     checkpoint: Path,
     encoder: str,
     examples: int,
     seed: int,
     strict_exceptions: bool,
+    form: tuple[str, ...],
+    output: tuple[Path, ...],
     as_json: bool,
 ) -> int:
     """Look for the smallest sequences of ids for which an encoder's batch does not fit CHECKPOINT.
@@ -48,21 +68,31 @@ def command(
     sequences alone. It is asked for sequences that are empty, short, as long as the model takes and longer, with ids
     at both ends of the table and with pads inside, as lists, tuples, arrays and tensors. Exits with 1 if it breaks.
     """
-    from gte_surgery.contract.probe import find_encoder
+    from gte_surgery.contract.codes import CODES
+    from gte_surgery.contract.probe import find_encoder, may_cut
     from gte_surgery.contract.spec import IdContract
     from gte_surgery.errors import UsageError
+    from gte_surgery.findings import Report, Severity
     from gte_surgery.render.fuzz import fuzz_json, fuzz_text
 
     try:
         from gte_surgery.contract.fuzz import fuzz
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name}: not installed, fuzz needs it", "`pip install 'gte-surgery[fuzz]'`") from error
+    places = destinations(ctx, form, output, as_json)
+    require_destinations(places, checkpoint)
     contract = IdContract.read(checkpoint)
-    breaks = fuzz(find_encoder(encoder), contract, examples=examples, seed=seed, strict_exceptions=strict_exceptions)
-    searched = f"{examples} examples, seed {seed}"
-    terminal.result(
-        fuzz_json(breaks, encoder, contract)
-        if as_json
-        else fuzz_text(breaks, encoder, contract, searched, terminal.has_color)
-    )
+    found, is_class = find_encoder(encoder)
+    encoder += "()" * is_class
+    breaks = fuzz(found, contract, examples=examples, seed=seed, strict_exceptions=strict_exceptions)
+    searched = f"{examples} examples, seed {seed}" + CUT * may_cut(found)
+    own: dict[str, Callable[[bool], str]] = {
+        "text": partial(fuzz_text, breaks, encoder, contract, searched),
+        "json": lambda _: fuzz_json(breaks, encoder, contract),
+    }
+    codes = tuple(code for code in CODES if code < "GTE480" or code >= "GTE490")
+    deliver(
+        Report(encoder, tuple(each.finding for each in breaks), (), codes),
+        Severity.ERROR, places, terminal, checkpoint, own=own,
+    )  # fmt: skip
     return exits.FINDINGS if breaks else exits.GOOD

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,14 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
 from gte_surgery.cli.page import require_page
+from gte_surgery.cli.reports import (
+    OrderedCommand,
+    deliver,
+    destinations,
+    format_option,
+    output_option,
+    require_destinations,
+)
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
 from gte_surgery.outputs import require_output, write_output
 
@@ -38,6 +47,7 @@ def _columns(function: Any) -> Any:
 
 @click.command(
     "scan",
+    cls=OrderedCommand,
     short_help="Judge a corpus of ids and masks by the contract.",
     epilog=example(
         "gte-surgery scan ckpt/ corpus/*.parquet --write-counts used.tsv",
@@ -47,9 +57,7 @@ def _columns(function: Any) -> Any:
 @checkpoint_argument
 @click.argument("paths", metavar="DATA...", nargs=-1, required=True, shell_complete=files)
 @_columns
-@click.option(
-    "--workers", type=click.IntRange(min=1), metavar="N", help="Threads or processes on this machine.  [default: all]"
-)
+@click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: all]")
 @click.option(
     "--engine", "runner", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where to work."
 )
@@ -82,9 +90,13 @@ def _columns(function: Any) -> Any:
     show_default=True,
     help="Exit with 1 when a finding is at least this bad.",
 )
+@format_option
+@output_option
 @json_option
 @pass_terminal
+@click.pass_context
 def command(
+    ctx: click.Context,
     terminal: Terminal,
     /,
     checkpoint: Path,
@@ -97,6 +109,8 @@ def command(
     write_counts: Path | None,
     html: Path | None,
     fail_on: str,
+    form: tuple[str, ...],
+    output: tuple[Path, ...],
     as_json: bool,
     **names: str | None,
 ) -> int:
@@ -107,11 +121,13 @@ def command(
     """
     from gte_surgery.contract.scan.columns import Columns
     from gte_surgery.contract.scan.corpus import scan
-    from gte_surgery.findings import Severity
+    from gte_surgery.findings import Report, Severity
     from gte_surgery.render.corpus import corpus_json, corpus_text, counts_text
 
     read = (checkpoint, *map(Path, paths))
     require_page(html, *read)
+    places = destinations(ctx, form, output, as_json)
+    require_destinations(places, *read)
     if write_counts is not None:
         require_output(write_counts, read)
     with terminal.progress("scanning") as advance:
@@ -131,9 +147,19 @@ def command(
         write_output(write_counts, counts_text(report), read)
     if html is not None:
         write_output(html, _page(paths, report), read)
-    terminal.result(corpus_json(report) if as_json else corpus_text(report, terminal.has_color))
-    is_bad = report.worst is not None and report.worst >= Severity[fail_on.upper()]
+    bar = Severity[fail_on.upper()]
+    own: dict[str, Callable[[bool], str]] = {
+        "text": partial(corpus_text, report),
+        "json": lambda _: corpus_json(report),
+    }
+    whole = Report(_title(paths), report.findings, (), report.codes)
+    deliver(whole, bar, places, terminal, *read, own=own)
+    is_bad = report.worst is not None and report.worst >= bar
     return exits.FINDINGS if is_bad else exits.GOOD
+
+
+def _title(paths: tuple[str, ...]) -> str:
+    return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
 
 
 def _page(paths: tuple[str, ...], report: CorpusReport) -> str:
@@ -141,8 +167,7 @@ def _page(paths: tuple[str, ...], report: CorpusReport) -> str:
     from gte_surgery.contract.codes import CODES
     from gte_surgery.render.corpus_page import corpus_html
 
-    title = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
-    return corpus_html(title, report, CODES, __version__)
+    return corpus_html(_title(paths), report, CODES, __version__)
 
 
 def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:

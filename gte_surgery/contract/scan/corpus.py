@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from gte_surgery.contract.scan.columns import Columns
+from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.files import find
 from gte_surgery.contract.scan.portions import Portion
 from gte_surgery.contract.scan.summary import Summary, empty, merged
 from gte_surgery.contract.scan.wording import worded
-from gte_surgery.contract.scan.work import Planned, Request
+from gte_surgery.contract.scan.work import Planned, Request, failed
 from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import whole
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Finding, Severity
 
@@ -44,7 +46,7 @@ class CorpusReport:
     """What a scan came to: how many files of how many bytes, what was seen in them, and what is wrong.
 
     `findings` are in order of file and code, for as many pairs of both as were asked for; `summary.sums` counts
-    every fault.
+    every fault. `limit` is the number of rows beyond which nobody looked.
     """
 
     contract: IdContract
@@ -52,6 +54,12 @@ class CorpusReport:
     nbytes: int
     summary: Summary
     findings: tuple[Finding, ...]
+    limit: int | None = None
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """What a corpus is judged by."""
+        return tuple(fault.value for fault in Fault)
 
     @property
     def worst(self) -> Severity | None:
@@ -111,9 +119,12 @@ def scan(
         portions = _limited([portion for each in planned for portion in each.portions], limit)
         summary = merged((start, *(each.failed for each in planned if each.failed is not None)), max_findings)
         summary = place.scan(request, portions, summary, _teller(portions, progress))
+    if not summary.rows and not any(fault.severity is Severity.ERROR for fault in summary.sums):
+        nothing = failed(request, names[0], len(names), "none of its files has a row", Fault.NO_CORPUS)
+        summary = merged((summary, nothing), max_findings)
     nbytes = sum(os.path.getsize(name) for name in names if os.path.exists(name))
     findings = tuple(worded(fault, contract) for fault in summary.faults)
-    return CorpusReport(contract, len(names), nbytes, summary, findings)
+    return CorpusReport(contract, len(names), nbytes, summary, findings, limit)
 
 
 _EXTRA = "`pip install 'gte-surgery[{}]'`"
@@ -121,7 +132,7 @@ _EXTRA = "`pip install 'gte-surgery[{}]'`"
 
 def _require(workers: int, limit: int | None, max_findings: int) -> None:
     for name, value, least in (("workers", workers, 0), ("limit", limit, 1), ("max_findings", max_findings, 0)):
-        if value is not None and value < least:
+        if value is not None and whole(name, value) < least:
             raise UsageError(f"{name}: {value}, must be at least {least}")
 
 

@@ -20,6 +20,7 @@ class Fault(Enum):
     BAD_ROW = "GTE482"
     BAD_OFFSETS = "GTE483"
     NO_ROWS = "GTE484"
+    NO_CORPUS = "GTE485"
     NOT_ROWS = "GTE410"
     NOT_INTEGERS = "GTE411"
     ID_NEGATIVE = "GTE413"

@@ -37,7 +37,15 @@ def test_select_takes_codes_and_prefixes(tmp_path: Path) -> None:
     assert codes(run(checkpoint, select=["GTE112"])) == ["GTE112"]
     assert codes(run(checkpoint, select=["GTE1"])) == ["GTE112"]
     assert codes(run(checkpoint, select=["GTE2", "GTE0"])) == []
-    assert run(checkpoint, select=["GTE15"]).rules == ("GTE150", "GTE151", "GTE152", "GTE153", "GTE154")
+    assert run(checkpoint, select=["GTE15"]).rules == (
+        "GTE150",
+        "GTE151",
+        "GTE152",
+        "GTE153",
+        "GTE154",
+        "GTE155",
+        "GTE156",
+    )
 
 
 def test_ignore_wins_over_select(tmp_path: Path) -> None:

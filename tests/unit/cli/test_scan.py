@@ -69,7 +69,37 @@ def test_fail_on_sets_the_bar(
     fail_on: str, code: int, contract: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "none.npy", np.zeros((0, 4), np.int64))
-    assert "GTE484" in printed(capsys, code, "scan", contract, tmp_path / "none.npy", "--fail-on", fail_on)
+    ids(tmp_path / "some.npy", [0, 5])
+    assert "GTE484" in printed(capsys, code, "scan", contract, tmp_path, "--fail-on", fail_on)
+
+
+def test_a_corpus_without_rows_is_an_error(contract: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "none.npy", np.zeros((0, 4), np.int64))
+    assert "error GTE485" in printed(capsys, 1, "scan", contract, tmp_path)
+
+
+@pytest.mark.parametrize(("limit", "is_told"), [(1, True), (2, True), (3, False)])
+def test_a_limit_is_told_where_it_ended_the_scan(
+    limit: int, is_told: bool, contract: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids(tmp_path / "a.npy", [0, 5], [0, 5])
+    said = printed(capsys, 0, "scan", contract, tmp_path, "--limit", str(limit))
+    assert ("where --limit ends" in said) == is_told
+    assert json.loads(printed(capsys, 0, "scan", contract, tmp_path, "--limit", str(limit), "--json"))["limit"] == limit
+
+
+@pytest.mark.parametrize("form", ["text", "json", "sarif", "junit", "github", "markdown"])
+def test_a_scan_is_told_in_every_format_of_check(
+    form: str, contract: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids(tmp_path / "a.npy", [0, 99])
+    said = printed(capsys, 1, "scan", contract, tmp_path / "a.npy", "--format", form)
+    assert "GTE414" in said
+    assert "a.npy" in said
+    printed(
+        capsys, 1, "scan", contract, tmp_path / "a.npy", "--format", form, "--output", str(tmp_path / "out"), "--json"
+    )
+    assert (tmp_path / "out").read_text().strip() == said.strip()
 
 
 def test_findings_that_are_not_shown_are_counted(
@@ -102,7 +132,7 @@ def test_nothing_at_all_still_follows_the_schema(
     contract: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     np.save(tmp_path / "none.npy", np.zeros((0, 4), np.int64))
-    value = json.loads(printed(capsys, 0, "scan", contract, tmp_path / "none.npy", "--json"))
+    value = json.loads(printed(capsys, 1, "scan", contract, tmp_path / "none.npy", "--json"))
     assert violations(value, "scan") == []
     assert value["max_id"] is None
 

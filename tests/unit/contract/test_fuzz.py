@@ -175,8 +175,8 @@ def test_encoders_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path[:])
     Path("fuzzed_here.py").write_text("class Thing:\n    def __call__(self, sequences): return 7\nbroken = Thing()\n")
-    assert find_encoder("fuzzed_here:Thing")([]) == 7
-    assert find_encoder("fuzzed_here:broken.__call__")([]) == 7
+    assert find_encoder("fuzzed_here:Thing")[0]([]) == 7
+    assert find_encoder("fuzzed_here:broken.__call__")[0]([]) == 7
     Path("fuzzed_badly.py").write_text("1 / 0\n")
     for name, message in (
         ("fuzzed_here", "must be MODULE:CALLABLE"),
@@ -209,6 +209,28 @@ def test_the_command_tells_the_break_and_exits_with_1(contract_file: Path, capsy
     assert text.endswith(f"{name}: 1 break (30 examples, seed 0)\n")
 
 
+def test_a_test_of_a_class_runs_as_it_is_pasted(
+    contract_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "class Made:\n    def __call__(self, sequences):\n        return {'input_ids': [[1, 2]]}\n"
+    (tmp_path / "made_of_a_class.py").write_text(source)
+    assert run(["fuzz", str(contract_file), "--encoder", "made_of_a_class:Made", "--examples", "5", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)["breaks"][0]
+    assert "verify(Made(), " in told["test"]
+    names: dict[str, Any] = {}
+    exec(told["test"], names)  # noqa: S102 - what a user would paste
+    with pytest.raises(BatchError, match=told["code"]):
+        names[f"test_encoder_keeps_{told['code'].lower()}"]()
+
+
+def test_fuzz_is_told_in_the_formats_of_check(contract_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "tests.unit.contract.encoders:int32_output"
+    for form in ("sarif", "junit", "github", "markdown"):
+        assert run(["fuzz", str(contract_file), "--encoder", name, "--examples", "9", "--format", form]) == 1
+        assert "GTE412" in capsys.readouterr().out
+
+
 def test_the_command_prints_json(contract_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "tests.unit.contract.encoders:int32_output"
     assert run(["fuzz", str(contract_file), "--encoder", name, "--examples", "30", "--json"]) == 1
@@ -223,7 +245,9 @@ def test_the_command_takes_a_checkpoint_and_is_good_on_a_sound_encoder(
     path = shutil.copytree(golden / "legacy-multilingual.resized-160-pad0", tmp_path / "checkpoint")
     name = "tests.unit.contract.encoders:Truncating"
     assert run(["fuzz", str(path), "--encoder", name, "--examples", "5"]) in (0, 1)
-    assert f"{name}: " in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{name}(): " in said
+    assert "it is given max_length, and may cut to it)" in said
     assert run(["fuzz", str(path), "--encoder", "nowhere_at_all:x"]) == 2
 
 

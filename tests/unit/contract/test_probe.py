@@ -291,8 +291,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_working_directory_is_looked_into_first_and_added_once(here: Path) -> None:
     (here / "probed_first.py").write_text("class Thing:\n    inner = [7]\nthing = Thing()\n")
-    assert find_encoder("probed_first:thing.inner") == [7]
-    assert type(find_encoder("probed_first:Thing")).__name__ == "Thing"
+    assert find_encoder("probed_first:thing.inner") == ([7], False)
+    made, is_class = find_encoder("probed_first:Thing")
+    assert (type(made).__name__, is_class) == ("Thing", True)
     assert sys.path[0] == str(here)
     assert sys.path.count(str(here)) == 1
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,7 +147,7 @@ def test_values_that_contradict_each_other_are_refused(changes: Any, message: st
 
 def test_a_contract_is_what_check_expects(tmp_path: Path) -> None:
     expected = IdContract.from_checkpoint(build(tmp_path, remote_config())).expectations()
-    assert (expected.vocab, expected.pad, expected.type_vocab, expected.max_length, expected.hidden) == (
+    assert (expected.ids, expected.pad, expected.type_vocab, expected.max_length, expected.hidden) == (
         128, 1, 1, 128, 32,
     )  # fmt: skip
 
@@ -164,7 +165,7 @@ def test_check_holds_a_checkpoint_to_a_contract(tmp_path: Path, capsys: pytest.C
     assert told(capsys, 0, path, "--contract", file) == []
     other = {"vocab_size": 160, "pad_token_id": 0, "type_vocab_size": 2, "max_length": 256, "hidden_size": 64}
     file.write_text(IdContract(**other).to_json())
-    assert told(capsys, 1, path, "--contract", file) == ["GTE150", "GTE151", "GTE152", "GTE153", "GTE154"]
+    assert told(capsys, 1, path, "--contract", file) == ["GTE151", "GTE152", "GTE153", "GTE154", "GTE155"]
 
 
 def test_a_flag_overrides_the_contract_and_the_contract_the_policy(
@@ -172,7 +173,7 @@ def test_a_flag_overrides_the_contract_and_the_contract_the_policy(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = build(tmp_path / "ckpt")
-    (tmp_path / "gte-surgery.toml").write_text('[expect]\nvocab = 640\ncontract = "contract.json"\n')
+    (tmp_path / "gte-surgery.toml").write_text('[expect]\nids = 640\ncontract = "contract.json"\n')
     (tmp_path / "contract.json").write_text(IdContract(**{**SMALL, "pad_token_id": 0}).to_json())
     assert told(capsys, 1, path) == ["GTE151"]
     assert told(capsys, 0, path, "--pad", "1") == []
@@ -219,3 +220,19 @@ def test_json_that_departs_from_the_schema_is_told_where_and_what_to_read() -> N
 def test_json_of_no_file_is_told_as_a_contract() -> None:
     with pytest.raises(CheckpointError, match=r"^contract\.json:1:"):
         IdContract.from_json("{")
+
+
+@pytest.mark.parametrize("value", [True, np.bool_(True), 4.0, np.float32(4), "4", [4]])
+def test_what_is_no_integer_is_refused_at_the_door(value: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        IdContract(128, value, 1, 8)
+    assert caught.value.message == f"pad_token_id: {value!r}, must be an integer"
+    with pytest.raises(UsageError, match="special_ids: "):
+        IdContract(128, 1, 1, 8, special_ids=(value,))
+
+
+def test_integers_of_numpy_are_taken_as_what_they_are() -> None:
+    small = np.int16(100)
+    contract = IdContract(np.int64(128), np.uint8(1), np.int32(1), small, special_ids=(np.int64(3),))
+    assert contract == IdContract(128, 1, 1, 100, special_ids=(3,))
+    assert IdContract.from_json(contract.to_json()) == contract
