@@ -24,9 +24,12 @@ def no_checkpoint(path: Path, reason: str) -> CheckpointError:
     """The error for a `path` that is no checkpoint, with the place that was probably meant."""
     message = f"{shown(str(path))}: {reason}"
     found = nearby(path)
+    if _is_hub_id(path):
+        copy = f"a copy lies in {shown(str(found[0]))}" if found else "it is read there, and little of it fetched"
+        return CheckpointError(message, copy, str(path), f"hf://{path}")
     if found:
         return CheckpointError(message, others(found), str(path), str(found[0]))
-    return CheckpointError(message, _hub_hint(path))
+    return CheckpointError(message, WANTED)
 
 
 def nearby(path: Path) -> list[Path]:
@@ -82,8 +85,6 @@ def _similar(path: Path) -> list[Path]:
     return [folders[name] for name in get_close_matches(path.name, folders)]
 
 
-def _hub_hint(path: Path) -> str:
-    name = str(path)
-    if os.path.exists(path) or os.path.exists(path.parent) or not _HUB_ID.fullmatch(name):
-        return WANTED
-    return f"if that is a hub id, fetch it first: `hf download {name} --local-dir {path.name}`; nothing is fetched here"
+def _is_hub_id(path: Path) -> bool:
+    """Whether it looks like "org/name", and like nothing on this disk."""
+    return not (os.path.exists(path) or os.path.exists(path.parent)) and bool(_HUB_ID.fullmatch(str(path)))

@@ -68,6 +68,14 @@ def tokenizer_option(*choices: str) -> Callable[[Any], Any]:
     )
 
 
+def role_options(function: Function) -> Function:
+    """`--cls`, `--sep`, `--mask` and `--unk`: ids of one's own, to which the rows of these parts move."""
+    for role in ("unk", "mask", "sep", "cls"):
+        text = f"Your {role.upper()} id: the row that plays this part now moves there."
+        function = click.option(f"--{role}", type=int, metavar="ID", help=text)(function)
+    return function
+
+
 training_state_option = click.option(
     "--training-state",
     type=click.Choice(["follow", "drop", "refuse"]),

@@ -222,7 +222,7 @@ BERT = Family(
         copies={NAMES.decoder: NAMES.words, "cls.predictions.decoder.bias": "cls.predictions.bias"},
     ),
     demands={
-        Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES}, only={"position_embedding_type": "absolute"}),
+        Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES}),
         Consumer.TEI: Demands(
             stated=(
                 "architectures", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",

@@ -16,13 +16,18 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as _symbols
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.gte.modeling_gte import apply_rotary_pos_emb
+from transformers.models.gte.modeling_gte import GteModel, apply_rotary_pos_emb
 
 from gte_surgery.model.packing import Packing
 
 _FIXED_ROPES = ("default", "linear")
 GRAPHS = 2
 """As many serve every batch that is given by the same members."""
+
+
+def is_compilable(body: Any) -> bool:
+    """Whether the layers are those that the graphs here are written for: GteLayer's."""
+    return isinstance(body, GteModel)
 
 
 class CompiledBody:

@@ -20,7 +20,7 @@ from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
-from gte_surgery.model.compiled import CompiledBody
+from gte_surgery.model.compiled import CompiledBody, is_compilable
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
 
@@ -97,6 +97,8 @@ class GteEncoder(nn.Module):
         self.head = head
         self.pooling = pooling
         self.unpad = unpad
+        if is_compiled and not is_compilable(body_of(model)):
+            raise RefusedError(f"compile: a {family.name} model is not compiled here", "leave it uncompiled")
         self.compiled = CompiledBody(body_of(model)) if is_compiled else None
         self.guard = guard
         self.choose_attention(attention)
@@ -169,18 +171,21 @@ class GteEncoder(nn.Module):
 
         Raises UsageError when there is no head.
         """
-        native = self.family.required_native()
-        if not native.stages.get(self.head):
+        hidden, is_of_rows = self.encode(batch), self.head is Head.SEQUENCE_CLASSIFICATION
+        if not is_of_rows:
+            return Hidden(self.through_head(hidden.states), hidden.packing, hidden.is_packed).padded()
+        pooled = hidden.pooled(getattr(self.config, "classifier_pooling", "cls")).to(hidden.states.dtype)
+        said = self.through_head(pooled.unsqueeze(1))
+        return said if said.dim() == 2 else said[:, 0]
+
+    def through_head(self, states: Tensor) -> Tensor:
+        """What the modules of the head make of hidden states [rows, …, hidden]; raises UsageError without a head."""
+        stages = self.family.required_native().stages.get(self.head)
+        if not stages:
             raise UsageError(f"logits: the checkpoint's head is {self.head.value}, which gives none")
-        hidden, stages = self.encode(batch), [self.model.get_submodule(name) for name in native.stages[self.head]]
-        is_of_rows = self.head is Head.SEQUENCE_CLASSIFICATION
-        said = hidden.pooled(getattr(self.config, "classifier_pooling", "cls")) if is_of_rows else hidden.states
-        said = said.to(hidden.states.dtype).unsqueeze(1) if is_of_rows else said
-        for stage in stages:
-            said = stage(said)
-        if is_of_rows:
-            return said if said.dim() == 2 else said[:, 0]
-        return Hidden(said, hidden.packing, hidden.is_packed).padded()
+        for name in stages:
+            states = self.model.get_submodule(name)(states)
+        return states
 
     def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
         """The hidden states, packed or padded as they were worked on."""

@@ -80,10 +80,19 @@ def prove_soundness(subject: Subject, ledger: Ledger) -> None:
 
 def prove_rope(subject: Subject, model: torch.nn.Module, ledger: Ledger) -> None:
     """The model's frequencies are those of the effective rope, by the formula and in double precision."""
-    buffers = [buffer for name, buffer in model.named_buffers() if name.endswith("rotary_emb.inv_freq")]
-    if subject.config.rope.kind in ("none", "unsupported") or not buffers:
+    config = subject.config
+    ropes = {
+        "rotary_emb.inv_freq": config.rope,
+        "rotary_emb.full_attention_inv_freq": config.rope,
+        "rotary_emb.sliding_attention_inv_freq": config.local_rope,
+    }
+    named = dict(model.named_buffers()).items()
+    found = [(buffer, rope) for name, buffer in named for end, rope in ropes.items() if name.endswith(end)]
+    if config.rope.kind in ("none", "unsupported") or not found:
         ledger.skip("GTE505", "rotary frequencies are the formula's", "no rope whose formula is known")
         return
-    wanted = torch.tensor(inv_freq(subject.config.rope, subject.config.head_size), dtype=torch.float64)
-    gap = ((buffers[0].double().cpu() - wanted) / wanted).abs().max()
-    ledger.prove("GTE505", "rotary frequencies are the formula's", float(gap), _SAME_FREQUENCY)
+    gaps = []
+    for buffer, rope in found:
+        wanted = torch.tensor(inv_freq(rope or config.rope, config.head_size), dtype=torch.float64)
+        gaps.append(float(((buffer.double().cpu() - wanted) / wanted).abs().max()))
+    ledger.prove("GTE505", "rotary frequencies are the formula's", max(gaps), _SAME_FREQUENCY)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,9 +60,8 @@ class Objective(nn.Module):
 
     def _masked_loss(self, tensors: Tensors, counted: float | None) -> Tensor:
         labels = tensors["labels"]
-        model: Any = self.encoder.model
         states = self.encoder.encode(_inputs(tensors)).padded()[labels != _IGNORED]
-        logits = model.lm_head(states).float()
+        logits = self.encoder.through_head(states).float()
         total = functional.cross_entropy(logits, labels[labels != _IGNORED], reduction="sum")
         return total / (len(states) if counted is None else counted)
 

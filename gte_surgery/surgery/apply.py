@@ -84,9 +84,10 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         require_carriable(others, checkpoint)
         works += [_copies(others[at : at + OPEN_AT_ONCE]) for at in range(0, len(others), OPEN_AT_ONCE)]
         watched = [*replaced, *(file.name for file in others)]
-        works = [work.under(filesystem.umask()) for work in works]
     nbytes = sum(job.nbytes for work in works for job in work.jobs)
     with HeldStops() as stops, opening as transaction:
+        if out is not None:
+            works = [work.under(filesystem.umask()) for work in works]
         _refuse_changed(checkpoint, watched)
         transaction.require_replaceable(replaced)
         fetched = plan.fetch.nbytes if plan.fetch is not None else 0
@@ -177,7 +178,7 @@ def _add_receipt(
         copies = carried(plan, checkpoint)
         names = {file.name for file in copies}
         require_listed(checkpoint, [file for file in written if file.name in names], transaction.stage)
-        receipt = {**receipt, **origin_of(checkpoint, [*plan.sources, *_copies(copies).sources])}
+        receipt = {**receipt, **origin_of(checkpoint, receipt, [*plan.sources, *_copies(copies).sources], names)}
     former = members_of(checkpoint) if checkpoint is not None else {}
     entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
     mode = permissions(entry.mode) if entry else 0o644

@@ -36,7 +36,8 @@ class Resize:
     `init` says where rows beyond the old table come from: a word of `INITS`, or "copy:ID" for old row ID. `old_pad`
     says what becomes of the former pad row, which is zero: "keep" it or draw it anew ("normal"). `type_vocab_mode`
     "fold" adds type row 0 to every word row except the pad row before the type table goes, so that outputs stay what
-    they were; "drop" only removes it.
+    they were; "drop" only removes it. `roles` are ids of one's own, {"cls": 5, …}: the rows that play these parts now
+    come there.
     """
 
     vocab: int
@@ -49,6 +50,7 @@ class Resize:
     tokenizer: Literal["keep", "remove"] = "keep"
     seed: int = 0
     training_state: TrainingState = "refuse"
+    roles: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         make_whole(self)
@@ -57,6 +59,7 @@ class Resize:
         _at_least("round-to", self.round_to, 1)
         if self.type_vocab is not None:
             _at_least("type-vocab", self.type_vocab, 0, MOST_TYPES)
+        _check_roles(self.roles, self.rows, self.pad)
         _check_seed(self.seed)
         copied_row(self.init)
         if self.pad >= self.rows:
@@ -77,7 +80,7 @@ class Remap:
 
     `vocab` is for more rows than the map names, None means just those. `pad` is a new id; None means that the pad id
     follows the map. `tokenizer` says what becomes of the tokenizer's files: "rewrite" them to the new ids, or put the
-    `installed` ones, content by name, in their place; "keep" or "remove" them.
+    `installed` ones, content by name, in their place; "keep" or "remove" them. `roles` are as in `Resize`.
     """
 
     origins: RowMap
@@ -89,10 +92,12 @@ class Remap:
     seed: int = 0
     training_state: TrainingState = "refuse"
     installed: Mapping[str, bytes] = field(default_factory=dict)
+    roles: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         make_whole(self)
         _at_least("round-to", self.round_to, 1)
+        _check_roles(self.roles, None, self.pad)
         _check_seed(self.seed)
         copied_row(self.init)
         if self.vocab is not None and self.vocab < self.origins.rows:
@@ -229,7 +234,8 @@ def as_record(edit: Edit) -> dict[str, object]:
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
     if values.get("training_state") == "refuse":
         del values["training_state"]
-    return {**origins, **{key: value for key, value in values.items() if value not in (None, ())}}
+    roles = values.pop("roles", {})
+    return {**origins, **{key: value for key, value in values.items() if value not in (None, ())}, **roles}
 
 
 def copied_row(init: str) -> int | None:
@@ -247,6 +253,15 @@ def _at_least(name: str, value: int, least: int, most: int | None = None) -> Non
         raise UsageError(f"{name}: {value}, must be at least {least}")
     if most is not None and value > most:
         raise UsageError(f"{name}: {value}, must be at most {most}")
+
+
+def _check_roles(roles: Mapping[str, int], rows: int | None, pad: int | None) -> None:
+    seen: dict[int, str] = {} if pad is None else {pad: "pad"}
+    for role, number in roles.items():
+        _at_least(role, number, 0, MOST_ROWS - 1 if rows is None else rows - 1)
+        if number in seen:
+            raise UsageError(f"{role}: {number}, which is {seen[number]} already", "give each part an id of its own")
+        seen[number] = role
 
 
 def _check_seed(seed: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -22,7 +22,19 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.commit.refusals import require_elsewhere
-from gte_surgery.surgery.edits import CURES, Convert, Edit, Fix, New, Reinit, Remap, Resize, TrainingState, Trim
+from gte_surgery.surgery.edits import (
+    CURES,
+    Convert,
+    Edit,
+    Fix,
+    New,
+    Reinit,
+    Remap,
+    Resize,
+    TrainingState,
+    Trim,
+    as_record,
+)
 from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
@@ -31,7 +43,8 @@ from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
-from gte_surgery.surgery.planning.target import understand
+from gte_surgery.surgery.planning.roles import resize_as_remap, with_roles
+from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
@@ -91,10 +104,13 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     match edit:
         case Resize():
             target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
-            return with_companions(plan_resize(target, edit), target, edit)
+            if not edit.roles:
+                return with_companions(plan_resize(target, edit), target, edit)
+            plan = _remapped(target, resize_as_remap(target, edit))
+            return replace(plan, command="resize", edits=as_record(edit))
         case Remap():
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
-            return with_companions(plan_remap(target, edit), target, edit)
+            return _remapped(target, with_roles(target, edit) if edit.roles else edit)
         case Convert():
             target = understand(prepared(checkpoint, edit), cured_codes=CURED if edit.to is not None else ())
             return with_companions(plan_convert(target, edit, threads), target, edit)
@@ -103,6 +119,10 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             return plan_reinit(understand(checkpoint, lambda names: (names.decoder,) if is_whole else ()), edit)
         case Fix():
             return plan_fix(checkpoint, edit)
+
+
+def _remapped(target: Target, edit: Remap) -> Plan:
+    return with_companions(plan_remap(target, edit), target, edit)
 
 
 def resize(
@@ -118,6 +138,10 @@ def resize(
     tokenizer: Literal["keep", "remove"] = "keep",
     seed: int = 0,
     training_state: TrainingState = "refuse",
+    cls: int | None = None,
+    sep: int | None = None,
+    mask: int | None = None,
+    unk: int | None = None,
     **manner: Unpack[Surgical],
 ) -> Outcome:
     """Resizes the vocabulary of the checkpoint in `path`, in place or into the new directory `out`; see `edits.Resize`.
@@ -125,7 +149,10 @@ def resize(
     When the checkpoint is already so, nothing is written in place, and `out` becomes a copy. Raises UsageError,
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
-    edit = Resize(vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state)
+    roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
+    edit = Resize(
+        vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state, roles
+    )  # fmt: skip
     return _operate(path, edit, **manner)
 
 
@@ -144,6 +171,10 @@ def remap(
     tokenizer: Literal["rewrite", "keep", "remove"] = "rewrite",
     seed: int = 0,
     training_state: TrainingState = "refuse",
+    cls: int | None = None,
+    sep: int | None = None,
+    mask: int | None = None,
+    unk: int | None = None,
     **manner: Unpack[Surgical],
 ) -> Outcome:
     """Makes a new vocabulary of chosen rows of the checkpoint in `path`; see `edits.Remap`.
@@ -177,7 +208,8 @@ def remap(
         allow_repeats=allow_repeats,
     )
     installed = {} if to_tokenizer is None else beside(Path(to_tokenizer))
-    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed)
+    roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
+    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed, roles)
     return _operate(path, edit, **manner)
 
 
@@ -214,9 +246,16 @@ def trim(
     written = None if write_counts is None else Path(write_counts)
     corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
     wish = Wish(top, coverage, min_count, tokens)
-    target = understand(_opened(path), lambda names: names.sized_by_vocabulary)
+    checkpoint = _opened(path)
+    if checkpoint.snapshot is not None:
+        path = checkpoint.name  # what is counted and what is cut are one commit
+    target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
     origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
     return _operate(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+
+
+def _given(**roles: int | None) -> dict[str, int]:
+    return {role: number for role, number in roles.items() if number is not None}
 
 
 def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:

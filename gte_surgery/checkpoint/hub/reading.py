@@ -93,12 +93,15 @@ class OpenedRemote(Opened):
         """Where the expected range that holds `offset` ends."""
         return next((end for begin, end in self._expected if begin <= offset < end), None)
 
+    def _arriving(self, begin: int, end: int) -> Iterator[bytes]:
+        for first in range(begin, end, LONGEST):
+            yield from self._snapshot.hub.chunks(self._remote, first, min(first + LONGEST, end))
+
     def _taped(self, offset: int, end: int, stop: int) -> _Tape:
-        """What arrives from `offset` on, at least to `end` and at most to `stop`: what arrives already if it can."""
+        """What arrives from `offset` on, to `end` and on to `stop`: what arrives already if it can."""
         tape = self._tape
         if tape is None or not (tape.at <= offset < tape.at + GAP and end <= tape.end):
-            stop = max(end, min(stop, offset + LONGEST))
-            tape = self._tape = _Tape(self._snapshot.hub.chunks(self._remote, offset, stop), offset, stop)
+            tape = self._tape = _Tape(self._arriving(offset, stop), offset, stop)
         tape.skip(offset - tape.at)
         return tape
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.hub.address import WANTED, Address
 from gte_surgery.checkpoint.hub.coalesce import Range
 from gte_surgery.checkpoint.hub.reading import OpenedRemote
-from gte_surgery.checkpoint.hub.spool import Spool
+from gte_surgery.checkpoint.hub.spool import Crew, Spool
 from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, TransientError
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
@@ -67,7 +66,7 @@ class Snapshot:
         self._kept = 0
         self._near: dict[Remote, LocalFile | None] = {}
         self._spools: dict[Remote, Spool] = {}
-        self._pool: ThreadPoolExecutor | None = None
+        self._crew: Crew | None = None
         self._lock = Lock()
 
     def __str__(self) -> str:
@@ -123,10 +122,10 @@ class Snapshot:
         if self.spool_folder is None:
             return False
         with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(_CONNECTIONS, "gte-surgery fetch")
+            if self._crew is None:
+                self._crew = Crew(_CONNECTIONS)
             if remote not in self._spools:
-                self._spools[remote] = Spool(self.hub, remote, self.spool_folder, self._pool)
+                self._spools[remote] = Spool(self.hub, remote, self.spool_folder, self._crew)
             spool = self._spools[remote]
         spool.add(ranges)
         return True
@@ -143,11 +142,11 @@ class Snapshot:
             yield
         finally:
             self.spool_folder = None
-            if self._pool is not None:
+            if self._crew is not None:
                 self.hub.stop.set()
-                self._pool.shutdown(cancel_futures=True)
+                self._crew.close()
                 self.hub.stop.clear()
-                self._pool = None
+                self._crew = None
             while self._spools:
                 self._spools.popitem()[1].close()
 

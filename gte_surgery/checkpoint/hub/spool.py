@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterable
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Condition
@@ -18,11 +20,37 @@ from gte_surgery.checkpoint.hub.coalesce import Range, coalesced, without
 from gte_surgery.checkpoint.hub.transfer import Hub, Remote
 
 
-class Spool:
-    """Ranges of one remote file. `pool` carries the requests out."""
+class Crew:
+    """A few threads that carry requests out in the order in which they were asked for."""
 
-    def __init__(self, hub: Hub, remote: Remote, folder: Path, pool: Executor) -> None:
-        self._hub, self._remote, self._pool = hub, remote, pool
+    def __init__(self, size: int) -> None:
+        self._pool = ThreadPoolExecutor(size, "gte-surgery fetch")
+        self._size = size
+        self._waiting: deque[tuple[Spool, int, int]] = deque()
+
+    def add(self, spool: Spool, ranges: Iterable[Range]) -> None:
+        """Fetch these too; there may be tens of thousands, so that none is more than three numbers."""
+        self._waiting.extend((spool, begin, end) for begin, end in ranges)
+        for _ in range(min(self._size, len(self._waiting))):
+            self._pool.submit(self._work)
+
+    def close(self) -> None:
+        """Return when nobody works any more; what has not been begun is not done."""
+        self._waiting.clear()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _work(self) -> None:
+        with suppress(IndexError):
+            while True:
+                spool, begin, end = self._waiting.popleft()
+                spool.fetch(begin, end)
+
+
+class Spool:
+    """Ranges of one remote file, which a `crew` fetches."""
+
+    def __init__(self, hub: Hub, remote: Remote, folder: Path, crew: Crew) -> None:
+        self._hub, self._remote, self._crew = hub, remote, crew
         self._file = TemporaryFile(dir=folder)  # noqa: SIM115 - open for as long as the surgery
         self._begins: list[int] = []
         self._ends: list[int] = []
@@ -42,8 +70,7 @@ class Spool:
             both = sorted([*taken, *wanted])
             self._begins, self._ends = [begin for begin, _ in both], [end for _, end in both]
             self._arrived |= {begin: begin for begin, _ in wanted}
-        for begin, end in wanted:
-            self._pool.submit(self._fetch, begin, end)
+        self._crew.add(self, wanted)
 
     def holds(self, begin: int, end: int) -> bool:
         """Whether all of [begin, end) is there or on its way."""
@@ -75,7 +102,10 @@ class Spool:
         first, last = bisect_right(self._ends, begin), bisect_left(self._begins, end)
         return list(zip(self._begins[first:last], self._ends[first:last], strict=True))
 
-    def _fetch(self, begin: int, end: int) -> None:
+    def fetch(self, begin: int, end: int) -> None:
+        """Fetch one range; who waits for it is told when it is there, or why it will not be."""
+        if self._failure is not None:
+            return
         at = begin
         try:
             for chunk in self._hub.chunks(self._remote, begin, end):

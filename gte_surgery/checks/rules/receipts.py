@@ -54,9 +54,15 @@ def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:
     receipts = receipts_of(subject.checkpoint)
     written = receipts[-1].get("written") if receipts else None
     for record in written if isinstance(written, list) else ():
-        file, digest = subject.checkpoint.readable(record["name"]), record.get("sha256")
+        file = subject.checkpoint.readable(record["name"])
+        digest = record.get("sha256") or _of_the_hub(record.get("etag"))
         if file is not None and isinstance(digest, str) and shown(file.name) not in changed:
             yield file, digest
+
+
+def _of_the_hub(etag: object) -> object:
+    """The SHA-256 that a hub gave for a file of which this is a copy: what is in LFS has it for its ETag."""
+    return etag if isinstance(etag, str) and len(etag) == 64 else None
 
 
 def _digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, str]:

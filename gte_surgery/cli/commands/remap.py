@@ -13,6 +13,7 @@ from gte_surgery.cli.options import (
     editing_options,
     example,
     init_option,
+    role_options,
     round_to_option,
     seed_option,
     tokenizer_option,
@@ -47,6 +48,7 @@ _FILE = click.Path(path_type=Path)
 @round_to_option
 @init_option
 @click.option("--allow-repeats", is_flag=True, help="Let several new ids have the same old row.")
+@role_options
 @tokenizer_option("rewrite", "keep", "remove")
 @seed_option
 @training_state_option

@@ -13,6 +13,7 @@ from gte_surgery.cli.options import (
     editing_options,
     example,
     init_option,
+    role_options,
     round_to_option,
     seed_option,
     tokenizer_option,
@@ -49,6 +50,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     show_default=True,
     help="What the former pad row becomes: keep its zeros, or draw it anew.",
 )
+@role_options
 @tokenizer_option("keep", "remove")
 @seed_option
 @training_state_option

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -40,8 +40,11 @@ def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: 
     }
 
 
-def origin_of(checkpoint: Checkpoint, sources: Iterable[SourceFile]) -> Receipt:
-    """What a receipt says besides where the checkpoint lay on a hub: repository, commit, and the ETag of each file.
+def origin_of(
+    checkpoint: Checkpoint, receipt: Receipt, sources: Iterable[SourceFile], copied: Collection[str]
+) -> Receipt:
+    """What a receipt says besides where the checkpoint lay on a hub: repository, commit, and the ETag of each
+    file that was read, and of each that was `copied` whole.
 
     An ETag is the SHA-256 of a file in LFS, otherwise what git calls its content.
     """
@@ -55,7 +58,13 @@ def origin_of(checkpoint: Checkpoint, sources: Iterable[SourceFile]) -> Receipt:
         if checkpoint.has(file.name)
     ]
     below = {"folder": address.folder} if address.folder else {}
-    return {"origin": {"repository": address.repository, "commit": address.revision, **below}, "sources": told}
+    written = receipt["written"]
+    listed = [
+        {**record, "etag": snapshot.etag(record["name"])} if record["name"] in copied else record
+        for record in (written if isinstance(written, list) else ())
+    ]
+    origin = {"repository": address.repository, "commit": address.revision, **below}
+    return {"origin": origin, "sources": told, "written": listed}
 
 
 def _header(file: SourceFile) -> dict[str, str]:

@@ -80,6 +80,7 @@ def _pad(target: Target, edit: Remap) -> int | None:
 def _config_members(target: Target, edit: Remap, pad: int | None) -> dict[str, object]:
     """vocab_size, pad_token_id and the special ids that config.json has, with their new values."""
     special = {key: _followed(target.values[key], edit.origins) for key in CONFIG_IDS if key in target.values}
+    special |= {f"{role}_token_id": number for role, number in edit.roles.items()}
     sizes = {"vocab_size": edit.rows, "pad_token_id": pad}
     return special | {key: value for key, value in sizes.items() if value != getattr(target.config, key)}
 

@@ -6,6 +6,7 @@ talks about in words.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import is_zero, read_rows
@@ -25,6 +26,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     word_table,
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.roles import endangered
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.token_files import TOKENIZER_FILES
 
@@ -41,7 +43,7 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
         rewrite(target.checkpoint, changes),
         _config_members(target.config, edit),
         removed=_removed_sidecars(target.checkpoint, edit),
-        meaning=meaning_of_resize(target, edit),
+        meaning=chain(endangered(target, edit), meaning_of_resize(target, edit)),
     )
 
 

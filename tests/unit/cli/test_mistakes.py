@@ -86,19 +86,6 @@ MISTAKES = {
         "ckpt/model.safetensors: is a file",
         "did you mean `gte-surgery resize ckpt --vocab 64 --pad 0`?",
     ),
-    "a hub id": Mistake(
-        "check Alibaba-NLP/gte-base-en-v1.5",
-        3,
-        "Alibaba-NLP/gte-base-en-v1.5: no such file",
-        "`hf download Alibaba-NLP/gte-base-en-v1.5 --local-dir",
-    ),
-    "a hub id that is in the cache": Mistake(
-        "check some-one/gte-fine-tune",
-        3,
-        "some-one/gte-fine-tune: no such file",
-        "snapshots/0a1b2c`?",
-        environment={"HF_HUB_CACHE": "hub"},
-    ),
     "the root of a hub cache's entry": Mistake(
         "inspect hub/models--some-one--gte-fine-tune",
         3,

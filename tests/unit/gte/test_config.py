@@ -169,3 +169,21 @@ def test_a_head_size_that_does_not_divide_is_rounded_down_for_head_dim_and_rope_
     assert read_config({**odd, "rope_parameters": longrope}).rope == Rope("longrope", 5.0, factors=(2.0,) * 8)
     with pytest.raises(CheckpointError, match=r"num_attention_heads = 16$"):
         read_config({**odd, "head_dim": 17})
+
+
+@pytest.mark.parametrize(
+    ("values", "what"),
+    [
+        ({"model_type": "qwen2"}, "gte-Qwen2 or stella_en_1.5B"),
+        ({"model_type": "qwen3"}, "Qwen3-Embedding"),
+        ({"model_type": "nomic_bert"}, "nomic-embed"),
+        ({"model_type": "bert", "position_embedding_type": "alibi"}, "a jina-embeddings model"),
+        ({"model_type": "bert", "auto_map": {"AutoModel": "jinaai/jina-bert-implementation--x.Y"}}, "jina-embeddings"),
+        ({"model_type": "xlm-roberta"}, "XLM-RoBERTa"),
+    ],
+)
+def test_what_is_known_and_not_covered_is_told_by_name(values: dict[str, object], what: str) -> None:
+    with pytest.raises(CheckpointError) as raised:
+        read_config(values)
+    assert what in raised.value.hint
+    assert raised.value.hint.endswith(": recognised, and not covered")

@@ -1,0 +1,87 @@
+"""The rows that play a special part: which they are now, and how they come to the ids that are one's own."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.surgery.edits import Remap, Resize
+from gte_surgery.surgery.planning.meaning import special_ids
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.row_map import Places, RowMap
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
+
+_ENGLISH = {"cls": 101, "sep": 102, "mask": 103, "unk": 100}
+_RELEASED = {
+    250048: {"cls": 0, "sep": 2, "mask": 250001, "unk": 3},
+    30528: _ENGLISH,
+    30522: _ENGLISH,
+    21128: _ENGLISH,
+    50368: {"cls": 50281, "sep": 50282, "mask": 50284, "unk": 50280},
+}
+"""The special ids of the releases' tokenizers, by the number of rows of their tables."""
+
+
+def current(target: Target) -> dict[str, int]:
+    """The rows that play the parts now, {"cls": 0, …}: by the tokenizer's files, else config.json, else the release."""
+    released = _RELEASED.get(target.tensors[target.names.words].shape[0], {})
+    found = special_ids(target, read_tokenizer(target.checkpoint))
+    return {role: found.get(role, released.get(role, -1)) for role in _ENGLISH if role in found or role in released}
+
+
+def resize_as_remap(target: Target, edit: Resize) -> Remap:
+    """A resize with special ids of one's own as a remap. Raises UsageError for a change of types besides."""
+    if edit.type_vocab is not None:
+        raise UsageError("type-vocab: not together with special ids of one's own", "make two surgeries of it")
+    held = target.tensors[target.names.words].shape[0]
+    rows = array("q", range(min(held, edit.rows)))
+    places = Places("resize", "row", rows)
+    origins = RowMap(edit.rows, rows, rows, array("q", range(len(rows) + 1)), places)
+    roles, state = edit.roles, edit.training_state
+    plain = Remap(origins, edit.pad, edit.rows, edit.init, 1, edit.tokenizer, edit.seed, state, roles=roles)
+    return with_roles(target, plain)
+
+
+def with_roles(target: Target, edit: Remap) -> Remap:
+    """The remap whose map brings the rows of the parts to the ids that `edit.roles` wants; ids that they leave have no
+    origin, unless another one comes there. Raises RefusedError where the present row of a part is not known.
+    """
+    now = current(target)
+    chosen = {new: edit.origins.origin(new) for new in edit.origins.new}
+    for role in edit.roles:
+        if role not in now:
+            raise RefusedError(
+                f"{role}: which row plays this part now is not known",
+                f"the tokenizer's files and config.json's {role}_token_id say it: set that first",
+            )
+        chosen = {new: old for new, old in chosen.items() if tuple(old) != (now[role],)}
+    chosen |= {new: (now[role],) for role, new in edit.roles.items()}
+    if edit.pad is not None and edit.pad not in edit.roles.values():
+        chosen.pop(edit.pad, None)
+    origins = _map(edit.origins, chosen, max(edit.origins.rows, *(new + 1 for new in edit.roles.values())))
+    return replace(edit, origins=origins)
+
+
+def endangered(target: Target, edit: Resize) -> Iterator[str]:
+    """What to say first of a resize that destroys the row of a special token, or leaves it behind."""
+    lost = {role: row for role, row in current(target).items() if row == edit.pad or row >= edit.rows}
+    if lost and not edit.roles:
+        rows = ", ".join(f"{role} {row}" for role, row in lost.items())
+        options = [f"--{role}=ID" for role in lost]
+        told = pasteable("resize", target.checkpoint.path, f"--vocab={edit.vocab}", f"--pad={edit.pad}", *options)
+        yield (
+            f"WARNING: the rows of special tokens are lost: {rows}. Say which of your ids have these parts, and the "
+            f"rows move there: {told}"
+        )
+
+
+def _map(origins: RowMap, chosen: Mapping[int, object], rows: int) -> RowMap:
+    new = array("q", sorted(chosen))
+    old, offsets = array("q"), array("q", [0])
+    for number in new:
+        old.extend(chosen[number])  # type: ignore[arg-type]
+        offsets.append(len(old))
+    return RowMap(rows, new, old, offsets, Places("remap", "row", new), origins.record, origins.coverage)

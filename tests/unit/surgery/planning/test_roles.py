@@ -1,0 +1,66 @@
+"""Special ids of one's own: the rows that play the parts come to them, and a plan that loses such rows says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gte_surgery import remap, resize
+from gte_surgery.errors import RefusedError, UsageError
+from tests import builder
+
+WORDS = "embeddings.word_embeddings.weight"
+
+
+def sources(path: Path) -> tuple[Path, np.ndarray]:
+    source = builder.write_sidecars(builder.build(path))
+    settings = {"pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>", "mask_token": "<mask>"}
+    builder.write_json(source / "tokenizer_config.json", settings)
+    return source, builder.load(source)[WORDS]
+
+
+def test_the_rows_of_the_parts_move_to_ones_own_ids(tmp_path: Path) -> None:
+    source, before = sources(tmp_path / "ckpt")
+    outcome = resize(source, vocab=100, pad=0, cls=1, sep=7, mask=99, tokenizer="remove")
+    after = builder.load(source)[WORDS]
+    assert len(after) == 100
+    assert not after[0].any()
+    for new, old in ((1, 0), (7, 2), (99, 4), (8, 8), (50, 50)):
+        assert (after[new] == before[old]).all()
+    assert not (after[2] == before[2]).all(), "the row that SEP left is drawn anew"
+    config = json.loads((source / "config.json").read_text())
+    assert {key: config[key] for key in ("pad_token_id", "cls_token_id", "sep_token_id", "mask_token_id")} == {
+        "pad_token_id": 0, "cls_token_id": 1, "sep_token_id": 7, "mask_token_id": 99,
+    }  # fmt: skip
+    assert outcome.plan.command == "resize"
+    assert outcome.plan.edits["cls"] == 1
+
+
+def test_a_remap_takes_them_too(tmp_path: Path) -> None:
+    source, before = sources(tmp_path / "ckpt")
+    remap(source, keep=[1, 40, 41, 42], pad=0, cls=2, vocab=6, tokenizer="remove")
+    after = builder.load(source)[WORDS]
+    assert (after[[1, 2, 3]] == before[[40, 0, 42]]).all()
+
+
+def test_without_them_the_loss_is_said_first_with_the_command(tmp_path: Path) -> None:
+    source, _ = sources(tmp_path / "ckpt")
+    first = resize(source, vocab=100, pad=0, dry_run=True).plan.meaning[0]
+    assert first.startswith("WARNING: the rows of special tokens are lost: cls 0. ")
+    assert f"gte-surgery resize {source} --vocab=100 --pad=0 --cls=ID" in first
+    assert not resize(source, vocab=100, pad=1, dry_run=True).plan.meaning[0].startswith("WARNING")
+
+
+def test_a_part_that_nobody_knows_and_an_id_twice_are_refused(tmp_path: Path) -> None:
+    source = builder.build(tmp_path / "ckpt")
+    with pytest.raises(RefusedError, match="cls: which row plays this part now is not known"):
+        resize(source, vocab=100, pad=0, cls=1)
+    with pytest.raises(UsageError, match="sep: 5, which is cls already"):
+        resize(source, vocab=100, pad=0, cls=5, sep=5)
+    with pytest.raises(UsageError, match="cls: 0, which is pad already"):
+        resize(source, vocab=100, pad=0, cls=0)
+    with pytest.raises(UsageError, match="mask: 100, must be at most 99"):
+        resize(source, vocab=100, pad=0, mask=100)
