@@ -41,6 +41,7 @@ __all__ = [
     "load_encoder",
     "new",
     "open_checkpoint",
+    "prover",
     "recover",
     "reinit",
     "remap",
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from gte_surgery.model.encoder import GteEncoder
     from gte_surgery.model.load import load_encoder
     from gte_surgery.smoke.options import SmokeOptions
+    from gte_surgery.smoke.prove.run import prover
     from gte_surgery.smoke.result import SmokeResult
     from gte_surgery.smoke.run import smoke
     from gte_surgery.surgery.planning.plan import Plan
@@ -107,6 +109,7 @@ _HOMES = {
     "model.encoder": ("GteEncoder",),
     "model.load": ("load_encoder",),
     "smoke.options": ("SmokeOptions",),
+    "smoke.prove.run": ("prover",),
     "smoke.result": ("SmokeResult",),
     "compare.difference": ("Difference", "diff"),
     "surgery.planning.plan": ("Plan",),

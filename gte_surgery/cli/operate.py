@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gte_surgery.cli.terminal import Terminal
 
 if TYPE_CHECKING:
+    from gte_surgery.surgery.planning.claim import Prove
     from gte_surgery.surgery.verbs import Outcome
 
 
@@ -22,6 +23,7 @@ def operate(
     from gte_surgery.render.plan import outcome_json, outcome_text
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # our own threads are enough, and BLAS's wait by spinning
+    options["prove"] = _prover(options["prove"]) if options.get("prove") else None
     with nullcontext() if options.get("dry_run") else terminal.progress("writing") as progress:
         outcome = verb(place, progress=progress, **options)
     parts = outcome.plan, outcome.receipt, outcome.target
@@ -39,3 +41,14 @@ def _in_all(folder: Path) -> str:
 
     files = [path for path in folder.rglob("*") if path.is_file()]
     return f"{folder}: {count(len(files), 'file')}, {size(sum(path.stat().st_size for path in files))} in all"
+
+
+def _prover(device: str) -> Prove:
+    """What runs claims on the device; raises RefusedError where torch and transformers are not there."""
+    from gte_surgery.cli.extras import missing
+
+    try:
+        from gte_surgery.smoke.prove.run import prover
+    except ImportError as error:
+        raise missing(error, "--prove") from error
+    return prover(device)

@@ -91,9 +91,17 @@ def switch_off(flag: str, name: str, text: str) -> Callable[[Function], Function
 
 
 def writing_options(function: Function) -> Function:
-    """--dry-run, --no-hash, --threads and --json: what every command takes that writes weights."""
+    """--prove, --dry-run, --no-hash, --threads and --json: what every command takes that writes weights."""
     for option in reversed(
         (
+            click.option(
+                "--prove",
+                is_flag=False,
+                flag_value="cpu",
+                metavar="[DEVICE]",
+                help="Before the commit, run what the plan claims on both checkpoints.  [DEVICE: cpu, cuda]",
+            ),
+            click.option("--allow-inconclusive", is_flag=True, help="Commit where a proof can say nothing."),
             click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing."),
             switch_off("--no-hash", "hashes", "Leave SHA-256 out of the receipt."),
             click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads to draw numbers with."),

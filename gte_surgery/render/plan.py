@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,6 +25,7 @@ def plan_text(plan: Plan, target: Path, color: bool = False) -> str:
         paint(f"{plan.command} → {printable(str(target))}", "strong", color),
         section("config.json", _change_lines(plan), "  "),
         section("meaning", [printable(sentence) for sentence in plan.meaning], "  "),
+        section("preserved, which --prove runs", [claim.sentence for claim in plan.claims], "  "),
         section("files to write", [line for file in plan.files for line in _file_lines(file)], "  "),
         section("files to remove", [printable(name) for name in plan.removed], "  "),
         section("to fetch", _fetch_lines(plan), "  "),
@@ -46,6 +47,7 @@ def outcome_text(plan: Plan, receipt: Mapping[str, object] | None, target: Path,
         paint(done, "good", color),
         section("config.json", _change_lines(plan), "  "),
         section("meaning", [printable(sentence) for sentence in plan.meaning], "  "),
+        section("proof", list(_proof_lines(receipt)), "  "),
         section("removed", [printable(name) for name in plan.removed], "  "),
     ]
     return "\n".join(part for part in parts if part)
@@ -62,6 +64,18 @@ def _fetch_lines(plan: Plan) -> list[str]:
         return []
     asked = f"in {count(fetch.requests, 'request')}"
     return [f"{size(fetch.nbytes)} of the {size(fetch.of)} at {printable(fetch.source)}, {asked}"]
+
+
+def _proof_lines(receipt: Mapping[str, object]) -> Iterator[str]:
+    """What was proved before the commit; nothing where no proof was asked for."""
+    ran = receipt.get("proof")
+    if not isinstance(ran, dict):
+        return
+    outcome = "proved" if receipt["proved"] is True else "inconclusive"
+    gap = f", largest difference {ran['largest_difference']:.3g}" if ran["largest_difference"] is not None else ""
+    told = f": {printable(ran['told'])}" if ran["told"] else ""
+    done = f"{ran['batches']} batches, {count(ran['tokens'], 'token')}"
+    yield f"{outcome} on {ran['device']} in {', '.join(ran['dtypes'])}: {done}{gap}{told}"
 
 
 def _change_lines(plan: Plan) -> list[str]:
@@ -111,6 +125,7 @@ def _plan_object(plan: Plan) -> dict[str, object]:
         "files": [_file_object(file) for file in plan.files],
         "removed": list(plan.removed),
         "nbytes": plan.nbytes,
+        "claims": [claim.record() for claim in plan.claims],
     } | ({"fetch": asdict(plan.fetch)} if plan.fetch is not None else {})
 
 

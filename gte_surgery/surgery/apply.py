@@ -32,6 +32,7 @@ from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
 from gte_surgery.surgery.pieces.writer import Job, WrittenFile, write_files
+from gte_surgery.surgery.planning.claim import Prove, Verdict
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import soundness_errors, unsound
@@ -54,6 +55,8 @@ class Manner:
     hashes: bool = True
     threads: int | None = None
     progress: Progress | None = None
+    prove: Prove | None = None
+    allow_inconclusive: bool = False
     filesystem: Filesystem = field(default_factory=Filesystem)
 
 
@@ -95,12 +98,14 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         with stops.let_through():
             advance = _counter(manner.progress, nbytes)
             written = [each for work in works for each in _write(work, transaction, manner, advance)]
-            receipt = _add_receipt(plan, checkpoint, written, transaction, is_new=out is not None)
             if out is not None and checkpoint is not None and checkpoint.snapshot is None:
                 for folder in empty_folders(checkpoint.path):
                     make_parents(filesystem, transaction.stage, f"{folder}/")
             kept = {} if out is not None else {file.name: path_of(file.place) for file in others}
-            _refuse_unsound(transaction, kept)
+            staged = _staged(transaction, kept)
+            _refuse_unsound(transaction, staged)
+            verdict = _proved(plan, checkpoint, staged, manner) if manner.prove else None
+            receipt = _add_receipt(plan, checkpoint, written, verdict, transaction, is_new=out is not None)
         _refuse_changed(checkpoint, watched)
         if checkpoint is not None and out is None:
             _carry_attributes(checkpoint, replaced, transaction, filesystem)
@@ -170,10 +175,15 @@ def _write(
 
 
 def _add_receipt(
-    plan: Plan, checkpoint: Checkpoint | None, written: Sequence[WrittenFile], transaction: Transaction, is_new: bool
+    plan: Plan,
+    checkpoint: Checkpoint | None,
+    written: Sequence[WrittenFile],
+    verdict: Verdict | None,
+    transaction: Transaction,
+    is_new: bool,
 ) -> Receipt:
     filesystem = transaction.filesystem
-    receipt = make_receipt(plan, f"gte-surgery {__version__}", written, transaction.stage)
+    receipt = make_receipt(plan, f"gte-surgery {__version__}", written, transaction.stage, verdict)
     if checkpoint is not None and checkpoint.snapshot is not None:
         copies = carried(plan, checkpoint)
         names = {file.name for file in copies}
@@ -192,12 +202,33 @@ def _add_receipt(
     return receipt
 
 
-def _refuse_unsound(transaction: Transaction, carried: Mapping[str, Path]) -> None:
-    """Opens the checkpoint as it would be after the commit and raises RefusedError if it has an error."""
+def _staged(transaction: Transaction, carried: Mapping[str, Path]) -> Checkpoint:
+    """The checkpoint as it would be after the commit."""
     staged = {
         path.relative_to(transaction.stage).as_posix(): path for path in transaction.stage.rglob("*") if path.is_file()
     }
-    errors = soundness_errors(open_listing(transaction.target, {**carried, **staged}))
+    return open_listing(transaction.target, {**carried, **staged})
+
+
+def _proved(plan: Plan, before: Checkpoint | None, after: Checkpoint, manner: Manner) -> Verdict | None:
+    """What running the plan's claims came to; raises RefusedError where they do not hold, or nobody can say."""
+    verdict = manner.prove(plan.claims, before, after) if manner.prove is not None else None
+    if verdict is None or verdict.outcome == "proved" or not plan.files:
+        return verdict
+    if verdict.outcome == "refuted":
+        raise RefusedError(f"the proof failed: {verdict.told}; nothing was changed", "this is a bug worth reporting")
+    if not manner.allow_inconclusive:
+        raise RefusedError(
+            f"the proof is inconclusive: {verdict.told}; nothing was changed",
+            "commit without it by typing --allow-inconclusive",
+            meant="--allow-inconclusive",
+        )
+    return verdict
+
+
+def _refuse_unsound(transaction: Transaction, staged: Checkpoint) -> None:
+    """Raises RefusedError if the checkpoint has an error as it would be after the commit."""
+    errors = soundness_errors(staged)
     if errors:
         raise RefusedError(
             f"the result would not be sound: {unsound(errors)}; nothing was changed",

@@ -35,6 +35,8 @@ from gte_surgery.surgery.edits import (
     Trim,
     as_record,
 )
+from gte_surgery.surgery.planning.claim import Prove
+from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
@@ -71,12 +73,15 @@ class Writing(TypedDict, total=False):
     """How every verb that writes can be told to write; none of it changes a byte of a weight file.
 
     Without `hashes` the receipt has no SHA-256; `threads` are as many as there are processors; `progress` is told the
-    bytes written and the bytes to write.
+    bytes written and the bytes to write. `prove`, such as `prover("cpu")`, runs the claims of the plan on what is to be
+    committed: refuted, nothing is; inconclusive, only with `allow_inconclusive`.
     """
 
     hashes: bool
     threads: int | None
     progress: Progress | None
+    prove: Prove | None
+    allow_inconclusive: bool
 
 
 class Kept(Writing, total=False):
@@ -98,31 +103,38 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     `threads` work on what a plan must know of the numbers; their number changes nothing.
     """
     if isinstance(edit, New):
-        return plan_new(edit)
+        return replace(plan_new(edit), claims=claims_of(None, edit))
     if checkpoint is None:
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
         case Resize():
             target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
-            if not edit.roles:
-                return with_companions(plan_resize(target, edit), target, edit)
-            plan = _remapped(target, resize_as_remap(target, edit))
-            return replace(plan, command="resize", edits=as_record(edit))
+            if edit.roles:
+                moved = resize_as_remap(target, edit)
+                return replace(
+                    _claimed(plan_remap(target, moved), target, moved), command="resize", edits=as_record(edit)
+                )
+            plan = plan_resize(target, edit)
         case Remap():
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
-            return _remapped(target, with_roles(target, edit) if edit.roles else edit)
+            edit = with_roles(target, edit) if edit.roles else edit
+            plan = plan_remap(target, edit)
         case Convert():
             target = understand(prepared(checkpoint, edit), cured_codes=CURED if edit.to is not None else ())
-            return with_companions(plan_convert(target, edit, threads), target, edit)
+            plan = plan_convert(target, edit, threads)
         case Reinit():
             is_whole = edit.only is None
-            return plan_reinit(understand(checkpoint, lambda names: (names.decoder,) if is_whole else ()), edit)
+            target = understand(checkpoint, lambda names: (names.decoder,) if is_whole else ())
+            plan = plan_reinit(target, edit)
         case Fix():
-            return plan_fix(checkpoint, edit)
+            plan = plan_fix(checkpoint, edit)
+            return plan if plan.is_empty else replace(plan, claims=claims_of_fix(checkpoint.values))
+    return _claimed(plan, target, edit)
 
 
-def _remapped(target: Target, edit: Remap) -> Plan:
-    return with_companions(plan_remap(target, edit), target, edit)
+def _claimed(plan: Plan, target: Target, edit: Edit) -> Plan:
+    """The plan with what lies beside the weights, and with what it preserves."""
+    return replace(with_companions(plan, target, edit), claims=() if plan.is_empty else claims_of(target, edit))
 
 
 def resize(

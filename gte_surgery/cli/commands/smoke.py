@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from gte_surgery.cli import exits
+from gte_surgery.cli.extras import missing
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
-_EXTRA = "`pip install 'gte-surgery[smoke]'`"
 
 
 @click.command(
@@ -65,7 +65,6 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
     float32, a pad row that stays zero: each proof has a measured value and a tolerance. A failed one makes the exit
     code 1. Under torchrun every process proves on its own GPU, and they train together.
     """
-    from gte_surgery.errors import RefusedError
     from gte_surgery.render.smoke import smoke_json, smoke_text
     from gte_surgery.smoke.options import SmokeOptions
 
@@ -73,15 +72,9 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
     try:
         from gte_surgery.smoke.run import smoke
     except ImportError as error:
-        raise RefusedError(f"{_missing(error)}: cannot be imported, smoke needs it", _EXTRA) from error
+        raise missing(error, "smoke") from error
     is_first = os.environ.get("RANK", "0") == "0"
     result = smoke(checkpoint, options, terminal.message if is_first else None)
     if is_first:
         terminal.result(smoke_json(result) if as_json else smoke_text(result, terminal.has_color))
     return exits.GOOD if result.has_passed else exits.FINDINGS
-
-
-def _missing(error: ImportError) -> str:
-    """The package that could not be imported, and why, where it is there but fails."""
-    name = (error.name or "torch").partition(".")[0]
-    return name if isinstance(error, ModuleNotFoundError) else f"{name}: {error}"

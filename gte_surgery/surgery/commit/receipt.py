@@ -19,12 +19,15 @@ from gte_surgery.checkpoint.headers.header import read_digest
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import FetchError, UsageError
 from gte_surgery.surgery.pieces.writer import WrittenFile
+from gte_surgery.surgery.planning.claim import Verdict
 from gte_surgery.surgery.planning.plan import Plan, SourceFile
 
 Receipt = Mapping[str, object]
 
 
-def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: Path) -> Receipt:
+def make_receipt(
+    plan: Plan, tool: str, written: Sequence[WrittenFile], folder: Path, verdict: Verdict | None = None
+) -> Receipt:
     """The receipt of a plan whose files, now in `folder`, have been `written`. Raises UsageError for a bad
     SOURCE_DATE_EPOCH.
     """
@@ -37,6 +40,8 @@ def make_receipt(plan: Plan, tool: str, written: Sequence[WrittenFile], folder: 
         "sources": [{"name": file.name, "size": file.size, "header": file.header} for file in plan.sources],
         "written": [_written(file, folder) for file in written],
         "removed": list(plan.removed),
+        "claims": [claim.record() for claim in plan.claims],
+        **(verdict.record() if verdict is not None else {}),
     }
 
 

@@ -14,6 +14,7 @@ from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
 from gte_surgery.surgery.pieces.fetching import Fetch
 from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
+from gte_surgery.surgery.planning.claim import Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,8 @@ class ConfigChange:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a surgery will do. `edits` and `seed` go into the receipt, `meaning` says in words what changes.
+    """What a surgery will do. `edits` and `seed` go into the receipt, `meaning` says in words what changes, `claims`
+    what does not.
 
     `source` names the checkpoint that is read, "" for one made from nothing; `fetch` is None but for one on
     a hub.
@@ -128,6 +130,7 @@ class Plan:
     changes: tuple[ConfigChange, ...]
     meaning: tuple[str, ...]
     fetch: Fetch | None = None
+    claims: tuple[Claim, ...] = ()
 
     def __post_init__(self) -> None:
         check_plan(self.files, {source.name: source.size for source in self.sources})

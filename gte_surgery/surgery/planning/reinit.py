@@ -22,11 +22,16 @@ from gte_surgery.surgery.planning.target import Target
 def plan_reinit(target: Target, edit: Reinit) -> Plan:
     """The plan of `edit`; raises RefusedError for a pattern that matches nothing that could be drawn anew."""
     specs = _specs(target)
-    chosen = _with_tied(target, _chosen(target, specs, edit.only))
+    chosen = drawn_names(target, edit)
     _refuse_pad_outside(target, chosen)
     rewritten = {target.tensors[name].name: _successor(target, specs, name, edit.seed) for name in chosen}
     weights = rewrite(target.checkpoint, TensorChanges(rewritten))
     return assembled(target.checkpoint, edit, weights, meaning=_meaning(target, specs, chosen, edit))
+
+
+def drawn_names(target: Target, edit: Reinit) -> list[str]:
+    """The canonical names of the tensors that the edit draws anew."""
+    return _with_tied(target, _chosen(target, _specs(target), edit.only))
 
 
 def _specs(target: Target) -> dict[str, TensorSpec]:

@@ -55,9 +55,9 @@ def _refuse_misfits(target: Target, edit: Resize) -> None:
     if grows:
         refuse_absent_row(words, edit.init)
     draws = (grows and is_computed(edit.init)) or edit.old_pad == "normal"
-    if draws or _folds(target, edit):
+    if draws or folds(target, edit):
         refuse_uncountable(words, "use --init zeros, and --type-vocab-mode drop for the type vocabulary")
-    if _folds(target, edit) and types is not None and types.dtype != words.dtype:
+    if folds(target, edit) and types is not None and types.dtype != words.dtype:
         raise RefusedError(
             f"{types.shard.file.name}: `{types.name}`: dtype {types.dtype}, cannot be added to {words.dtype} rows",
             "give both tables one dtype first, or use --type-vocab-mode drop",
@@ -94,7 +94,7 @@ def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTenso
 def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTensor) -> PlannedTensor | None:
     """The tensor as the edit makes it; None when it stays as it is."""
     if canonical == target.names.types:
-        if edit.type_vocab and _folds(target, edit):
+        if edit.type_vocab and folds(target, edit):
             zeros = RowSource(tensor).zeros(0, edit.type_vocab)
             return PlannedTensor(tensor.name, tensor.dtype, (edit.type_vocab, *tensor.shape[1:]), (zeros,))
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
@@ -142,19 +142,19 @@ def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTe
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
         single[old_pad] = source.drawn(old_pad, old_pad + 1)
     is_new = edit.pad >= source.held
-    if is_new or _folds(target, edit) or not is_zero(read_rows(tensor, edit.pad), tensor.dtype):
+    if is_new or folds(target, edit) or not is_zero(read_rows(tensor, edit.pad), tensor.dtype):
         single[edit.pad] = source.zeros(edit.pad, edit.pad + 1)
     if edit.rows == source.held and not single:
         return None
     pieces = source.resized(edit.rows, single)
-    if not _folds(target, edit):
+    if not folds(target, edit):
         return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(pieces.values()))
     row = RowSource(target.tensors[target.names.types]).kept(0, 1)
     folded = [p if first == edit.pad else AddRow(p, row, tensor.dtype) for first, p in pieces.items()]
     return PlannedTensor(tensor.name, tensor.dtype, (edit.rows, source.width), tuple(folded))
 
 
-def _folds(target: Target, edit: Resize) -> bool:
+def folds(target: Target, edit: Resize) -> bool:
     """Whether type row 0 is added to the word rows before the type table goes, or becomes zeros where it must stay."""
     types = target.tensors.get(target.names.types)
     is_least = edit.type_vocab == target.family.facts.least_types and types is not None

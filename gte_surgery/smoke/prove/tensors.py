@@ -1,0 +1,90 @@
+"""What can be told of two models without running them: every parameter, every row that keeps its meaning, the rope."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from gte_surgery.model.encoder import GteEncoder
+
+_ROWS = 1 << 14
+"""Rows that are compared at a time."""
+_SAME_ROPE = 1e-6
+"""Relative; two ways to write one rope are apart by the rounding of float32."""
+DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+def tables(encoder: GteEncoder) -> dict[str, Tensor]:
+    """The vocabulary-sized parameters: "words", and where a masked-LM head has them "decoder" and "bias"."""
+    decoder = encoder.model.get_output_embeddings()  # type: ignore[operator]
+    found: dict[str, Tensor] = {"words": encoder.input_table()}
+    if isinstance(decoder, nn.Linear):
+        found["decoder"] = decoder.weight
+        if hasattr(decoder, "bias") and isinstance(decoder.bias, Tensor):
+            found["bias"] = decoder.bias
+    return found
+
+
+def different_parameters(
+    before: GteEncoder, after: GteEncoder, left_out: Collection[str], rounded: str, may_lose: bool = False
+) -> Iterator[str]:
+    """In words, each parameter that is not what it was, as bits or after rounding; parameters of one side alone too.
+
+    Those in `left_out` are not looked at.
+    """
+    one, other = dict(before.model.named_parameters()), dict(after.model.named_parameters())
+    for name in sorted((one.keys() | other.keys()) - set(left_out)):
+        if name in one and name not in other and may_lose:
+            continue
+        if name not in one or name not in other:
+            yield f"`{name}` is a parameter {'before' if name in one else 'after'} alone"
+        elif not _equal(one[name], other[name], rounded):
+            yield f"`{name}` {_where(one[name], other[name], rounded)}"
+
+
+def different_rope(before: GteEncoder, after: GteEncoder) -> Iterator[str]:
+    """In words, each buffer of rotary frequencies that is not what it was."""
+    one, other = dict(before.model.named_buffers()), dict(after.model.named_buffers())
+    for name in sorted(one.keys() & other.keys()):
+        if name.endswith("inv_freq"):
+            found, wanted = other[name].double(), one[name].to(other[name].device).double()
+            if found.shape != wanted.shape or bool(((found - wanted).abs() > _SAME_ROPE * wanted.abs()).any()):
+                yield f"`{name}`: the rotary frequencies differ"
+
+
+def different_rows(
+    before: GteEncoder, after: GteEncoder, new: Sequence[int], old: Sequence[int], rounded: str, added: Tensor | None
+) -> Iterator[str]:
+    """In words, the first id whose row of a table is not what it was, plus the row `added` where there is one."""
+    one, other = tables(before), tables(after)
+    for kind in sorted(one.keys() & other.keys()):
+        plus = added if kind != "bias" else None
+        for first in range(0, len(new), _ROWS):
+            places = slice(first, first + _ROWS)
+            found = other[kind].detach()[torch.tensor(new[places], device=other[kind].device)]
+            wanted = one[kind].detach()[torch.tensor(old[places], device=one[kind].device)].to(found.device)
+            wanted = wanted + plus.to(wanted.device) if plus is not None else wanted
+            apart = (found != _rounded(wanted, rounded)).reshape(len(found), -1).any(1)
+            if bool(apart.any()):
+                at = first + int(apart.nonzero()[0])
+                also = " plus the type row" if plus is not None else ""
+                yield f"{kind}: row {new[at]} is not old row {old[at]}{also}"
+                break
+
+
+def _equal(before: Tensor, after: Tensor, rounded: str) -> bool:
+    return before.shape == after.shape and torch.equal(_rounded(before.to(after.device), rounded), after)
+
+
+def _where(before: Tensor, after: Tensor, rounded: str) -> str:
+    if before.shape != after.shape:
+        return f"has shape {list(after.shape)}, and had {list(before.shape)}"
+    wanted, after = _rounded(before.detach().to(after.device), rounded), after.detach()
+    place = (wanted != after).nonzero()[0].tolist()
+    return f"differs first at {place}: {float(after[tuple(place)]):.9g}, wanted {float(wanted[tuple(place)]):.9g}"
+
+
+def _rounded(tensor: Tensor, dtype: str) -> Tensor:
+    return tensor.to(DTYPES[dtype]).to(tensor.dtype) if dtype else tensor

@@ -1,0 +1,133 @@
+"""Which claims an edit makes: what equality follows from what its plan copies, rounds, adds and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from gte_surgery.checks.wording import counted
+from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
+from gte_surgery.surgery.planning.claim import Claim, kept_count
+from gte_surgery.surgery.planning.reinit import drawn_names
+from gte_surgery.surgery.planning.resize import folds
+from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.row_map import Places, RowMap, kept_rows
+
+CAST_TOLERANCE = {"F64": 1e-6, "F32": 5e-5, "F16": 1e-2, "BF16": 6e-2}
+"""Relative norms of hidden states that rounding every weight to a dtype explains; seen: 1e-6, 1.5e-3, 1.2e-2."""
+GEMM_TOLERANCE = 5e-5
+"""Relative norm by which a product may differ where the table beside the same rows has another size."""
+
+
+def claims_of(target: Target | None, edit: Edit) -> tuple[Claim, ...]:
+    """The claims of an edit on a checkpoint; `target` is None for `New`."""
+    if target is None or isinstance(edit, New):
+        return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *_pad_of(_pad(edit)))
+    match edit:
+        case Resize():
+            return tuple(_of_resize(target, edit))
+        case Remap():
+            return tuple(_of_remap(target, edit))
+        case Convert():
+            return tuple(_of_convert(target, edit))
+        case Reinit():
+            return tuple(_of_reinit(target, edit))
+        case Fix():
+            return claims_of_fix(target.values)
+
+
+def claims_of_fix(values: Mapping[str, object]) -> tuple[Claim, ...]:
+    """The claims of the cures, of which every one leaves alone what the model computes of real tokens; `values` are
+    the members of config.json.
+    """
+    rows, pad = values.get("vocab_size"), values.get("pad_token_id")
+    if type(rows) is not int or rows < 1:
+        return ()
+    without = frozenset((pad,)) if type(pad) is int else frozenset[int]()
+    return tuple(_same(kept_rows(rows), without, 0.0, "nothing that the model computes with changes"))
+
+
+def _pad(edit: Edit) -> int | None:
+    return getattr(edit, "pad", None)
+
+
+def _pad_of(pad: int | None) -> tuple[Claim, ...]:
+    if pad is None:
+        return ()
+    row = RowMap(pad + 1, (pad,), (pad,), (0, 1), Places("", "row", (pad,)))
+    return (Claim("pad", f"row {pad}, the pad row, is zero", ids=row),)
+
+
+def _same(
+    ids: RowMap, without: frozenset[int], tolerance: float, why: str, outputs: float | None = None, rounded: str = ""
+) -> Iterator[Claim]:
+    """That hidden states, and what a head makes of them, are what they were for every batch of the ids."""
+    count, head = kept_count(ids, without), tolerance if outputs is None else outputs
+    states = f"hidden states of every batch of the {count} kept ids are equal {_within(tolerance)}: {why}"
+    yield Claim("states", states, tolerance, ids, without, rounded=rounded)
+    yield Claim("outputs", f"what a head makes of them is equal {_within(head)}", head, ids, without, rounded=rounded)
+
+
+def _within(tolerance: float) -> str:
+    return f"within {tolerance:g}" if tolerance else "bit for bit"
+
+
+def _of_resize(target: Target, edit: Resize) -> Iterator[Claim]:
+    held, config = target.tensors[target.names.words].shape[0], target.config
+    ids = kept_rows(min(edit.rows, held))
+    drawn = {config.pad_token_id} if edit.old_pad == "normal" and config.pad_token_id is not None else set()
+    without = frozenset({edit.pad} | drawn)
+    has_types = target.names.types in target.tensors
+    yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
+    yield from _pad_of(edit.pad)
+    is_folded = folds(target, edit)
+    if not is_folded and not (has_types and edit.type_vocab == 0):
+        yield Claim("rows", f"{kept_count(ids, without)} word rows are the old ones bit for bit", 0.0, ids, without)
+        yield from _same(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
+    elif is_folded:
+        stored = target.tensors[target.names.words].dtype
+        tolerance = max(GEMM_TOLERANCE, CAST_TOLERANCE.get(stored, 0.0))
+        told = f"{kept_count(ids, without)} word rows are the old ones plus type row 0"
+        yield Claim("rows", told, 0.0, ids, without, rounded=stored, adds_type=True)
+        same = tuple(_same(ids, without, tolerance, "type row 0 is in every word row, rounded"))
+        yield from same[:1] if target.has_decoder and config.tie_word_embeddings else same
+
+
+def _of_remap(target: Target, edit: Remap) -> Iterator[Claim]:
+    ids, pad = edit.origins, edit.pad
+    if pad is None and target.config.pad_token_id is not None:
+        pad = ids.new_id(target.config.pad_token_id)
+    without = frozenset(() if pad is None else (pad,))
+    yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
+    yield from _pad_of(pad)
+    told = f"{kept_count(ids, without)} word rows are old ones under new ids, bit for bit"
+    yield Claim("rows", told, 0.0, ids, without)
+    yield from _same(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
+
+
+def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:
+    ids, none = kept_rows(target.config.vocab_size), frozenset[int]()
+    if edit.dtype is None:
+        said = (
+            "every tensor that stays is the same bit for bit" if edit.drop else "every tensor is the same bit for bit"
+        )
+        yield Claim("tensors", said, may_lose=bool(edit.drop))
+        yield from _same(ids, none, 0.0, "names and places change, no number does")
+        return
+    said = f"every tensor is the old one rounded to {edit.dtype}"
+    yield Claim("tensors", said, rounded=edit.dtype, may_lose=bool(edit.drop))
+    tolerance = CAST_TOLERANCE[edit.dtype]
+    yield from _same(ids, none, tolerance, f"every weight is rounded to {edit.dtype}", rounded=edit.dtype)
+
+
+def _of_reinit(target: Target, edit: Reinit) -> Iterator[Claim]:
+    drawn = tuple(drawn_names(target, edit))
+    others = len(target.tensors) - len(drawn)
+    yield Claim("drawn", f"{counted(len(drawn), 'tensor')} are drawn anew by the model's own rules", tensors=drawn)
+    if others:
+        yield Claim("tensors", f"{counted(others, 'other tensor')} are the same bit for bit", tensors=drawn)
+    if target.names.words in drawn:
+        yield from _pad_of(target.config.pad_token_id)
+
+
+def _tables(target: Target) -> tuple[str, ...]:
+    return (*target.names.sized_by_vocabulary, target.names.types)
