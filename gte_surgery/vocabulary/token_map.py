@@ -118,14 +118,21 @@ def _record(key: str, path: Path) -> dict[str, object]:
     return {key: str(path), f"{key}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
-def _opened(path: Path) -> Tokenizer:
+def require_package() -> None:
+    """Raises RefusedError, with the way to get it, where the tokenizers package is missing."""
     try:
-        from tokenizers import Tokenizer
+        import tokenizers  # noqa: F401
     except ImportError as error:
         raise RefusedError(
             f"tokenizers: cannot be imported, --to-tokenizer needs it: {error}",
             "`pip install 'gte-surgery[tokenizers]'`",
         ) from error
+
+
+def _opened(path: Path) -> Tokenizer:
+    require_package()
+    from tokenizers import Tokenizer
+
     if not path.is_file():
         raise UsageError(f"{path}: no such file", "give the path of a tokenizer.json")
     try:

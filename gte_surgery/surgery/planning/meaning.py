@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.planning.target import Target
@@ -133,7 +134,22 @@ def _special_ids(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator
     if lost:
         yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
     if edit.tokenizer == "keep":
+        yield from _rowless(target, edit, tokenizer)
         yield from stale_tokenizer(tokenizer)
+
+
+def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
+    """How many tokens of the tokenizer lose their row, and what cuts both together instead."""
+    made = tokenizer.vocab_size or 0
+    held = target.tensors[target.names.words].shape[0]
+    if edit.rows < min(made, held):
+        named = [f"`{token}` {number}" for number, token in sorted(tokenizer.tokens.items()) if number >= edit.rows]
+        some = f", {', '.join(named[:5])}{' …' if len(named) > 5 else ''} among them" if named else ""
+        told = pasteable("trim", target.checkpoint.path, "--texts=FILE", f"--top={edit.rows}")
+        yield (
+            f"{made - edit.rows} tokens of the tokenizer lose their row, ids {edit.rows} to {made - 1}{some}; {told} "
+            "cuts table and tokenizer together"
+        )
 
 
 def special_ids(target: Target, tokenizer: Tokenizer) -> dict[str, int]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from gte_surgery.errors import GteSurgeryError
+from gte_surgery.vocabulary.token_map import token_map
 from gte_surgery.vocabulary.trimming.texts import Part, texts_of
 from gte_surgery.vocabulary.trimming.words import Words
 
@@ -61,15 +62,13 @@ class _Worker:
         """The answer to one request; its "do" names what is wanted."""
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
-            "compare": self._compare, "held": self._held,
+            "compare": self._compare, "held": self._held, "between": self._between,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
 
     def _open(self, **paths: str) -> dict[str, Any]:
         """Opens tokenizers, by name: "old", "new"."""
-        size = sum(Path(path).stat().st_size for path in paths.values())
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 200 * size, resource.getrlimit(resource.RLIMIT_AS)[1]))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(sum(Path(path).stat().st_size for path in paths.values()))
         self._opened |= {name: Words(Path(path)) for name, path in paths.items()}
         return {}
 
@@ -128,6 +127,14 @@ class _Worker:
                 differing.append(word)
         return {"same": same, "changed": changed, "changed_times": changed_times, "differing": differing}
 
+    def _between(self, old: str, new: str) -> dict[str, Any]:
+        """The map from the rows of one tokenizer to those of another, as `token_map` makes it."""
+        size = sum(Path(path).stat().st_size for path in (old, new))
+        _limit(size)
+        found = token_map(Path(old), Path(new))
+        ids = {"new": list(found.new), "old": list(found.old), "offsets": list(found.offsets)}
+        return {"rows": found.rows, "record": dict(found.record), "coverage": list(found.coverage), **ids}
+
     def _held(self, part: dict[str, Any], held: int, map: str, unknown: list[int | None]) -> dict[str, Any]:
         """Compares both tokenizers on the held-out texts of a part."""
         new_ids = array("q", Path(map).read_bytes())
@@ -159,6 +166,12 @@ class _Worker:
     def _ids(self, which: str, kind: str, word: str) -> list[int]:
         tokenizer = self._opened[which]
         return tokenizer.ids_of_text(word) if kind == _TEXT else tokenizer.ids_of_word(word)
+
+
+def _limit(size: int) -> None:
+    """Bounds the memory of this process for tokenizers of so many bytes; it leaves no core behind."""
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 200 * size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def is_held(text: str, share: int) -> bool:

@@ -54,6 +54,14 @@ def test_without_them_the_loss_is_said_first_with_the_command(tmp_path: Path) ->
     assert not resize(source, vocab=100, pad=1, dry_run=True).plan.meaning[0].startswith("WARNING")
 
 
+def test_a_shrink_names_the_tokens_that_lose_their_row_and_offers_trim(tmp_path: Path) -> None:
+    source = builder.write_sidecars(builder.build(tmp_path / "ckpt"), ids=60, mask=59)
+    said = " ".join(resize(source, vocab=50, pad=1, dry_run=True).plan.meaning)
+    assert "10 tokens of the tokenizer lose their row, ids 50 to 59, `<mask>` 59 among them" in said
+    assert f"`gte-surgery trim {source} --texts=FILE --top=50` cuts table and tokenizer together" in said
+    assert "lose their row" not in " ".join(resize(source, vocab=60, pad=1, dry_run=True).plan.meaning)
+
+
 def test_a_part_that_nobody_knows_and_an_id_twice_are_refused(tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt")
     with pytest.raises(RefusedError, match="cls: which row plays this part now is not known"):
