@@ -223,6 +223,7 @@ OPENING_METHODS = {"read_bytes", "read_text"}
 OPENS_BY_ITSELF = {
     "outputs.py": "where reports go",
     "checkpoint/source.py": "this is where checkpoints are opened",
+    "checkpoint/hub/reading.py": "the spool of what came from the hub",
     "checkpoint/nearby.py": "refs/main of the hub's cache, to guess what was meant",
     "checks/policy.py": "the project's policy",
     "gte/schemas.py": "our own schemas",
