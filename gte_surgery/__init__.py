@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from gte_surgery.smoke.result import SmokeResult
     from gte_surgery.smoke.run import smoke
     from gte_surgery.surgery.planning.plan import Plan
+    from gte_surgery.surgery.trim import trim
     from gte_surgery.surgery.verbs import (
         Outcome,
         convert,
@@ -87,7 +88,6 @@ if TYPE_CHECKING:
         reinit,
         remap,
         resize,
-        trim,
         undo,
     )
 
@@ -123,9 +123,9 @@ _HOMES = {
         "reinit",
         "remap",
         "resize",
-        "trim",
         "undo",
     ),
+    "surgery.trim": ("trim",),
 }
 _NAMES_AT_HOME = {"check": "run"}
 

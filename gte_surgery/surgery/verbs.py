@@ -32,7 +32,6 @@ from gte_surgery.surgery.edits import (
     Remap,
     Resize,
     TrainingState,
-    Trim,
     as_record,
 )
 from gte_surgery.surgery.planning.claim import Prove
@@ -45,8 +44,8 @@ from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
-from gte_surgery.surgery.planning.roles import resize_as_remap, with_roles
 from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.planning.tokens.roles import resize_as_remap, with_roles
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
@@ -165,7 +164,7 @@ def resize(
     edit = Resize(
         vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state, roles
     )  # fmt: skip
-    return _operate(path, edit, **manner)
+    return carried_out(path, edit, **manner)
 
 
 def remap(
@@ -222,56 +221,11 @@ def remap(
     installed = {} if to_tokenizer is None else beside(Path(to_tokenizer))
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed, roles)
-    return _operate(path, edit, **manner)
-
-
-def trim(
-    path: Path | str,
-    *,
-    texts: Path | str | Sequence[Path | str] = (),
-    counts: Path | str | Sequence[Path | str] = (),
-    column: str | None = None,
-    top: int | None = None,
-    coverage: float | None = None,
-    min_count: int | None = None,
-    keep_tokens: Path | str | Sequence[str] | None = None,
-    held_out: float = 0.0,
-    write_counts: Path | str | None = None,
-    round_to: int = 1,
-    seed: int = 0,
-    training_state: TrainingState = "refuse",
-    **manner: Unpack[Surgical],
-) -> Outcome:
-    """Cuts the vocabulary of the checkpoint in `path` to the tokens that `texts`, files of them, use, or that files of
-    `counts` count; table, tokenizer and config together.
-
-    Without `top`, `coverage` or `min_count` every token that occurs is kept, and then every text that was counted is
-    cut as before, which is proved on each of its distinct words. `keep_tokens` is a file, or tokens. The plan's
-    `meaning` holds the report, on the share `held_out` of the texts too. In place or into `out`; raises as `resize`
-    does.
-    """
-    from gte_surgery.surgery.planning.trim import trim_origins
-    from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
-    from gte_surgery.vocabulary.trimming.trim import Corpus
-
-    tokens = read_tokens(Path(keep_tokens)) if isinstance(keep_tokens, (Path, str)) else tuple(keep_tokens or ())
-    written = None if write_counts is None else Path(write_counts)
-    corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
-    wish = Wish(top, coverage, min_count, tokens)
-    checkpoint = _opened(path)
-    if checkpoint.snapshot is not None:
-        path = checkpoint.name  # what is counted and what is cut are one commit
-    target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
-    origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
-    return _operate(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+    return carried_out(path, edit, **manner)
 
 
 def _given(**roles: int | None) -> dict[str, int]:
     return {role: number for role, number in roles.items() if number is not None}
-
-
-def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:
-    return (Path(given),) if isinstance(given, (Path, str)) else tuple(map(Path, given))
 
 
 def convert(
@@ -293,7 +247,7 @@ def convert(
     """
     patterns = (drop,) if isinstance(drop, str) else tuple(drop)
     edit = Convert(to, dtype, shard_size, layout, allow_overflow, strip_prefix, patterns, training_state)
-    return _operate(path, edit, **manner)
+    return carried_out(path, edit, **manner)
 
 
 def reinit(
@@ -319,7 +273,7 @@ def reinit(
     """
     patterns = (only,) if isinstance(only, str) else only
     edit = Reinit(None if patterns is None else tuple(patterns), seed)
-    return _operate(path, edit, **manner)
+    return carried_out(path, edit, **manner)
 
 
 def fix(
@@ -340,7 +294,7 @@ def fix(
     >>> fix(place).plan.meaning
     ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
     """
-    return _operate(path, Fix(tuple(codes)), **manner)
+    return carried_out(path, Fix(tuple(codes)), **manner)
 
 
 def new(
@@ -387,10 +341,10 @@ def recover(path: Path | str) -> Recovery:
 
 def history(path: Path | str) -> tuple[Receipt, ...]:
     """The receipts of the checkpoint in `path`, oldest first. Raises CheckpointError when they cannot be read."""
-    return receipts_of(_opened(path))
+    return receipts_of(opened(path))
 
 
-def _operate(
+def carried_out(
     path: Path | str, edit: Edit, out: Path | str | None = None, dry_run: bool = False, **kept: Unpack[Kept]
 ) -> Outcome:
     """Plans an edit of an existing checkpoint and carries it out."""
@@ -402,7 +356,7 @@ def _operate(
     address = address_of(path)
     if address is not None:
         require_elsewhere(address, place, manner.filesystem)
-    checkpoint = _opened(path)
+    checkpoint = opened(path)
     with _spooled(checkpoint, None if dry_run else place):
         plan = with_fetch(plan_surgery(checkpoint, edit, manner.threads), checkpoint)
         target = place or checkpoint.path
@@ -420,7 +374,8 @@ def _spooled(checkpoint: Checkpoint, place: Path | None) -> AbstractContextManag
     return checkpoint.snapshot.spooling(Path(os.path.abspath(place)).parent)
 
 
-def _opened(path: Path | str) -> Checkpoint:
+def opened(path: Path | str) -> Checkpoint:
+    """The checkpoint in `path`, or on the hub. Raises CheckpointError, and UnfinishedSurgeryError for a local one."""
     checkpoint = open_found(path)
     if checkpoint.snapshot is None:
         require_settled(checkpoint.path)

@@ -59,7 +59,7 @@ HOMES = {
     "xformers": "model/",
     "pyarrow": ("contract/scan/", "vocabulary/trimming/"),
     "ray": "contract/scan/on_ray.py",
-    "typing_extensions": "surgery/verbs.py",
+    "typing_extensions": ("surgery/verbs.py", "surgery/trim.py"),
 }
 """Where a third-party package may be imported; one that is not listed may be imported nowhere."""
 
@@ -230,7 +230,6 @@ OPENS_BY_ITSELF = {
     "surgery/commit/filesystem.py": "writing, and the state of a surgery",
     "vocabulary/map_files.py": "the user's own list of ids",
     "vocabulary/token_map.py": "the user's own tokenizer",
-    "vocabulary/trimming/texts.py": "the user's own texts",
     "vocabulary/trimming/child.py": "the words of the user's texts, in a folder of their own",
     "vocabulary/trimming/counting.py": "the words of the user's texts, in a folder of their own",
     "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",

@@ -154,7 +154,7 @@ class Snapshot:
 def open_snapshot(address: Address) -> Snapshot:
     """The commit that the address means now. Raises FetchError where the hub does not say, or says what cannot be."""
     hub = Hub()
-    found = _model_info(hub, address)
+    found = _asked_model(hub, address)
     commit = str(found.sha)
     remotes = [_remote(address, commit, sibling) for sibling in found.siblings or ()]
     if len(remotes) > _MOST_FILES:
@@ -226,7 +226,7 @@ def cached_snapshot(address: Address) -> Path | None:
     return Path(found, address.folder)
 
 
-def _model_info(hub: Hub, address: Address) -> Any:
+def _asked_model(hub: Hub, address: Address) -> Any:
     """What the hub says of the model: the commit, and all its files."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError

@@ -17,6 +17,7 @@ from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.reports import (
+    Destination,
     OrderedCommand,
     deliver,
     destinations,
@@ -129,8 +130,6 @@ def command(
     findings too.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
-    from gte_surgery.checkpoint.printable import shown
-    from gte_surgery.checks.policy import passed_over
     from gte_surgery.checks.run import require_known, run
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.checks.suppression import suppress
@@ -149,20 +148,31 @@ def command(
     stated = _overridden(policy.expectations, _contracted(contract or policy.contract))
     expectations = _overridden(stated, Expectations(vocab, pad, type_vocab, ids=ids))
     if fix:
-        is_aside = not any(place.is_stdout and place.form == "text" for place in places)
-        mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, is_aside)
-    asked = (*consumers, *(name for name in policy.consumers if name not in consumers))
+        mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, not _tells_text(places))
     opened = open_checkpoint(checkpoint)
+    asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
     with terminal.progress("reading") if values else nullcontext() as progress:
         found = run(opened, expectations, _codes(select), (), values, asked, progress)
-    over = tuple(shown(os.path.relpath(path)) for path in passed_over(checkpoint, Path(policy.source or os.devnull)))
-    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=over)
+    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=_passed_over(checkpoint, policy))
     for line in policy_lines(report):
         terminal.message(line)
     if html is not None:
         write_page(terminal, html, opened, report)
     deliver(report, bar, places, terminal, checkpoint)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+
+
+def _tells_text(places: Sequence[Destination]) -> bool:
+    return any(place.is_stdout and place.form == "text" for place in places)
+
+
+def _passed_over(checkpoint: Path, policy: Policy) -> tuple[str, ...]:
+    """The policies that lie beside the checkpoint and are not the one that applies."""
+    from gte_surgery.checkpoint.printable import shown
+    from gte_surgery.checks.policy import passed_over
+
+    found = passed_over(checkpoint, Path(policy.source or os.devnull))
+    return tuple(shown(os.path.relpath(path)) for path in found)
 
 
 def _policy(checkpoint: Path, given: Path | None, is_without: bool) -> Policy:

@@ -154,8 +154,7 @@ def command(
     }
     whole = Report(_title(paths), report.findings, (), report.codes)
     deliver(whole, bar, places, terminal, *read, own=own)
-    is_bad = report.worst is not None and report.worst >= bar
-    return exits.FINDINGS if is_bad else exits.GOOD
+    return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
 
 def _title(paths: tuple[str, ...]) -> str:

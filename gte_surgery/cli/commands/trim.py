@@ -54,6 +54,6 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any)
     tokens, single characters, and what merges pass through. Every distinct word of the texts is encoded again with the
     new tokenizer: those whose tokens are all kept must give the same ones, or nothing is written.
     """
-    from gte_surgery.surgery.verbs import trim
+    from gte_surgery.surgery.trim import trim
 
     operate(terminal, trim, checkpoint, as_json, edit)

@@ -7,7 +7,7 @@ from gte_surgery.surgery.planning.adapters import with_adapters
 from gte_surgery.surgery.planning.parts.row_changes import row_changes
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.surgery.planning.tokenizer import with_tokenizer
+from gte_surgery.surgery.planning.tokens.tokenizer import with_tokenizer
 from gte_surgery.surgery.planning.training import with_training_state
 
 

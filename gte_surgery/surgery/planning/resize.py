@@ -26,8 +26,8 @@ from gte_surgery.surgery.planning.parts.tables import (
     word_table,
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
-from gte_surgery.surgery.planning.roles import endangered
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.tokens.roles import endangered
 from gte_surgery.vocabulary.token_files import TOKENIZER_FILES
 
 

@@ -1,0 +1,58 @@
+"""`trim` as a function: counts texts, chooses the tokens that they use, and has the rows remapped to those."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gte_surgery.surgery.edits import TrainingState, Trim
+from gte_surgery.surgery.planning.target import understand
+from gte_surgery.surgery.planning.tokens.trim import trim_origins
+from gte_surgery.surgery.verbs import Outcome, Surgical, carried_out, opened
+from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
+from gte_surgery.vocabulary.trimming.trim import Corpus
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+def trim(
+    path: Path | str,
+    *,
+    texts: Path | str | Sequence[Path | str] = (),
+    counts: Path | str | Sequence[Path | str] = (),
+    column: str | None = None,
+    top: int | None = None,
+    coverage: float | None = None,
+    min_count: int | None = None,
+    keep_tokens: Path | str | Sequence[str] | None = None,
+    held_out: float = 0.0,
+    write_counts: Path | str | None = None,
+    round_to: int = 1,
+    seed: int = 0,
+    training_state: TrainingState = "refuse",
+    **manner: Unpack[Surgical],
+) -> Outcome:
+    """Cuts the vocabulary of the checkpoint in `path` to the tokens that `texts`, files of them, use, or that files of
+    `counts` count; table, tokenizer and config together.
+
+    Without `top`, `coverage` or `min_count` every token that occurs is kept, and then every text that was counted is
+    cut as before, which is proved on each of its distinct words. `keep_tokens` is a file, or tokens. The plan's
+    `meaning` holds the report, on the share `held_out` of the texts too. In place or into `out`; raises as `resize`
+    does.
+    """
+    tokens = read_tokens(Path(keep_tokens)) if isinstance(keep_tokens, (Path, str)) else tuple(keep_tokens or ())
+    written = None if write_counts is None else Path(write_counts)
+    corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
+    wish = Wish(top, coverage, min_count, tokens)
+    checkpoint = opened(path)
+    if checkpoint.snapshot is not None:
+        path = checkpoint.name  # what is counted and what is cut are one commit
+    target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
+    origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
+    return carried_out(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+
+
+def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:
+    return (Path(given),) if isinstance(given, (Path, str)) else tuple(map(Path, given))
