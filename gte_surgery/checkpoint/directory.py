@@ -46,6 +46,11 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth")
 _OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
+_MERGE = "merge it into its base with PEFT (`merge_and_unload`, then `save_pretrained`); the base lies elsewhere"
+_DISTRIBUTED = (
+    "a distributed save; in its folder torch puts it together: "
+    "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch . pytorch_model.bin`"
+)
 _SAVED_AGAIN = "pickles; load them in transformers where you trust them, then save_pretrained writes safetensors"
 
 
@@ -200,6 +205,8 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
 
 def _not_a_checkpoint(root: Path) -> Fault:
     message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME} is here"
+    if os.path.lexists(root / "adapter_config.json"):
+        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), f"{message}: an adapter of PEFT, no whole model", _MERGE)
     found = nearby(root)
     hint = f"did you mean {pasteable('check', found[0])}? {others(found)}".strip() if found else WANTED
     return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
@@ -230,6 +237,7 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
         return None, (), [_weights_missing(listing, weights_name)]
     index, faults = _read_index(index_file, listing) if index_file else (None, [])
     if single is not None and index is not None and index.shard_names != (weights_name,):
+        faults = []  # nobody reads it
         message = f"{weights_name} lies beside it, which transformers reads instead"
         hint = "remove the index, and the shards it names if nothing else needs them"
         faults.append(Fault(FaultKind.STALE_INDEX, Location(file=INDEX_NAME), message, hint))
@@ -270,6 +278,11 @@ def _weights_missing(listing: Listing, weights_name: str) -> Fault:
     if others:
         message += f"; found {', '.join(map(shown, others[:3]))}{', …' if len(others) > 3 else ''}"
     pickles = [name for name in others if name.endswith(_PICKLES)]
+    if any(name.endswith(".distcp") for name in listing.files):
+        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, _DISTRIBUTED)
+    if "zero_to_fp32.py" in listing.files and any(name.endswith("_optim_states.pt") for name in listing.files):
+        hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
+        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
     hint = _conversion(listing.root, pickles[0]) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
     return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
 
@@ -280,7 +293,9 @@ def _conversion(root: Path, name: str) -> str:
 
     script = (
         "import sys; from torch import load; from safetensors.torch import save_file; "
-        "tensors = load(sys.argv[1], map_location='cpu', weights_only=True); "
+        "found = load(sys.argv[1], map_location='cpu', weights_only=True); "
+        "inner = [found[key] for key in ('module', 'model', 'state_dict') if isinstance(found.get(key), dict)]; "
+        "tensors = (inner or [found])[0]; "
         "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
     )
     source, target = (quote(shown(str(root / each))) for each in (name, WEIGHTS_NAME))

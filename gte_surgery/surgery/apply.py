@@ -103,7 +103,7 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
                     make_parents(filesystem, transaction.stage, f"{folder}/")
             kept = {} if out is not None else {file.name: path_of(file.place) for file in others}
             staged = _staged(transaction, kept)
-            _refuse_unsound(transaction, staged)
+            _refuse_unsound(staged, plan.source if out is not None else str(transaction.target))
             verdict = _proved(plan, checkpoint, staged, manner) if manner.prove else None
             receipt = _add_receipt(plan, checkpoint, written, verdict, transaction, is_new=out is not None)
         _refuse_changed(checkpoint, watched)
@@ -226,13 +226,14 @@ def _proved(plan: Plan, before: Checkpoint | None, after: Checkpoint, manner: Ma
     return verdict
 
 
-def _refuse_unsound(transaction: Transaction, staged: Checkpoint) -> None:
-    """Raises RefusedError if the checkpoint has an error as it would be after the commit."""
+def _refuse_unsound(staged: Checkpoint, there: str) -> None:
+    """Raises RefusedError if what was made has an error; `there` is what the hint tells to look at: where it was to be
+    made in a new directory, the source."""
     errors = soundness_errors(staged)
     if errors:
         raise RefusedError(
             f"the result would not be sound: {unsound(errors)}; nothing was changed",
-            f"{pasteable('check', transaction.target)} says what is wrong with it now",
+            f"{pasteable('check', there)} says what is wrong with it now" if there else "",
         )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gte_surgery import convert, fix
+from gte_surgery import convert, fix, resize
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
@@ -111,3 +111,62 @@ def test_whatever_is_written_says_its_format(tmp_path: Path) -> None:
         convert(path, dtype="F16", out=tmp_path / f"{metadata}")
         with safe_open(tmp_path / f"{metadata}" / "model.safetensors", "np") as opened:
             assert opened.metadata()["format"] == "pt"
+
+
+def test_an_adapter_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (finding,) = run(open_checkpoint(tmp_path)).findings
+    assert "an adapter of PEFT, no whole model" in finding.message
+    assert "merge" in finding.hint
+
+
+def test_what_deepspeed_wraps_is_unwrapped_by_the_hint(tmp_path: Path) -> None:
+    import shlex
+    import subprocess
+    import sys
+
+    import torch
+
+    path = build(tmp_path / "c")
+    arrays = load(path)
+    (path / "model.safetensors").unlink()
+    state = {"module": {name: torch.from_numpy(array) for name, array in arrays.items()}, "global_steps": 5}
+    (path / "global_step5").mkdir()
+    torch.save(state, path / "global_step5" / "mp_rank_00_model_states.pt")
+    (finding,) = run(open_checkpoint(path)).findings
+    _, *words = shlex.split(finding.hint.split("`")[1])
+    subprocess.run([sys.executable, *words], check=True)
+    assert grave(path) == set()
+    assert set(load(path)) == set(arrays)
+
+
+def test_parts_of_deepspeed_and_of_torch_are_named(tmp_path: Path) -> None:
+    path = build(tmp_path / "c")
+    (path / "model.safetensors").unlink()
+    (path / "__0_0.distcp").write_bytes(b"")
+    assert "dcp_to_torch" in run(open_checkpoint(path)).findings[0].hint
+    (path / "__0_0.distcp").unlink()
+    (path / "zero_to_fp32.py").write_text("")
+    (path / "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt").write_bytes(b"")
+    assert "zero_to_fp32.py" in run(open_checkpoint(path)).findings[0].hint
+
+
+def test_a_refusal_with_out_points_to_what_is_there(tmp_path: Path) -> None:
+    config = remote_config(architectures=["NewForMaskedLM"])
+    arrays = tensors(config, "mlm")
+    decoder = {"lm_head.decoder.weight": arrays["new.embeddings.word_embeddings.weight"] * 2}
+    path = write(tmp_path / "c", config, arrays | decoder)
+    with pytest.raises(RefusedError) as raised:
+        resize(path, vocab=192, pad=1, out=tmp_path / "out")
+    assert str(path) in raised.value.hint
+    assert str(tmp_path / "out") not in raised.value.hint
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_bare_model_with_a_pooler_and_one_for_multiple_choice_are_sound(tmp_path: Path, shards: int) -> None:
+    arrays = tensors(remote_config())
+    pooler = {"pooler.dense.weight": np.ones((32, 32), np.float32), "pooler.dense.bias": np.ones(32, np.float32)}
+    assert grave(write(tmp_path / "bare", remote_config(), arrays | pooler, shards)) == set()
+    config = remote_config(architectures=["NewForMultipleChoice"])
+    choice = {n: a[:1] if n.startswith("classifier") else a for n, a in tensors(config, "reranker").items()}
+    assert grave(write(tmp_path / "choice", config, choice, shards)) == set()

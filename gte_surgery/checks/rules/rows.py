@@ -31,7 +31,8 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
     The row starts as zero and gets no gradient, so it should still be zero. Where every mask is right, nothing depends
     on it, hence a warning and no error: models fine-tuned elsewhere do have such rows. But whoever pools without a
     mask, or moved the pad id onto a token that was trained, has that token's meaning at every padded place, and it
-    will never train again. `gte-surgery resize CKPT --vocab N --pad ID` zeroes the row.
+    will never train again. A masked-LM head that is tied to the table trains the row through its decoder, so after
+    masked-LM training it is not zero any more. `gte-surgery resize CKPT --vocab N --pad ID` zeroes the row.
     """
     words, pad = subject.stored(subject.names.words), subject.config.pad_token_id if subject.config else None
     if words is None or pad is None or not 0 <= pad < words.shape[0]:

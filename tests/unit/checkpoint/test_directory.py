@@ -344,7 +344,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ".",
         "",
         "a//b",
-        "./x",
         "C:x",
         "..\\x",
         "a\0b",
