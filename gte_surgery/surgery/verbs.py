@@ -7,15 +7,15 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.surgery.apply import Manner, Progress, apply, rehearse, with_fetch
+from gte_surgery.surgery.apply import Manner, apply, rehearse, with_fetch
 from gte_surgery.surgery.commit import recovery
 from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
@@ -34,7 +34,8 @@ from gte_surgery.surgery.edits import (
     TrainingState,
     as_record,
 )
-from gte_surgery.surgery.planning.claim import Prove
+from gte_surgery.surgery.outcome import Kept, Surgical, Writing
+from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
@@ -51,49 +52,6 @@ from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a surgery came to: its plan, the receipt (None for a dry run, or when there was nothing to do), the
-    directory.
-    """
-
-    plan: Plan
-    receipt: Receipt | None
-    target: Path
-
-    def __repr__(self) -> str:
-        done = "wrote" if self.receipt is not None else "would write"
-        return f"<Outcome of {self.plan.command} in {self.target}: {done} {len(self.plan.files)} files>"
-
-
-class Writing(TypedDict, total=False):
-    """How every verb that writes can be told to write; none of it changes a byte of a weight file.
-
-    Without `hashes` the receipt has no SHA-256; `threads` are as many as there are processors; `progress` is told the
-    bytes written and the bytes to write. `prove`, such as `prover("cpu")`, runs the claims of the plan on what is to be
-    committed: refuted, nothing is; inconclusive, only with `allow_inconclusive`.
-    """
-
-    hashes: bool
-    threads: int | None
-    progress: Progress | None
-    prove: Prove | None
-    allow_inconclusive: bool
-
-
-class Kept(Writing, total=False):
-    """Of a checkpoint that is changed in place, whether a way back is kept for `undo`."""
-
-    keep_undo: bool
-
-
-class Surgical(Kept, total=False):
-    """What every surgery takes: the new directory `out`, in place without it; whether only to plan."""
-
-    out: Path | str | None
-    dry_run: bool
 
 
 def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None = None) -> Plan:
