@@ -161,6 +161,7 @@ COMMANDS = {
     "new OUT --release gte-base-en-v1.5 --layers 1 --hidden 64 --heads 4 --intermediate 96 --vocab 128": 0,
     "diff CKPT CKPT --values": 0,
     "history CKPT": 0,
+    "contract CKPT": 0,
     "undo CKPT": 3,
     "recover CKPT": 0,
     "scan CKPT IDS": 0,
