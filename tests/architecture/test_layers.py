@@ -225,7 +225,6 @@ OPENS_BY_ITSELF = {
     "checkpoint/source.py": "this is where checkpoints are opened",
     "checkpoint/hub/reading.py": "the spool of what came from the hub",
     "checkpoint/nearby.py": "refs/main of the hub's cache, to guess what was meant",
-    "checkpoint/hub/reading.py": "its own spool, of bytes that came from the hub",
     "checks/policy.py": "the project's policy",
     "gte/schemas.py": "our own schemas",
     "surgery/commit/filesystem.py": "writing, and the state of a surgery",
