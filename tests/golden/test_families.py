@@ -11,8 +11,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from gte_surgery import check, diff, open_checkpoint, resize
+from gte_surgery import IdContract, check, convert, diff, open_checkpoint, reinit, remap, resize, undo
 from gte_surgery.checks.subject import Subject
+from gte_surgery.findings import Severity
 
 FOLDER = Path(__file__).parent / "families"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if not path.name.endswith("pad0"))
@@ -83,3 +84,28 @@ def test_the_native_model_gives_the_numbers_of_the_reference(name: str, attentio
             found, wanted = encoder.logits(batch), reference["logits"]
             found, wanted = (found, wanted) if is_of_rows else (found[kept], wanted[kept])
     assert (found - wanted).abs().max() < 5e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_other_commands_take_them_as_well(name: str, tmp_path: Path) -> None:
+    place = copied(name, tmp_path)
+    before = load_file(place / "model.safetensors")
+    family = Subject(open_checkpoint(place)).family
+    convert(place, dtype="BF16", shard_size=40_000)
+    assert len(open_checkpoint(place).shards) > 1
+    undo(place)
+    assert diff(place, FOLDER / name).is_equal
+    chosen = remap(place, keep=[0, 9, *range(100, 162)], pad=0, out=tmp_path / "chosen").target
+    words = next(key for key in before if key.endswith(family.names.words))
+    found = load_file(chosen / "model.safetensors")
+    assert np.array_equal(found[words][1:], before[words][[9, *range(100, 162)]])
+    assert not found[words][0].any()
+    for bias in family.names.biases:
+        if bias in before:
+            assert np.array_equal(found[bias], before[bias][[0, 9, *range(100, 162)]])
+    assert [f.code for f in check(open_checkpoint(chosen)).findings if f.severity > Severity.NOTE] == []
+    contract = IdContract.from_checkpoint(chosen)
+    assert (contract.vocab_size, contract.pad_token_id, contract.hidden_size) == (64, 0, 32)
+    told = reinit(place, seed=3).plan.meaning
+    assert ("cut off at 2 deviations" in told[1]) == name.startswith("modernbert")
+    assert not diff(place, FOLDER / name).is_equal

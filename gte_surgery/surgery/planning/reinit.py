@@ -103,8 +103,12 @@ def _meaning(target: Target, specs: Mapping[str, TensorSpec], chosen: Collection
     made = "is" if len(chosen) == 1 else "are"
     what = f"{counted(len(chosen), 'tensor')} ({counted(parameters, 'parameter')})"
     yield f"{what} {made} made anew by the model's own rules, seed {edit.seed}"
-    if any(specs[name].init is Init.NORMAL for name in chosen):
-        yield f"weights are drawn from N(0, {target.config.initializer_range:g}); biases are 0, norms 1 and 0"
+    drawn = sorted({(specs[name].std, specs[name].cut) for name in chosen if specs[name].init is Init.NORMAL})
+    if drawn:
+        stds = ", ".join(f"N(0, {std:g})" for std in sorted({std for std, _ in drawn}))
+        cuts = sorted({cut for _, cut in drawn if cut is not None})
+        within = f", cut off at {cuts[0]:g} deviations" if cuts else ""
+        yield f"weights are drawn from {stds}{within}; biases are 0, norms 1 and 0"
     pads = [name for name in chosen if pad_row(target.family, specs[name], target.config) is not None]
     if pads:
         yield f"row {target.config.pad_token_id}, the pad row, is zero"
