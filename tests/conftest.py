@@ -1,7 +1,7 @@
 """What every test shares: how much of a table is run, visible skips, and Hypothesis profiles.
 
-Three sizes: with --quick (`bin/test`) every test, but of a table of cases a few and of drawn inputs a dozen; without an
-option (`bin/test --all`) all cases; with --long also what takes minutes, and thousands of drawn inputs.
+Three sizes: with --quick (`bin/test`) every test but those marked slow, of a table of cases two, of drawn inputs a
+dozen; without an option (`bin/test --all`) all cases; with --long also what takes minutes, and thousands of inputs.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ settings.register_profile(
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=_SLOW_MACHINES_ARE_FINE)
 
 
-CASES = 3
-"""Of a table of cases, so many are run with --quick: the first, the last, and those that lie evenly between."""
+CASES = 2
+"""Of a table of cases, so many are run with --quick: the first and the last."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,7 +52,7 @@ def _has_cuda() -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     is_long = config.getoption("--long")
     if config.getoption("--quick"):
-        kept = sampled(items, CASES)
+        kept = sampled([item for item in items if not item.get_closest_marker("slow")], CASES)
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
     has_cuda = any(item.get_closest_marker("gpu") for item in items) and _has_cuda()

@@ -226,10 +226,12 @@ def test_a_power_loss_anywhere_leaves_the_old_or_the_new_checkpoint(story: Story
     assert len(_tell(story)) > 1
 
 
+@pytest.mark.slow
 def test_a_power_loss_after_a_death_leaves_one_of_the_checkpoints() -> None:
     _tell_on(STORIES[0], STORIES[2])
 
 
+@pytest.mark.slow
 def test_without_any_one_of_its_fsyncs_a_checkpoint_or_its_undo_would_be_lost() -> None:
     sites = set().union(*map(_sites, STORIES))
     assert len(sites) > 10

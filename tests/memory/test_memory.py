@@ -93,6 +93,7 @@ def adapted(folder: Path, count: int) -> Path:
     return source
 
 
+@pytest.mark.slow
 def test_a_header_of_100_000_tensors_takes_less_than_200_megabytes(tmp_path: Path) -> None:
     source = adapted(tmp_path / "ckpt", 100_000)
     smaller = ("--vocab", "32", "--pad", "0")
@@ -105,6 +106,7 @@ def test_a_header_of_100_000_tensors_takes_less_than_200_megabytes(tmp_path: Pat
     assert {name: found for name, found in peaks.items() if found > 200_000_000} == {}
 
 
+@pytest.mark.slow
 def test_choosing_rows_stays_under_the_limit(tmp_path: Path) -> None:
     """As many rows as gte-multilingual-base has, scattered over a table twelve times as large."""
     source = sparse(tmp_path / "ckpt", 3_000_000)
@@ -123,6 +125,7 @@ def test_a_table_of_zero_rows_is_judged_under_the_limit(tmp_path: Path) -> None:
     assert peak("check", sparse(tmp_path / "ckpt", 300_000), "--values") <= LIMIT
 
 
+@pytest.mark.slow
 def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) -> None:
     """numpy alone takes about 30 MiB, and each thread some blocks."""
     source = sparse(tmp_path / "ckpt", 60_000)

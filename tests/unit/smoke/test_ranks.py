@@ -32,6 +32,7 @@ def torchrun(*arguments: str | Path, processes: int = 2) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_two_processes_prove_each_and_train_as_one(golden: Path) -> None:
     options = ["--device", "cpu", "--batch", "4", "--max-length", "12", "--train", "2", "--task", "mlm", "--json"]
     ran = torchrun("-m", "gte_surgery", "smoke", golden / "legacy-mlm", *options)

@@ -109,6 +109,7 @@ print(re.search(r"VmHWM:\\s*([0-9]+) kB", Path("/proc/self/status").read_text())
 """Prints its own peak; ru_maxrss of a child may be its parent's, from before the exec."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc to tell the peak")
 def test_ten_times_the_rows_take_no_more_memory(tmp_path: Path) -> None:
     original = write(tmp_path, 200_000, files=1, group=50_000) / "0.parquet"
