@@ -5,7 +5,8 @@ costs at most the slower of the two and works for bytes that the kernel copied w
 from __future__ import annotations
 
 import hashlib
-from threading import Condition, Thread
+from queue import SimpleQueue
+from threading import Thread
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
@@ -20,11 +21,9 @@ class FollowingHash:
     def __init__(self, descriptor: int, filesystem: Filesystem, wanted: bool) -> None:
         self._descriptor = descriptor
         self._filesystem = filesystem
-        self._size = self._done = 0
-        self._is_ended = False
-        self._changed = Condition()
+        self._sizes: SimpleQueue[int | None] = SimpleQueue()
         self._digest = hashlib.sha256()
-        self._failure: BaseException | None = None
+        self._failure: Exception | None = None
         self._thread = Thread(target=self._follow, name="gte-surgery hash", daemon=True) if wanted else None
 
     def __enter__(self) -> FollowingHash:
@@ -33,18 +32,11 @@ class FollowingHash:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """What is not hashed by now is not wanted any more."""
-        with self._changed:
-            self._size = self._done
         self._stop()
 
-    def advance(self, size: int, lag: int) -> None:
-        """The file now has `size` bytes that will not change. Returns when at most `lag` of them are not hashed."""
-        with self._changed:
-            self._size = size
-            self._changed.notify_all()
-            if self._thread is not None:
-                self._changed.wait_for(lambda: size - self._done <= lag or self._failure is not None)
+    def advance(self, size: int) -> None:
+        """The file now has `size` bytes that will not change."""
+        self._sizes.put(size)
 
     def finish(self) -> str | None:
         """The hex digest of all that was announced, None if it was not wanted; raises what reading raised."""
@@ -54,29 +46,19 @@ class FollowingHash:
         return self._digest.hexdigest() if self._thread is not None else None
 
     def _stop(self) -> None:
-        with self._changed:
-            self._is_ended = True
-            self._changed.notify_all()
         if self._thread is not None and self._thread.is_alive():
+            self._sizes.put(None)
             self._thread.join()
 
     def _follow(self) -> None:
         try:
-            while (size := self._announced()) > self._done:
-                block = self._filesystem.pread(self._descriptor, min(_BLOCK, size - self._done), self._done)
-                if not block:
-                    raise EOFError("a file became shorter while it was hashed")
-                self._digest.update(block)
-                with self._changed:
-                    self._done += len(block)
-                    self._changed.notify_all()
-        except BaseException as failure:  # noqa: BLE001 - raised by `finish`, on the thread that waits
-            with self._changed:
-                self._failure = failure
-                self._changed.notify_all()
-
-    def _announced(self) -> int:
-        """The bytes that are there, when there are more than are hashed; or when there will be no more."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._size > self._done or self._is_ended)
-            return self._size
+            done = 0
+            while (size := self._sizes.get()) is not None:
+                while done < size:
+                    block = self._filesystem.pread(self._descriptor, min(_BLOCK, size - done), done)
+                    if not block:
+                        raise EOFError("a file became shorter while it was hashed")
+                    self._digest.update(block)
+                    done += len(block)
+        except (OSError, EOFError) as failure:
+            self._failure = failure

@@ -1,16 +1,14 @@
-"""Writes planned files: ranges through the kernel, numbers from a pool of threads in their order, SHA-256 on threads
+"""Writes planned files: ranges through the kernel, numbers from a pool of threads in their order, SHA-256 on a thread
 of its own.
 
 One writer for every surgery. It creates files where it is told; making them durable and putting them in place is the
-transaction's work. A few files are written in turns, since each has one thread that hashes it, which may be slower than
-a disk. Memory stays at a few blocks whatever the size of a tensor.
+transaction's work. Memory stays at a few blocks whatever the size of a tensor.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,16 +33,8 @@ AHEAD = 16
 STEP = 8 << 20
 """Bytes asked of the kernel at a time, so that progress and the hash can follow."""
 
-ABREAST = 4
-"""Files that are written in turns at most, however many threads there are."""
-
-LAG = 256 << 20
-"""Bytes by which a hash may lie behind its file, so that it finds them in memory and not on the disk."""
-
 Advance = Callable[[int], None]
 """Told the bytes written since its last call."""
-
-_Steps = Generator[int, None, "WrittenFile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,66 +75,33 @@ def write_files(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    abreast = min(threads, ABREAST) if hashes else 1
-    with ThreadPoolExecutor(threads, "gte-surgery") as pool, sources.awaited(), ExitStack() as stack:
-        files = (_write_file(job, folder, sources, filesystem, hashes, pool, threads) for job in jobs)
-        written = tuple(_in_turns((stack.enter_context(closing(file)) for file in files), abreast, advance))
+    with ThreadPoolExecutor(threads, "gte-surgery") as pool, sources.awaited():
+        written = tuple(
+            _write_file(job, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
+            for job in jobs
+        )
     sources.refuse_changed()
     return written
 
 
-def _in_turns(files: Iterable[_Steps], abreast: int, advance: Advance) -> Iterator[WrittenFile]:
-    """What came of each file, in their order. As many as shall be `abreast` are written in turns; where only the end of
-    a hash is waited for, the next file begins.
-    """
-    order: deque[_Steps] = deque()
-    turns: deque[_Steps] = deque()
-    for file in files:
-        order.append(file)
-        turns.append(file)
-        while len(turns) == abreast:
-            _take_turn(turns, advance)
-        while len(order) > 2 * (abreast - 1):
-            yield _end(order.popleft(), turns, advance)
-    while turns:
-        _take_turn(turns, advance)
-    while order:
-        yield _end(order.popleft(), turns, advance)
-
-
-def _take_turn(turns: deque[_Steps], advance: Advance) -> None:
-    """The first file takes a step and goes to the end of the queue, or leaves it when all is written."""
-    count = next(turns[0])
-    if count:
-        advance(count)
-        turns.rotate(-1)
-    else:
-        turns.popleft()
-
-
-def _end(file: _Steps, turns: deque[_Steps], advance: Advance) -> WrittenFile:
-    """Takes all steps that are left of a file, and waits for its hash."""
-    if file in turns:
-        turns.remove(file)
-    try:
-        while True:
-            advance(next(file))
-    except StopIteration as end:
-        written: WrittenFile = end.value
-        return written
-
-
 def _write_file(
-    job: Job, folder: Path, sources: Sources, filesystem: Filesystem, hashes: bool, pool: Executor, threads: int
-) -> _Steps:
-    """Yields the bytes written at each step, 0 when only the hash is not done."""
+    job: Job,
+    folder: Path,
+    sources: Sources,
+    filesystem: Filesystem,
+    hashes: bool,
+    pool: Executor,
+    ahead: int,
+    advance: Advance,
+) -> WrittenFile:
     pieces = settle(job.pieces, sources.read, pool)
     _make_folders(folder, job.name, filesystem)
     descriptor = filesystem.create(folder / job.name, job.mode)
-    writing, size = Writing(filesystem, descriptor), 0
+    writing = Writing(filesystem, descriptor)
     try:
         with FollowingHash(descriptor, filesystem, hashes) as following:
-            for part in _stream(job.head, pieces, sources.read, pool, max(2, min(2 * threads, AHEAD) // ABREAST)):
+            size = 0
+            for part in _stream(job.head, pieces, sources.read, pool, ahead):
                 match part:
                     case CopyRange():
                         sources.copy(part, writing)
@@ -153,11 +110,12 @@ def _write_file(
                         writing.write(part)
                         count = len(part)
                 size += count
-                following.advance(size, LAG)
-                yield count
+                following.advance(size)
+                advance(count)
             if hashes:
-                filesystem.fsync(descriptor)  # the disk works while the rest is hashed; durable the commit makes it
-            yield 0
+                filesystem.fsync(
+                    descriptor
+                )  # the disk works while the rest is hashed; durable it is made by the commit
             return WrittenFile(job.name, size, following.finish())
     finally:
         filesystem.close(descriptor)
