@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gte_surgery.surgery.edits import TrainingState, Trim
+from gte_surgery.surgery.outcome import Outcome, Surgical
 from gte_surgery.surgery.planning.target import understand
 from gte_surgery.surgery.planning.tokens.trim import trim_origins
-from gte_surgery.surgery.verbs import Outcome, Surgical, carried_out, opened
+from gte_surgery.surgery.verbs import carried_out, opened
 from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
 from gte_surgery.vocabulary.trimming.trim import Corpus
 

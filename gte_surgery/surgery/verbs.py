@@ -37,7 +37,7 @@ from gte_surgery.surgery.edits import (
 from gte_surgery.surgery.outcome import Kept, Surgical, Writing
 from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
-from gte_surgery.surgery.planning.companions import with_companions
+from gte_surgery.surgery.planning.companions.following import with_companions
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
 from gte_surgery.surgery.planning.fresh import plan_new

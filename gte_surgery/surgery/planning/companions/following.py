@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from gte_surgery.surgery.edits import Edit
-from gte_surgery.surgery.planning.adapters import with_adapters
+from gte_surgery.surgery.planning.companions.adapters import with_adapters
+from gte_surgery.surgery.planning.companions.training import with_training_state
 from gte_surgery.surgery.planning.parts.row_changes import row_changes
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.surgery.planning.tokens.tokenizer import with_tokenizer
-from gte_surgery.surgery.planning.training import with_training_state
 
 
 def with_companions(plan: Plan, target: Target, edit: Edit) -> Plan:
