@@ -57,8 +57,8 @@ def _case(report: Report, code: str, title: str, fail_on: Severity) -> Element:
 
 
 def _lines(finding: Finding) -> str:
-    hint = f"\n    hint: {finding.hint}" if finding.hint else ""
-    return f"{finding.severity.label}: {finding}{hint}"
+    hint = f"\n    hint: {printable(finding.hint)}" if finding.hint else ""
+    return f"{finding.severity.label}: {printable(str(finding))}{hint}"
 
 
 def _text(text: str) -> str:
