@@ -75,11 +75,12 @@ def _room(directory: Path | None) -> Iterator[Path]:
 
 
 def _run(terminal: Terminal, checkpoint: Path, verb: str, options: str = "") -> int:
-    """Show a command line and run it, in the colours that we were given."""
+    """Show a command line and run it, in the colours that we were given and without a project's policy."""
     line = f"{verb} {checkpoint} {options}".rstrip()
     terminal.result(f"$ {PROGRAM} {line}" if not terminal.has_color else f"\x1b[1m$ {PROGRAM} {line}\x1b[0m")
     settings = ["--color", "always" if terminal.has_color else "never", "--quiet"]
-    arguments = [*settings, verb, str(checkpoint), *options.split()]
+    policy = ["--no-config"] if verb == "check" else []
+    arguments = [*settings, verb, str(checkpoint), *options.split(), *policy]
     code = program.main(args=arguments, prog_name=PROGRAM, standalone_mode=False)
     return code if isinstance(code, int) else exits.GOOD
 
