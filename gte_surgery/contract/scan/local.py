@@ -114,7 +114,7 @@ class _Process:
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=quiet, stdout=quiet, stderr=quiet)
         theirs.close()
-        self.caller = os.getpid()
+        self.caller, self.folder = os.getpid(), _folder()
         self.is_ready = False
         self.is_alive = True
 
@@ -158,12 +158,20 @@ def end_waiting() -> None:
 
 
 def _waiting() -> _Process | None:
-    """One that waits, unless it waits for the process that this one was forked from."""
+    """One that waits, unless it waits for the process that this one was forked from, or stands in another folder."""
     while _WAITING:
         process = _WAITING.pop()
         if process.caller == os.getpid():
-            return process
+            if process.folder == _folder():
+                return process
+            process.end()
     return None
+
+
+def _folder() -> tuple[int, int]:
+    """Which folder the names of files are taken from."""
+    here = os.stat(os.curdir)
+    return here.st_dev, here.st_ino
 
 
 def _answer(request: Request, item: Item) -> Planned | Summary:

@@ -69,7 +69,7 @@ class Process:
         Process.made += 1
         self.connection, self._theirs = local.Pipe()
         self.is_ready = self.is_alive = True
-        self.caller = os.getpid()
+        self.caller, self.folder = os.getpid(), local._folder()
 
     def takes(self, question: tuple[Any, Any]) -> bool:
         self._theirs.send(empty(10, 4))
