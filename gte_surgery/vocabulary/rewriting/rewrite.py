@@ -43,28 +43,28 @@ class Source:
     others: Mapping[str, bytes]
 
 
-def load(checkpoint: Checkpoint) -> Source:
+def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
     """The tokenizer of a checkpoint, for rewriting. Raises RefusedError where it has no tokenizer.json, or one that
-    cannot be read.
+    cannot be read; its hint is `way_out`.
     """
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None:
-        raise RefusedError(f"{checkpoint.path}: no {TOKENIZER_JSON} that could be rewritten", _WAY_OUT)
-    contents = read_contents(file)
+        raise RefusedError(f"{checkpoint.path}: no {TOKENIZER_JSON} that could be rewritten", way_out)
+    contents = read_contents(file, way_out)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
     return Source(contents, tuple(settings(checkpoint)), others)
 
 
-def read_contents(file: FileEntry) -> Contents:
+def read_contents(file: FileEntry, way_out: str = _WAY_OUT) -> Contents:
     """A tokenizer.json read whole. Raises RefusedError."""
     try:
         whole = read_tokenizer_json(file, ())
         raw = read_whole(file.place, MOST_BYTES)
         return Contents(raw.decode("utf-8"), whole, tuple(settled(whole)))
     except (StreamError, UnicodeDecodeError) as error:
-        raise RefusedError(f"{file.name}: cannot be read: {error}", _WAY_OUT) from None
+        raise RefusedError(f"{file.name}: cannot be read: {error}", way_out) from None
 
 
 def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:

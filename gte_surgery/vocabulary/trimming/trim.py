@@ -22,6 +22,7 @@ from gte_surgery.vocabulary.trimming.counting import Counted, Progress, count, r
 from gte_surgery.vocabulary.trimming.texts import parts
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 
+_WITHOUT = "to keep rows without a tokenizer, name them: gte-surgery remap CKPT --keep FILE --tokenizer remove"
 ROUNDS = 20
 """So often what differs is repaired before it is given up."""
 
@@ -60,7 +61,7 @@ def trimmed(
 
     Raises UsageError and RefusedError; the latter also where the rewritten tokenizer cannot be made to cut as before.
     """
-    source = load(checkpoint)
+    source = load(checkpoint, _WITHOUT)
     size = max(source.contents.texts, default=0) + 1
     fixed = always(source, special, wish.tokens)
     with TemporaryDirectory(prefix="gte-surgery-") as folder, started(threads) as workers:

@@ -41,6 +41,8 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     if edit.installed:
         return _installed(plan, target, edit.installed)
     present = [name for name in TOKENIZER_FILES if target.checkpoint.has(name)]
+    if not present:
+        return plan
     ids = new_ids(edit.origins)
     if not any(name in VOCABULARIES for name in present):
         files = settings_alone(target.checkpoint, ids)
