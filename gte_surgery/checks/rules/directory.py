@@ -195,7 +195,7 @@ add_fault_rule(
 )
 
 
-@rule("GTE066", _WARNING, requires=("GTE001", "GTE004", "GTE010", "GTE011", "GTE012", "GTE013", "GTE014"))
+@rule("GTE066", _WARNING, requires=("GTE001", "GTE004", "GTE006", "GTE010", "GTE011", "GTE012", "GTE013", "GTE014"))
 def shards_passed_over(subject: Subject) -> Iterator[Observation]:
     """Weight files lie here that nothing names.
 

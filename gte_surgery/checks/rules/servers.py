@@ -289,12 +289,15 @@ def length_unstated_for_tei(subject: Subject) -> Iterator[Observation]:
 def embedder_served_as_classifier(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference serves this embedder as a classifier.
 
-    It takes the first class in `architectures` that ends in Classification, wherever it stands, and then answers with
-    the scores of that head instead of vectors; with one label as a reranker [text-embeddings-inference a28ad28f,
+    It takes the first class in `architectures` that ends in Classification, wherever it stands (of
+    NewForTokenClassification only with id2label and label2id), and then answers with the scores of that head instead of
+    vectors; with one label as a reranker [text-embeddings-inference a28ad28f,
     router/src/lib.rs, get_backend_model_type]. Name the encoder's class alone in a copy for it.
     """
     named = subject.config.architectures if subject.config else ()
+    has_labels = {"id2label", "label2id"} <= subject.values.keys()
     heads = [name for name in named if name.endswith("Classification")]
+    heads = [name for name in heads if has_labels or name != "NewForTokenClassification"]
     if heads and _is_embedder(subject) and subject.dialect is not None and Consumer.TEI in subject.family.demands:
         wanted = subject.family.architecture(Head.NONE, subject.dialect)
         message = f"{listed(named)}: served as {heads[0]}, must be {wanted} alone for vectors"
