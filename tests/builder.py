@@ -105,7 +105,8 @@ def write_sparse(path: Path, config: Mapping[str, object], head: str = "none", d
     """A checkpoint of any size whose weights are all zero and take no room on disk; the header is written by hand."""
     path.mkdir(parents=True, exist_ok=True)
     write_json(path / "config.json", config)
-    width, offset, entries = {"F32": 4, "F16": 2}[dtype], 0, {}
+    width, offset = {"F32": 4, "F16": 2}[dtype], 0
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
     for name, shape in sorted(_shapes(config, head, "" if head == "none" else "new.").items()):
         end = offset + width * math.prod(shape)
         entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [offset, end]}

@@ -15,7 +15,8 @@ import pytest
 
 from gte_surgery import resize
 from gte_surgery.cli.group import COMMANDS
-from tests.builder import build
+from tests.builder import build, remote_config
+from tests.texts import write_tokenizer
 
 SETTINGS = {
     "matplotlibrc": "text.usetex: True\n", ".netrc": "machine huggingface.co login a password b\n",
@@ -51,10 +52,12 @@ LINES = {
     "rules": "rules",
     "schema": "schema report",
     "resize": "resize . --vocab 200 --pad 0 --init mean-cov",
-    "remap": "remap . --keep ids.txt --pad 1 --init normal --out {out}/remapped",
+    "remap": "remap . --keep ids.txt --pad 1 --init normal --tokenizer remove --out {out}/remapped",
     "convert": "convert . --to remote --dtype F16 --out {out}/converted",
     "reinit": "reinit . --dry-run",
     "new": "new {out}/new --release gte-base-en-v1.5 --layers 1 --vocab 64 --pad 0 --dry-run",
+    "trim": "trim . --counts counts.tsv --top 400 --dry-run",
+    "contract": "contract .",
     "undo": "undo .",
     "recover": "recover .",
     "history": "history .",
@@ -68,8 +71,9 @@ LINES = {
 @pytest.fixture(scope="module")
 def trapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sound checkpoint with a module for every name that is importable here, each of which leaves a file behind."""
-    checkpoint = build(tmp_path_factory.mktemp("trapped") / "ckpt")
-    resize(checkpoint, vocab=96, pad=1)
+    checkpoint = build(tmp_path_factory.mktemp("trapped") / "ckpt", remote_config(vocab_size=1000))
+    write_tokenizer(checkpoint, "WordPiece", 900, 500)
+    resize(checkpoint, vocab=960, pad=1)
     trap = f"import os\nos.close(os.open({str(checkpoint.parent / 'sprung')!r} + __name__, os.O_CREAT))\n"
     for name in {*sys.stdlib_module_names, *packages_distributions(), *STARTUP}:
         if name.isidentifier():
@@ -77,6 +81,7 @@ def trapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in SETTINGS.items():
         (checkpoint / name).write_text(text)
     (checkpoint / "ids.txt").write_text("1\n0\n5\n")
+    (checkpoint / "counts.tsv").write_text("".join(f"{number}\t# {number + 1}\n" for number in range(900)))
     (checkpoint / "rows.jsonl").write_text('{"input_ids": [5, 6, 7]}\n' * 50)
     return checkpoint
 

@@ -161,7 +161,7 @@ class Surgeries(RuleBasedStateMachine):
         held = len(self.arrays[WORDS])
         kept = data.draw(st.lists(st.integers(0, held - 1), min_size=1, max_size=40, unique=True))
         pad = data.draw(st.integers(0, len(kept) - 1))
-        edit = Remap(keep_of(kept), pad=pad)
+        edit = Remap(keep_of(kept), pad=pad, tokenizer="keep")
 
         def change() -> None:
             self.arrays[WORDS] = self.arrays[WORDS][kept]

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator, Set
 from typing import Any
 
-VOLATILE = {"hint", "time", "seconds", "tool", "version", "versions", "speeds", "measured", "ruleIndex"}
+VOLATILE = {
+    "hint", "title", "explanation", "time", "seconds", "tool", "version", "versions", "speeds", "measured", "ruleIndex",
+}  # fmt: skip
 """Members that hold words of advice, clocks, versions, speeds, rounding errors, or a place in a list that may grow."""
 CODE = re.compile(r"GTE\d{3}")
 CODE_KEYS = ("code", "id", "ruleId")

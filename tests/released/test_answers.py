@@ -18,8 +18,23 @@ from tests.released.compare import codes_in, differences
 
 HERE = Path(__file__).resolve().parent
 RELEASES = sorted(path.name for path in HERE.iterdir() if (path / "answers.jsonl").exists())
+_TOKENIZER = "the tokenizer of the example has as many tokens as it is said to have"
+_BERT = "BERT is a family of its own, so that the example is another encoder now"
+_REMAP = "the tokenizer follows unless `--tokenizer keep` is said"
 CHANGED: dict[str, str] = {
     "check invalid/GTE038-null-metadata --format json": "what safetensors accepts has a code of its own, GTE051",
+    "explain GTE230": "it tells of the masked-LM head that trains the pad row",
+    "inspect valid/native-complete --json": _TOKENIZER,
+    "inspect valid/remote-complete --json": _TOKENIZER,
+    "inspect invalid/GTE101-bert --json": _BERT,
+    "check invalid/GTE101-bert --format json": _BERT,
+    "check valid/native-transformers-names --format json": "names that Trainer cannot resume are its own example now",
+    "check invalid/GTE624-masked-lm --format json --for vllm": "all names that vLLM has no place for are counted",
+    "check invalid/GTE643-no-tokenizer --format json --for sentence-transformers": "two more files are taken",
+    "remap golden/legacy-mlm --keep kept.txt --vocab 128 --init mean --pad 0 --out planned --dry-run --json": _REMAP,
+    "remap golden/legacy-base --map map.json --allow-repeats --init normal --vocab 12 --seed 9"
+    " --out planned --dry-run --json": _REMAP,
+    "remap golden/legacy-mlm --keep kept.txt --vocab 128 --init mean --pad 0 --out remapped --json": _REMAP,
 }
 """Commands that are answered otherwise today, and why that is right."""
 
@@ -60,7 +75,8 @@ def test_a_command_is_answered_as_it_was(case: tuple[str, int], today: dict[str,
 def _told(before: Answer, now: Answer, release: str) -> list[str]:
     known = codes_in(next(each for each in released(release).values() if each["command"] == "rules --json"))
     found = list(differences(before["out"], now["out"], known, "stdout"))
-    found += differences(before["err"][:1], now["err"][:1], known, "stderr")
+    if before["err"]:  # beside a result of old there may be words on stderr, which nothing is made of
+        found += differences(before["err"][:1], now["err"][:1], known, "stderr")
     is_stricter = bool(codes_in(now["out"]) - known)
     if before["exit"] != now["exit"] and not (is_stricter and before["exit"] == 0 and now["exit"] == 1):
         found.append(f"exit code {before['exit']}, now {now['exit']}")

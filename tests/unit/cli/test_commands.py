@@ -6,6 +6,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -14,7 +15,8 @@ import pytest
 from gte_surgery.cli.entry import run
 from gte_surgery.cli.group import program
 from gte_surgery.gte.schemas import violations
-from gte_surgery.surgery import verbs
+from gte_surgery.surgery import outcome, verbs
+from gte_surgery.surgery.apply import Manner
 
 
 @pytest.fixture
@@ -48,7 +50,12 @@ def test_a_command_gives_its_verb_what_it_takes_with_the_same_defaults(
     command = program.get_command(click.Context(program), name)
     assert command is not None
     given = command.make_context(name, list(required)).params
-    taken = {name: it.default for name, it in inspect.signature(verb).parameters.items() if name != "progress"}
+    taken = {name: it.default for name, it in inspect.signature(verb).parameters.items()}
+    bundle = {"Unpack[Surgical]": outcome.Surgical, "Unpack[Writing]": outcome.Writing}
+    manner = bundle[str(inspect.signature(verb).parameters["manner"].annotation)].__annotations__
+    usual = {"out": None, "dry_run": False} | {it.name: it.default for it in fields(Manner)}
+    del taken["manner"]
+    taken |= {name: usual[name] for name in manner if name != "progress"}
     defaults = {name: value for name, value in taken.items() if value is not inspect.Parameter.empty}
     assert {**given, **defaults} == given
     assert set(given) - set(taken) <= {"as_json", "checkpoint"}

@@ -165,9 +165,9 @@ MISTAKES = {
         "did you mean `gte-surgery convert ckpt --dtype F16 --dry-run`?",
     ),
     "a release that is none": Mistake(
-        "new fresh --release gte-large --dry-run",
+        "new fresh --release gte-large-en --dry-run",
         2,
-        "release: 'gte-large', is not known",
+        "release: 'gte-large-en', is not known",
         "did you mean `gte-surgery new fresh --release gte-large-en-v1.5 --dry",
     ),
     "a release by its hub id": Mistake(
@@ -177,10 +177,10 @@ MISTAKES = {
         "did you mean `gte-surgery new fresh --release=gte-base-en-v1.5 --dry-run`?",
     ),
     "a rule that is none": Mistake(
-        "check ckpt --select GTE112,gte127",
+        "check ckpt --select GTE112,gte129",
         2,
-        "GTE127: matches no rule",
-        "`gte-surgery check ckpt --select GTE112,GTE126`?",
+        "GTE129: matches no rule",
+        "`gte-surgery check ckpt --select GTE112,GTE127`?",
     ),
     "a rule without its letters": Mistake("explain 110", 2, "110: no rule has this", "`gte-surgery explain GTE110`?"),
     "a rule of another linter": Mistake("explain E501", 2, "E501: no rule has this code", "`gte-surgery rules` lists"),

@@ -200,7 +200,7 @@ def test_a_backend_that_disagrees_is_found(tmp_path: Path, monkeypatch: pytest.M
 def test_rotary_frequencies_in_the_models_own_low_precision_are_found(tmp_path: Path) -> None:
     folder = broken(tmp_path, lambda tensors: None)
     encoder = load_encoder(folder, "cpu", "float32")
-    subject = matrix.Subject.opened(str(folder), SmokeOptions(device="cpu"), torch.device("cpu"), 0)
+    subject = matrix.Subject.opened(str(folder), SmokeOptions(device="cpu"), torch.device("cpu"), 0, lambda told: None)
     ledger = Ledger()
     prove_rope(subject, encoder.model, ledger)
     assert ledger.findings == []

@@ -79,6 +79,7 @@ FAULTY: dict[HeaderFault, tuple[bytes, str, str]] = {
     HeaderFault.HOLE: (file_of({"a": entry(offsets=[1, 3])}, 3), "a", "data begins at 1, wanted 0"),
     HeaderFault.OVERLAP: (file_of({"a": entry(), "b": entry(offsets=[1, 3])}, 3), "b", "data begins at 1, inside"),
     HeaderFault.BEYOND_FILE: (file_of({"a": entry()}, 1), "a", "data ends at 2, the file has 1 bytes of data"),
+    HeaderFault.NUL_PADDED: (file_of(b"{}" + bytes(6)), "", "the header ends with 6 NUL bytes, wanted spaces"),
     HeaderFault.TRAILING_BYTES: (file_of({"a": entry()}, 5), "", "3 bytes follow the last tensor"),
 }
 

@@ -273,7 +273,7 @@ def test_python_objects_are_never_unpickled(tmp_path: Path) -> None:
     assert "Python objects" in message
 
 
-def test_no_rows_is_a_warning(tmp_path: Path) -> None:
+def test_no_rows_is_a_warning_for_a_file_and_an_error_for_all(tmp_path: Path) -> None:
     parquet(tmp_path / "empty.parquet", pa.array([], pa.list_(pa.int64())))
     (tmp_path / "blank.jsonl").write_bytes(b"\n\n")
     schema = pa.schema([("input_ids", pa.list_(pa.int64()))])
@@ -283,7 +283,7 @@ def test_no_rows_is_a_warning(tmp_path: Path) -> None:
     report = scan(CONTRACT, tmp_path)
     assert sorted((code, name) for code, name, _ in told(report)) == [
         ("GTE484", "blank.jsonl"), ("GTE484", "empty.parquet"), ("GTE484", "file.arrow"), ("GTE484", "none.npy"),
-        ("GTE484", "stream.arrow"),
+        ("GTE484", "stream.arrow"), ("GTE485", "blank.jsonl"),
     ]  # fmt: skip
 
 

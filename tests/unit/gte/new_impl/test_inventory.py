@@ -134,7 +134,8 @@ def test_a_tied_decoder_weight_may_be_stored_and_an_untied_one_must() -> None:
     ]
     assert shapes(untied, Head.MASKED_LM)["lm_head.decoder.weight"] == (64, 8)
     assert NEW_IMPL.optional(untied, BARE, Head.MASKED_LM) == ()
-    assert NEW_IMPL.optional(tied, BARE, Head.NONE) == ()
+    pooler = {"pooler.dense.bias": (8,), "pooler.dense.weight": (8, 8)}
+    assert {spec.name: spec.shape for spec in NEW_IMPL.optional(tied, BARE, Head.NONE)} == pooler
 
 
 def test_symbols_say_what_each_dimension_is() -> None:

@@ -94,13 +94,14 @@ def test_rows_wider_than_a_block_are_read_one_by_one(monkeypatch: pytest.MonkeyP
     ]  # fmt: skip
 
 
-def test_rows_without_columns_are_empty_and_a_block_has_as_many_as_it_may_have_values(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_rows_without_columns_are_refused_where_a_block_cannot_hold_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header of a few bytes can promise any number of them."""
     monkeypatch.setattr(arrays, "BLOCK", 2)
-    assert all_columns(read(stored(input_ids=np.zeros((3, 0))), whole(3), Columns())) == [
-        {"rows": [0, 1], "ids": [[], []]}, {"rows": [2], "ids": [[]]},
-    ]  # fmt: skip
+    assert all_columns(read(stored(input_ids=np.zeros((2, 0))), whole(2), Columns())) == [
+        {"rows": [0, 1], "ids": [[], []]}
+    ]
+    with pytest.raises(CorpusError, match=r"shape \[3, 0\], rows must have columns"):
+        list(read(stored(input_ids=np.zeros((3, 0))), whole(3), Columns()))
 
 
 def test_a_column_beside_the_ids_may_be_wider_than_they_are() -> None:
