@@ -88,8 +88,8 @@ _TABLE = (
         "GTE412",
         _ERROR,
         "A member that holds ids is not int64",
-        "torch looks up int32 ids as well, but losses, position arithmetic and other runtimes want int64, and int8 to\n"
-        "int16 wrap around long before the vocabulary ends. int32 passes where it is allowed (allow_int32).",
+        "torch looks up int32 ids as well, but losses, position arithmetic and other runtimes want int64. int32\n"
+        "passes where it is allowed (allow_int32); a dtype that ends before the vocabulary does is GTE417.",
     ),
     Code(
         "GTE413",
@@ -118,6 +118,14 @@ _TABLE = (
         "A row does not begin with the CLS id",
         "The sentence vector is taken from the first token of the row. Without the CLS token there, it is some word's\n"
         "vector, and nothing fails. Encode with add_special_tokens=True.",
+    ),
+    Code(
+        "GTE417",
+        _ERROR,
+        "Ids are of a dtype that cannot hold the vocabulary",
+        "int16 ends at 32767 and uint16 at 65535, a multilingual vocabulary at 250047: ids that did not fit have\n"
+        "wrapped around into other ids or below 0, and most of them cannot be told from sound ones. What was stored\n"
+        "so must be made anew from the texts, as int32 or int64.",
     ),
     Code(
         "GTE420",

@@ -12,7 +12,7 @@ from typing import Any
 
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions
-from gte_surgery.contract.frameworks import Framework
+from gte_surgery.contract.frameworks import Framework, greatest
 from gte_surgery.contract.spec import IdContract
 
 Choose = Callable[[int, int], int]
@@ -70,6 +70,16 @@ def _become(name: str, dtype: str) -> Break:
 
     def apply(draft: Draft, contract: IdContract, choose: Choose) -> None:
         draft.dtypes[name] = dtype
+
+    return apply
+
+
+def _narrowed(name: str, dtype: str) -> Break:
+    """Give a member of ids a dtype that ends before the vocabulary does; larger ids end there with it."""
+
+    def apply(draft: Draft, contract: IdContract, choose: Choose) -> None:
+        draft.dtypes[name] = dtype
+        draft.members[name] = _each_cell(lambda number: min(number, int(greatest(dtype))))(draft.members[name])
 
     return apply
 
@@ -250,6 +260,7 @@ def _id_faults() -> Iterator[Fault]:
     yield Fault("float-ids", "GTE411", _become(IDS, "float32"))
     yield Fault("boolean-ids", "GTE411", _become(IDS, "bool"))
     yield Fault("int32-ids", "GTE412", _become(IDS, "int32"), (), _TENSORS)
+    yield Fault("int8-ids", "GTE417", _narrowed(IDS, "int8"), (), _TENSORS, _is_beyond_int8)
     yield Fault("negative-id", "GTE413", _at_token(IDS, _negative))
     yield Fault("ignored-label-as-id", "GTE413", _at_token(IDS, lambda contract, choose: contract.ignore_label))
     yield Fault("id-beyond-table", "GTE414", _at_token(IDS, _beyond(lambda contract: contract.vocab_size)))
@@ -259,6 +270,12 @@ def _id_faults() -> Iterator[Fault]:
     yield Fault(
         "no-cls", "GTE416", _decapitate, suits=lambda each: each.cls_token_id is not None and each.vocab_size > 2
     )
+
+
+def _is_beyond_int8(contract: IdContract) -> bool:
+    """Whether int8 ends before the vocabulary, yet behind the pad and the CLS."""
+    last = int(greatest("int8"))
+    return contract.vocab_size - 1 > last > max(contract.pad_token_id, contract.cls_token_id or 0)
 
 
 def _mask_faults() -> Iterator[Fault]:

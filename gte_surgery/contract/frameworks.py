@@ -14,6 +14,7 @@ from enum import Enum
 from functools import lru_cache
 from importlib import import_module
 from itertools import chain
+from math import inf
 from typing import Any, Literal
 
 from gte_surgery.errors import UsageError
@@ -129,6 +130,12 @@ def _dtype(dtype: Any) -> tuple[str, Kind]:
     if re.fullmatch(r"u?int\d+", name):
         return name, Kind.INTEGER
     return name, Kind.FLOAT if re.fullmatch(r"bfloat16|float(16|32|64|128)", name) else Kind.OTHER
+
+
+def greatest(dtype: str) -> float:
+    """The largest number of a dtype of integers, by its name: 32767 of int16; without end of Python's "int"."""
+    named = re.fullmatch(r"(u?)int(\d+)", dtype)
+    return 2 ** (int(named[2]) - (not named[1])) - 1 if named else inf
 
 
 def _torch_member(name: str, value: Any) -> Member:

@@ -29,6 +29,7 @@ PLAIN = IdContract(vocab_size=128, pad_token_id=1, type_vocab_size=1, max_length
 CONTRACTS = {
     "plain": PLAIN,
     "left": replace(PLAIN, padding_side="left", type_vocab_size=2),
+    "wide": replace(PLAIN, vocab_size=300),
     "bare": IdContract(vocab_size=5, pad_token_id=0, type_vocab_size=0, max_length=5, ignore_label=-1),
     "large": IdContract(250048, 1, 1, 8192, cls_token_id=0, mask_token_id=250001, hidden_size=2),
 }

@@ -119,6 +119,7 @@ def words(contract: Terms) -> dict[str, tuple[str, str]]:
 HINTS = {
     "GTE414": "`gte-surgery resize CKPT --vocab N --pad ID` gives the table more rows",
     "GTE416": "encode with add_special_tokens=True",
+    "GTE417": "encode the texts anew and store the ids as int32 or int64; a cast does not bring them back",
     "GTE420": "pass attention_mask = (input_ids != pad_token_id)",
     "GTE423": "pass the mask as int64 or bool",
     "GTE424": "pass (mask == 0)",

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from gte_surgery.contract.batch.offences import HINTS
 from gte_surgery.contract.codes import CODES
-from gte_surgery.contract.frameworks import Kind, Member, UnreadableError, member
+from gte_surgery.contract.frameworks import Kind, Member, UnreadableError, greatest, member
 from gte_surgery.contract.terms import Terms
 from gte_surgery.findings import Finding, Location
 from gte_surgery.gte.wording import shape
@@ -64,7 +65,7 @@ def framed(batch: object, contract: Terms, allow_int32: bool) -> Frame:
     _judge_mask(frame)
     for name, code in ((TYPES, "GTE440"), (POSITIONS, "GTE460"), (LABELS, "GTE450")):
         _judge_shape(frame, name, code)
-    _judge_integers(frame, allow_int32)
+    _judge_integers(frame, contract, allow_int32)
     return frame
 
 
@@ -165,11 +166,15 @@ def _judge_shape(frame: Frame, name: str, code: str) -> None:
         frame.reject(code, name, f"shape {shape(each.shape)}, must be {shape(frame.grid)} as the ids'")
 
 
-def _judge_integers(frame: Frame, allow_int32: bool) -> None:
+def _judge_integers(frame: Frame, contract: Terms, allow_int32: bool) -> None:
     allowed = ("int64", "int", "int32") if allow_int32 else ("int64", "int")
     for each in _id_like(frame):
         if each.kind is not Kind.INTEGER:
             frame.reject("GTE411", each.name, f"{each.dtype}, must be int64")
+        elif each.name in (IDS, LABELS) and greatest(each.dtype) < contract.vocab_size - 1:
+            frame.found(
+                "GTE417", each.name, f"{each.dtype}, must hold every id below {contract.vocab_size}", HINTS["GTE417"]
+            )
         elif each.dtype not in allowed:
             hint = "allow_int32 lets it pass" if each.dtype == "int32" else ""
             frame.found("GTE412", each.name, f"{each.dtype}, must be int64", hint)

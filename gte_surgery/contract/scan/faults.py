@@ -27,6 +27,7 @@ class Fault(Enum):
     ID_BEYOND = "GTE414"
     TOO_LONG = "GTE415"
     WRONG_CLS = "GTE416"
+    IDS_NARROW = "GTE417"
     MASK_SHAPE = "GTE421"
     MASK_TYPE = "GTE423"
     MASK_ADDITIVE = "GTE424"

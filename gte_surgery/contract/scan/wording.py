@@ -48,6 +48,7 @@ _HINTS = {Fault.NO_COLUMN: _NAMED, Fault.BAD_ROW: _NAMED}
 _OF_ROWS = {
     Fault.TOO_LONG,
     Fault.WRONG_CLS,
+    Fault.IDS_NARROW,
     Fault.MASK_ADDITIVE,
     Fault.MASK_INVERTED,
     Fault.EMPTY_ROW,
@@ -63,6 +64,7 @@ def _own_words(contract: IdContract) -> dict[str, tuple[str, str]]:
         Fault.BAD_ROW.value: ("{}", "must be a row of numbers"),
         Fault.BAD_OFFSETS.value: ("{}", "must rise from 0 to the number of ids"),
         Fault.NOT_INTEGERS.value: ("{}", "must be integers"),
+        Fault.IDS_NARROW.value: ("{}", f"must hold every id below {contract.vocab_size}"),
         Fault.TOO_LONG.value: ("{} positions", f"must be at most max_length {contract.max_length}"),
         Fault.MASK_TYPE.value: ("{}", "must be integers or booleans"),
         Fault.MASK_SHAPE.value: ("mask of " + shape[0], shape[1]),

@@ -17,6 +17,7 @@ from gte_surgery.contract.spec import IdContract
 
 CONTRACT = IdContract(vocab_size=64, pad_token_id=0, type_vocab_size=2, max_length=6, cls_token_id=2, hidden_size=2)
 LEFT = replace(CONTRACT, padding_side="left")
+WIDE = replace(CONTRACT, vocab_size=300)
 NAN, INF, LOWEST = float("nan"), float("inf"), -3.4028234663852886e38
 ABSENT = None
 
@@ -46,6 +47,7 @@ CASES: list[tuple[str, str, Change, Change]] = [
     ("float-ids", "GTE411", {"dtypes": {IDS: "float32"}}, SAME),
     ("boolean-ids", "GTE411", {"dtypes": {IDS: "bool"}}, SAME),
     ("int32-ids", "GTE412", {"dtypes": {IDS: "int32"}}, SAME),
+    ("int8-ids", "GTE417", {"dtypes": {IDS: "int8"}}, SAME),
     ("negative-id", "GTE413", {IDS: [[2, -99, 6, 7], [2, 9, 0, 0]]}, {IDS: [[2, 5, 6, -1], [2, 9, 0, 0]]}),
     ("ignored-label-as-id", "GTE413", {IDS: [[2, -100, 6, 7], [2, 9, 0, 0]]}, {IDS: [[2, 5, 6, -100], [2, 9, 0, 0]]}),
     ("id-beyond-table", "GTE414", {IDS: [[2, 64, 6, 7], [2, 9, 0, 0]]}, {IDS: [[2, 5, 6, 164], [2, 9, 0, 0]]}),
@@ -333,13 +335,37 @@ def test_lists_have_no_int32_and_all_else_is_of_every_framework() -> None:
     everywhere = {name for name, fault in made().items() if fault.frameworks == frozenset(Framework)}
     others = {name: fault.frameworks for name, fault in made().items() if name not in everywhere}
     tensors = frozenset((Framework.TORCH, Framework.NUMPY))
-    assert others == {"int32-ids": tensors, "int32-labels": tensors}
+    assert others == {"int32-ids": tensors, "int8-ids": tensors, "int32-labels": tensors}
+
+
+def test_ids_end_where_their_dtype_does() -> None:
+    broken = padded_draft([[2, 127, 128, 299], [2, 9]], 4, WIDE)
+    made()["int8-ids"].apply(broken, WIDE, lowest)
+    assert broken.members[IDS] == [[2, 127, 127, 127], [2, 9, 0, 0]]
+    assert broken.dtypes == {IDS: "int8"}
+
+
+@pytest.mark.parametrize(
+    ("contract", "is_one"),
+    [
+        (WIDE, True),
+        (replace(WIDE, vocab_size=129), True),
+        (replace(WIDE, vocab_size=128), False),
+        (replace(WIDE, pad_token_id=126), True),
+        (replace(WIDE, pad_token_id=127), False),
+        (replace(WIDE, cls_token_id=127), False),
+        (replace(WIDE, cls_token_id=None), True),
+    ],
+)
+def test_int8_is_a_fault_where_the_vocabulary_alone_goes_on_behind_it(contract: IdContract, is_one: bool) -> None:
+    assert made()["int8-ids"].suits(contract) is is_one
 
 
 @pytest.mark.parametrize(
     ("contract", "unsuited"),
     [
         (CONTRACT, {"type-without-table"}),
+        (WIDE, {"type-without-table"}),
         (replace(CONTRACT, type_vocab_size=1), {"type-without-table"}),
         (replace(CONTRACT, type_vocab_size=0), {"negative-type", "type-beyond-table"}),
         (replace(CONTRACT, cls_token_id=None), {"type-without-table", "no-cls"}),
@@ -349,11 +375,11 @@ def test_lists_have_no_int32_and_all_else_is_of_every_framework() -> None:
     ],
 )
 def test_a_fault_suits_the_contracts_under_which_it_is_one(contract: IdContract, unsuited: set[str]) -> None:
-    assert {name for name, fault in made().items() if not fault.suits(contract)} == unsuited
+    assert {name for name, fault in made().items() if not fault.suits(contract)} - {"int8-ids"} == unsuited
 
 
 def test_faults_are_of_a_framework_and_a_contract() -> None:
-    unsuited = {"type-without-table", "no-cls"}
+    unsuited = {"type-without-table", "no-cls", "int8-ids"}
     for framework, missing in (
         (Framework.TORCH, unsuited),
         (Framework.LISTS, {*unsuited, "int32-ids", "int32-labels"}),

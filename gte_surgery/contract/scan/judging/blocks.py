@@ -171,3 +171,12 @@ def count_in(is_so: Array, offsets: Array) -> Array:
 def as_unsigned(values: Array) -> Array:
     """The same bits without a sign: what was negative is now very large, so that one maximum finds both."""
     return values.view(f"u{values.dtype.itemsize}") if values.dtype.kind == "i" else values
+
+
+def is_within(values: Array, size: int) -> bool:
+    """Whether all values are from 0 to `size` − 1. One maximum tells, where what is negative becomes large enough."""
+    unsigned = as_unsigned(values)
+    if not values.size:
+        return True
+    is_telling = unsigned is values or size <= 1 << (8 * values.dtype.itemsize - 1)
+    return bool(unsigned.max() < size and (is_telling or values.min() >= 0))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from gte_surgery.contract.frameworks import greatest
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.alignment import aligned
-from gte_surgery.contract.scan.judging.blocks import Array, Block, RawBlock, as_unsigned, offsets_of
+from gte_surgery.contract.scan.judging.blocks import Array, Block, RawBlock, is_within, offsets_of
 from gte_surgery.contract.scan.judging.mask import read_mask
 from gte_surgery.contract.scan.judging.shape import judge_shape
 from gte_surgery.contract.scan.judging.tally import Tally
@@ -20,9 +21,18 @@ from gte_surgery.contract.spec import IdContract
 def judge(raw: RawBlock, contract: IdContract, tally: Tally) -> None:
     """Judge consecutive rows of one file and add all that was seen to the tally."""
     tally.rows += len(raw.rows) + len(raw.unread)
+    for name in ("ids", "labels"):
+        _judge_dtype(name, raw, contract, tally)
     for block in aligned(raw, tally.report_rows):
         for piece in block.pieces():
             _judge_piece(piece, contract, tally)
+
+
+def _judge_dtype(name: str, raw: RawBlock, contract: IdContract, tally: Tally) -> None:
+    """Whether every id of the vocabulary fits into a column."""
+    column = raw.ids if name == "ids" else raw.others.get(name)
+    if column is not None and greatest(column.values.dtype.name) < contract.vocab_size - 1:
+        tally.report_rows(Fault.IDS_NARROW, raw.rows, f"{name} are {column.values.dtype}")
 
 
 def _judge_piece(piece: Block, contract: IdContract, tally: Tally) -> None:
@@ -53,8 +63,8 @@ def _judge_ids(piece: Block, contract: IdContract, tally: Tally) -> None:
     ids = piece.ids
     if not ids.size:
         return
-    if (top := int(as_unsigned(ids).max())) < contract.vocab_size:
-        tally.max_id = max(tally.max_id, top)
+    if is_within(ids, contract.vocab_size):
+        tally.max_id = max(tally.max_id, int(ids.max()))
         tally.use(ids)
         return
     is_negative, is_beyond = ids < 0, ids >= contract.vocab_size
@@ -82,7 +92,7 @@ def _judge_beside(piece: Block, contract: IdContract, tally: Tally) -> None:
 
 def _judge_range(negative: Fault, beyond: Fault, piece: Block, values: Array, size: int, tally: Tally) -> None:
     """Every value from 0 to `size` − 1."""
-    if values.size and as_unsigned(values).max() >= size:
+    if not is_within(values, size):
         tally.report(negative, piece, values < 0, values)
         tally.report(beyond, piece, values >= size, values)
 

@@ -66,6 +66,10 @@ CASES: list[tuple[object, Found]] = [
         ("GTE412", "/input_ids", "int32, must be int64", "allow_int32 lets it pass"),
     ),
     ({"input_ids": np.array(SHORT, "i2")}, ("GTE412", "/input_ids", "int16, must be int64", "")),
+    (
+        {"input_ids": np.array(SHORT), "labels": np.array(SHORT, "i1")},
+        ("GTE412", "/labels", "int8, must be int64", ""),
+    ),
     ({"input_ids": [[2, -1]]}, ("GTE413", "/input_ids/0/1", "-1 at row 0, column 1, must be at least 0", "")),
     (
         {"input_ids": [[2, 64]]},
@@ -259,7 +263,7 @@ def test_a_batch_with_one_fault_has_that_finding_and_no_other(batch: object, wan
 
 
 def test_every_code_about_a_batch_has_a_case() -> None:
-    elsewhere = {"GTE408", "GTE443"}
+    elsewhere = {"GTE408", "GTE417", "GTE443"}
     about_batches = {code for code in CODES if "GTE400" <= code < "GTE480"}
     assert {wanted[0] for _, wanted in CASES} == about_batches - elsewhere
 
@@ -476,3 +480,35 @@ def test_several_of_a_kind_are_told_together(members: dict[str, Any], message: s
 def test_thousands_are_told_with_separators() -> None:
     message = found({"input_ids": [[70] * 6] * 200}, replace(CONTRACT, cls_token_id=None))[0][2]
     assert message.endswith("(1,200 such in 200 rows: [0, 0], [0, 1], [0, 2], [0, 3], [0, 4], …)")
+
+
+@pytest.mark.parametrize("make", [np.array, lambda rows, dtype: torch.tensor(rows, dtype=getattr(torch, dtype))])
+@pytest.mark.parametrize(
+    ("dtype", "vocabulary", "code"),
+    [
+        ("int8", 128, "GTE412"), ("int8", 129, "GTE417"), ("uint8", 256, "GTE412"), ("uint8", 257, "GTE417"),
+        ("int16", 32768, "GTE412"), ("int16", 32769, "GTE417"), ("uint16", 65536, "GTE412"),
+        ("uint16", 65537, "GTE417"), ("int32", 2**31, "GTE412"), ("int32", 2**31 + 1, "GTE417"),
+    ],
+)  # fmt: skip
+def test_a_dtype_that_ends_before_the_vocabulary_is_told_for_itself(
+    make: Any, dtype: str, vocabulary: int, code: str
+) -> None:
+    contract = replace(CONTRACT, vocab_size=vocabulary)
+    assert [each[0] for each in found({"input_ids": make(SHORT, dtype)}, contract)] == [code]
+    assert [each[0] for each in found({"input_ids": make(SHORT, "int64"), "labels": make(SHORT, dtype)}, contract)] == [
+        code
+    ]
+
+
+def test_ids_that_have_wrapped_are_told_with_the_vocabulary_and_the_way_out() -> None:
+    large = replace(CONTRACT, vocab_size=250048)
+    ids = np.array([[2, 250000]]).astype("uint16")
+    assert found({"input_ids": ids, "labels": ids}, large) == [
+        ("GTE417", f"/{name}", "uint16, must hold every id below 250048",
+         "encode the texts anew and store the ids as int32 or int64; a cast does not bring them back")
+        for name in ("input_ids", "labels")
+    ]  # fmt: skip
+    assert (
+        found({"input_ids": ids.astype("int64"), "token_type_ids": np.array([[0, 1]], "i1")}, large)[0][0] == "GTE412"
+    )

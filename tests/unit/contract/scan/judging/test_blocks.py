@@ -7,7 +7,16 @@ import pytest
 
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging import blocks
-from gte_surgery.contract.scan.judging.blocks import Block, Ragged, RawBlock, Unread, as_unsigned, count_in, offsets_of
+from gte_surgery.contract.scan.judging.blocks import (
+    Block,
+    Ragged,
+    RawBlock,
+    Unread,
+    as_unsigned,
+    count_in,
+    is_within,
+    offsets_of,
+)
 from tests.unit.contract.raw_blocks import columns
 
 BLOCK = Block(
@@ -104,3 +113,16 @@ def test_one_maximum_finds_what_is_negative() -> None:
     assert as_unsigned(np.array([3, -2])).max() == 2**64 - 2
     assert as_unsigned(np.array([3, 255], np.uint8)).tolist() == [3, 255]
     assert as_unsigned(np.array([True])).dtype == bool
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "size", "wanted"),
+    [
+        ([], "i8", 1, True),
+        ([0, 4], "i8", 5, True), ([0, 5], "i8", 5, False), ([-1, 4], "i8", 5, False),
+        ([127], "i1", 128, True), ([-128], "i1", 128, False), ([-128], "i1", 129, False), ([127], "i1", 300, True),
+        ([-1], "i1", 300, False), ([-1], "i2", 250048, False), ([255], "u1", 300, True), ([255], "u1", 255, False),
+    ],
+)  # fmt: skip
+def test_values_are_within_a_size_whatever_their_dtype(values: list[int], dtype: str, size: int, wanted: bool) -> None:
+    assert is_within(np.array(values, dtype), size) is wanted

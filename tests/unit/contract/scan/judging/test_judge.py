@@ -138,3 +138,32 @@ def test_lengths_are_summed_up(tmp_path: Path) -> None:
     summary = scan(CONTRACT, tmp_path).summary
     assert length_bins(summary) == [(1, 1, 1), (2, 3, 3), (4, 7, 1), (9, 12, 3)]
     assert [length_within(summary, share) for share in (0.1, 0.5, 0.6, 1.0)] == [1, 3, 4, 12]
+
+
+LARGE = IdContract(vocab_size=250048, pad_token_id=1, type_vocab_size=1, max_length=8, cls_token_id=0)
+
+
+def test_ids_whose_dtype_ends_before_the_vocabulary_are_told_whatever_they_are(tmp_path: Path) -> None:
+    told = found(tmp_path, LARGE, input_ids=np.array(IDS, np.uint16))
+    assert told == [("GTE417", "ids are uint16 in row 0, must hold every id below 250048 (2 such in 2 rows: [0], [1])")]
+    told = found(tmp_path, LARGE, labels=np.array([[-100, 7, -100, -100, -100, -100], [-100] * 6], np.int16))
+    assert told == [
+        ("GTE417", "labels are int16 in row 0, must hold every id below 250048 (2 such in 2 rows: [0], [1])")
+    ]
+
+
+@pytest.mark.parametrize(("dtype", "last"), [("i1", 127), ("u1", 255), ("i2", 32767), ("u2", 65535)])
+def test_a_dtype_that_holds_the_vocabulary_is_as_good_as_any(dtype: str, last: int, tmp_path: Path) -> None:
+    for size, codes in ((last + 1, []), (last + 2, ["GTE417"])):
+        contract = IdContract(vocab_size=size, pad_token_id=1, type_vocab_size=1, max_length=8, cls_token_id=0)
+        assert [code for code, _ in found(tmp_path, contract, input_ids=np.array(IDS, dtype))] == codes
+
+
+def test_an_id_that_wrapped_below_0_is_no_large_one(tmp_path: Path) -> None:
+    """Read without its sign, −1 of 16 bits is 65535, which a vocabulary of 250,048 has."""
+    told = found(tmp_path, LARGE, input_ids=np.array(changed(IDS, 1, 2, -1), np.int16))
+    assert [code for code, _ in told] == ["GTE413", "GTE417"]
+    assert told[0][1] == "-1 at row 1, column 2, must be at least 0"
+    long = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=2, max_length=512, cls_token_id=0)
+    count = np.array([[0, 1, 2, 3, -1, 0], list(range(6))], np.int8)
+    assert found(tmp_path, long, position_ids=count) == [("GTE461", "-1 at row 0, column 4, must be at least 0")]
