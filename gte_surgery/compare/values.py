@@ -171,7 +171,8 @@ def measure(pair: Pair, rows: int, width: int, counts_rows: bool, advance: Advan
 def _numbers(raw: bytes, dtype: str) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    return decode(raw, dtype).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        return decode(raw, dtype).astype(np.float64)
 
 
 def _differing_bytes(one: bytes, other: bytes) -> np.ndarray[Any, Any]:

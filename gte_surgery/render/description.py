@@ -129,7 +129,8 @@ def _pad(pad: Pad) -> str:
     token = f" `{printable(pad.token)}`" if pad.token else ""
     if pad.is_zero is None:
         return f"id {pad.id}{token}, which has no row"
-    return f"id {pad.id}{token}, its row " + ("is zero" if pad.is_zero else f"is not zero (norm {pad.norm:.3g})")
+    size = "" if pad.norm is None else f" (norm {pad.norm:.3g})"
+    return f"id {pad.id}{token}, its row " + ("is zero" if pad.is_zero else f"is not zero{size}")
 
 
 def _rope(rope: RopeFacts) -> str:

@@ -92,7 +92,7 @@ def encode(values: np.ndarray[Any, Any], dtype: str) -> bytes:
     """float32 (F64: float64) numbers as little-endian elements, rounded to nearest, ties to even; NaN stays NaN."""
     import numpy as np
 
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         if dtype != "BF16":
             return values.astype({"F16": "<f2", "F32": "<f4", "F64": "<f8"}[dtype]).tobytes()
         bits = _float32_bits(values)

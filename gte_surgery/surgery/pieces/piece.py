@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
+from gte_surgery.errors import RefusedError
 
 BLOCK = 1 << 18
 """Elements that one random generator draws: the unit in which random streams are addressed."""
@@ -257,5 +258,8 @@ def within(piece: Piece) -> Iterator[Piece]:
 
 
 def element_bytes(dtype: str) -> int:
-    """Bytes of one element of a dtype of whole bytes: 2 for "BF16"."""
+    """Bytes of one element of a dtype: 2 for "BF16". Raises RefusedError for one of less than a byte."""
+    if DTYPE_BITS[dtype] % 8:
+        hint = "give it whole numbers where it was quantised"
+        raise RefusedError(f"dtype {dtype}: {DTYPE_BITS[dtype]} bits an element, rows are cut from whole bytes", hint)
     return DTYPE_BITS[dtype] // 8
