@@ -7,7 +7,8 @@
     │   └── HeaderError          a file is not a well-formed safetensors file; knows the fault and the tensor
     ├── RefusedError             the request would lose something or cannot be done; nothing was changed
     │   ├── UnsoundError         the checkpoint itself is not fit for surgery; `check` says why
-    │   └── LockedError          another surgery holds the checkpoint
+    │   ├── LockedError          another surgery holds the checkpoint
+    │   └── UnavailableError     a package or a device that this needs is not here
     ├── BatchError               a batch breaks the contract of ids and masks; carries the report
     ├── UnfinishedSurgeryError   a committed surgery was cut short and must be recovered first
     ├── WriteError               the operating system failed us before the commit; nothing was changed
@@ -78,6 +79,10 @@ class UnsoundError(RefusedError):
 
 class LockedError(RefusedError):
     """Another surgery holds the checkpoint."""
+
+
+class UnavailableError(RefusedError):
+    """A package or a device that this needs is not here."""
 
 
 class BatchError(GteSurgeryError):

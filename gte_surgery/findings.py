@@ -5,6 +5,7 @@ Plain frozen data. Rules make these values, `render` turns them into text, the c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -103,11 +104,25 @@ class SuppressedFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a gate: its name, what it was to do in words, how it ended ("done", "useless" after the errors of
+    another, "impossible"), and how long it took.
+    """
+
+    name: str
+    told: str
+    ending: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that `check` has to say of one checkpoint: findings in order of code and place, and what was not judged.
 
     `suppressed` findings are not among `findings`; `unused` suppressions found nothing to suppress. `policy` is the
     path of the gte-surgery.toml that was followed, empty without one; those `passed_over` came with the checkpoint.
+    Places are relative to the checkpoint, or to `folder` where there is one. A report of several has them as `parts`,
+    each that of a `step` where a gate made it.
     """
 
     checkpoint: str
@@ -118,6 +133,34 @@ class Report:
     unused: tuple[Suppression, ...] = ()
     policy: str = ""
     passed_over: tuple[str, ...] = ()
+    folder: str | None = None
+    step: Step | None = None
+    parts: tuple[Report, ...] = ()
+
+    @classmethod
+    def of(
+        cls, checkpoint: str, parts: Iterable[Report], policy: str = "", passed_over: tuple[str, ...] = ()
+    ) -> Report:
+        """One report of several. A suppression is unused where no part has used it."""
+        parts = tuple(parts)
+        used = {each.suppression for part in parts for each in part.suppressed}
+        unused = dict.fromkeys(each for part in parts for each in part.unused if each not in used)
+        return cls(
+            checkpoint,
+            tuple(finding for part in parts for finding in part.findings),
+            tuple(dict.fromkeys(skipped for part in parts for skipped in part.skipped)),
+            tuple(dict.fromkeys(code for part in parts for code in part.rules)),
+            tuple(each for part in parts for each in part.suppressed),
+            tuple(unused),
+            policy,
+            passed_over,
+            parts=parts,
+        )
+
+    @property
+    def each(self) -> tuple[Report, ...]:
+        """The parts, or this report where it has none."""
+        return self.parts or (self,)
 
     @property
     def worst(self) -> Severity | None:

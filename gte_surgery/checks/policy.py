@@ -10,9 +10,10 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import UsageError
@@ -26,7 +27,10 @@ MAX_BYTES, MAX_DEPTH = 64 << 10, 8
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A gte-surgery.toml as read from the path `source`; what it leaves open is None or empty."""
+    """A gte-surgery.toml as read from the path `source`; what it leaves open is None or empty.
+
+    `steps` are the tables that only a gate reads, by their names; their paths are relative to `folder`.
+    """
 
     source: str = ""
     fail_on: Severity | None = None
@@ -34,16 +38,26 @@ class Policy:
     contract: Path | None = None
     consumers: tuple[str, ...] = ()
     suppressions: tuple[Suppression, ...] = ()
+    checkpoint: Path | None = None
+    folder: Path = Path()
+    steps: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def path(self, name: str) -> Path:
+        """Where something lies that the policy names: an address, or a path relative to the policy."""
+        return Path(name) if address_of(name) else Path(os.path.normpath(self.folder / name))
 
 
-def find_policy(checkpoint: Path) -> Path | None:
+STEPS = ("check", "data", "encoder", "smoke")
+
+
+def find_policy(checkpoint: Path | None) -> Path | None:
     """The policy of the project: the nearest from the working directory up to the folder with `.git`, or without such a
-    folder in the working directory alone; one inside the checkpoint is none.
+    folder in the working directory alone; one inside the checkpoint, where one is named, is none.
     """
-    here, inside = Path.cwd(), _directory(checkpoint)
+    here, inside = Path.cwd(), _directory(checkpoint) if checkpoint else None
     above = [here, *here.parents]
     root = next((at for at, folder in enumerate(above) if (folder / ".git").exists()), 0)
-    folders = [folder for folder in above[: root + 1] if not folder.resolve().is_relative_to(inside)]
+    folders = [folder for folder in above[: root + 1] if not (inside and folder.resolve().is_relative_to(inside))]
     return next((found for folder in folders if (found := folder / POLICY_NAME).is_file()), None)
 
 
@@ -68,7 +82,8 @@ def read_policy(path: Path) -> Policy:
     _require_valid(content, source)
     expected = _table(content, "expect")
     contract, consumers = expected.get("contract"), expected.get("consumers")
-    fail_on = content.get("fail-on")
+    fail_on, checkpoint = content.get("fail-on"), content.get("checkpoint")
+    blank = Policy(folder=path.parent)
     return Policy(
         source=source,
         fail_on=Severity[fail_on.upper()] if isinstance(fail_on, str) else None,
@@ -83,6 +98,9 @@ def read_policy(path: Path) -> Policy:
         suppressions=tuple(
             Suppression(code, str(reason), source) for code, reason in _table(content, "ignore").items()
         ),
+        checkpoint=blank.path(checkpoint) if isinstance(checkpoint, str) else None,
+        folder=path.parent,
+        steps={name: _table(content, name) for name in STEPS if name in content},
     )
 
 

@@ -134,9 +134,9 @@ def _finding(code: str, severity: Severity, seen: Observation) -> Finding:
     return Finding(code, severity, seen.location, seen.message, seen.hint)
 
 
-def require_known(patterns: Collection[str]) -> None:
-    """Raises UsageError for a code or prefix of codes that matches no rule."""
-    rules = all_rules()
+def require_known(patterns: Collection[str], known: Collection[str] = ()) -> None:
+    """Raises UsageError for a code or prefix of codes that matches none of those `known`, or no rule."""
+    rules = known or all_rules()
     for pattern in patterns:
         if not pattern or not any(code.startswith(pattern) for code in rules):
             raise UsageError(f"{pattern}: matches no rule", LISTED, pattern, nearest_code(pattern, rules))

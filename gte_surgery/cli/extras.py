@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import UnavailableError
 
 
-def missing(error: ImportError, wanted: str) -> RefusedError:
+def missing(error: ImportError, wanted: str) -> UnavailableError:
     """The refusal of what needs torch or transformers: which could not be imported, why, and how to get them."""
     name = (error.name or "torch").partition(".")[0]
     told = name if isinstance(error, ModuleNotFoundError) else f"{name}: {error}"
-    return RefusedError(f"{told}: cannot be imported, {wanted} needs it", "`pip install 'gte-surgery[smoke]'`")
+    return UnavailableError(f"{told}: cannot be imported, {wanted} needs it", "`pip install 'gte-surgery[smoke]'`")

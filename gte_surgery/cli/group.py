@@ -15,6 +15,7 @@ PROGRAM = "gte-surgery"
 COMMANDS = (
     "inspect",
     "check",
+    "gate",
     "diff",
     "explain",
     "rules",

@@ -32,13 +32,13 @@ _REFUSALS = (ValueError, GteSurgeryError)
 _IMPORTABLE = "imported from the working directory, or from where `python -c 'import sys; print(sys.path)'` says"
 
 
-def find_encoder(name: str) -> tuple[Any, bool]:
-    """The object that "package.module:attribute" names, its module imported from the working directory or wherever
-    Python finds it, and whether that is a class, which is called without arguments. Raises UsageError for none."""
+def find_encoder(name: str, folder: Path = Path()) -> tuple[Any, bool]:
+    """The object that "package.module:attribute" names, its module imported from `folder` or wherever Python finds it,
+    and whether that is a class, which is called without arguments. Raises UsageError for none."""
     module_name, _, attribute = name.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"--encoder {name}: must be MODULE:CALLABLE", "for example my_project.encoding:encode")
-    if (here := str(Path.cwd())) not in sys.path:
+    if (here := str(folder.resolve())) not in sys.path:
         sys.path.insert(0, here)
     try:
         found: Any = import_module(module_name)

@@ -12,7 +12,7 @@ from functools import cache
 
 import torch
 
-from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.errors import UnavailableError, UsageError
 from gte_surgery.model import xformers_library
 from gte_surgery.model.attention import BACKENDS, Backend, implementation, keywords
 from gte_surgery.model.packing import pack_mask
@@ -47,7 +47,7 @@ class Choice:
 def choose(attention: str, use: Use) -> Choice:
     """The backends for a model; `attention` is "auto" or a backend's name.
 
-    Raises UsageError for another name and RefusedError when the named backend does not work here.
+    Raises UsageError for another name and UnavailableError when the named backend does not work here.
     """
     if attention != "auto" and attention not in BACKENDS:
         raise UsageError(f"attention: {attention!r}, must be auto, {', '.join(BACKENDS)}")
@@ -59,7 +59,7 @@ def choose(attention: str, use: Use) -> Choice:
         return Choice(packed, full, refused)
     named = next(backend for backend in BACKENDS if backend == attention)
     if named in refused:
-        raise RefusedError(
+        raise UnavailableError(
             f"attention {named}: {refused[named]}", "--attention auto takes one that works", "", "--attention auto"
         )
     return Choice(named, named, refused)

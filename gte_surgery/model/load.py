@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_near
-from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.errors import UnavailableError, UsageError
 from gte_surgery.model.encoder import GteEncoder, Guard
 from gte_surgery.model.native import build_model, pooling_of
 
@@ -55,7 +55,7 @@ def load_encoder(
 
 
 def find_device(device: str) -> torch.device:
-    """The device by name, with its number; raises RefusedError when it is not here."""
+    """The device by name, with its number; raises UnavailableError when it is not here."""
     try:
         place = torch.device(device)
     except RuntimeError:
@@ -63,11 +63,11 @@ def find_device(device: str) -> torch.device:
     if place.type != "cuda":
         return place
     if not torch.cuda.is_available():
-        raise RefusedError(
+        raise UnavailableError(
             f"device {device}: no CUDA device is here", "--device cpu runs on the CPU", "", "--device cpu"
         )
     number = int(device.rpartition(":")[2]) if ":" in device else torch.cuda.current_device()
     if number >= torch.cuda.device_count():
         found = f"device {device}: there are {torch.cuda.device_count()} CUDA devices here"
-        raise RefusedError(found, "the first will do", "", "--device cuda:0")
+        raise UnavailableError(found, "the first will do", "", "--device cuda:0")
     return torch.device("cuda", number)

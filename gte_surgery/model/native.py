@@ -15,7 +15,7 @@ from torch import nn
 from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import pooling
-from gte_surgery.errors import CheckpointError, RefusedError
+from gte_surgery.errors import CheckpointError, UnavailableError
 from gte_surgery.gte.config import family_of, read_config
 from gte_surgery.gte.family import Family, Native
 from gte_surgery.gte.kinds import Head
@@ -74,12 +74,12 @@ def body_of(model: nn.Module) -> nn.Module:
 
 
 def require_transformers(native: Native) -> None:
-    """Raises RefusedError where the transformers that is installed has no such model."""
+    """Raises UnavailableError where the transformers that is installed has no such model."""
     name = native.architecture(Head.NONE)
     if not hasattr(transformers, name):
         there, wanted = transformers.__version__, f"{native.oldest} or newer has"
         found = f"transformers: {there} has no native {native.stem.upper()}, {wanted}"
-        raise RefusedError(found, f"`pip install --upgrade 'transformers>={native.oldest}'`")
+        raise UnavailableError(found, f"`pip install --upgrade 'transformers>={native.oldest}'`")
 
 
 def _empty_model(native: Native, members: dict[str, object], head: Head) -> transformers.PreTrainedModel:

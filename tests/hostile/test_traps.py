@@ -47,6 +47,8 @@ LINES = {
     "inspect": "inspect . --html {out}/page.html",
     "check": "check . --values --for transformers5,vllm,tei,sentence-transformers --html {out}/page.html",
     "check --fix": "check . --fix",
+    "gate": "gate . --html {out}/page.html",
+    "gate --init": "gate . rows.jsonl --init --policy {out}/policy.toml",
     "diff": "diff . . --values",
     "explain": "explain GTE110",
     "rules": "rules",

@@ -151,6 +151,7 @@ COMMANDS = {
     "inspect CKPT": 0,
     "check CKPT --for vllm --values": 1,
     "check org/name": 3,
+    "gate CKPT": 0,
     "explain GTE001": 0,
     "rules": 0,
     "resize CKPT --vocab 100 --pad 0 --out OUT": 0,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import checkpoint_argument, example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
+from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import (
     Destination,
     OrderedCommand,
@@ -29,8 +29,6 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
 
 if TYPE_CHECKING:
-    from gte_surgery.checks.policy import Policy
-    from gte_surgery.checks.subject import Expectations
     from gte_surgery.findings import Suppression
 
 PROGRAMS = tuple(consumer.value for consumer in Consumer)
@@ -130,10 +128,11 @@ def command(
     findings too.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
-    from gte_surgery.checks.run import require_known, run
+    from gte_surgery.checks.run import run
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.checks.suppression import suppress
     from gte_surgery.findings import Severity
+    from gte_surgery.gate.expected import expected
     from gte_surgery.render.formats.report import policy_lines
 
     if dry_run and not fix:
@@ -141,19 +140,17 @@ def command(
     require_page(html, checkpoint)
     places = destinations(ctx, form, output)
     require_destinations(places, checkpoint)
-    policy = _policy(checkpoint, config, no_config)
+    policy = policy_of(checkpoint, config, no_config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
-    require_known([each.code for each in suppressions])
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
-    stated = _overridden(policy.expectations, _contracted(contract or policy.contract))
-    expectations = _overridden(stated, Expectations(vocab, pad, type_vocab, ids=ids))
+    expectations = expected(policy, contract, Expectations(vocab, pad, type_vocab, ids=ids))
     if fix:
         mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, not _tells_text(places))
     opened = open_checkpoint(checkpoint)
     asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
     with terminal.progress("reading") if values else nullcontext() as progress:
         found = run(opened, expectations, _codes(select), (), values, asked, progress)
-    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=_passed_over(checkpoint, policy))
+    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=over(checkpoint, policy))
     for line in policy_lines(report):
         terminal.message(line)
     if html is not None:
@@ -164,44 +161,6 @@ def command(
 
 def _tells_text(places: Sequence[Destination]) -> bool:
     return any(place.is_stdout and place.form == "text" for place in places)
-
-
-def _passed_over(checkpoint: Path, policy: Policy) -> tuple[str, ...]:
-    """The policies that lie beside the checkpoint and are not the one that applies."""
-    from gte_surgery.checkpoint.printable import shown
-    from gte_surgery.checks.policy import passed_over
-
-    found = passed_over(checkpoint, Path(policy.source or os.devnull))
-    return tuple(shown(os.path.relpath(path)) for path in found)
-
-
-def _policy(checkpoint: Path, given: Path | None, is_without: bool) -> Policy:
-    """The policy of `--config`, else the project's, else an empty one."""
-    from gte_surgery.checks.policy import Policy, find_policy, read_policy
-
-    if is_without:
-        if given is not None:
-            raise click.UsageError("--config and --no-config: must be one of them")
-        return Policy()
-    found = given or find_policy(checkpoint)
-    return read_policy(found if given else Path(os.path.relpath(found))) if found is not None else Policy()
-
-
-def _contracted(path: Path | None) -> Expectations:
-    """What the contract in a file expects of the checkpoint; nothing without a file."""
-    from gte_surgery.checks.subject import Expectations
-
-    if path is None:
-        return Expectations()
-    from gte_surgery.contract.spec import IdContract
-
-    return IdContract.read(path).expectations()
-
-
-def _overridden(stated: Expectations, given: Expectations) -> Expectations:
-    """What is stated, where nothing else is given."""
-    names = [field.name for field in fields(given)]
-    return replace(stated, **{name: value for name in names if (value := getattr(given, name)) is not None})
 
 
 def _curable(selected: tuple[str, ...], suppressions: Sequence[Suppression]) -> list[str]:
@@ -219,7 +178,10 @@ def _codes(values: tuple[str, ...]) -> tuple[str, ...]:
 
 def _suppressions(values: tuple[str, ...]) -> list[Suppression]:
     """("GTE112,GTE104: fixed ids", "GTE2") → three, the first two with a reason."""
+    from gte_surgery.checks.run import require_known
     from gte_surgery.findings import Suppression
 
     pairs = [value.partition(":") for value in values]
-    return [Suppression(code, reason.strip(), "--ignore") for codes, _, reason in pairs for code in _codes((codes,))]
+    named = [(code, reason.strip()) for codes, _, reason in pairs for code in _codes((codes,))]
+    require_known([code for code, _ in named])
+    return [Suppression(code, reason, "--ignore") for code, reason in named]

@@ -19,7 +19,7 @@ from gte_surgery.contract.scan.wording import worded
 from gte_surgery.contract.scan.work import Planned, Request, failed
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.terms import whole
-from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.errors import UnavailableError, UsageError
 from gte_surgery.findings import Finding, Severity
 
 Progress = Callable[[int, int, int], None]
@@ -91,8 +91,8 @@ def scan(
     are looked at. With `counts`, `summary.uses` counts each id; without, it tells which occur. `runner="ray"` works on
     the Ray cluster at `address`.
 
-    Raises RefusedError where there is nothing to scan or a package is missing, UsageError, and what `IdContract.read`
-    raises. What is wrong with a file is a finding, never an exception.
+    Raises RefusedError where there is nothing to scan, UnavailableError where a package is missing, UsageError, and
+    what `IdContract.read` raises. What is wrong with a file is a finding, never an exception.
 
     >>> import numpy as np, tempfile
     >>> from gte_surgery import scan
@@ -111,7 +111,7 @@ def scan(
     columns = columns or Columns()
     names = find([str(path) for path in paths], columns)
     if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
-        raise RefusedError("pyarrow: not installed, it reads all but numpy and safetensors", _EXTRA.format("data"))
+        raise UnavailableError("pyarrow: not installed, it reads all but numpy and safetensors", _EXTRA.format("data"))
     request = Request(contract, columns, counts, max_findings, limit)
     start = empty(contract.vocab_size, contract.max_length)
     with _place(runner, workers, address) as place:
@@ -145,7 +145,7 @@ def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
             yield place
         return
     if find_spec("ray") is None:
-        raise RefusedError("ray: not installed, --engine ray needs it", _EXTRA.format("ray"))
+        raise UnavailableError("ray: not installed, --engine ray needs it", _EXTRA.format("ray"))
     from gte_surgery.contract.scan.on_ray import cluster
 
     with cluster(address) as place:

@@ -18,7 +18,7 @@ def report_github(report: Report) -> str:
 
     It stays plain where the checkpoint's path looks like a command.
     """
-    annotations = [_annotation(report, finding) for finding in report.findings]
+    annotations = [_annotation(part, finding) for part in report.each for finding in part.findings]
     told = (*policy_lines(report), *map(unused_line, report.unused))
     annotations += [f"::notice title=gte-surgery::{_escaped(each)}" for each in told]
     sums = sum_line(report)

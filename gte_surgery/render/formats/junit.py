@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from gte_surgery.checks.registry import Rule
@@ -15,25 +15,33 @@ _NO_XML = re.compile("[\ufffe\uffff]")
 
 
 def report_junit(report: Report, rules: Sequence[Rule | Code], fail_on: Severity) -> str:
-    """One test suite. A rule fails with findings of at least `fail_on`; milder ones are its output; a rule that was not
-    judged is skipped.
+    """One test suite, or one a part. A rule fails with findings of at least `fail_on`; milder ones are its output; a
+    rule that was not judged is skipped.
     """
     titles = {rule.code: rule.title for rule in rules}
-    codes = sorted({*report.rules, *(finding.code for finding in report.findings)})
-    cases = [_case(report, code, titles.get(code, ""), fail_on) for code in codes]
-    sums = {
-        "tests": str(len(cases)),
-        "failures": str(sum(case.find("failure") is not None for case in cases)),
-        "errors": "0",
-        "skipped": str(sum(case.find("skipped") is not None for case in cases)),
-    }
-    root = Element("testsuites", sums)
-    suite = SubElement(root, "testsuite", {"name": _text(f"gte-surgery check {report.checkpoint}"), **sums})
-    suite.extend(cases)
+    suites = [_suite(part, titles, fail_on) for part in report.each]
+    totals = {key: str(sum(int(suite.get(key, "0")) for suite in suites)) for key in _SUMS}
+    root = Element("testsuites", totals)
+    root.extend(suites)
     if told := [*policy_lines(report), *map(unused_line, report.unused)]:
-        SubElement(suite, "system-out").text = _text("\n".join(told))
+        SubElement(suites[-1], "system-out").text = _text("\n".join(told))
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode")
+
+
+_SUMS = ("tests", "failures", "errors", "skipped")
+
+
+def _suite(report: Report, titles: Mapping[str, str], fail_on: Severity) -> Element:
+    codes = sorted({*report.rules, *(finding.code for finding in report.findings)})
+    cases = [_case(report, code, titles.get(code, ""), fail_on) for code in codes]
+    failures, skipped = (sum(case.find(kind) is not None for case in cases) for kind in ("failure", "skipped"))
+    sums = dict(zip(_SUMS, map(str, (len(cases), failures, 0, skipped)), strict=True))
+    name = f"{report.step.name if report.step else 'check'} {report.checkpoint}"
+    took = {"time": f"{report.step.seconds:.3f}"} if report.step else {}
+    suite = Element("testsuite", {"name": _text(f"gte-surgery {name}"), **sums, **took})
+    suite.extend(cases)
+    return suite
 
 
 def _case(report: Report, code: str, title: str, fail_on: Severity) -> Element:

@@ -8,6 +8,7 @@ from gte_surgery.findings import Finding, Report, Severity
 from gte_surgery.render.formats.report import (
     accepted_lines,
     file_path,
+    part_title,
     policy_lines,
     subject_and_message,
 )
@@ -19,12 +20,21 @@ _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~&$@]")
 def report_markdown(report: Report) -> str:
     """A heading, the sums, a table of the findings from worst to mildest, and what was not judged or was ignored."""
     sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
-    lines = [f"### gte-surgery check: {_plain(report.checkpoint)}", "", f"{sums} ({_judged(report)})."]
-    if report.findings:
-        lines += ["", "| | code | place | finding |", "|---|---|---|---|"]
-        lines += [_row(report, finding) for finding in sorted(report.findings, key=lambda found: -found.severity)]
+    lines = [f"### gte-surgery {_command(report)}: {_plain(report.checkpoint)}", "", f"{sums} ({_judged(report)})."]
+    for part in report.each:
+        lines += ["", f"**{_plain(part_title(part))}**"] if report.parts else []
+        lines += _table(part) if part.findings else []
     asides = [_plain(line) for line in (*policy_lines(report), *accepted_lines(report))]
     return "\n".join([*lines, *([""] if asides else []), *(f"- {aside}" for aside in asides)])
+
+
+def _command(report: Report) -> str:
+    return "gate" if any(part.step for part in report.parts) else "check"
+
+
+def _table(report: Report) -> list[str]:
+    rows = [_row(report, finding) for finding in sorted(report.findings, key=lambda found: -found.severity)]
+    return ["", "| | code | place | finding |", "|---|---|---|---|", *rows]
 
 
 def _judged(report: Report) -> str:

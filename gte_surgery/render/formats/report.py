@@ -6,6 +6,7 @@ import json
 import posixpath
 from collections.abc import Iterable
 from dataclasses import asdict
+from textwrap import indent
 
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
 from gte_surgery.render.finding import finding_object
@@ -17,8 +18,14 @@ _MOST = 5
 
 def report_text(report: Report, color: bool = False) -> str:
     """The findings file by file, in aligned columns (place, severity, code, message) with hints below; then what was
-    not judged and what was ignored; then the sums.
+    not judged and what was ignored; then the sums. Parts first, each below its title.
     """
+    if report.parts:
+        told = [
+            f"{paint(part_title(part), 'strong', color)}\n{indent(report_text(part, color), '  ')}"
+            for part in report.parts
+        ]
+        return "\n".join((*told, *map(unused_line, report.unused), sum_line(report, color)))
     lines = [line for name, group in _by_file(report).items() for line in _group_lines(report, name, group, color)]
     asides = [
         *(_skipped_line(group) for group in _grouped(report.skipped)),
@@ -32,7 +39,7 @@ def report_json(report: Report) -> str:
     return json.dumps(
         {
             "checkpoint": report.checkpoint,
-            "findings": [finding_object(finding) for finding in report.findings],
+            "findings": [finding_object(found) | _step(part) for part in report.each for found in part.findings],
             "skipped": [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped],
             "suppressed": [
                 finding_object(each.finding) | {"suppression": asdict(each.suppression)} for each in report.suppressed
@@ -41,10 +48,24 @@ def report_json(report: Report) -> str:
             "policy": report.policy or None,
             "passed_over": list(report.passed_over),
             "rules": list(report.rules),
-            "counts": {severity.label: report.count(severity) for severity in reversed(Severity)},
+            "counts": _counts(report),
+            **({"steps": [_step_object(part) for part in report.parts]} if report.parts else {}),
         },
         indent=2,
     )
+
+
+def _counts(report: Report) -> dict[str, int]:
+    return {severity.label: report.count(severity) for severity in reversed(Severity)}
+
+
+def _step(part: Report) -> dict[str, str]:
+    return {"step": part.step.name} if part.step else {}
+
+
+def _step_object(part: Report) -> dict[str, object]:
+    step = asdict(part.step) if part.step else {}
+    return {**step, "subject": part.checkpoint, "rules": list(part.rules), "counts": _counts(part)}
 
 
 def by_suppression(suppressed: Iterable[SuppressedFinding]) -> dict[Suppression, list[Finding]]:
@@ -79,8 +100,15 @@ def unused_line(suppression: Suppression) -> str:
 
 
 def file_path(report: Report, file: str) -> str:
-    """Where a file of the checkpoint lies, relative to where the checkpoint's own path is."""
-    return posixpath.normpath(posixpath.join(printable(report.checkpoint), printable(file)))
+    """Where a file that a finding names lies, relative to where the checkpoint's own path is."""
+    folder = report.checkpoint if report.folder is None or not file else report.folder
+    return posixpath.normpath(posixpath.join(printable(folder), printable(file)))
+
+
+def part_title(part: Report) -> str:
+    """What a part of a report is: "scan: 3 paths against the contract of ckpt/ (0.3 s)", or the checkpoint."""
+    step = part.step
+    return printable(f"{step.name}: {step.told} ({step.seconds:.1f} s)" if step else part.checkpoint)
 
 
 def subject_and_message(finding: Finding) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code, Finding, Report, SkippedRule, SuppressedFinding
-from gte_surgery.render.formats.report import file_path, policy_lines, subject_and_message, unused_line
+from gte_surgery.render.formats.report import file_path, part_title, policy_lines, subject_and_message, unused_line
 from gte_surgery.render.ink import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -37,7 +37,7 @@ def report_sarif(report: Report, rules: Sequence[Rule | Code], version: str) -> 
                 "toolConfigurationNotifications": list(_configured(report)),
             }
         ],
-        "results": [_result(report, finding, places, seen) for finding in report.findings],
+        "results": [_result(part, finding, places, seen) for part in report.each for finding in part.findings],
     }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2)
 
@@ -69,6 +69,7 @@ def _result(report: Report, finding: Finding, places: dict[str, int], seen: Coun
         "level": finding.severity.label,
         "message": {"text": text},
         "locations": [_location(report, finding)],
+        **({"properties": {"step": report.step.name}} if report.step else {}),
         "partialFingerprints": {"primaryLocationLineHash": f"{fingerprint}:{seen[fingerprint]}"},
     }
 
@@ -103,16 +104,16 @@ def _skipped(rule: SkippedRule) -> Object:
 
 
 def _configured(report: Report) -> Iterator[Object]:
-    for each in report.suppressed:
+    for part, each in ((one, each) for one in report.each for each in one.suppressed):
         yield {
             "level": "note",
             "message": {"text": _ignored(each)},
             "associatedRule": {"id": each.finding.code},
-            "locations": [_location(report, each.finding)],
+            "locations": [_location(part, each.finding)],
         }
     for unused in report.unused:
         yield {"level": "warning", "message": {"text": unused_line(unused)}}
-    for line in policy_lines(report):
+    for line in (*policy_lines(report), *(part_title(part) for part in report.parts)):
         yield {"level": "note", "message": {"text": line}}
 
 

@@ -38,6 +38,7 @@ def test_everything_that_it_can_say_is_read(tmp_path: Path) -> None:
     path = written(tmp_path / "policy.toml", WHOLE)
     assert read_policy(path) == Policy(
         source=str(path),
+        folder=tmp_path,
         fail_on=Severity.WARNING,
         expectations=Expectations(32000, 0, 0),
         contract=tmp_path / "contracts" / "ids.json",
@@ -51,7 +52,7 @@ def test_everything_that_it_can_say_is_read(tmp_path: Path) -> None:
 
 def test_an_empty_one_says_nothing(tmp_path: Path) -> None:
     path = written(tmp_path / "policy.toml", "")
-    assert read_policy(path) == Policy(source=str(path))
+    assert read_policy(path) == Policy(source=str(path), folder=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""What a gate will do, as text, and what came of it, as a page with a section for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from gte_surgery.checks.registry import Rule
+from gte_surgery.findings import Code, Report, Severity, Suppression
+from gte_surgery.render.formats.report import accepted_lines, file_path, part_title, policy_lines, subject_and_message
+from gte_surgery.render.ink import columns, printable
+from gte_surgery.render.pages import filled
+
+
+def explained(
+    policy: str, steps: Sequence[tuple[str, str, bool]], fail_on: Severity, ignored: Sequence[Suppression]
+) -> str:
+    """The policy that applies, a line for each step (name, words, whether it is optional), and what counts."""
+    rows = [("policy", policy or "none")]
+    rows += [(name, f"{told}{', optional' if is_optional else ''}") for name, told, is_optional in steps]
+    rows += [("fails on", f"{fail_on.label} or worse" if fail_on is not Severity.ERROR else "error")]
+    rows += [("ignores", f"{each.code} ({each.reason})") for each in ignored]
+    return columns([(subject, printable(told)) for subject, told in rows])
+
+
+def gate_html(report: Report, codes: Mapping[str, Rule | Code], version: str) -> str:
+    """The page about one gate; `codes` tell what its findings mean."""
+    return filled(
+        "gate.html.jinja",
+        title=report.checkpoint,
+        judged=f"in {len(report.parts)} steps",
+        counts=[(severity.label, report.count(severity)) for severity in reversed(Severity)],
+        facts=[("step" if number else "steps", part_title(part)) for number, part in enumerate(report.parts)],
+        figures=[],
+        parts=report.parts,
+        ordered=lambda part: sorted(part.findings, key=lambda finding: -finding.severity),
+        asides=_asides,
+        policy=policy_lines(report),
+        place=file_path,
+        told=subject_and_message,
+        codes=codes,
+        version=version,
+    )
+
+
+def _asides(part: Report) -> list[str]:
+    skipped = [f"{rule.code} was not judged because of {', '.join(rule.because)}" for rule in part.skipped]
+    return [*skipped, *accepted_lines(part)]
