@@ -5,7 +5,7 @@ from __future__ import annotations
 GOOD = 0
 """good"""
 FINDINGS = 1
-"""`check`, `gate` or `scan` found something as bad as `--fail-on`; a proof of `smoke` failed; `fuzz` broke the encoder"""
+"""`check`, `gate` or `scan` found what is as bad as `--fail-on`; a proof of `smoke` failed; `fuzz` broke an encoder"""
 DIFFERENT = 1
 """`diff` found a difference"""
 USAGE = 2
