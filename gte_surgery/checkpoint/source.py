@@ -72,8 +72,8 @@ class Place(Protocol):
         """The last part of what messages call it."""
 
     @property
-    def is_near(self) -> bool:
-        """Whether it lies on this disk."""
+    def near(self) -> LocalFile | None:
+        """The file on this disk that it is; None for one that would have to be fetched."""
 
     def open(self, disk: Disk | None = None) -> Opened:
         """Open it, through `disk` where it lies on one. Raises OSError, also for what is no regular file."""
@@ -99,8 +99,8 @@ class LocalFile:
         return self.path.name
 
     @property
-    def is_near(self) -> bool:
-        return True
+    def near(self) -> LocalFile:
+        return self
 
     def open(self, disk: Disk | None = None) -> Opened:
         disk = disk or _ThisDisk()
@@ -116,8 +116,8 @@ class LocalFile:
 
 def path_of(place: Place) -> Path:
     """The path of a file on this disk, for programs that read nothing else. Raises OSError (ENOTSUP) for another."""
-    if isinstance(place, LocalFile):
-        return place.path
+    if place.near is not None:
+        return place.near.path
     raise OSError(errno.ENOTSUP, "does not lie on this disk", place.name)
 
 

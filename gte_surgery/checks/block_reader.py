@@ -115,7 +115,7 @@ class BlockReader(threading.local):
         """The blocks, after the file of each has been told which ranges of it will be read."""
         for place, blocks in groupby(batch, key=lambda block: block.tensor.shard.file.place):
             mine = list(blocks)
-            if not place.is_near:
+            if place.near is None:
                 self._open(place).expect([_range(block) for block in mine])
             yield from mine
 

@@ -119,7 +119,7 @@ def with_fetch(plan: Plan, checkpoint: Checkpoint) -> Plan:
         return plan
     jobs = [*map(_job, plan.files), *_copies(carried(plan, checkpoint)).jobs]
     pieces = [piece for job in jobs for piece in job.pieces]
-    far = {file.name: file.size for file in checkpoint.files if not file.place.is_near}
+    far = {file.name: file.size for file in checkpoint.files if file.place.near is None}
     return replace(plan, fetch=fetch_of(checkpoint.name, pieces, far, sum(far.values())))
 
 

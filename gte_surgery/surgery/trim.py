@@ -10,7 +10,7 @@ from gte_surgery.surgery.edits import TrainingState, Trim
 from gte_surgery.surgery.outcome import Outcome, Surgical
 from gte_surgery.surgery.planning.target import understand
 from gte_surgery.surgery.planning.tokens.trim import trim_origins
-from gte_surgery.surgery.verbs import carried_out, opened
+from gte_surgery.surgery.verbs import carried_out, opened, require_places
 from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
 from gte_surgery.vocabulary.trimming.trim import Corpus
 
@@ -47,6 +47,7 @@ def trim(
     written = None if write_counts is None else Path(write_counts)
     corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
     wish = Wish(top, coverage, min_count, tokens)
+    require_places(path, manner.get("out"))
     checkpoint = opened(path)
     if checkpoint.snapshot is not None:
         path = checkpoint.name  # what is counted and what is cut are one commit

@@ -164,6 +164,7 @@ def remap(
     the pad row stays row 0
     """
     if to_tokenizer is not None and from_tokenizer is None and (address := address_of(path)) is not None:
+        require_places(path, manner.get("out"))
         from gte_surgery.checkpoint.hub.snapshot import downloaded_file
 
         pinned, from_tokenizer = downloaded_file(address, TOKENIZER_JSON)
@@ -305,16 +306,17 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
 def carried_out(
     path: Path | str, edit: Edit, out: Path | str | None = None, dry_run: bool = False, **kept: Unpack[Kept]
 ) -> Outcome:
-    """Plans an edit of an existing checkpoint and carries it out."""
+    """Plans an edit of an existing checkpoint and carries it out.
+
+    A proof runs the model: one on a hub is downloaded into the hub's cache for it.
+    """
     manner = Manner(**kept)
-    if Path(path).is_file():
-        parent = str(Path(path).parent)
-        raise UsageError(f"{path}: is a file, a surgery takes the whole directory", typed=str(path), meant=parent)
     place = None if out is None else Path(out)
-    address = address_of(path)
-    if address is not None:
-        require_elsewhere(address, place, manner.filesystem)
+    require_places(path, out, manner.filesystem)
     checkpoint = opened(path)
+    if checkpoint.snapshot is not None and manner.prove is not None and not dry_run:
+        checkpoint.snapshot.download()
+        checkpoint = opened(checkpoint.name)
     with _spooled(checkpoint, None if dry_run else place):
         plan = with_fetch(plan_surgery(checkpoint, edit, manner.threads), checkpoint)
         target = place or checkpoint.path
@@ -323,6 +325,15 @@ def carried_out(
         if dry_run or (plan.is_empty and place is None):
             return Outcome(plan, None, target)
         return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
+
+
+def require_places(path: Path | str, out: Path | str | None, filesystem: Filesystem | None = None) -> None:
+    """Raises UsageError or RefusedError for what no surgery starts on, before anything is read or fetched."""
+    if Path(path).is_file():
+        parent = str(Path(path).parent)
+        raise UsageError(f"{path}: is a file, a surgery takes the whole directory", typed=str(path), meant=parent)
+    if (address := address_of(path)) is not None:
+        require_elsewhere(address, None if out is None else Path(out), filesystem or Filesystem())
 
 
 def _spooled(checkpoint: Checkpoint, place: Path | None) -> AbstractContextManager[None]:

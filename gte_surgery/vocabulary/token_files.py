@@ -97,7 +97,7 @@ def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJs
     with opened(file.place) as reading:
         if reading.identity.size > MOST_BYTES:
             raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
-        is_far = not file.place.is_near and reading.identity.size > FAR_BYTES
+        is_far = file.place.near is None and reading.identity.size > FAR_BYTES
         stream = JsonStream(reading, piece=FAR_BYTES if is_far else None)
         members: dict[str, object] = {}
         model: dict[str, object] = {}

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from gte_surgery import check, open_checkpoint
 from gte_surgery.cli import entry
 from tests.builder import build, remote_config, write_sidecars
 from tests.hub.stand_in import StandIn
+from tests.texts import lines, write_tokenizer
 
 NAME = "org/name"
 ADDRESS = f"hf://{NAME}"
@@ -190,3 +192,75 @@ def test_offline_the_cached_snapshot_is_read(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert run(capsys, "check", ADDRESS)[0] == 0
     assert hub.asked == []
+
+
+def test_a_trim_without_out_is_refused_before_anything_is_counted(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, hub: StandIn, commit: str
+) -> None:
+    (tmp_path / "texts.txt").write_text("some words\n")
+    texts = ("--texts", tmp_path / "texts.txt", "--write-counts", tmp_path / "counts.tsv")
+    code, _, told = run(capsys, "trim", ADDRESS, *texts)
+    assert (code, hub.asked, (tmp_path / "counts.tsv").exists()) == (2, [], False)
+    assert "a surgery on it needs --out" in told
+    vocabulary = ("--to-tokenizer", tmp_path / "tokenizer.json")
+    assert run(capsys, "remap", ADDRESS, *vocabulary)[0] == 2
+    assert hub.asked == []
+
+
+def test_a_trim_and_its_scan_and_fuzz_are_those_of_the_local_copy(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, hub: StandIn
+) -> None:
+    local = build(tmp_path / "local", remote_config(vocab_size=640))
+    write_tokenizer(local, "WordPiece", 600, 500)
+    hub.publish(NAME, local)
+    (tmp_path / "texts.txt").write_text("\n".join(lines(40)))
+    texts = ("--texts", tmp_path / "texts.txt", "--out")
+    assert run(capsys, "trim", local, *texts, tmp_path / "here")[0] == 0
+    assert run(capsys, "trim", ADDRESS, *texts, tmp_path / "there")[0] == 0
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    (tmp_path / "ids.jsonl").write_text('{"input_ids": [0, 639, 2], "attention_mask": [1, 1, 1]}\n')
+    scans = [run(capsys, "scan", place, tmp_path / "ids.jsonl") for place in (local, ADDRESS)]
+    assert scans[0] == scans[1]
+    fuzzed = ("--encoder", "tests.hub.encoding:encoder", "--examples", "20")
+    breaks = [run(capsys, "fuzz", place, *fuzzed) for place in (local, ADDRESS)]
+    assert breaks[0] == breaks[1]
+    assert breaks[0][0] == 1
+
+
+def test_a_proof_downloads_what_it_runs_and_the_rest_is_as_ever(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, hub: StandIn, local: Path, commit: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    edit = ("--vocab", "160", "--pad", "0", "--out")
+    assert run(capsys, "resize", local, *edit, tmp_path / "here")[0] == 0
+    code, told, _ = run(capsys, "resize", ADDRESS, *edit, tmp_path / "there", "--prove", "cpu")
+    assert (code, "proved on cpu in float32" in told) == (0, True)
+    assert files(tmp_path / "there") == files(tmp_path / "here")
+    (receipt,) = json.loads((tmp_path / "there" / "gte-surgery.json").read_text())["receipts"]
+    assert receipt["origin"] == {"repository": NAME, "commit": commit}
+    hub.forget()
+    assert run(capsys, "resize", ADDRESS, *edit, tmp_path / "again")[0] == 0
+    assert not [asked.path for asked in hub.asked if asked.path.endswith(".safetensors")]
+    assert files(tmp_path / "again") == files(tmp_path / "here")
+
+
+def test_a_smoke_says_how_much_it_fetches_before_it_runs(
+    capsys: pytest.CaptureFixture[str], hub: StandIn, local: Path, commit: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    options = ("--device", "cpu", "--batch", "2", "--max-length", "8", "--attention", "eager")
+    code, told, said = run(capsys, "smoke", ADDRESS, *options)
+    size = sum(path.stat().st_size for path in local.iterdir() if path.suffix in (".json", ".safetensors"))
+    assert f"fetching {size:,} bytes of {ADDRESS}@{commit} into the hub's cache" in said
+    assert (code, " 0 did not, 0 errors" in told) == (0, True)
+    assert not [asked.path for asked in hub.asked if "onnx" in asked.path]
+
+
+def test_the_reading_of_all_values_is_shown_arriving(hub: StandIn, commit: str) -> None:
+    told: list[tuple[int, int]] = []
+    check(open_checkpoint(ADDRESS), values=True, progress=lambda done, of: told.append((done, of)))
+    (of,) = {of for _, of in told}
+    assert told[-1] == (of, of)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)

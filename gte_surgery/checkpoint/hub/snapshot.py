@@ -48,11 +48,11 @@ class RemoteFile(Place):
         return self.remote.name.rpartition("/")[2]
 
     @property
-    def is_near(self) -> bool:
-        return self.snapshot.cached(self.remote) is not None
+    def near(self) -> LocalFile | None:
+        return self.snapshot.cached(self.remote)
 
     def open(self, disk: Disk | None = None) -> Opened:
-        near = self.snapshot.cached(self.remote)
+        near = self.near
         return near.open(disk) if near is not None else OpenedRemote(self.snapshot, self.remote)
 
 
@@ -80,11 +80,13 @@ class Snapshot:
     @property
     def listing(self) -> Listing:
         """As one of a directory."""
-        entries = {
-            name: FileEntry(name, RemoteFile(self, remote), remote.size, 0, 0o644, 1, False)
-            for name, remote in sorted(self._remotes.items())
-        }
+        entries = {name: self._entry(name, remote) for name, remote in sorted(self._remotes.items())}
         return Listing(Path(str(self)), entries, {}, frozenset())
+
+    def _entry(self, name: str, remote: Remote) -> FileEntry:
+        near = self.cached(remote)
+        changed = 0 if near is None else near.path.stat().st_mtime_ns
+        return FileEntry(name, RemoteFile(self, remote), remote.size, changed, 0o644, 1, False)
 
     def etag(self, name: str) -> str:
         """Of the file that the checkpoint has under this name: its SHA-256 if it is in LFS, else what git calls it."""
@@ -100,6 +102,24 @@ class Snapshot:
             is_whole = place is not None and place.path.is_file() and place.path.stat().st_size == remote.size
             self._near[remote] = place if is_whole else None
         return self._near[remote]
+
+    def download(self, tell: Callable[[str], object] | None = None) -> Path:
+        """Fetch all that a model is loaded from into the hub's cache on this disk; the folder there.
+
+        `tell` is told how much that is before it begins. Raises FetchError.
+        """
+        from huggingface_hub import snapshot_download
+
+        wanted = [file for file in self.listing.files.values() if file.name.endswith(_LOADED)]
+        far = sum(file.size for file in wanted if file.place.near is None)
+        if far and tell is not None:
+            tell(f"fetching {far:,} bytes of {self} into the hub's cache")
+        below = f"{self.address.folder}/" if self.address.folder else ""
+        names = [glob.escape(below + file.name) for file in wanted]
+        found = _fetched(
+            self, lambda: snapshot_download(self.address.repository, revision=self.commit, allow_patterns=names)
+        )
+        return Path(found, self.address.folder)
 
     def block(self, remote: Remote, begin: int, end: int) -> tuple[int, bytes]:
         """Kept bytes that hold [begin, end), and where they begin; fetched if they have not been yet."""
@@ -168,25 +188,8 @@ def open_snapshot(address: Address) -> Snapshot:
 
 
 def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> Path:
-    """The folder in the hub's cache on this disk, after all that a model is loaded from has been fetched into it.
-
-    `tell` is told how much that is before it begins. Raises FetchError.
-    """
-    from huggingface_hub import snapshot_download
-
-    if (cached := cached_snapshot(address)) is not None:
-        return cached
-    snapshot = open_snapshot(address)
-    wanted = [file for file in snapshot.listing.files.values() if file.name.endswith(_LOADED)]
-    far = sum(file.size for file in wanted if not file.place.is_near)
-    if far and tell is not None:
-        tell(f"fetching {far:,} bytes of {snapshot} into the hub's cache")
-    below = f"{address.folder}/" if address.folder else ""
-    names = [glob.escape(below + file.name) for file in wanted]
-    found = _fetched(
-        snapshot, lambda: snapshot_download(address.repository, revision=snapshot.commit, allow_patterns=names)
-    )
-    return Path(found, address.folder)
+    """The folder in the hub's cache on this disk; see `Snapshot.download`."""
+    return cached_snapshot(address) or open_snapshot(address).download(tell)
 
 
 def downloaded_file(address: Address, name: str) -> tuple[Address, Path]:

@@ -111,7 +111,7 @@ def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
 
 
 def _edge_rows(words: StoredTensor) -> int:
-    return EDGE_ROWS if words.shard.file.place.is_near else FEW_ROWS
+    return EDGE_ROWS if words.shard.file.place.near is not None else FEW_ROWS
 
 
 def _zero_rows(words: StoredTensor, special: Iterable[int]) -> set[int]:

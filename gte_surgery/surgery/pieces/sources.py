@@ -43,7 +43,7 @@ class Sources:
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """Tells the files that are far away what the pieces will read of them."""
-        far = [name for name, file in self._files.items() if not file.place.is_near]
+        far = [name for name, file in self._files.items() if file.place.near is None]
         if far:
             for name, ranges in needed(pieces, far).items():
                 self._opened[name].expect(ranges)

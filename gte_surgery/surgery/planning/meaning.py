@@ -145,7 +145,7 @@ def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str
     if edit.rows < min(made, held):
         named = [f"`{token}` {number}" for number, token in sorted(tokenizer.tokens.items()) if number >= edit.rows]
         some = f", {', '.join(named[:5])}{' …' if len(named) > 5 else ''} among them" if named else ""
-        told = pasteable("trim", target.checkpoint.path, "--texts=FILE", f"--top={edit.rows}")
+        told = pasteable("trim", target.checkpoint.name, "--texts=FILE", f"--top={edit.rows}")
         yield (
             f"{made - edit.rows} tokens of the tokenizer lose their row, ids {edit.rows} to {made - 1}{some}; {told} "
             "cuts table and tokenizer together"

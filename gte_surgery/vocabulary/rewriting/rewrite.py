@@ -49,7 +49,7 @@ def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
     """
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None:
-        raise RefusedError(f"{checkpoint.path}: no {TOKENIZER_JSON} that could be rewritten", way_out)
+        raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", way_out)
     contents = read_contents(file, way_out)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]

@@ -184,7 +184,7 @@ def word_table(target: Target) -> StoredTensor:
     words = target.tensors[target.names.words]
     if len(words.shape) != 2 or words.shape[1] != target.config.hidden_size:
         wanted = [target.config.vocab_size, target.config.hidden_size]
-        hint = f"{pasteable('check', target.checkpoint.path)} tells where such a table comes from, and what mends it"
+        hint = f"{pasteable('check', target.checkpoint.name)} tells where such a table comes from, and what mends it"
         raise RefusedError(f"{_named(words)}: shape {list(words.shape)}, config needs {wanted}", hint)
     return words
 

@@ -71,7 +71,7 @@ def endangered(target: Target, edit: Resize) -> Iterator[str]:
     if lost and not edit.roles:
         rows = ", ".join(f"{role} {row}" for role, row in lost.items())
         options = [f"--{role}=ID" for role in lost]
-        told = pasteable("resize", target.checkpoint.path, f"--vocab={edit.vocab}", f"--pad={edit.pad}", *options)
+        told = pasteable("resize", target.checkpoint.name, f"--vocab={edit.vocab}", f"--pad={edit.pad}", *options)
         yield (
             f"WARNING: the rows of special tokens are lost: {rows}. Say which of your ids have these parts, and the "
             f"rows move there: {told}"
