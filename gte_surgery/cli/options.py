@@ -49,8 +49,9 @@ init_option = click.option(
     "--init",
     default="normal",
     show_default=True,
-    metavar="normal|mean|mean-cov|zeros|copy:ID",
-    help="What new rows hold: draws, the old rows' mean, draws with their mean and covariance, zeros, or a copy.",
+    metavar="normal|mean|mean-cov|zeros|copy:ID|FILE.npy",
+    help="What new rows hold: draws, the old rows' mean, draws with their mean and covariance, zeros, a copy, or the"
+    " rows of an array.",
 )
 round_to_option = click.option(
     "--round-to", type=int, default=1, metavar="N", help="Round the vocabulary size up to a multiple of N."

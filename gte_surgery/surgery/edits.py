@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import PurePath
 from typing import Literal
 
 from gte_surgery.errors import UsageError
@@ -33,11 +34,12 @@ goes, or the surgery is refused.
 class Resize:
     """Give the vocabulary `vocab` rows and make `pad` the pad id; optionally change the type vocabulary.
 
-    `init` says where rows beyond the old table come from: a word of `INITS`, or "copy:ID" for old row ID. `old_pad`
-    says what becomes of the former pad row, which is zero: "keep" it or draw it anew ("normal"). `type_vocab_mode`
-    "fold" adds type row 0 to every word row except the pad row before the type table goes, so that outputs stay what
-    they were; "drop" only removes it. `roles` are ids of one's own, {"cls": 5, …}: the rows that play these parts now
-    come there.
+    `init` says where rows beyond the old table come from: a word of `INITS`, "copy:ID" for old row ID, or the name of
+    a .npy file, whose rows are taken in order of the new ids (its end before rounding is followed by zeros, and a
+    decoder weight of its own is drawn). `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
+    draw it anew ("normal"). `type_vocab_mode` "fold" adds type row 0 to every word row except the pad row before the
+    type table goes, so that outputs stay what they were; "drop" only removes it. `roles` are ids of one's own,
+    {"cls": 5, …}: the rows that play these parts now come there.
     """
 
     vocab: int
@@ -232,6 +234,8 @@ def as_record(edit: Edit) -> dict[str, object]:
     """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
     values = {each.name: getattr(edit, each.name) for each in fields(edit) if each.name != "installed"}
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
+    if str(values.get("init")).endswith(".npy"):
+        values["init"] = PurePath(str(values["init"])).name
     if values.get("training_state") == "refuse":
         del values["training_state"]
     roles = values.pop("roles", {})
@@ -239,13 +243,15 @@ def as_record(edit: Edit) -> dict[str, object]:
 
 
 def copied_row(init: str) -> int | None:
-    """The row that `init` copies: 5 for "copy:5", None for a word of `INITS`; raises UsageError for anything else."""
-    if init in INITS:
+    """The row that `init` copies: 5 for "copy:5", None for a word of `INITS` and for a .npy file; raises UsageError for
+    anything else.
+    """
+    if init in INITS or init.endswith(".npy"):
         return None
     kind, _, row = init.partition(":")
     if kind == "copy" and row.isascii() and row.isdigit() and len(row) < 20:
         return int(row)
-    raise UsageError(f"init: {init!r}, must be {', '.join(INITS)} or copy:ID", "for example --init copy:3")
+    raise UsageError(f"init: {init!r}, must be {', '.join(INITS)}, copy:ID or a .npy file", "for example --init copy:3")
 
 
 def _at_least(name: str, value: int, least: int, most: int | None = None) -> None:

@@ -5,6 +5,7 @@ zero, which files no longer agree. Sentences for the plan; nothing here decides 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
@@ -46,6 +47,8 @@ def fresh_rows(init: str, std: float) -> str:
         "mean-cov": "drawn with the mean and covariance of the old rows",
         "zeros": "zero",
     }
+    if init.endswith(".npy"):
+        return f"taken from {PurePath(init).name}"
     return words.get(init) or f"copies of row {init.partition(':')[2]}"
 
 

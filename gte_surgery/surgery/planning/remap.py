@@ -16,6 +16,7 @@ from gte_surgery.surgery.pieces.piece import Piece
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.meaning_of_remap import meaning_of_remap
 from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
@@ -38,14 +39,17 @@ def plan_remap(target: Target, edit: Remap) -> Plan:
     _refuse_misfits(target, edit)
     pad = _pad(target, edit)
     refuse_pad_beyond_positions(target, pad)
+    kept = len(edit.origins.new)
+    given = given_rows(edit.init, target.tensors[target.names.words], edit.wanted - kept, edit.rows - kept)
     sidecars = TOKENIZER_FILES if edit.tokenizer == "remove" else ()
     return assembled(
         target.checkpoint,
         edit,
-        rewrite(target.checkpoint, TensorChanges(dict(_rewritten(target, edit, pad)))),
+        rewrite(target.checkpoint, TensorChanges(dict(_rewritten(target, edit, pad, given)))),
         _config_members(target, edit, pad),
         removed=tuple(name for name in sidecars if target.checkpoint.has(name)),
         meaning=meaning_of_remap(target, edit, pad),
+        read=(given.source,) if given is not None else (),
     )
 
 
@@ -93,26 +97,30 @@ def _followed(value: object, origins: RowMap) -> object:
     return origins.new_id(value) if type(value) is int else value
 
 
-def _rewritten(target: Target, edit: Remap, pad: int | None) -> Iterator[tuple[str, PlannedTensor]]:
+def _rewritten(
+    target: Target, edit: Remap, pad: int | None, given: GivenRows | None
+) -> Iterator[tuple[str, PlannedTensor]]:
     """(stored name, tensor) for each tensor that gets new bytes."""
     for canonical in target.names.sized_by_vocabulary:
         tensor = target.tensors.get(canonical)
         if tensor is None:
             continue
-        source = _source(target, edit, canonical, tensor)
+        source = _source(target, edit, given, canonical, tensor)
         is_words = source.stream == target.names.words
         zeroed = {} if pad is None or not is_words else _zero_row(tensor, source, edit.origins, pad)
         pieces = tuple(merge(source.chosen(edit.origins, edit.rows, zeroed)))
         yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
 
 
-def _source(target: Target, edit: Remap, canonical: str, tensor: StoredTensor) -> RowSource:
+def _source(target: Target, edit: Remap, given: GivenRows | None, canonical: str, tensor: StoredTensor) -> RowSource:
     """Where a tensor's rows come from: a stored decoder weight that is tied is the word table once more."""
     if canonical in target.names.biases:
         return RowSource(tensor)
     is_own = canonical == target.names.decoder and not target.config.tie_word_embeddings
-    stream = target.names.decoder if is_own else target.names.words
-    return RowSource(tensor, edit.init, stream, edit.seed, target.config.initializer_range)
+    std = target.config.initializer_range
+    if is_own:
+        return RowSource(tensor, init_of_decoder(edit.init), target.names.decoder, edit.seed, std)
+    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given)
 
 
 def _zero_row(tensor: StoredTensor, source: RowSource, origins: RowMap, pad: int) -> dict[int, Piece]:

@@ -16,6 +16,7 @@ from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.pieces.piece import AddRow, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.meaning import meaning_of_resize
 from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
@@ -36,7 +37,8 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
     plan.
     """
     _refuse_misfits(target, edit)
-    changes = TensorChanges(dict(_rewritten(target, edit)), _removed(target, edit), _added(target, edit))
+    given = _given(target, edit)
+    changes = TensorChanges(dict(_rewritten(target, edit, given)), _removed(target, edit), _added(target, edit))
     return assembled(
         target.checkpoint,
         edit,
@@ -44,7 +46,15 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
         _config_members(target.config, edit),
         removed=_removed_sidecars(target.checkpoint, edit),
         meaning=chain(endangered(target, edit), meaning_of_resize(target, edit)),
+        read=(given.source,) if given is not None else (),
     )
+
+
+def _given(target: Target, edit: Resize) -> GivenRows | None:
+    """The rows of a file for the new ones; None where the table has its rows already."""
+    words = target.tensors[target.names.words]
+    held = words.shape[0]
+    return given_rows(edit.init, words, max(0, edit.vocab - held), edit.rows - held) if edit.rows != held else None
 
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
@@ -82,16 +92,18 @@ def _config_members(config: GteConfig, edit: Resize) -> dict[str, object]:
     return {key: value for key, value in wanted.items() if value is not None and getattr(config, key) != value}
 
 
-def _rewritten(target: Target, edit: Resize) -> Iterator[tuple[str, PlannedTensor]]:
+def _rewritten(target: Target, edit: Resize, given: GivenRows | None) -> Iterator[tuple[str, PlannedTensor]]:
     """(stored name, tensor) for each tensor that gets new bytes."""
     for canonical in (*target.names.sized_by_vocabulary, target.names.types):
         tensor = target.tensors.get(canonical)
-        planned = _successor(target, edit, canonical, tensor) if tensor is not None else None
+        planned = _successor(target, edit, given, canonical, tensor) if tensor is not None else None
         if planned is not None:
             yield planned.name, planned
 
 
-def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTensor) -> PlannedTensor | None:
+def _successor(
+    target: Target, edit: Resize, given: GivenRows | None, canonical: str, tensor: StoredTensor
+) -> PlannedTensor | None:
     """The tensor as the edit makes it; None when it stays as it is."""
     if canonical == target.names.types:
         if edit.type_vocab and folds(target, edit):
@@ -102,8 +114,8 @@ def _successor(target: Target, edit: Resize, canonical: str, tensor: StoredTenso
         return _table(RowSource(tensor), edit.rows)
     if canonical == target.names.decoder and not target.config.tie_word_embeddings:
         std = target.config.initializer_range
-        return _table(RowSource(tensor, edit.init, canonical, edit.seed, std), edit.rows)
-    return _word_table(target, tensor, edit)
+        return _table(RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std), edit.rows)
+    return _word_table(target, tensor, edit, given)
 
 
 def _removed(target: Target, edit: Resize) -> tuple[str, ...]:
@@ -134,9 +146,9 @@ def _table(source: RowSource, rows: int) -> PlannedTensor | None:
     return PlannedTensor(tensor.name, tensor.dtype, (rows, *tensor.shape[1:]), tuple(source.resized(rows, {}).values()))
 
 
-def _word_table(target: Target, tensor: StoredTensor, edit: Resize) -> PlannedTensor | None:
+def _word_table(target: Target, tensor: StoredTensor, edit: Resize, given: GivenRows | None) -> PlannedTensor | None:
     """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
-    source = RowSource(tensor, edit.init, target.names.words, edit.seed, target.config.initializer_range)
+    source = RowSource(tensor, edit.init, target.names.words, edit.seed, target.config.initializer_range, given)
     single: dict[int, Piece] = {}
     old_pad = target.config.pad_token_id
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:

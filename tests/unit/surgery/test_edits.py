@@ -39,7 +39,7 @@ def convert(**fields: Any) -> Convert:
     return Convert(to="native", **fields)
 
 
-INIT = "must be normal, mean, mean-cov, zeros or copy:ID"
+INIT = "must be normal, mean, mean-cov, zeros, copy:ID or a .npy file"
 COPY = "for example --init copy:3"
 SEED = "must be from 0 to 18446744073709551615"
 

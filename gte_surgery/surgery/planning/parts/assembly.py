@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.surgery.edits import Edit, as_record
 from gte_surgery.surgery.planning.parts.rewrite import Files, edited_config, source_files
-from gte_surgery.surgery.planning.plan import Plan
+from gte_surgery.surgery.planning.plan import Plan, SourceFile
 
 
 def assembled(
@@ -19,10 +19,12 @@ def assembled(
     dropped: Collection[str] = (),
     removed: tuple[str, ...] = (),
     meaning: Iterable[str] = (),
+    read: tuple[SourceFile, ...] = (),
 ) -> Plan:
     """The plan that writes `weights`, sets the config's `members`, drops others from it and removes files.
 
-    Its command is the edit's name. A plan with nothing to do has no meaning, and then `meaning` is not asked for it.
+    Beside the weights it reads the files `read`. Its command is the edit's name. A plan with nothing to do has no
+    meaning, and then `meaning` is not asked for it.
     """
     written, emptied = weights
     config, changes = edited_config(checkpoint, members or {}, dropped)
@@ -32,7 +34,7 @@ def assembled(
         source=checkpoint.name,
         edits=as_record(edit),
         seed=getattr(edit, "seed", None),
-        sources=source_files(checkpoint),
+        sources=(*source_files(checkpoint), *(read if written else ())),
         files=files,
         removed=gone,
         changes=changes,

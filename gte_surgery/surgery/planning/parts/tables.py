@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Protocol
 
@@ -30,6 +31,7 @@ from gte_surgery.surgery.pieces.piece import (
     Table,
     element_bytes,
 )
+from gte_surgery.surgery.planning.parts.given import GivenRows
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
 
@@ -58,7 +60,7 @@ class StoredTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RowSource:
-    """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS` or "copy:ID".
+    """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS`, "copy:ID" or a file.
 
     `stream` names the random stream, in which every row has its fixed place.
     """
@@ -68,6 +70,8 @@ class RowSource:
     stream: str = ""
     seed: int = 0
     std: float = 0.0
+    given: GivenRows | None = None
+    """Of which new rows are taken, where `init` names a file."""
 
     @property
     def held(self) -> int:
@@ -95,8 +99,13 @@ class RowSource:
         count = (stop - first) * self.width
         return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
 
-    def fresh(self, first: int, stop: int) -> Piece:
-        """Rows [first, stop) by `init`."""
+    def fresh(self, first: int, stop: int, place: Callable[[int], int] | None = None) -> Piece:
+        """Rows [first, stop) by `init`; place(row) counts the new rows before, which all lie behind the old ones unless
+        it says otherwise.
+        """
+        if self.given is not None:
+            _refuse_many(self.init, stop - first)
+            return self.given.piece(first, stop, place or (lambda row: row - self.held), self.tensor.dtype)
         match self.init:
             case "zeros":
                 return self.zeros(first, stop)
@@ -106,8 +115,7 @@ class RowSource:
                 noise = replace(self.drawn(first, stop), std=1.0, dtype="F32")
                 return LikeTable(self._table(), noise, self.init == "mean-cov")
         row = copied_row(self.init) or 0
-        if stop - first > MOST_COPIES:
-            raise RefusedError(f"init: {self.init} for {stop - first} rows, at most {MOST_COPIES} are copied")
+        _refuse_many(self.init, stop - first)
         return GatherRows(*self._place(), (row,) * (stop - first))
 
     def resized(self, rows: int, single: Mapping[int, Piece]) -> dict[int, Piece]:
@@ -155,8 +163,9 @@ class RowSource:
     def _chosen(self, origins: RowMap, first: int, stop: int) -> Piece:
         """New rows [first, stop) as one piece."""
         begin, end = bisect_left(origins.new, first), bisect_left(origins.new, stop)
+        fresh = partial(self.fresh, first, stop, lambda row: row - bisect_left(origins.new, row))
         if begin == end:
-            return self.fresh(first, stop)
+            return fresh()
         offsets = origins.offsets[begin : end + 1]
         old = origins.old[offsets[0] : offsets[-1]]
         is_whole, has_means = end - begin == stop - first, len(old) > end - begin
@@ -168,7 +177,7 @@ class RowSource:
         if is_whole:
             return over
         places = array("q", (new - first for new in origins.new[begin:end]))
-        return Overlay(self.fresh(first, stop), over, places, self.row_bytes)
+        return Overlay(fresh(), over, places, self.row_bytes)
 
     def _place(self) -> tuple[str, int, int]:
         """What a piece that chooses rows says of the table: its file, where it begins, bytes of a row."""
@@ -177,6 +186,11 @@ class RowSource:
     def _table(self) -> Table:
         source, begin, _ = self._place()
         return Table(source, begin, self.held, self.width, self.tensor.dtype)
+
+
+def _refuse_many(init: str, rows: int) -> None:
+    if rows > MOST_COPIES:
+        raise RefusedError(f"init: {init} for {rows} rows, at most {MOST_COPIES} are copied")
 
 
 def word_table(target: Target) -> StoredTensor:

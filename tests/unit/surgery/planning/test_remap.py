@@ -97,7 +97,7 @@ def test_a_config_without_a_pad_id_gets_none(tmp_path: Path) -> None:
         ({"keep": [1], "pad": -1}, UsageError, "pad: -1, must be at least 0"),
         ({"keep": [1, 2], "vocab": 1}, UsageError, "vocab: 1, the map makes 2 rows"),
         ({"keep": [1], "vocab": 2, "init": "copy:128"}, RefusedError, "init: copy:128, the table has rows 0 to 127"),
-        ({"keep": [1], "init": "median"}, UsageError, "init: 'median', must be normal, mean, mean-cov, zeros or copy"),
+        ({"keep": [1], "init": "median"}, UsageError, "init: 'median', must be normal, mean, mean-cov, zeros, copy"),
         ({"keep": [1, 1]}, RefusedError, "keep: entry 1: old id 1 is there already, entry 0"),
         ({"keep": []}, RefusedError, "keep: names no row"),
         ({}, UsageError, "named in one way"),
