@@ -68,6 +68,15 @@ def evaluate(piece: Piece, read: Read) -> bytes:
             return _overlay(piece, read)
 
 
+def first_endless(raw: bytes, before: str, after: str) -> tuple[int, float] | None:
+    """Place and value of the first number of dtype `before` that is not finite as dtype `after`; None: all are."""
+    import numpy as np
+
+    numbers = decode(raw, before)
+    wrong = np.flatnonzero(~np.isfinite(decode(encode(numbers, after), after)))
+    return (int(wrong[0]), float(numbers[wrong[0]])) if wrong.size else None
+
+
 def _sum(table: np.ndarray[Any, Any], row: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Element by element, infinities and NaN as IEEE 754 has them, without a word of warning."""
     import numpy as np

@@ -16,7 +16,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.source import LocalFile, Opened
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, decode, encode
+from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, first_endless
 from gte_surgery.surgery.pieces.piece import Cast, Fill, GatherRows, Overlay, Piece, element_bytes
 from gte_surgery.surgery.planning.plan import SourceFile
 
@@ -116,17 +116,13 @@ def _plain(value: object) -> str:
 
 def _refuse_endless(given: GivenRows, opened: Opened, dtype: str) -> None:
     """Raises RefusedError for the first number that is not finite, or is not in the dtype of the table."""
-    import numpy as np
-
     row_bytes = given.width * element_bytes(given.dtype)
     step = max(1, _BLOCK // max(1, row_bytes))
     for first in range(0, given.held, step):
         count = min(step, given.held - first)
-        numbers = decode(opened.read(given.begin + first * row_bytes, count * row_bytes), given.dtype)
-        is_finite = np.isfinite(decode(encode(numbers, dtype), dtype))
-        if not is_finite.all():
-            row, column = divmod(int(np.flatnonzero(~is_finite)[0]), given.width)
-            value = numbers[row * given.width + column]
+        raw = opened.read(given.begin + first * row_bytes, count * row_bytes)
+        if (endless := first_endless(raw, given.dtype, dtype)) is not None:
+            (row, column), value = divmod(endless[0], given.width), endless[1]
             raise RefusedError(
                 f"{given.source.name}: {value} at row {first + row}, column {column}, must be finite as {dtype}",
                 "a row that is not known may be zeros",
