@@ -141,14 +141,16 @@ class Report:
     def of(
         cls, checkpoint: str, parts: Iterable[Report], policy: str = "", passed_over: tuple[str, ...] = ()
     ) -> Report:
-        """One report of several. A suppression is unused where no part has used it."""
+        """One report of several. A suppression is unused where no part used it, a rule skipped where none judged it."""
         parts = tuple(parts)
         used = {each.suppression for part in parts for each in part.suppressed}
+        judged = {code for part in parts for code in {*part.rules} - {rule.code for rule in part.skipped}}
+        skipped = dict.fromkeys(rule for part in parts for rule in part.skipped if rule.code not in judged)
         unused = dict.fromkeys(each for part in parts for each in part.unused if each not in used)
         return cls(
             checkpoint,
             tuple(finding for part in parts for finding in part.findings),
-            tuple(dict.fromkeys(skipped for part in parts for skipped in part.skipped)),
+            tuple(skipped),
             tuple(dict.fromkeys(code for part in parts for code in part.rules)),
             tuple(each for part in parts for each in part.suppressed),
             tuple(unused),

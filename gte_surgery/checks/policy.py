@@ -50,14 +50,14 @@ class Policy:
 STEPS = ("check", "data", "encoder", "smoke")
 
 
-def find_policy(checkpoint: Path | None) -> Path | None:
+def find_policy(*checkpoints: Path) -> Path | None:
     """The policy of the project: the nearest from the working directory up to the folder with `.git`, or without such a
-    folder in the working directory alone; one inside the checkpoint, where one is named, is none.
+    folder in the working directory alone; one inside a checkpoint is none.
     """
-    here, inside = Path.cwd(), _directory(checkpoint) if checkpoint else None
+    here, inside = Path.cwd(), tuple(map(_directory, checkpoints))
     above = [here, *here.parents]
     root = next((at for at, folder in enumerate(above) if (folder / ".git").exists()), 0)
-    folders = [folder for folder in above[: root + 1] if not (inside and folder.resolve().is_relative_to(inside))]
+    folders = [folder for folder in above[: root + 1] if not any(map(folder.resolve().is_relative_to, inside))]
     return next((found for folder in folders if (found := folder / POLICY_NAME).is_file()), None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy
 
 
-def policy_of(checkpoint: Path | None, given: Path | None, is_without: bool = False) -> Policy:
+def policy_of(checkpoints: Sequence[Path], given: Path | None, is_without: bool = False) -> Policy:
     """The policy of `--config` or `--policy`, else the project's, else an empty one. Raises UsageError where it cannot
     be read, or ignores a code that there is not.
     """
@@ -24,7 +25,7 @@ def policy_of(checkpoint: Path | None, given: Path | None, is_without: bool = Fa
         if given is not None:
             raise click.UsageError("--config and --no-config: must be one of them")
         return Policy()
-    found = given or find_policy(checkpoint)
+    found = given or find_policy(*checkpoints)
     if found is None:
         return Policy()
     policy = read_policy(found if given else Path(os.path.relpath(found)))

@@ -144,4 +144,4 @@ def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
         case _:
             from gte_surgery.render.formats.report import report_text
 
-            return report_text(report, color)
+            return report_text(report, color, fail_on)

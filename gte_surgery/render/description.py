@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from gte_surgery.checks.description import Description, Pad, RopeFacts, Sizes, Vocabulary
@@ -31,8 +31,31 @@ def description_text(description: Description, has_tensors: bool = False, color:
     return "\n".join(lines)
 
 
+def descriptions_text(descriptions: Sequence[Description], color: bool = False) -> str:
+    """A line each: what it is, how large, of which dtype; in full where it has faults."""
+    return "\n".join(
+        description_text(each, color=color) if each.faults else _line(each, color) for each in descriptions
+    )
+
+
+def _line(d: Description, color: bool) -> str:
+    dtypes = ", ".join(dtype for dtype, _ in d.dtypes)
+    release = d.release or "no release's shape"
+    told = (release, d.dialect or "not a GTE's", f"{d.parameters:,} parameters", dtypes, size(d.nbytes))
+    return f"{paint(printable(d.checkpoint), 'strong', color)}: {', '.join(map(printable, filter(None, told)))}"
+
+
 def description_json(description: Description, has_tensors: bool = False) -> str:
     """Every field by its name, `tensors` only when asked for; JSON has no NaN or infinity, so such numbers are null."""
+    return json.dumps(_object(description, has_tensors), indent=2)
+
+
+def descriptions_json(descriptions: Sequence[Description], has_tensors: bool = False) -> str:
+    """A list of what `description_json` tells of each."""
+    return json.dumps([_object(each, has_tensors) for each in descriptions], indent=2)
+
+
+def _object(description: Description, has_tensors: bool) -> object:
     value = asdict(description) | {
         "differences": {key: {"here": here, "release": there} for key, here, there in description.differences},
         "dtypes": dict(description.dtypes),
@@ -40,7 +63,7 @@ def description_json(description: Description, has_tensors: bool = False) -> str
     }
     if not has_tensors:
         del value["tensors"]
-    return json.dumps(finite(value), indent=2)
+    return finite(value)
 
 
 def subjects(d: Description) -> Iterator[tuple[str, str]]:

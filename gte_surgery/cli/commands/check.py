@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
-from gte_surgery.cli.options import checkpoint_argument, example, some_of
+from gte_surgery.cli.options import example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import (
@@ -25,11 +25,14 @@ from gte_surgery.cli.reports import (
     output_option,
     require_destinations,
 )
+from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
 
 if TYPE_CHECKING:
-    from gte_surgery.findings import Suppression
+    from gte_surgery.checks.policy import Policy
+    from gte_surgery.checks.subject import Expectations
+    from gte_surgery.findings import Report, Suppression
 
 PROGRAMS = tuple(consumer.value for consumer in Consumer)
 
@@ -42,9 +45,10 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
         "gte-surgery check ckpt/ --vocab 32000 --pad 0 --fail-on warning",
         "gte-surgery check ckpt/ --format text --format sarif --output gte.sarif",
         "gte-surgery check ckpt/ --fix --dry-run",
+        "gte-surgery check runs/*/checkpoint-* --jobs 4 --format junit --output gte.xml",
     ),
 )
-@checkpoint_argument
+@checkpoints_argument
 @format_option
 @output_option
 @click.option(
@@ -96,13 +100,14 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
     shell_complete=offering(lambda: dict.fromkeys(PROGRAMS, "")),
     help="Judge by what these programs need as well, comma apart.",
 )
+@jobs_option
 @pass_terminal
 @click.pass_context
 def command(
     ctx: click.Context,
     terminal: Terminal,
     /,
-    checkpoint: Path,
+    checkpoints: tuple[Path, ...],
     form: tuple[str, ...],
     output: tuple[Path, ...],
     fail_on: str | None,
@@ -120,43 +125,77 @@ def command(
     contract: Path | None,
     values: bool,
     consumers: tuple[str, ...],
+    jobs: int,
 ) -> int:
-    """Judge CHECKPOINT, a directory or a .safetensors file, by every rule.
+    """Judge each CHECKPOINT, a directory or a .safetensors file, by every rule.
 
     Without --values it reads JSON, headers and a few rows only, so it takes a fraction of a second whatever the size.
     A finding at or above --fail-on makes the exit code 1, whatever the format. Expectations that do not hold are
-    findings too.
+    findings too. Of several checkpoints, those that pass are told in a line each.
     """
-    from gte_surgery.checkpoint.directory import open_checkpoint
-    from gte_surgery.checks.run import run
     from gte_surgery.checks.subject import Expectations
-    from gte_surgery.checks.suppression import suppress
     from gte_surgery.findings import Severity
     from gte_surgery.gate.expected import expected
     from gte_surgery.render.formats.report import policy_lines
 
     if dry_run and not fix:
         raise click.UsageError("--dry-run goes with --fix only", ctx)
-    require_page(html, checkpoint)
+    require_one(ctx, checkpoints, ("--fix", fix), ("--html", html))
+    require_page(html, *checkpoints)
     places = destinations(ctx, form, output)
-    require_destinations(places, checkpoint)
-    policy = policy_of(checkpoint, config, no_config)
+    require_destinations(places, *checkpoints)
+    policy = policy_of(checkpoints, config, no_config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
     expectations = expected(policy, contract, Expectations(vocab, pad, type_vocab, ids=ids))
     if fix:
-        mend(terminal, checkpoint, _curable(_codes(select), suppressions), dry_run, not _tells_text(places))
-    opened = open_checkpoint(checkpoint)
+        curable = _curable(_codes(select), suppressions)
+        mend(terminal, checkpoints[0], curable, dry_run, not _tells_text(places))
     asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
-    with terminal.progress("reading") if values else nullcontext() as progress:
-        found = run(opened, expectations, _codes(select), (), values, asked, progress)
-    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=over(checkpoint, policy))
+    judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html)
+    report = _one(tuple(each_of(judge, checkpoints, jobs)))
     for line in policy_lines(report):
         terminal.message(line)
-    if html is not None:
-        write_page(terminal, html, opened, report)
-    deliver(report, bar, places, terminal, checkpoint)
+    deliver(report, bar, places, terminal, *checkpoints)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What makes a report of a checkpoint, in this process or in another."""
+
+    expectations: Expectations
+    select: tuple[str, ...]
+    suppressions: tuple[Suppression, ...]
+    values: bool
+    consumers: tuple[str, ...]
+    policy: Policy
+    terminal: Terminal
+    html: Path | None
+
+    def __call__(self, checkpoint: Path) -> Report:
+        from gte_surgery.checkpoint.directory import open_checkpoint
+        from gte_surgery.checks.run import run
+        from gte_surgery.checks.suppression import suppress
+
+        opened = open_checkpoint(checkpoint)
+        with self.terminal.progress("reading") if self.values else nullcontext() as progress:
+            found = run(opened, self.expectations, self.select, (), self.values, self.consumers, progress)
+        passed_over = over(checkpoint, self.policy)
+        report = replace(suppress(found, self.suppressions), policy=self.policy.source, passed_over=passed_over)
+        if self.html is not None:
+            write_page(self.terminal, self.html, opened, report)
+        return report
+
+
+def _one(reports: tuple[Report, ...]) -> Report:
+    """One report of all checkpoints."""
+    from gte_surgery.findings import Report
+
+    if len(reports) == 1:
+        return reports[0]
+    passed_over = dict.fromkeys(path for report in reports for path in report.passed_over)
+    return Report.of(f"{len(reports)} checkpoints", reports, reports[0].policy, tuple(passed_over))
 
 
 def _tells_text(places: Sequence[Destination]) -> bool:

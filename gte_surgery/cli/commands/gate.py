@@ -103,7 +103,7 @@ def command(
         return _init(terminal, checkpoint, corpora, given)
     if corpora:
         raise click.UsageError("DATA goes with --init only; the policy's [data] names what is scanned", ctx)
-    policy = policy_of(checkpoint, given)
+    policy = policy_of((checkpoint,) if checkpoint else (), given)
     place = _checkpoint(checkpoint, policy, given)
     steps = chosen(jobs(place, policy), only, skip)
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR

@@ -3,35 +3,69 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.options import example, json_option
 from gte_surgery.cli.page import html_option, require_page, write_page
+from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
+if TYPE_CHECKING:
+    from gte_surgery.checkpoint.directory import Checkpoint
+    from gte_surgery.checks.description import Description
 
-@click.command("inspect", short_help="Tell what a checkpoint is.", epilog=example("gte-surgery inspect ckpt/"))
-@checkpoint_argument
+
+@click.command(
+    "inspect",
+    short_help="Tell what a checkpoint is.",
+    epilog=example("gte-surgery inspect ckpt/", "gte-surgery inspect runs/*/checkpoint-*"),
+)
+@checkpoints_argument
 @json_option
 @click.option("--tensors", is_flag=True, help="List every tensor as well.")
 @html_option
+@jobs_option
 @pass_terminal
-def command(terminal: Terminal, checkpoint: Path, as_json: bool, tensors: bool, html: Path | None) -> None:
-    """Tell what CHECKPOINT is: release, dialect, names, head, sizes, vocabulary, pad row, rope, files.
+@click.pass_context
+def command(
+    ctx: click.Context,
+    terminal: Terminal,
+    /,
+    checkpoints: tuple[Path, ...],
+    as_json: bool,
+    tensors: bool,
+    html: Path | None,
+    jobs: int,
+) -> None:
+    """Tell what each CHECKPOINT is: release, dialect, names, head, sizes, vocabulary, pad row, rope, files.
 
-    Reads JSON, headers and single rows; a whole tensor only for --html.
+    Reads JSON, headers and single rows; a whole tensor only for --html. Of several checkpoints each is told in a line,
+    and in full where it has faults; as JSON they are a list.
     """
-    from gte_surgery.checkpoint.directory import open_found
-    from gte_surgery.checks.description import describe
-    from gte_surgery.render.description import description_json, description_text
+    from gte_surgery.render.description import description_json, description_text, descriptions_json, descriptions_text
 
-    require_page(html, checkpoint)
-    opened = open_found(checkpoint)
-    description = describe(opened)
+    require_one(ctx, checkpoints, ("--html", html))
+    require_page(html, *checkpoints)
+    found = list(each_of(_described, checkpoints, jobs))
     if html is not None:
-        write_page(terminal, html, opened)
-    if as_json:
-        terminal.result(description_json(description, tensors))
+        write_page(terminal, html, _opened(checkpoints[0]))
+    if len(found) > 1:
+        terminal.result(descriptions_json(found, tensors) if as_json else descriptions_text(found, terminal.has_color))
+    elif as_json:
+        terminal.result(description_json(found[0], tensors))
     else:
-        terminal.result(description_text(description, tensors, terminal.has_color))
+        terminal.result(description_text(found[0], tensors, terminal.has_color))
+
+
+def _described(checkpoint: Path) -> Description:
+    from gte_surgery.checks.description import describe
+
+    return describe(_opened(checkpoint))
+
+
+def _opened(checkpoint: Path) -> Checkpoint:
+    from gte_surgery.checkpoint.directory import open_found
+
+    return open_found(checkpoint)

@@ -16,15 +16,13 @@ _MOST = 5
 """So many codes of rules that were not judged are named in a line."""
 
 
-def report_text(report: Report, color: bool = False) -> str:
+def report_text(report: Report, color: bool = False, fail_on: Severity = Severity.NOTE) -> str:
     """The findings file by file, in aligned columns (place, severity, code, message) with hints below; then what was
-    not judged and what was ignored; then the sums. Parts first, each below its title.
+    not judged and what was ignored; then the sums. Parts first: the steps of a gate below their titles, and of several
+    checkpoints those with findings of at least `fail_on`, the others in a line each.
     """
     if report.parts:
-        told = [
-            f"{paint(part_title(part), 'strong', color)}\n{indent(report_text(part, color), '  ')}"
-            for part in report.parts
-        ]
+        told = [_part_text(part, color, fail_on) for part in report.parts]
         return "\n".join((*told, *map(unused_line, report.unused), sum_line(report, color)))
     lines = [line for name, group in _by_file(report).items() for line in _group_lines(report, name, group, color)]
     asides = [
@@ -34,13 +32,19 @@ def report_text(report: Report, color: bool = False) -> str:
     return "\n".join((*lines, *(paint(aside, "faint", color) for aside in asides), sum_line(report, color)))
 
 
+def _part_text(part: Report, color: bool, fail_on: Severity) -> str:
+    if part.step:
+        return f"{paint(part_title(part), 'strong', color)}\n{indent(report_text(part, color), '  ')}"
+    return report_text(part, color) if part.worst and part.worst >= fail_on else sum_line(part, color)
+
+
 def report_json(report: Report) -> str:
     """The report as JSON, ASCII only."""
     return json.dumps(
         {
             "checkpoint": report.checkpoint,
-            "findings": [finding_object(found) | _step(part) for part in report.each for found in part.findings],
-            "skipped": [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped],
+            "findings": [finding_object(found) | _of(report, part) for part in report.each for found in part.findings],
+            "skipped": _skipped(report),
             "suppressed": [
                 finding_object(each.finding) | {"suppression": asdict(each.suppression)} for each in report.suppressed
             ],
@@ -55,17 +59,28 @@ def report_json(report: Report) -> str:
     )
 
 
+def _skipped(report: Report) -> list[dict[str, object]]:
+    return [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped]
+
+
 def _counts(report: Report) -> dict[str, int]:
     return {severity.label: report.count(severity) for severity in reversed(Severity)}
 
 
-def _step(part: Report) -> dict[str, str]:
-    return {"step": part.step.name} if part.step else {}
+def _of(report: Report, part: Report) -> dict[str, str]:
+    """Which step or which checkpoint a finding is of, where there are several."""
+    return {"step": part.step.name} if part.step else {"subject": part.checkpoint} if report.parts else {}
 
 
 def _step_object(part: Report) -> dict[str, object]:
     step = asdict(part.step) if part.step else {}
-    return {**step, "subject": part.checkpoint, "rules": list(part.rules), "counts": _counts(part)}
+    return {
+        **step,
+        "subject": part.checkpoint,
+        "rules": list(part.rules),
+        "skipped": _skipped(part),
+        "counts": _counts(part),
+    }
 
 
 def by_suppression(suppressed: Iterable[SuppressedFinding]) -> dict[Suppression, list[Finding]]:

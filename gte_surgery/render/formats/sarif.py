@@ -33,7 +33,7 @@ def report_sarif(report: Report, rules: Sequence[Rule | Code], version: str) -> 
         "invocations": [
             {
                 "executionSuccessful": True,
-                "toolExecutionNotifications": [_skipped(rule) for rule in report.skipped],
+                "toolExecutionNotifications": [_skipped(rule) for part in report.each for rule in part.skipped],
                 "toolConfigurationNotifications": list(_configured(report)),
             }
         ],
