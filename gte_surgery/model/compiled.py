@@ -71,7 +71,8 @@ class CompiledBody:
 def _begin(body: Any, packed: Mapping[str, Tensor], positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Packed inputs [tokens, …] → hidden states [tokens, hidden], cosines and sines [tokens, head size]."""
     hidden = body.embeddings(**packed)
-    return hidden, body.rotary_emb(hidden, positions)
+    cosines, sines = body.rotary_emb(hidden, positions.unsqueeze(0))  # transformers 5.18 takes rows of positions only
+    return hidden, (cosines.squeeze(0), sines.squeeze(0))
 
 
 def _layer(
