@@ -39,6 +39,9 @@ def smoke_json(result: SmokeResult) -> str:
 def _surroundings(result: SmokeResult) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in result.versions)
     processes = f", {result.world_size} processes" if result.world_size > 1 else ""
+    if result.against is not None:
+        ran = f"{count(result.against.tokens, 'token')} in both"
+        return f"{result.runtime} on {result.device}{processes}; {ran}; {versions}"
     return (
         f"{result.runtime} on {result.device}{processes}; {count(result.rows, 'row')} of up to {result.width} tokens, "
         f"{result.tokens:,} in all; {versions}"

@@ -222,6 +222,21 @@ _TABLE = (
         "A graph for each batch size or length costs seconds of compilation every time one is met. One should\n"
         "serve all.",
     ),
+    Code(
+        "GTE580",
+        _ERROR,
+        "The checkpoint does not preserve what it should",
+        "Rows, tensors, tokens, hidden states or outputs are not those of the checkpoint before, though a receipt or\n"
+        "--map says that they are. It was trained since, or what made it is wrong, or the map is another's. The\n"
+        "message holds the first difference.",
+    ),
+    Code(
+        "GTE581",
+        _ERROR,
+        "Whether the checkpoint preserves what it should cannot be said",
+        "One of the two cannot be run here, or nothing is claimed that could be: the message says why. It is neither\n"
+        "proved nor refuted.",
+    ),
 )
 
 CODES = MappingProxyType({code.code: replace(code, only_with="smoke") for code in _TABLE})

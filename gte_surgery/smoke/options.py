@@ -33,6 +33,8 @@ class SmokeOptions:
     runtime: Literal["native", "remote"] = "native"
     trust_remote_code: bool = False
     seed: int = 0
+    against: Path | str | None = None
+    map: Path | None = None
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -54,6 +56,25 @@ class SmokeOptions:
                 "runtime remote: runs code that the checkpoint names, with your rights",
                 "type --trust-remote-code as well if you trust its authors",
             )
+
+        self._check_against()
+
+    def _check_against(self) -> None:
+        """Raises UsageError for options of a comparison without one, and for those that have no part in it."""
+        if self.against is None:
+            if self.map is not None:
+                raise UsageError("map: there is nothing to compare with", "name the checkpoint before: --against OLD")
+            return
+        others = {
+            "train": self.train,
+            "compile": self.compile,
+            "save-reference": self.save_reference,
+            "compare": self.compare,
+            "runtime remote": self.runtime == "remote",
+        }
+        for name, value in others.items():
+            if value:
+                raise UsageError(f"{name}: has no part in a comparison", "run it without --against")
 
     @property
     def one_attention(self) -> str:

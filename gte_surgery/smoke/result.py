@@ -52,6 +52,16 @@ class Unserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """With what a checkpoint was compared: the `name` of the other one, `batches` that both ran, real `tokens` in
+    them."""
+
+    name: str
+    batches: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class SmokeResult:
     """All that one run of smoke found; `versions` of python, torch, transformers and xformers where it is."""
 
@@ -68,6 +78,7 @@ class SmokeResult:
     unserved: tuple[Unserved, ...]
     findings: tuple[Finding, ...]
     seconds: float
+    against: Compared | None = None
 
     @property
     def has_passed(self) -> bool:

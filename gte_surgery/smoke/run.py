@@ -20,6 +20,7 @@ from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
+from gte_surgery.smoke.against.run import compare
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
@@ -28,7 +29,7 @@ from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import CONVERT, RemoteCodeError, known_cause, load_remote
-from gte_surgery.smoke.result import Proof, SmokeResult, Speed, Unserved
+from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Unserved
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
 from gte_surgery.smoke.training import Objective, prove_pad_kept, prove_training, training_tensors
 from gte_surgery.smoke.trouble import BrokenRunError
@@ -68,13 +69,16 @@ class _Run:
         self.progress = progress
         self.speeds: list[Speed] = []
         self.unserved: list[Unserved] = []
+        self.against: Compared | None = None
 
     def all(self) -> None:
         """Every part; after a failure of the device nothing more is tried."""
         prove_soundness(self.subject, self.ledger)
         is_sound = True
         try:
-            if self.options.runtime == "remote":
+            if self.options.against is not None:
+                self.against = compare(self.subject, self.ledger, self.progress) if self.here.rank == 0 else None
+            elif self.options.runtime == "remote":
                 self._remote()
             else:
                 self._native()
@@ -257,6 +261,7 @@ class _Run:
             unserved=tuple(self.unserved),
             findings=tuple(dict.fromkeys(findings)),
             seconds=seconds,
+            against=next(iter(self.here.gathered(self.against)), None),
         )
 
 

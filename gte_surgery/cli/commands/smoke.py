@@ -21,6 +21,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     short_help="Prove a checkpoint by running it.",
     epilog=example(
         "gte-surgery smoke ckpt/ --attention all --train 3",
+        "gte-surgery smoke small/ --against ckpt/ --device cpu",
         "torchrun --nproc_per_node=2 -m gte_surgery smoke ckpt/ --train 3",
     ),
 )
@@ -48,6 +49,10 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--save-reference", type=_FILE, metavar="FILE", help="Save the batch and its embeddings.")
 @click.option("--compare", type=_FILE, metavar="FILE", help="Compare with a saved reference.")
 @click.option(
+    "--against", type=click.Path(path_type=Path), metavar="OLD", help="Prove instead what it preserves of this one."
+)
+@click.option("--map", type=_FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")
+@click.option(
     "--runtime",
     type=click.Choice(["native", "remote"]),
     default="native",
@@ -64,6 +69,8 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
     Finite outputs, embeddings of length 1, packed as padded, indifferent to padding and row order, low precision near
     float32, a pad row that stays zero: each proof has a measured value and a tolerance. A failed one makes the exit
     code 1. Under torchrun every process proves on its own GPU, and they train together.
+
+    With --against the proofs are others: what a surgery claimed, of the ids that its receipt or --map keeps.
     """
     from gte_surgery.render.smoke import smoke_json, smoke_text
     from gte_surgery.smoke.options import SmokeOptions

@@ -20,6 +20,7 @@ from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import find_device, load_encoder
 from gte_surgery.smoke.prove.batches import PairedBatch, paired_batches
 from gte_surgery.smoke.prove.tensors import different_parameters, different_rope, different_rows
+from gte_surgery.smoke.prove.tokens import different_tokens
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
 
 LONGEST = {"cpu": 128, "cuda": 512}
@@ -66,6 +67,7 @@ class _Proof:
 
     def run(self, before: Checkpoint | None) -> Verdict:
         try:
+            self._prove_tokens(before)
             self._prove(before)
         except _RefutedError as refuted:
             return self._verdict("refuted", str(refuted))
@@ -94,6 +96,11 @@ class _Proof:
             if dtype == "float32":
                 self._prove_numbers(one, other)
             self._prove_states(one, other, dtype)
+
+    def _prove_tokens(self, before: Checkpoint | None) -> None:
+        for claim in self._of("tokens"):
+            for fault in different_tokens(before, self.after, *claim.pairs()) if before is not None else ():
+                raise _RefutedError(f"{claim.sentence}: {fault}")
 
     def _dtypes(self) -> tuple[str, ...]:
         stored = {tensor.dtype for tensor in self.after.tensors.values()} & _STORED.keys()

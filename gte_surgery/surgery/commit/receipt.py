@@ -21,6 +21,7 @@ from gte_surgery.errors import FetchError, UsageError
 from gte_surgery.surgery.pieces.writer import WrittenFile
 from gte_surgery.surgery.planning.claim import Verdict
 from gte_surgery.surgery.planning.plan import Plan, SourceFile
+from gte_surgery.surgery.planning.recorded import recorded
 
 Receipt = Mapping[str, object]
 
@@ -40,7 +41,7 @@ def make_receipt(
         "sources": [{"name": file.name, "size": file.size, "header": file.header} for file in plan.sources],
         "written": [_written(file, folder) for file in written],
         "removed": list(plan.removed),
-        "claims": [claim.record() for claim in plan.claims],
+        **recorded(plan.claims),
         **(verdict.record() if verdict is not None else {}),
     }
 

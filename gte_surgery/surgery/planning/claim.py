@@ -13,7 +13,7 @@ from typing import Literal
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.vocabulary.row_map import RowMap
 
-Kind = Literal["rows", "tensors", "states", "outputs", "drawn", "pad"]
+Kind = Literal["rows", "tensors", "states", "outputs", "drawn", "pad", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +21,11 @@ class Claim:
     """One thing that holds between the checkpoint before and the one after.
 
     `kind`: "rows" of the word table, all other "tensors", hidden "states", head "outputs" are what they were, "drawn"
-    tensors are new and random, the "pad" row is zero. `tolerance` is a relative norm, 0 for bit for bit. `ids` say
-    which ids keep their meaning, but for the new ids `without`; `tensors` are canonical names: those that are "drawn",
-    or that the claim about "tensors" leaves out. `rounded` is the dtype that every number was rounded to, "" for none;
-    `adds_type` says that type row 0 was added to each row, `may_lose` that tensors went as asked for.
+    tensors are new and random, the "pad" row is zero, "tokens" have the ids of their rows. `tolerance` is a relative
+    norm, 0 for bit for bit. `ids` say which ids keep their meaning, but for the new ids `without`; `tensors` are
+    canonical names: those that are "drawn", or that the claim about "tensors" leaves out. `rounded` is the dtype that
+    every number was rounded to, "" for none; `adds_type` says that type row 0 was added to each row, `may_lose` that
+    tensors went as asked for.
     """
 
     kind: Kind
@@ -46,8 +47,16 @@ class Claim:
         return [self.ids.new[at] for at in kept], [self.ids.old[offsets[at]] for at in kept]
 
     def record(self) -> dict[str, object]:
-        """The claim as JSON for plans and receipts."""
-        return {"claim": self.kind, "says": self.sentence, "tolerance": self.tolerance}
+        """The claim as JSON for plans and receipts, but for its ids, which `recorded` tells once for all claims."""
+        more = {
+            "row": self.ids.new[0] if self.kind == "pad" and self.ids is not None else None,
+            "tensors": list(self.tensors),
+            "rounded": self.rounded,
+            "adds_type": self.adds_type,
+            "may_lose": self.may_lose,
+        }
+        chosen = {name: value for name, value in more.items() if value is not False and value not in (None, "", [])}
+        return {"claim": self.kind, "says": self.sentence, "tolerance": self.tolerance, **chosen}
 
 
 @dataclass(frozen=True, slots=True)

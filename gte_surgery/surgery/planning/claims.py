@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checks.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
@@ -11,6 +12,7 @@ from gte_surgery.surgery.planning.reinit import drawn_names
 from gte_surgery.surgery.planning.resize import folds
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import Places, RowMap, kept_rows
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
 CAST_TOLERANCE = {"F64": 1e-6, "F32": 5e-5, "F16": 1e-2, "BF16": 6e-2}
 """Relative norms of hidden states that rounding every weight to a dtype explains; seen: 1e-6, 1.5e-3, 1.2e-2."""
@@ -21,7 +23,7 @@ GEMM_TOLERANCE = 5e-5
 def claims_of(target: Target | None, edit: Edit) -> tuple[Claim, ...]:
     """The claims of an edit on a checkpoint; `target` is None for `New`."""
     if target is None or isinstance(edit, New):
-        return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *_pad_of(_pad(edit)))
+        return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *pad_row(_pad(edit)))
     match edit:
         case Resize():
             return tuple(_of_resize(target, edit))
@@ -43,21 +45,29 @@ def claims_of_fix(values: Mapping[str, object]) -> tuple[Claim, ...]:
     if type(rows) is not int or rows < 1:
         return ()
     without = frozenset((pad,)) if type(pad) is int else frozenset[int]()
-    return tuple(_same(kept_rows(rows), without, 0.0, "nothing that the model computes with changes"))
+    return tuple(same_states(kept_rows(rows), without, 0.0, "nothing that the model computes with changes"))
 
 
 def _pad(edit: Edit) -> int | None:
     return getattr(edit, "pad", None)
 
 
-def _pad_of(pad: int | None) -> tuple[Claim, ...]:
+def pad_row(pad: int | None) -> tuple[Claim, ...]:
+    """That the row of the pad id is zero; nothing without one."""
     if pad is None:
         return ()
     row = RowMap(pad + 1, (pad,), (pad,), (0, 1), Places("", "row", (pad,)))
     return (Claim("pad", f"row {pad}, the pad row, is zero", ids=row),)
 
 
-def _same(
+def same_tokens(checkpoint: Checkpoint, ids: RowMap, without: frozenset[int]) -> Iterator[Claim]:
+    """That each token of tokenizer.json has the id of its row; nothing without such a file."""
+    if checkpoint.has(TOKENIZER_JSON):
+        told = f"tokens have the ids of their rows in {TOKENIZER_JSON}, {kept_count(ids, without)} ids"
+        yield Claim("tokens", told, 0.0, ids, without)
+
+
+def same_states(
     ids: RowMap, without: frozenset[int], tolerance: float, why: str, outputs: float | None = None, rounded: str = ""
 ) -> Iterator[Claim]:
     """That hidden states, and what a head makes of them, are what they were for every batch of the ids."""
@@ -78,17 +88,19 @@ def _of_resize(target: Target, edit: Resize) -> Iterator[Claim]:
     without = frozenset({edit.pad} | drawn)
     has_types = target.names.types in target.tensors
     yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
-    yield from _pad_of(edit.pad)
+    yield from pad_row(edit.pad)
+    if edit.tokenizer == "keep":
+        yield from same_tokens(target.checkpoint, ids, without)
     is_folded = folds(target, edit)
     if not is_folded and not (has_types and edit.type_vocab == 0):
         yield Claim("rows", f"{kept_count(ids, without)} word rows are the old ones bit for bit", 0.0, ids, without)
-        yield from _same(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
+        yield from same_states(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
     elif is_folded:
         stored = target.tensors[target.names.words].dtype
         tolerance = max(GEMM_TOLERANCE, CAST_TOLERANCE.get(stored, 0.0))
         told = f"{kept_count(ids, without)} word rows are the old ones plus type row 0"
         yield Claim("rows", told, 0.0, ids, without, rounded=stored, adds_type=True)
-        same = tuple(_same(ids, without, tolerance, "type row 0 is in every word row, rounded"))
+        same = tuple(same_states(ids, without, tolerance, "type row 0 is in every word row, rounded"))
         yield from same[:1] if target.has_decoder and config.tie_word_embeddings else same
 
 
@@ -98,25 +110,28 @@ def _of_remap(target: Target, edit: Remap) -> Iterator[Claim]:
         pad = ids.new_id(target.config.pad_token_id)
     without = frozenset(() if pad is None else (pad,))
     yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
-    yield from _pad_of(pad)
+    yield from pad_row(pad)
+    if edit.tokenizer == "rewrite" and not edit.installed:
+        yield from same_tokens(target.checkpoint, ids, without)
     told = f"{kept_count(ids, without)} word rows are old ones under new ids, bit for bit"
     yield Claim("rows", told, 0.0, ids, without)
-    yield from _same(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
+    yield from same_states(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
 
 
 def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:
     ids, none = kept_rows(target.config.vocab_size), frozenset[int]()
+    yield from same_tokens(target.checkpoint, ids, none)
     if edit.dtype is None:
         said = (
             "every tensor that stays is the same bit for bit" if edit.drop else "every tensor is the same bit for bit"
         )
         yield Claim("tensors", said, may_lose=bool(edit.drop))
-        yield from _same(ids, none, 0.0, "names and places change, no number does")
+        yield from same_states(ids, none, 0.0, "names and places change, no number does")
         return
     said = f"every tensor is the old one rounded to {edit.dtype}"
     yield Claim("tensors", said, rounded=edit.dtype, may_lose=bool(edit.drop))
     tolerance = CAST_TOLERANCE[edit.dtype]
-    yield from _same(ids, none, tolerance, f"every weight is rounded to {edit.dtype}", rounded=edit.dtype)
+    yield from same_states(ids, none, tolerance, f"every weight is rounded to {edit.dtype}", rounded=edit.dtype)
 
 
 def _of_reinit(target: Target, edit: Reinit) -> Iterator[Claim]:
@@ -126,7 +141,7 @@ def _of_reinit(target: Target, edit: Reinit) -> Iterator[Claim]:
     if others:
         yield Claim("tensors", f"{counted(others, 'other tensor')} are the same bit for bit", tensors=drawn)
     if target.names.words in drawn:
-        yield from _pad_of(target.config.pad_token_id)
+        yield from pad_row(target.config.pad_token_id)
 
 
 def _tables(target: Target) -> tuple[str, ...]:

@@ -18,11 +18,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from gte_surgery import convert, new, prover, reinit, remap, resize  # noqa: E402
-from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint  # noqa: E402
+from gte_surgery import convert, new, prover, reinit, remap, resize, trim  # noqa: E402
+from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint, open_listing  # noqa: E402
 from gte_surgery.checkpoint.json.strict import parse_document  # noqa: E402
 from gte_surgery.checkpoint.source import path_of  # noqa: E402
 from gte_surgery.errors import RefusedError  # noqa: E402
+from tests import builder  # noqa: E402
+from tests.texts import KINDS, lines, write_tokenizer  # noqa: E402
 
 KEPT = [0, 3, 1, *range(40, 140), 7]
 Damage = Callable[[Checkpoint], Checkpoint]
@@ -144,6 +146,11 @@ DAMAGES: dict[str, Damage] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def golden_families(golden: Path) -> Path:
+    return golden.parent / "families"
+
+
 @pytest.fixture
 def trained(golden: Path, tmp_path: Path) -> Path:
     """A masked LM with a type row, an ntk rope and a decoder bias that is not zero."""
@@ -243,3 +250,60 @@ def test_a_checkpoint_from_scratch_is_run_before_it_is_there(tmp_path: Path) -> 
     with pytest.raises(RefusedError, match="not finite"):
         new(tmp_path / "other", release="gte-base-en-v1.5", dialect="remote", **sizes, prove=refute)
     assert not (tmp_path / "other").exists()
+
+
+def stale(old: Path) -> Damage:
+    """The tokenizer of the checkpoint before in the place of the one that was rewritten."""
+
+    def damage(after: Checkpoint) -> Checkpoint:
+        file = after.readable("tokenizer.json")
+        assert file is not None
+        path_of(file.place).write_bytes((old / "tokenizer.json").read_bytes())
+        assert after.path != old
+        return open_listing(after.path, {each.name: path_of(each.place) for each in after.files})
+
+    return damage
+
+
+def without_tokenizer(after: Checkpoint) -> Checkpoint:
+    listed = {each.name: path_of(each.place) for each in after.files if each.name != "tokenizer.json"}
+    return open_listing(after.path, listed)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stale_tokenizer_is_refuted_after_a_trim_and_the_rewritten_one_proved(kind: str, tmp_path: Path) -> None:
+    path = builder.build(tmp_path / "ckpt", builder.remote_config(vocab_size=1200))
+    write_tokenizer(path, kind, 1200, 2000)
+    texts = tmp_path / "texts.txt"
+    texts.write_text("\n".join(lines(300)))
+    for damage in (stale(path), without_tokenizer):
+        with pytest.raises(RefusedError, match="the proof failed: tokens have the ids of their rows"):
+            trim(path, texts=texts, out=tmp_path / "out", prove=planted(damage))
+    receipt = trim(path, texts=texts, out=tmp_path / "out", prove=prover("cpu")).receipt
+    assert receipt is not None
+    assert receipt["proved"] is True
+    assert "tokens" in {claim["claim"] for claim in receipt["claims"]}
+
+
+@pytest.mark.parametrize("surgery", ["shrink", "grow", "remap", "half", "bfloat16", "reinit"])
+@pytest.mark.parametrize("name", ["bert-base", "bert-mlm", "modernbert-base", "modernbert-mlm", "modernbert-reranker"])
+def test_a_sound_surgery_of_the_other_families_is_proved(
+    name: str, surgery: str, golden_families: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(golden_families / name, tmp_path / "ckpt")
+    receipt = SURGERIES[surgery](path, prover("cpu")).receipt
+    assert receipt is not None
+    assert receipt["proved"] is True
+
+
+@pytest.mark.parametrize("name", ["bert-mlm", "modernbert-mlm"])
+@pytest.mark.parametrize("change", [swapped(20, 21), one_bit(0)], ids=["swapped", "bit"])
+def test_damage_of_the_other_families_is_refuted(
+    name: str, change: Callable[[Any], Any], golden_families: Path, tmp_path: Path
+) -> None:
+    path = shutil.copytree(golden_families / name, tmp_path / "ckpt")
+    tensors = open_checkpoint(path).tensors
+    for end in ("word_embeddings.weight", "tok_embeddings.weight", "Wqkv.weight", "query.weight"):
+        for tensor in [each for each in tensors if each.endswith(end)][:1]:
+            with pytest.raises(RefusedError, match="the proof failed"):
+                resize(path, vocab=160, pad=0, prove=planted(numbers(tensor, change)))
