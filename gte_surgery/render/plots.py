@@ -74,6 +74,16 @@ def norms_plot(norms: RowNorms) -> str:
     return _svg("norms", title, [*_axes(x, y, "norm of the row", "rows"), *parts, *_legend(legend)])
 
 
+def cosines_plot(bins: Sequence[tuple[float, float, int]]) -> str:
+    """Histogram of cosines; bins are (from, to, texts)."""
+    x = Scale(bins[0][0], bins[-1][1], _LEFT, _RIGHT)
+    y = Scale(0.7, max(*(texts for *_, texts in bins), 1) * 1.5, _BOTTOM, _TOP, is_log=True)
+    shown = [(x.at(least), x.at(most), y.at(texts)) for least, most, texts in bins if texts]
+    boxes = [_box(left, top, max(right - left, 1.0), _BOTTOM - top) for left, right, top in shown]
+    axes = _axes(x, y, "cosine of the embeddings before and after", "texts")
+    return _svg("cosines", "Histogram of the cosines of the embeddings", [*axes, *boxes])
+
+
 def parts_plot(parts: Sequence[Part]) -> str:
     """Bytes of each part of the network."""
     bars = [(part.name, part.nbytes / 1e6, f"{part.parameters:,}") for part in parts]

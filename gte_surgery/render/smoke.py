@@ -9,7 +9,7 @@ from dataclasses import asdict
 from gte_surgery.findings import Severity
 from gte_surgery.render.finding import finding_lines, finding_object
 from gte_surgery.render.ink import columns, count, paint, printable, size
-from gte_surgery.smoke.result import Proof, SmokeResult, Speed
+from gte_surgery.smoke.result import Proof, Quality, SmokeResult, Speed
 
 _STYLES = {"passed": "good", "failed": "error", "skipped": "faint"}
 
@@ -20,6 +20,8 @@ def smoke_text(result: SmokeResult, color: bool = False) -> str:
     for subject, proofs in _grouped(result.proofs).items():
         lines.append(f"  {subject or 'checkpoint'}")
         lines += [f"    {line}" for line in _proof_lines(proofs, color)]
+    if result.against is not None and result.against.quality is not None:
+        lines += _quality_lines(result.against.quality)
     if result.speeds:
         lines += columns([_HEADING, *map(_speed_row, result.speeds)], "  ").splitlines()
     lines += [line for finding in result.findings for line in finding_lines(finding, finding.message, color)]
@@ -34,6 +36,27 @@ def smoke_json(result: SmokeResult) -> str:
         "has_passed": result.has_passed,
     }
     return json.dumps(value, indent=2)
+
+
+def quality_facts(quality: Quality) -> Iterator[tuple[str, str]]:
+    """What there is to say of texts, by subject."""
+    left_out = f", {quality.left_out:,} left out" if quality.left_out else ""
+    yield (
+        "texts",
+        f"{quality.texts:,}, {quality.tokens_before:,} tokens before, {quality.tokens_after:,} after{left_out}",
+    )
+    yield "cosine", f"mean {quality.cosine:.6f}, least {quality.least_cosine:.6f}"
+    yield "neighbours", f"{quality.neighbours:.4f} of the nearest {quality.nearest} in common, tau {quality.tau:.4f}"
+    if (found := quality.retrieval) is not None:
+        yield "nDCG@10", f"{found.ndcg_before:.4f} before, {found.ndcg_after:.4f} after, {found.queries:,} queries"
+        yield "recall@10", f"{found.recall_before:.4f} before, {found.recall_after:.4f} after"
+
+
+def _quality_lines(quality: Quality) -> Iterator[str]:
+    yield from columns(list(quality_facts(quality)), "  ").splitlines()
+    yield "  the texts that moved most"
+    for each in quality.worst:
+        yield printable(f"    {each.cosine:.6f}  {each.text}")
 
 
 def _surroundings(result: SmokeResult) -> str:
@@ -69,6 +92,8 @@ def _measured(proof: Proof) -> str:
     if proof.tolerance is None:
         return ""
     found = "not finite" if proof.measured is None else f"{proof.measured:.2g}"
+    if proof.bound == "at least" and proof.measured is not None:
+        return f"{proof.measured:.4f}, at least {proof.tolerance:g}"
     return f"{found}, at most {proof.tolerance:.2g}"
 
 

@@ -237,6 +237,39 @@ _TABLE = (
         "One of the two cannot be run here, or nothing is claimed that could be: the message says why. It is neither\n"
         "proved nor refuted.",
     ),
+    Code(
+        "GTE590",
+        _ERROR,
+        "Embeddings of texts moved away",
+        "The mean cosine of the embeddings before and after is below --min-cosine. Another pooling, another pad or a\n"
+        "table under other ids gives this for every text; a trim for texts that hold cut tokens. The report shows the\n"
+        "ten worst.",
+    ),
+    Code(
+        "GTE591",
+        _ERROR,
+        "Texts have other neighbours",
+        "Of the ten texts nearest to each, fewer than --min-neighbours are the same before and after: a search over\n"
+        "them finds other texts.",
+    ),
+    Code(
+        "GTE592",
+        _ERROR,
+        "Neighbours come in another order",
+        "Kendall's tau over the ten texts that were nearest to each is below --min-tau: they are ranked otherwise.",
+    ),
+    Code(
+        "GTE593",
+        _ERROR,
+        "Positives rank lower than before",
+        "nDCG@10 of the labelled queries fell by more than --max-loss.",
+    ),
+    Code(
+        "GTE594",
+        _ERROR,
+        "Fewer positives are found than before",
+        "Recall among the ten nearest texts of the labelled queries fell by more than --max-loss.",
+    ),
 )
 
 CODES = MappingProxyType({code.code: replace(code, only_with="smoke") for code in _TABLE})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gte_surgery.findings import Finding, Location
 from gte_surgery.smoke.codes import CODES
-from gte_surgery.smoke.result import Proof
+from gte_surgery.smoke.result import Outcome, Proof
 
 
 @dataclass
@@ -28,6 +28,16 @@ class Ledger:
         if not holds:
             self.found(code, f"{claim}: measured {measured:.3g}, tolerance {tolerance:.3g}", detail)
         return holds
+
+    def prove_least(self, code: str, claim: str, measured: float, least: float) -> None:
+        """Record that `measured` is at least `least`, or a finding where it is not."""
+        holds = measured >= least
+        outcome: Outcome = "passed" if holds else "failed"
+        self.proofs.append(
+            Proof(code, claim, outcome, _finite(measured), least, self.subject, "", self.rank, "at least")
+        )
+        if not holds:
+            self.found(code, f"{claim}: {measured:.4f}, must be at least {least:g}")
 
     def skip(self, code: str, claim: str, reason: str) -> None:
         """Record that something could not be asked."""

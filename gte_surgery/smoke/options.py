@@ -35,6 +35,13 @@ class SmokeOptions:
     seed: int = 0
     against: Path | str | None = None
     map: Path | None = None
+    texts: Path | None = None
+    queries: Path | None = None
+    column: str | None = None
+    min_cosine: float = 0.99
+    min_neighbours: float = 0.9
+    min_tau: float = 0.9
+    max_loss: float = 0.01
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -62,9 +69,15 @@ class SmokeOptions:
     def _check_against(self) -> None:
         """Raises UsageError for options of a comparison without one, and for those that have no part in it."""
         if self.against is None:
-            if self.map is not None:
-                raise UsageError("map: there is nothing to compare with", "name the checkpoint before: --against OLD")
+            for name, given in (("map", self.map), ("texts", self.texts), ("queries", self.queries)):
+                if given is not None:
+                    raise UsageError(f"{name}: there is nothing to compare with", "name a checkpoint: --against OLD")
             return
+        if self.queries is not None and self.texts is None:
+            raise UsageError("queries: there is nothing to search in", "name the texts: --texts FILE")
+        for name in ("min_cosine", "min_neighbours", "min_tau", "max_loss"):
+            if not -1 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name.replace('_', '-')}: {getattr(self, name)}, must be from -1 to 1")
         others = {
             "train": self.train,
             "compile": self.compile,

@@ -13,7 +13,8 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """One thing proved or not: `measured` may be at most `tolerance`. `detail` says what a skipped or failed one saw.
+    """One thing proved or not: `measured` may be at most `tolerance`, or must be `bound` "at least" that. `detail` says
+    what a skipped or failed one saw.
 
     `subject` is what it was proved of: "fp16 xformers", or "" for the checkpoint as a whole. `rank` is the process.
     """
@@ -26,6 +27,7 @@ class Proof:
     subject: str = ""
     detail: str = ""
     rank: int = 0
+    bound: Literal["at most", "at least"] = "at most"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +54,55 @@ class Unserved:
 
 
 @dataclass(frozen=True, slots=True)
+class Worst:
+    """A text whose embedding moved far: how it begins, its cosine, the share of its neighbours that it kept."""
+
+    text: str
+    cosine: float
+    neighbours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieval:
+    """How well positives are found by their queries, before and after: nDCG and recall of the ten nearest."""
+
+    queries: int
+    ndcg_before: float
+    ndcg_after: float
+    recall_before: float
+    recall_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What became of texts: of how many distinct `texts`, with `tokens` before and after, and how many were `left_out`
+    for want of an id. Means over the texts: `cosine` of both embeddings, `neighbours`, the share of the `nearest` in
+    common, `tau` of the order of those before. `histogram` has (from, to, texts) of cosines, `worst` the ten lowest.
+    """
+
+    texts: int
+    left_out: int
+    tokens_before: int
+    tokens_after: int
+    cosine: float
+    least_cosine: float
+    nearest: int
+    neighbours: float
+    tau: float
+    histogram: tuple[tuple[float, float, int], ...]
+    worst: tuple[Worst, ...]
+    retrieval: Retrieval | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Compared:
     """With what a checkpoint was compared: the `name` of the other one, `batches` that both ran, real `tokens` in
-    them."""
+    them, and the `quality` of texts where some were given."""
 
     name: str
     batches: int
     tokens: int
+    quality: Quality | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.extras import missing
 from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.page import require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+from gte_surgery.errors import UsageError
+from gte_surgery.outputs import write_output
+
+if TYPE_CHECKING:
+    from gte_surgery.smoke.result import SmokeResult
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+_THRESHOLDS = (
+    ("--min-cosine", 0.99, "Least mean cosine of a text's embeddings."),
+    ("--min-neighbours", 0.9, "Least share of its ten nearest texts in common."),
+    ("--min-tau", 0.9, "Least Kendall's tau of the order of those."),
+    ("--max-loss", 0.01, "Most that nDCG@10 and recall@10 may fall."),
+)
+
+
+def _thresholds(function: Any) -> Any:
+    for name, usual, text in reversed(_THRESHOLDS):
+        function = click.option(name, type=float, default=usual, show_default=True, metavar="X", help=text)(function)
+    return function
 
 
 @click.command(
@@ -21,7 +41,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     short_help="Prove a checkpoint by running it.",
     epilog=example(
         "gte-surgery smoke ckpt/ --attention all --train 3",
-        "gte-surgery smoke small/ --against ckpt/ --device cpu",
+        "gte-surgery smoke small/ --against ckpt/ --texts texts.txt --html texts.html",
         "torchrun --nproc_per_node=2 -m gte_surgery smoke ckpt/ --train 3",
     ),
 )
@@ -53,6 +73,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 )
 @click.option("--map", type=_FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")
 @click.option(
+    "--texts", type=_FILE, metavar="FILE", help="Measure what became of these: lines, JSON lines, csv, parquet."
+)
+@click.option(
+    "--queries", type=_FILE, metavar="FILE", help="JSON lines of query and positives, to search in the texts."
+)
+@click.option("--column", metavar="NAME", help="The column or key of the texts, or of lists of ids.  [default: text]")
+@_thresholds
+@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page about the texts here.")
+@click.option(
     "--runtime",
     type=click.Choice(["native", "remote"]),
     default="native",
@@ -63,19 +92,24 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the batch.")
 @json_option
 @pass_terminal
-def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: Any) -> int:
+def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path | None, **chosen: Any) -> int:
     """Run CHECKPOINT on a device and prove that it does what it should.
 
     Finite outputs, embeddings of length 1, packed as padded, indifferent to padding and row order, low precision near
     float32, a pad row that stays zero: each proof has a measured value and a tolerance. A failed one makes the exit
     code 1. Under torchrun every process proves on its own GPU, and they train together.
 
-    With --against the proofs are others: what a surgery claimed, of the ids that its receipt or --map keeps.
+    With --against the proofs are others: what a surgery claimed, of the ids that its receipt or --map keeps. With
+    --texts both embed your texts, each with its own tokenizer, and tell how far they moved.
     """
     from gte_surgery.render.smoke import smoke_json, smoke_text
     from gte_surgery.smoke.options import SmokeOptions
 
     options = SmokeOptions(**chosen)
+    read = (checkpoint, *(Path(each) for each in (options.against, options.texts, options.queries) if each is not None))
+    if html is not None and options.texts is None:
+        raise UsageError("html: the page is about texts, and none are given", "name them: --texts FILE")
+    require_page(html, *read)
     try:
         from gte_surgery.smoke.run import smoke
     except ImportError as error:
@@ -83,5 +117,16 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **chosen: An
     is_first = os.environ.get("RANK", "0") == "0"
     result = smoke(checkpoint, options, terminal.message if is_first else None)
     if is_first:
+        if html is not None:
+            write_output(html, _page(result), read)
         terminal.result(smoke_json(result) if as_json else smoke_text(result, terminal.has_color))
     return exits.GOOD if result.has_passed else exits.FINDINGS
+
+
+def _page(result: SmokeResult) -> str:
+    from gte_surgery import __version__
+    from gte_surgery.render.quality_page import quality_html
+    from gte_surgery.smoke.codes import CODES
+
+    quality = result.against.quality if result.against is not None else None
+    return quality_html(result, quality, CODES, __version__) if quality is not None else ""

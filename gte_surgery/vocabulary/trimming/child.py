@@ -1,7 +1,8 @@
 """The child process that the tokenizers package runs in, with limits on memory and time; the parent tells its death.
 
 Started by `workers`. It reads one request a line from its standard input and answers each with one line, both JSON:
-"open" a tokenizer, "count" the words of a part of a corpus, "merge" and encode words, "compare" two tokenizers on them.
+"open" a tokenizer, "count" the words of a part of a corpus, "encode" words, "compare" two tokenizers on them, "frame"
+texts as a model takes them.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class _Worker:
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
             "compare": self._compare, "held": self._held, "between": self._between,
+            "frame": self._frame,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
 
@@ -126,6 +128,10 @@ class _Worker:
             elif len(differing) < 100_000:
                 differing.append(word)
         return {"same": same, "changed": changed, "changed_times": changed_times, "differing": differing}
+
+    def _frame(self, which: str, texts: list[str], longest: int) -> dict[str, Any]:
+        """The ids of texts as a model takes them, by one of the tokenizers."""
+        return {"ids": self._opened[which].framed(texts, longest)}
 
     def _between(self, old: str, new: str) -> dict[str, Any]:
         """The map from the rows of one tokenizer to those of another, as `token_map` makes it."""

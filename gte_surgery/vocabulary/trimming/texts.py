@@ -1,5 +1,5 @@
 """Texts on this disk, read in parts that several workers can take: plain text by lines, JSON lines, csv and parquet by
-a column. What a file is, its ending says.
+a column. What a file is, its ending says. A row may hold ids instead of a text where that is asked for.
 """
 
 from __future__ import annotations
@@ -9,14 +9,20 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.emission import is_id
 
 PART = 1 << 23
 """Bytes of a part of a file that is read by lines."""
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
 TEXT_COLUMN = "text"
+_LABELLED = 'give JSON lines: {"query": "…", "positives": ["…"]}'
+
+Row = str | list[int]
+"""A text, or the ids of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +54,46 @@ def parts(paths: list[Path], column: str | None) -> list[Part]:
 
 def texts_of(part: Part) -> Iterator[str]:
     """The texts of a part. Raises RefusedError for rows that are none, with their place."""
+    return (text for text in _values(part, has_ids=False) if isinstance(text, str))
+
+
+def rows_of(part: Part) -> Iterator[Row]:
+    """The texts of a part, or the lists of ids where its column holds such. Raises as `texts_of`."""
+    return _values(part, has_ids=True)
+
+
+def labelled(path: Path) -> Iterator[tuple[Row, list[Row]]]:
+    """(query, positives) of each line of a file of JSON lines {"query": …, "positives": […]}, texts or lists of ids.
+
+    Raises UsageError for a file that is not there, RefusedError for a line that is none, with its place.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such file", _LABELLED)
+    for at, line in _lines(Part(str(path), "json", "", 0, path.stat().st_size)):
+        value = _parsed(line, str(path), at)
+        query, positives = (value.get(key) for key in ("query", "positives")) if isinstance(value, dict) else (0, 0)
+        listed = [each for each in (query, *(positives if isinstance(positives, list) else ())) if _is_row(each)]
+        if not isinstance(positives, list) or not positives or len(listed) != 1 + len(positives):
+            raise RefusedError(f"{path}: byte {at}: not a query with its positives", _LABELLED)
+        yield listed[0], listed[1:]
+
+
+def _values(part: Part, has_ids: bool) -> Iterator[Row]:
     match part.kind:
         case "parquet":
-            yield from _parquet(part)
+            yield from _parquet(part, has_ids)
         case "csv":
             yield from _csv(part)
         case "json":
             for at, line in _lines(part):
-                yield _member(line, part, at)
+                yield _member(line, part, at, has_ids)
         case _:
             for _, line in _lines(part):
                 yield line
+
+
+def _is_row(value: object) -> TypeGuard[Row]:
+    return isinstance(value, str) or (isinstance(value, list) and bool(value) and all(map(is_id, value)))
 
 
 def _lines(part: Part) -> Iterator[tuple[int, str]]:
@@ -76,15 +111,19 @@ def _lines(part: Part) -> Iterator[tuple[int, str]]:
             at += len(line)
 
 
-def _member(line: str, part: Part, at: int) -> str:
-    try:
-        value = json.loads(line)
-    except (ValueError, RecursionError):
-        raise RefusedError(f"{part.path}: byte {at}: not a JSON value, must be one a line") from None
-    text = value.get(part.column) if isinstance(value, dict) else value
-    if not isinstance(text, str):
+def _member(line: str, part: Part, at: int, has_ids: bool) -> Row:
+    value = _parsed(line, part.path, at)
+    row = value.get(part.column) if isinstance(value, dict) else value
+    if not isinstance(row, str) and not (has_ids and _is_row(row)):
         raise RefusedError(f"{part.path}: byte {at}: no text in `{part.column}`", "name the column: --column NAME")
-    return text
+    return row
+
+
+def _parsed(line: str, path: str, at: int) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise RefusedError(f"{path}: byte {at}: not a JSON value, must be one a line") from None
 
 
 def _csv(part: Part) -> Iterator[str]:
@@ -96,7 +135,7 @@ def _csv(part: Part) -> Iterator[str]:
             yield text
 
 
-def _parquet(part: Part) -> Iterator[str]:
+def _parquet(part: Part, has_ids: bool) -> Iterator[Row]:
     try:
         import pyarrow.parquet as parquet
     except ImportError as error:
@@ -105,4 +144,5 @@ def _parquet(part: Part) -> Iterator[str]:
         if part.column not in file.schema_arrow.names:
             raise RefusedError(f"{part.path}: no column `{part.column}`", "name it: --column NAME")
         for batch in file.iter_batches(batch_size=1024, columns=[part.column]):
-            yield from (text for text in batch.column(0).to_pylist() if isinstance(text, str))
+            values = batch.column(0).to_pylist()
+            yield from (each for each in values if isinstance(each, str) or (has_ids and _is_row(each)))

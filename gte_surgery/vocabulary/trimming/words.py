@@ -41,6 +41,14 @@ class Words:
         """The ids of a text, without what is put around it."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
+    def framed(self, texts: list[str], longest: int) -> list[list[int]]:
+        """The ids of each text with what is put around it, at most `longest`."""
+        self._tokenizer.enable_truncation(longest)
+        try:
+            return [list(encoding.ids) for encoding in self._tokenizer.encode_batch(texts)]
+        finally:
+            self._tokenizer.no_truncation()
+
     def unknown_characters(self, texts: Iterable[str], unknown: int | None) -> Iterator[tuple[list[int], int]]:
         """(ids, number of characters that became the id `unknown`) of each text."""
         for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False):

@@ -363,7 +363,7 @@ def test_a_batch_is_valid_and_has_rows_long_short_and_of_one_token() -> None:
 def test_every_code_is_documented_under_its_own_number() -> None:
     assert all(code == known.code and known.title and known.explanation for code, known in CODES.items())
     used = set()
-    for module in (Path(matrix.__file__).parent).glob("*.py"):
+    for module in (Path(matrix.__file__).parent).rglob("*.py"):
         text = module.read_text(encoding="utf-8")
         if module.name != "codes.py":
             used |= {code for code in CODES if code in text}

@@ -1,0 +1,36 @@
+"""Texts as a model takes them, cut by a checkpoint's own tokenizer in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.source import path_of
+from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.trimming.workers import started
+
+_AT_ONCE = 256
+
+
+def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int) -> list[list[list[int]]]:
+    """For each checkpoint the ids of each text, with what its tokenizer.json puts around a text, at most `longest`.
+
+    Raises RefusedError where there is no such file, and for one that the tokenizers package refuses or dies of.
+    """
+    files = {str(at): str(_file(checkpoint)) for at, checkpoint in enumerate(checkpoints)}
+    groups = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
+    with started(1) as workers:
+        workers.all({"do": "open", **files})
+        asked = [[{"do": "frame", "which": which, "texts": list(group), "longest": longest} for group in groups]
+                 for which in files]  # fmt: skip
+        return [[ids for answer in workers.spread(each) for ids in answer["ids"]] for each in asked]
+
+
+def _file(checkpoint: Checkpoint) -> Path:
+    file = checkpoint.readable(TOKENIZER_JSON)
+    if file is None:
+        hint = "give ids in place of texts: JSON lines with a list in --column NAME"
+        raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could cut texts", hint)
+    return path_of(file.place)
