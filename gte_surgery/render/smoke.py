@@ -9,7 +9,7 @@ from dataclasses import asdict
 from gte_surgery.findings import Severity
 from gte_surgery.render.finding import finding_lines, finding_object
 from gte_surgery.render.ink import columns, count, paint, printable, size
-from gte_surgery.smoke.result import Proof, Quality, SmokeResult, Speed
+from gte_surgery.smoke.result import Proof, Quality, SmokeResult, Speed, Timed
 
 _STYLES = {"passed": "good", "failed": "error", "skipped": "faint"}
 
@@ -22,6 +22,8 @@ def smoke_text(result: SmokeResult, color: bool = False) -> str:
         lines += [f"    {line}" for line in _proof_lines(proofs, color)]
     if result.against is not None and result.against.quality is not None:
         lines += _quality_lines(result.against.quality)
+    if result.timed is not None and result.speeds:
+        lines.append(f"  {_timing(result.timed)}")
     if result.speeds:
         lines += columns([_HEADING, *map(_speed_row, result.speeds)], "  ").splitlines()
     lines += [line for finding in result.findings for line in finding_lines(finding, finding.message, color)]
@@ -97,7 +99,13 @@ def _measured(proof: Proof) -> str:
     return f"{found}, at most {proof.tolerance:.2g}"
 
 
-_HEADING = ("dtype", "backend", "path", "tokens/s", "peak memory", "error to fp32", "times eager")
+def _timing(timed: Timed) -> str:
+    """On what the speeds below were measured, and how."""
+    rows = f"{count(timed.rows, 'row')} of {timed.shortest} to {timed.longest} tokens, {timed.tokens:,} in all"
+    return f"speeds: medians of {count(timed.runs, 'warm run')} in turns on {rows}"
+
+
+_HEADING = ("dtype", "backend", "path", "tokens/s", "spread", "peak memory", "error to fp32", "times eager")
 
 
 def _speed_row(speed: Speed) -> tuple[str, ...]:
@@ -106,9 +114,10 @@ def _speed_row(speed: Speed) -> tuple[str, ...]:
         speed.backend,
         speed.path,
         f"{speed.tokens_per_second:,.0f}",
+        f"{speed.spread:.0%}",
         "" if speed.peak_bytes is None else size(speed.peak_bytes),
         f"{speed.error:.1e}",
-        f"{speed.speedup:.2f}",
+        "" if speed.speedup is None else f"{speed.speedup:.2f}",
     )
 
 

@@ -33,7 +33,9 @@ class Proof:
 @dataclass(frozen=True, slots=True)
 class Speed:
     """How fast one backend is in one dtype: real tokens a second, peak bytes on the device (None on a CPU), relative
-    error against fp32, and times as fast as eager attention on the padded batch."""
+    error against fp32, times as fast as eager attention on the padded batch (None where that broke), and how far apart
+    the runs were, of the median.
+    """
 
     dtype: str
     backend: str
@@ -41,7 +43,19 @@ class Speed:
     tokens_per_second: float
     peak_bytes: int | None
     error: float
-    speedup: float
+    speedup: float | None
+    spread: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The batch that was timed, and how many runs of each way, in turns, the medians are of."""
+
+    rows: int
+    shortest: int
+    longest: int
+    tokens: int
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +137,7 @@ class SmokeResult:
     findings: tuple[Finding, ...]
     seconds: float
     against: Compared | None = None
+    timed: Timed | None = None
 
     @property
     def has_passed(self) -> bool:

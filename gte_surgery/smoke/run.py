@@ -20,6 +20,7 @@ from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
+from gte_surgery.smoke import speeds
 from gte_surgery.smoke.against.run import compare
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
@@ -29,7 +30,7 @@ from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import CONVERT, RemoteCodeError, known_cause, load_remote
-from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Unserved
+from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Timed, Unserved
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
 from gte_surgery.smoke.training import Objective, prove_pad_kept, prove_training, training_tensors
 from gte_surgery.smoke.trouble import BrokenRunError
@@ -70,6 +71,7 @@ class _Run:
         self.speeds: list[Speed] = []
         self.unserved: list[Unserved] = []
         self.against: Compared | None = None
+        self.timed: Timed | None = None
 
     def all(self) -> None:
         """Every part; after a failure of the device nothing more is tried."""
@@ -101,6 +103,7 @@ class _Run:
             proved = encoder if name == "fp32" else self._loaded(name)
             if proved is not None:
                 matrix.prove_dtype(name, proved)
+                self.timed = _timed(matrix.timed)
                 self._references(proved, name)
         self.ledger.subject = "fp32"
         del proved
@@ -262,7 +265,14 @@ class _Run:
             findings=tuple(dict.fromkeys(findings)),
             seconds=seconds,
             against=next(iter(self.here.gathered(self.against)), None),
+            timed=self.timed,
         )
+
+
+def _timed(batch: Batch | None) -> Timed | None:
+    if batch is None:
+        return None
+    return Timed(batch.rows, min(batch.lengths), max(batch.lengths), batch.tokens, speeds.ROUNDS)
 
 
 def _release() -> None:

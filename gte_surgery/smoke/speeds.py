@@ -1,52 +1,90 @@
-"""How fast a backend is on a batch, in real tokens a second, and how much memory it needs at most."""
+"""How fast the ways to run a model are on a batch that fills the device, in real tokens a second, and how much memory
+each needs at most. The small batch of the proofs would time how fast kernels are launched.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
 
 import torch
 
-from gte_surgery.model.encoder import GteEncoder
-from gte_surgery.smoke.batches import Batch
-from gte_surgery.smoke.trouble import watched
+from gte_surgery.smoke.batches import Batch, Ids, fill
+from gte_surgery.smoke.trouble import BrokenRunError, watched
 
-_ENOUGH_SECONDS = 0.3
-_MOST_RUNS = 20
+ROUNDS = 5
+"""Times that each way runs, in turns with the others, after one run to get warm."""
+ROWS = {"cpu": 8, "cuda": 64}
+SHORTEST, LONGEST = 16, {"cpu": 128, "cuda": 512}
+"""Tokens of the shortest and the longest row; the lengths lie evenly between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to run a model: what it is of, and a run."""
+
+    subject: str
+    run: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Real tokens a second, the median of all runs; (slowest − fastest) / median of their seconds; the peak bytes, None
+    on a CPU.
+    """
+
+    tokens_per_second: float
+    spread: float
+    peak_bytes: int | None
+
+
+def full_batch(ids: Ids, device: torch.device, most: int, seed: int) -> Batch:
+    """A batch that fills the device, of rows of at most `most` tokens."""
+    longest = min(most, ids.max_length, LONGEST[device.type])
+    lengths = torch.linspace(min(SHORTEST, longest), longest, ROWS[device.type]).round().long()
+    return fill(ids, lengths, torch.Generator().manual_seed(seed)).to(device)
 
 
 @torch.no_grad()
-def measure(encoder: GteEncoder, batch: Batch, unpad: bool, subject: str) -> tuple[float, int | None]:
-    """(real tokens a second, peak bytes or None on a CPU), the best of a third of a second after one warm run."""
-    device = encoder.device
-
-    def run() -> None:
-        encoder.encode(batch.tensors, unpad_inputs=unpad)
-
-    with watched(batch, f"{subject} timing"):
-        run()
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        seconds = _best(run, device)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
-    return batch.tokens / seconds, peak
-
-
-def _best(run: Callable[[], None], device: torch.device) -> float:
-    """The shortest of several runs."""
-    best, spent = float("inf"), 0.0
-    for _ in range(_MOST_RUNS):
-        _wait(device)
-        begin = time.perf_counter()
-        run()
-        _wait(device)
-        took = time.perf_counter() - begin
-        best, spent = min(best, took), spent + took
-        if spent > _ENOUGH_SECONDS:
-            break
-    return best
+def measure(ways: Sequence[Way], batch: Batch, device: torch.device) -> list[Timing | BrokenRunError]:
+    """The timing of each way, or how it broke. Raises BrokenRunError where the device takes no more work."""
+    broken: dict[int, BrokenRunError] = {}
+    peaks: dict[int, int | None] = {}
+    seconds: dict[int, list[float]] = {at: [] for at in range(len(ways))}
+    for turn in range(1 + ROUNDS):
+        for at, way in enumerate(ways):
+            if at in broken:
+                continue
+            try:
+                with watched(batch, f"{way.subject} timing"):
+                    took, peak = _timed(way, device)
+            except BrokenRunError as error:
+                if error.is_fatal:
+                    raise
+                broken[at] = error
+                continue
+            if turn:
+                seconds[at].append(took)
+                peaks[at] = peak
+    return [broken[at] if at in broken else _timing(batch.tokens, seconds[at], peaks[at]) for at in range(len(ways))]
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
+def _timing(tokens: int, seconds: Sequence[float], peak: int | None) -> Timing:
+    middle = median(seconds)
+    return Timing(tokens / middle, (max(seconds) - min(seconds)) / middle, peak)
+
+
+def _timed(way: Way, device: torch.device) -> tuple[float, int | None]:
+    """(seconds, peak bytes or None) of one run."""
+    is_cuda = device.type == "cuda"
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats(device)
         torch.cuda.synchronize(device)
+    begin = time.perf_counter()
+    way.run()
+    if is_cuda:
+        torch.cuda.synchronize(device)
+    took = time.perf_counter() - begin
+    return took, torch.cuda.max_memory_allocated(device) if is_cuda else None

@@ -7,7 +7,7 @@ import json
 from gte_surgery.findings import Finding, Location, Severity
 from gte_surgery.gte.schemas import violations
 from gte_surgery.render.smoke import smoke_json, smoke_text
-from gte_surgery.smoke.result import Proof, SmokeResult, Speed, Unserved
+from gte_surgery.smoke.result import Proof, SmokeResult, Speed, Timed, Unserved
 
 RESULT = SmokeResult(
     checkpoint="ck\x1bpt",
@@ -25,12 +25,13 @@ RESULT = SmokeResult(
         Proof("GTE516", "the pad row gets no gradient", "skipped", subject="fp16 varlen", detail="no pad_token_id"),
     ),
     speeds=(
-        Speed("fp16", "eager", "padded", 57_000.4, 12_300_000_000, 0.0015, 1.0),
-        Speed("fp16", "varlen", "packed", 611_000.0, None, 0.0014, 10.72),
+        Speed("fp16", "eager", "padded", 57_000.4, 12_300_000_000, 0.0015, 1.0, 0.031),
+        Speed("fp16", "varlen", "packed", 611_000.0, None, 0.0014, 10.72, 0.5),
     ),
     unserved=(Unserved("fp16", "xformers", "not installed"),),
     findings=(Finding("GTE510", Severity.ERROR, Location(), "fp16 varlen: outputs are finite", "do this"),),
     seconds=12.34,
+    timed=Timed(64, 16, 512, 16_896, 5),
 )
 TEXT = r"""ck\x1bpt
   native on cuda:0 (NVIDIA H200), 2 processes; 16 rows of up to 512 tokens, 4,321 in all; python 3.12.3, torch 2.11.0
@@ -41,9 +42,10 @@ TEXT = r"""ck\x1bpt
     skipped  GTE516  the pad row gets no gradient  no pad_token_id
   fp16 varlen (process 1)
     failed  GTE530  the loss is finite  not finite, at most 0
-  dtype  backend  path    tokens/s  peak memory  error to fp32  times eager
-  fp16   eager    padded  57,000    12.3 GB      1.5e-03        1.00
-  fp16   varlen   packed  611,000                1.4e-03        10.72
+  speeds: medians of 5 warm runs in turns on 64 rows of 16 to 512 tokens, 16,896 in all
+  dtype  backend  path    tokens/s  spread  peak memory  error to fp32  times eager
+  fp16   eager    padded  57,000    3%      12.3 GB      1.5e-03        1.00
+  fp16   varlen   packed  611,000   50%                  1.4e-03        10.72
 error GTE510 fp16 varlen: outputs are finite
     hint: do this
 ck\x1bpt: failed: 1 proof held, 2 did not, 1 error (12.3 s)"""

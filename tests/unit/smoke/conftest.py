@@ -13,7 +13,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     pytest.importorskip("transformers", minversion="5.18")
     from gte_surgery.smoke import speeds
 
-    monkeypatch.setattr(speeds, "_ENOUGH_SECONDS", 0.0)
+    monkeypatch.setattr(speeds, "ROUNDS", 1)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

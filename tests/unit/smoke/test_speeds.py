@@ -1,0 +1,68 @@
+"""Speeds are medians of warm runs in turns, on a batch that fills the device."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from gte_surgery.smoke import speeds  # noqa: E402
+from gte_surgery.smoke.batches import Ids  # noqa: E402
+from gte_surgery.smoke.speeds import Timing, Way, full_batch, measure  # noqa: E402
+from gte_surgery.smoke.trouble import BrokenRunError  # noqa: E402
+
+CPU = torch.device("cpu")
+IDS = Ids(vocab_size=100, pad=0, type_vocab_size=0, max_length=8192)
+
+
+def test_at_least_five_runs_are_the_rule() -> None:
+    import ast
+    from pathlib import Path
+
+    tree = ast.parse(Path(speeds.__file__).read_text())
+    stated = {node.targets[0].id: node.value for node in tree.body if isinstance(node, ast.Assign)
+              and isinstance(node.targets[0], ast.Name)}  # fmt: skip
+    assert ast.literal_eval(stated["ROUNDS"]) >= 5
+
+
+def test_ways_run_in_turns_and_the_first_round_only_warms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speeds, "ROUNDS", 5)
+    ran: list[str] = []
+    clock = iter([0.0, 9.0, 0.0, 9.0, *(moment for took in (1, 2, 1, 4, 1, 8, 3, 2, 1, 2) for moment in (0.0, took))])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(clock))
+    batch = full_batch(IDS, CPU, 512, 0)
+    one, other = measure([Way("one", lambda: ran.append("one")), Way("other", lambda: ran.append("other"))], batch, CPU)
+    assert ran == ["one", "other"] * 6
+    assert isinstance(one, Timing)
+    assert isinstance(other, Timing)
+    assert (one.tokens_per_second, one.spread) == (batch.tokens, 2.0)
+    assert (other.tokens_per_second, other.spread, other.peak_bytes) == (batch.tokens / 2, 3.0, None)
+
+
+def test_a_way_that_breaks_is_told_and_the_others_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speeds, "ROUNDS", 5)
+    ran: list[str] = []
+
+    def broken() -> None:
+        ran.append("broken")
+        raise torch.OutOfMemoryError
+
+    found = measure([Way("eager", broken), Way("sdpa", lambda: ran.append("sdpa"))], full_batch(IDS, CPU, 64, 0), CPU)
+    assert isinstance(found[0], BrokenRunError)
+    assert found[0].finding.code == "GTE520"
+    assert isinstance(found[1], Timing)
+    assert ran == ["broken", *["sdpa"] * 6]
+
+
+@pytest.mark.parametrize(("most", "shortest", "longest"), [(512, 16, 128), (64, 16, 64), (8, 8, 8)])
+def test_the_batch_on_a_cpu_has_eight_rows_no_longer_than_asked(most: int, shortest: int, longest: int) -> None:
+    batch = full_batch(IDS, CPU, most, 0)
+    assert (batch.rows, min(batch.lengths), max(batch.lengths)) == (8, shortest, longest)
+    assert len(set(batch.lengths)) == (8 if shortest < longest else 1)
+    assert full_batch(Ids(100, 0, 0, 40), CPU, 512, 0).width == 40
+
+
+def test_the_batch_on_cuda_has_64_rows_of_16_to_512_tokens() -> None:
+    assert (speeds.ROWS["cuda"], speeds.SHORTEST, speeds.LONGEST["cuda"]) == (64, 16, 512)
