@@ -19,6 +19,7 @@ from gte_surgery.gte.families import family_of
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import find_device, load_encoder
 from gte_surgery.smoke.prove.batches import PairedBatch, paired_batches
+from gte_surgery.smoke.prove.memory import fit_together, release
 from gte_surgery.smoke.prove.tensors import different_parameters, different_rope, different_rows
 from gte_surgery.smoke.prove.tokens import different_tokens
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
@@ -34,6 +35,34 @@ _CHANGING = frozenset(
 """Members of a native config that a surgery may change, or that do not touch the numbers; the rope is compared as the
 frequencies that it gives.
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the batches of two models must agree on: pad id, token types, positions."""
+
+    pad: int
+    types: int
+    positions: int
+
+    @classmethod
+    def of(cls, encoder: GteEncoder) -> Facts:
+        """Those of a model."""
+        config = encoder.config
+        types = int(getattr(config, "type_vocab_size", 0) or 0)
+        return cls(config.pad_token_id or 0, types, int(config.max_position_embeddings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What a model makes of a batch: hidden states of the real tokens, and what its head says, None without one."""
+
+    states: Tensor
+    logits: Tensor | None
+
+    def on_cpu(self) -> _Outputs:
+        """The same, where no model needs the room."""
+        return _Outputs(self.states.cpu(), None if self.logits is None else self.logits.cpu())
 
 
 class _RefutedError(Exception):
@@ -91,11 +120,51 @@ class _Proof:
     def _prove(self, before: Checkpoint | None) -> None:
         for dtype in self._dtypes():
             self.dtypes.append(dtype)
+            if before is not None and not fit_together((before, self.after), self.device, dtype):
+                self._prove_apart(before, dtype)
+                continue
             one = self._loaded(before, dtype) if before is not None else None
             other = self._loaded_after(dtype, one is not None)
             if dtype == "float32":
                 self._prove_numbers(one, other)
-            self._prove_states(one, other, dtype)
+            self._prove_runs(one, other)
+            if one is None:
+                continue
+            for claim in self._of("states"):
+                new, old = claim.pairs()
+                for number, batch in enumerate(self._batches(claim, Facts.of(one), Facts.of(other))):
+                    found = _outputs(other, batch.after, batch.real, new)
+                    self._hold(claim, number, batch, found, _outputs(one, batch.before, batch.real, old), dtype)
+
+    def _prove_apart(self, before: Checkpoint, dtype: str) -> None:
+        """One model after the other on the device, which has no room for both; their numbers meet on the CPU."""
+        facts = self._prove_numbers_apart(before)
+        one = self._loaded(before, dtype)
+        wanted = [
+            [
+                _outputs(one, batch.before, batch.real, claim.pairs()[1]).on_cpu()
+                for batch in self._batches(claim, *facts)
+            ]
+            for claim in self._of("states")
+        ]
+        del one
+        release(self.device)
+        other = self._loaded_after(dtype, was_possible=True)
+        if self._of("drawn"):
+            self._prove_runs(None, other)
+        for claim, kept in zip(self._of("states"), wanted, strict=True):
+            for number, (batch, was) in enumerate(zip(self._batches(claim, *facts), kept, strict=True)):
+                found = _outputs(other, batch.after, batch.real, claim.pairs()[0]).on_cpu()
+                self._hold(claim, number, batch, found, was, dtype)
+        del other
+        release(self.device)
+
+    def _prove_numbers_apart(self, before: Checkpoint) -> tuple[Facts, Facts]:
+        cpu = torch.device("cpu")
+        one, other = self._loaded(before, "float32", cpu), self._loaded_after("float32", True, cpu)
+        if len(self.dtypes) == 1:
+            self._prove_numbers(one, other)
+        return Facts.of(one), Facts.of(other)
 
     def _prove_tokens(self, before: Checkpoint | None) -> None:
         for claim in self._of("tokens"):
@@ -106,17 +175,17 @@ class _Proof:
         stored = {tensor.dtype for tensor in self.after.tensors.values()} & _STORED.keys()
         return ("float32", *(_STORED[dtype] for dtype in sorted(stored) if self.device.type == "cuda"))
 
-    def _loaded_after(self, dtype: str, was_possible: bool) -> GteEncoder:
+    def _loaded_after(self, dtype: str, was_possible: bool, place: torch.device | None = None) -> GteEncoder:
         """The checkpoint after; that it cannot be run any more refutes the plan where the one before can."""
         try:
-            return self._loaded(self.after, dtype)
+            return self._loaded(self.after, dtype, place)
         except RefusedError as error:
             if was_possible:
                 raise _RefutedError(f"it cannot be run any more: {error.message}") from None
             raise
 
-    def _loaded(self, checkpoint: Checkpoint, dtype: str) -> GteEncoder:
-        return load_encoder(checkpoint, str(self.device), dtype, "sdpa", unpad=False)
+    def _loaded(self, checkpoint: Checkpoint, dtype: str, place: torch.device | None = None) -> GteEncoder:
+        return load_encoder(checkpoint, str(place or self.device), dtype, "sdpa", unpad=False)
 
     def _prove_numbers(self, before: GteEncoder | None, after: GteEncoder) -> None:
         for claim in self.claims:
@@ -142,42 +211,26 @@ class _Proof:
             added = _type_row(before) if claim.adds_type else None
             yield from different_rows(before, after, new, old, claim.rounded, added)
 
-    @torch.no_grad()
-    def _prove_states(self, before: GteEncoder | None, after: GteEncoder, dtype: str) -> None:
-        states, outputs = self._of("states"), self._of("outputs")
-        if before is None or self._of("drawn"):
-            self._prove_runs(after)
-        if before is None:
-            return
-        for claim in states:
-            new, old = claim.pairs()
-            for number, batch in enumerate(self._batches(claim, new, old, before, after)):
-                self.batches += 1
-                self.tokens += batch.tokens
-                pair = self._run(before, after, batch)
-                self._require(claim, number, batch, *pair, is_states=True, dtype=dtype)
-                for other in outputs:
-                    found = _logits(after, batch.after, new), _logits(before, batch.before, old)
-                    if found[0] is not None and found[1] is not None:
-                        self._require(other, number, batch, found[0], found[1], is_states=False, dtype=dtype)
+    def _hold(
+        self, claim: Claim, number: int, batch: PairedBatch, found: _Outputs, wanted: _Outputs, dtype: str
+    ) -> None:
+        """Hold what both made of a batch against the claim about hidden states, and those about outputs."""
+        self.batches += 1
+        self.tokens += batch.tokens
+        self._require(claim, number, found.states, wanted.states, is_states=True, dtype=dtype)
+        for other in self._of("outputs"):
+            if found.logits is not None and wanted.logits is not None:
+                self._require(other, number, found.logits, wanted.logits, is_states=False, dtype=dtype)
 
-    def _batches(
-        self, claim: Claim, new: Sequence[int], old: Sequence[int], before: GteEncoder, after: GteEncoder
-    ) -> Iterator[PairedBatch]:
+    def _batches(self, claim: Claim, before: Facts, after: Facts) -> Iterator[PairedBatch]:
+        new, old = claim.pairs()
         if not new:
             return
-        longest = min(LONGEST[self.device.type], *(_positions(encoder) for encoder in (before, after)))
-        pads = (_pad_of(after), _pad_of(before))
-        types = min(_types(before), _types(after))
-        for batch in paired_batches(new, old, pads, longest, types):
+        longest = min(LONGEST[self.device.type], before.positions, after.positions)
+        for batch in paired_batches(new, old, (after.pad, before.pad), longest, min(before.types, after.types)):
             yield PairedBatch(_placed(batch.after, self.device), _placed(batch.before, self.device))
 
-    def _run(self, before: GteEncoder, after: GteEncoder, batch: PairedBatch) -> tuple[Tensor, Tensor]:
-        return after(**batch.after)[batch.real], before(**batch.before)[batch.real]
-
-    def _require(
-        self, claim: Claim, number: int, batch: PairedBatch, found: Tensor, wanted: Tensor, is_states: bool, dtype: str
-    ) -> None:
+    def _require(self, claim: Claim, number: int, found: Tensor, wanted: Tensor, is_states: bool, dtype: str) -> None:
         """Raises `_RefutedError` unless the two are as near as the claim says."""
         tolerance = claim.tolerance
         if tolerance and dtype != "float32":
@@ -193,11 +246,14 @@ class _Proof:
             )
 
     @torch.no_grad()
-    def _prove_runs(self, after: GteEncoder) -> None:
-        """A checkpoint made from nothing: finite outputs, and unit embeddings."""
+    def _prove_runs(self, before: GteEncoder | None, after: GteEncoder) -> None:
+        """Where numbers are drawn, or nothing was before: finite outputs."""
+        if before is not None and not self._of("drawn"):
+            return
         rows = len(after.input_table())
-        ids = [number for number in range(min(rows, 4096)) if number != _pad_of(after)]
-        for batch in paired_batches(ids, ids, (_pad_of(after),) * 2, min(64, _positions(after)), _types(after)):
+        facts = Facts.of(after)
+        ids = [number for number in range(min(rows, 4096)) if number != facts.pad]
+        for batch in paired_batches(ids, ids, (facts.pad,) * 2, min(64, facts.positions), facts.types):
             placed = _placed(batch.after, self.device)
             self.batches += 1
             self.tokens += batch.tokens
@@ -229,6 +285,11 @@ def _unlikely(encoder: GteEncoder) -> Iterator[str]:
             yield f"`{name}` holds numbers that are not finite"
 
 
+@torch.no_grad()
+def _outputs(encoder: GteEncoder, batch: Mapping[str, Tensor], real: Tensor, ids: Sequence[int]) -> _Outputs:
+    return _Outputs(encoder(**batch)[real], _logits(encoder, batch, ids))
+
+
 def _logits(encoder: GteEncoder, batch: Mapping[str, Tensor], ids: Sequence[int]) -> Tensor | None:
     """What the head says of the real tokens or the rows; of a masked LM for the kept ids alone; None without one."""
     if encoder.head.value == "none":
@@ -243,18 +304,6 @@ def _logits(encoder: GteEncoder, batch: Mapping[str, Tensor], ids: Sequence[int]
 def _type_row(encoder: GteEncoder) -> Tensor | None:
     found = [value for name, value in encoder.model.named_parameters() if "token_type_embeddings" in name]
     return found[0].detach()[0] if found else None
-
-
-def _pad_of(encoder: GteEncoder) -> int:
-    return encoder.config.pad_token_id or 0
-
-
-def _types(encoder: GteEncoder) -> int:
-    return int(getattr(encoder.config, "type_vocab_size", 0) or 0)
-
-
-def _positions(encoder: GteEncoder) -> int:
-    return int(encoder.config.max_position_embeddings)
 
 
 def _placed(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
