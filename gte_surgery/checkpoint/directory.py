@@ -7,6 +7,7 @@ blobs. What cannot be read becomes a `Fault`; judging is left to the rules.
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -328,10 +329,23 @@ def _not_ours(listing: Listing, told: Collection[str | None]) -> Iterator[Fault]
             yield Fault(FaultKind.NOT_CARRIED, Location(file=shown(file.name)), unusable)
 
 
+def _is_journal(root: Path) -> bool:
+    """Whether the journal says that it is of the format that `recover` reads."""
+    try:
+        raw = (root / SURGERY_FOLDER / "journal.json").read_bytes()[:64]
+    except OSError:
+        return True
+    return re.match(rb'\s*\{\s*"format": 1\b', raw) is not None
+
+
 def _unfinished_surgery(root: Path) -> Iterator[Fault]:
     command = pasteable("recover", root)
     if os.path.lexists(root / SURGERY_FOLDER / "journal.json"):
         location = Location(file=f"{SURGERY_FOLDER}/journal.json")
+        if not _is_journal(root):
+            command = (
+                f"remove the folder {SURGERY_FOLDER} if you know all files to be whole: its journal cannot be read"
+            )
         yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", command)
     elif stages := sorted(name.name for name in (root / SURGERY_FOLDER).glob("stage*")):
         location = Location(file=f"{SURGERY_FOLDER}/{shown(stages[0])}")

@@ -24,7 +24,7 @@ from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,10 @@ class IdContract(Terms):
         with _blamed_on(f"{opened.name}: config.json"):
             config = read_config(values)
         if config.pad_token_id is None:
+            pad = usable_pad(read_tokenizer(opened), None, config.vocab_size)
             raise CheckpointError(
                 f"{opened.name}: config.json: pad_token_id: none, one is needed",
-                "`gte-surgery resize CKPT --vocab N --pad ID` sets it",
+                f"{pasteable('resize', opened.name, '--vocab', str(config.vocab_size), '--pad', str(pad))} sets it",
             )
         with _blamed_on(f"{opened.name}: config.json"):
             return _contract(config, config.pad_token_id, read_tokenizer(opened))

@@ -75,6 +75,12 @@ class Tokenizer:
         return max(known, default=None)
 
 
+def usable_pad(tokenizer: Tokenizer, pad: int | None, rows: int) -> int:
+    """A pad id for a table of `rows` rows: `pad` if it is one, else the tokenizer's, else the last, whose token is the
+    rarest and is missed least."""
+    return next(at for at in (pad, tokenizer.ids.get("pad"), rows - 1) if at is not None and 0 <= at < rows)
+
+
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer of a checkpoint; an empty value where it has none. Never raises."""
     files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))

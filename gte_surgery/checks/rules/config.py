@@ -14,6 +14,7 @@ from gte_surgery.checks.wording import shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import stranger, unknown_config
+from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 AFFIRMATIVE = ("true", "1", "yes", "on")
@@ -98,11 +99,9 @@ def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
     """
     pad, rows = subject.values.get("pad_token_id"), subject.values.get("vocab_size")
     if isinstance(pad, int) and isinstance(rows, int) and pad >= rows:
-        yield Observation(
-            subject.at("pad_token_id"),
-            f"{pad}, must be below vocab_size {rows}",
-            f"gte-surgery resize CKPT --vocab {rows} --pad ID, with an id from 0 to {rows - 1}",
-        )
+        command = f"gte-surgery resize CKPT --vocab {rows} --pad {usable_pad(subject.tokenizer, None, rows)}"
+        hint = f"{command}; any id from 0 to {rows - 1} will do, and its row becomes zero"
+        yield Observation(subject.at("pad_token_id"), f"{pad}, must be below vocab_size {rows}", hint)
 
 
 @rule("GTE111", Severity.ERROR, requires=(*_SOUND, "GTE102"))

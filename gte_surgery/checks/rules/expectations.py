@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
+from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 
@@ -109,4 +110,22 @@ def _rows_and_ids(subject: Subject) -> Iterator[tuple[int, int]]:
 
 def _compared(subject: Subject, key: str, found: int | None, expected: int | None) -> Iterator[Observation]:
     if expected is not None and found != expected:
-        yield Observation(subject.at(key), f"{'none' if found is None else found}, expected {expected}")
+        hint = _cure(subject, key)
+        yield Observation(subject.at(key), f"{'none' if found is None else found}, expected {expected}", hint)
+
+
+def _cure(subject: Subject, key: str) -> str:
+    """The resize that meets what is expected of vocabulary, pad and types at once; "" where none can."""
+    config, expected, facts = subject.config, subject.expectations, subject.family.facts
+    types = expected.type_vocab
+    if config is None or key not in ("vocab_size", "pad_token_id", "type_vocab_size"):
+        return ""
+    rows = config.vocab_size if expected.vocab is None else expected.vocab
+    if rows < 1 or (expected.pad is not None and not 0 <= expected.pad < rows):
+        return ""
+    pad = usable_pad(subject.tokenizer, config.pad_token_id if expected.pad is None else expected.pad, rows)
+    if types is None or types == config.type_vocab_size:
+        return f"gte-surgery resize CKPT --vocab {rows} --pad {pad}"
+    if types < facts.least_types or (types and not facts.has_types):
+        return ""
+    return f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --type-vocab {types}"

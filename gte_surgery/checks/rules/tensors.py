@@ -14,6 +14,7 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import counted, first, listed, shape
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.tensors import TensorSpec
+from gte_surgery.vocabulary.tokenizer import usable_pad
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
@@ -236,7 +237,7 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
     if words is None or not words.shape or config is None or words.shape[0] == config.vocab_size:
-        pad = config.pad_token_id if config is not None and config.pad_token_id is not None else "ID"
+        pad = usable_pad(subject.tokenizer, config.pad_token_id if config is not None else None, spec.shape[0])
         return f"gte-surgery resize CKPT --vocab {spec.shape[0]} --pad {pad}"
     rows = words.shape[0]
     return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'

@@ -52,6 +52,7 @@ class Offences:
 
     def __init__(self, contract: Terms) -> None:
         self._words = words(contract)
+        self._contract = contract
         self._groups: dict[str, _Group] = {}
         self._whole: list[Finding] = []
 
@@ -74,7 +75,7 @@ class Offences:
         place = f"in row {row}" if column is None else f"at row {row}, column {column}"
         message = f"{found.format(group.first)} {place}, {wanted}{_others(group)}"
         pointer = f"/{group.name}/{row}" + ("" if column is None else f"/{column}")
-        return CODES[code].found(Location(pointer=pointer), message, HINTS.get(code, ""))
+        return CODES[code].found(Location(pointer=pointer), message, hinted(code, self._contract, group.most))
 
 
 def _others(group: _Group) -> str:
@@ -116,8 +117,21 @@ def words(contract: Terms) -> dict[str, tuple[str, str]]:
     }
 
 
+def hinted(code: str, contract: Terms, most: float) -> str:
+    """What to do about a code, where `most` is the greatest value at fault."""
+    wanted, limit = most + 1, {"GTE414": _MOST_ROWS, "GTE442": _MOST_TYPES}.get(code)
+    if limit is None:
+        return HINTS.get(code, "")
+    if wanted > limit:
+        return "no model has so many: is it an id at all?"
+    rows, types = (int(wanted), "") if code == "GTE414" else (contract.vocab_size, f" --type-vocab {int(wanted)}")
+    return f"`gte-surgery resize CKPT --vocab {rows} --pad {contract.pad_token_id}{types}` gives the table more rows"
+
+
+_MOST_ROWS, _MOST_TYPES = 2**31 - 1, 2**16
+"""What `resize` gives at most, see `surgery.edits`."""
+
 HINTS = {
-    "GTE414": "`gte-surgery resize CKPT --vocab N --pad ID` gives the table more rows",
     "GTE416": "encode with add_special_tokens=True",
     "GTE417": "encode the texts anew and store the ids as int32 or int64; a cast does not bring them back",
     "GTE420": "pass attention_mask = (input_ids != pad_token_id)",
@@ -126,7 +140,6 @@ HINTS = {
     "GTE426": "pass (mask == 0)",
     "GTE427": "does the encoder pad with the model's pad id?",
     "GTE431": "set padding_side of the tokenizer",
-    "GTE442": "`gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` gives the table more rows",
     "GTE451": "the label that the loss skips is ignore_label of the contract",
     "GTE454": "leave the batch out, or hide at least one token",
 }

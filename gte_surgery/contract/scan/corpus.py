@@ -123,7 +123,7 @@ def scan(
         nothing = failed(request, names[0], len(names), "none of its files has a row", Fault.NO_CORPUS)
         summary = merged((summary, nothing), max_findings)
     nbytes = sum(os.path.getsize(name) for name in names if os.path.exists(name))
-    findings = tuple(worded(fault, contract) for fault in summary.faults)
+    findings = tuple(worded(fault, contract, summary.max_id) for fault in summary.faults)
     return CorpusReport(contract, len(names), nbytes, summary, findings, limit)
 
 

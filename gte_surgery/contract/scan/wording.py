@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gte_surgery.contract.batch.offences import HINTS, words
+from gte_surgery.contract.batch.offences import hinted, words
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.summary import FileFault, Offender
@@ -11,10 +11,11 @@ from gte_surgery.findings import Finding, Location
 from gte_surgery.gte.wording import counted
 
 
-def worded(fault: FileFault, contract: IdContract) -> Finding:
-    """The finding that a fault of a file is."""
+def worded(fault: FileFault, contract: IdContract, max_id: int) -> Finding:
+    """The finding that a fault of a file is; `max_id` is the greatest id of the whole corpus."""
     location = Location(file=fault.file)
-    hint = _HINTS.get(fault.fault, HINTS.get(fault.fault.value, ""))
+    shown = [int(each.value) for each in fault.offenders if fault.fault is Fault.TYPE_BEYOND and each.value]
+    hint = _HINTS.get(fault.fault) or hinted(fault.fault.value, contract, max(shown, default=max_id))
     return CODES[fault.fault.value].found(location, _message(fault, contract), hint)
 
 

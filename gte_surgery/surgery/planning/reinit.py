@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checks.wording import counted, listed
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.tensors import Init, TensorSpec
@@ -17,6 +18,7 @@ from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.vocabulary.tokenizer import read_tokenizer, usable_pad
 
 
 def plan_reinit(target: Target, edit: Reinit) -> Plan:
@@ -85,9 +87,11 @@ def _with_tied(target: Target, chosen: list[str]) -> list[str]:
 def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
     pad, rows = target.config.pad_token_id, target.config.vocab_size
     if target.names.words in chosen and pad is not None and not 0 <= pad < rows:
+        wanted = usable_pad(read_tokenizer(target.checkpoint), None, rows)
+        command = pasteable("resize", target.checkpoint.name, "--vocab", str(rows), "--pad", str(wanted))
         raise RefusedError(
             f"config.json: /pad_token_id: {pad}, must be below vocab_size {rows}",
-            f"`gte-surgery resize {target.checkpoint.name} --vocab {rows} --pad ID` mends it",
+            f"{command} mends it",
         )
 
 

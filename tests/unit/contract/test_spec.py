@@ -192,7 +192,7 @@ def test_refusals_of_a_checkpoint_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as raised:
         IdContract.read(tmp_path)
     assert raised.value.message == f"{tmp_path}: config.json: pad_token_id: none, one is needed"
-    assert raised.value.hint == "`gte-surgery resize CKPT --vocab N --pad ID` sets it"
+    assert raised.value.hint == f"`gte-surgery resize {tmp_path} --vocab 128 --pad 127` sets it"
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(CheckpointError) as raised:
         IdContract.from_checkpoint(tmp_path)

@@ -19,7 +19,7 @@ CONTRACT = IdContract(vocab_size=100, pad_token_id=1, type_vocab_size=2, max_len
 
 
 def message(fault: Fault, sums: Sums, *offenders: Offender) -> str:
-    return worded(FileFault(0, "a.npz", fault, sums, offenders), CONTRACT).message
+    return worded(FileFault(0, "a.npz", fault, sums, offenders), CONTRACT, 120).message
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_what_no_batch_has_in_one_row_has_words_of_its_own(fault: Fault, words: 
 
 def test_a_finding_has_the_code_the_file_and_the_hint_for_both() -> None:
     def finding(fault: Fault) -> Finding:
-        return worded(FileFault(0, "a.npz", fault, Sums(1, 0), (Offender(-1, value="why"),)), CONTRACT)
+        return worded(FileFault(0, "a.npz", fault, Sums(1, 0), (Offender(-1, value="why"),)), CONTRACT, 120)
 
     named = "the ids are found under `input_ids`, unless --ids NAME says otherwise"
     file = Location(file="a.npz")
@@ -96,3 +96,15 @@ def test_offsets_in_lines_are_told_for_what_they_are(cuts: object, found: str, t
     (tmp_path / "a.jsonl").write_text(json.dumps({"input_ids": [0, 5], "cuts": cuts}))
     (finding,) = scan(CONTRACT, tmp_path, columns=Columns(offsets="cuts")).findings
     assert finding.message == f"{found} in row 0, must rise from 0 to the number of ids"
+
+
+def test_a_hint_says_how_many_rows_the_greatest_value_asks_for() -> None:
+    def hint(fault: Fault, most: int, value: str) -> str:
+        return worded(FileFault(0, "a.npz", fault, Sums(1, 1), (Offender(0, 0, value),)), CONTRACT, most).hint
+
+    more = "gives the table more rows"
+    assert hint(Fault.ID_BEYOND, 120, "100") == f"`gte-surgery resize CKPT --vocab 121 --pad 1` {more}"
+    assert hint(Fault.ID_BEYOND, 2**31 - 2, "100") == f"`gte-surgery resize CKPT --vocab {2**31 - 1} --pad 1` {more}"
+    assert hint(Fault.ID_BEYOND, 2**31 - 1, "100") == "no model has so many: is it an id at all?"
+    types = f"`gte-surgery resize CKPT --vocab 100 --pad 1 --type-vocab 5` {more}"
+    assert hint(Fault.TYPE_BEYOND, 120, "4") == types
