@@ -344,7 +344,7 @@ def _unfinished_surgery(root: Path) -> Iterator[Fault]:
         location = Location(file=f"{SURGERY_FOLDER}/journal.json")
         if not _is_journal(root):
             command = (
-                f"remove the folder {SURGERY_FOLDER} if you know all files to be whole: its journal cannot be read"
+                f"its journal cannot be read: if you know all files to be whole, remove the folder {SURGERY_FOLDER}"
             )
         yield Fault(FaultKind.INTERRUPTED_SURGERY, location, "a surgery was cut short after its commit", command)
     elif stages := sorted(name.name for name in (root / SURGERY_FOLDER).glob("stage*")):
