@@ -152,7 +152,7 @@ def command(
         "text": partial(corpus_text, report),
         "json": lambda _: corpus_json(report),
     }
-    whole = Report(_title(paths), report.findings, (), report.codes)
+    whole = Report(_title(paths), report.findings, (), report.codes, folder="")
     deliver(whole, bar, places, terminal, *read, own=own)
     return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
