@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Consumer, Demands
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed
-from gte_surgery.gte.fields import Defaults, GteConfig, Values, shared_fields, text, wrong
+from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, shared_fields, text, wrong
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, P, Part, T, V, linear, norm
@@ -32,6 +32,13 @@ _KNOWN = re.compile(
     r"|(pooler\.dense|cls\.predictions\.(transform\.(dense|LayerNorm)|decoder)|cls\.seq_relationship|classifier"
     r"|qa_outputs)\.(weight|bias)|cls\.predictions\.bias"
 )
+_KEYS = (
+    "vocab_size hidden_size num_hidden_layers num_attention_heads intermediate_size hidden_act hidden_dropout_prob "
+    "attention_probs_dropout_prob max_position_embeddings type_vocab_size initializer_range layer_norm_eps "
+    "position_embedding_type classifier_dropout pad_token_id num_labels problem_type directionality pooler_fc_size "
+    "pooler_num_attention_heads pooler_num_fc_layers pooler_size_per_head pooler_type"
+)
+"""BertConfig's [transformers 4.57.6 and 5.24], and what Google's own configs of the Chinese models carry along."""
 _MATRIX = re.compile(r"encoder\.layer\.(\d+)\.(?:attention\.(?:self|output)|intermediate|output)\.(\w+)\.weight")
 
 
@@ -209,6 +216,7 @@ BERT = Family(
         options={"add_pooling_layer": False},
     ),
     schemas={Dialect.NATIVE: "config.bert"},
+    known_keys=CARRIED.union(f"{_KEYS} {RUNNING}".split()),
     facts=Facts(
         flags=("tie_word_embeddings", "use_cache", "is_decoder", "add_cross_attention"),
         fixed=(("position_embedding_type", "absolute"),),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.rope import Rope
 
@@ -47,3 +48,6 @@ class Demands:
     lacks: tuple[Head, ...] = ()
     activations: tuple[str, ...] = ()
     rope: Callable[[Mapping[str, object]], Rope] | None = None
+    passed_over: tuple[str, ...] = ()
+    """Members that it does not read; what it reads in their place, `effective` makes of a config."""
+    effective: Callable[[GteConfig], Mapping[str, object]] = lambda config: {}

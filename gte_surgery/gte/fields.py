@@ -17,6 +17,27 @@ from gte_surgery.gte.wording import shown
 Values = Mapping[str, object]
 """The members of a config.json."""
 
+RUNNING = (
+    "_attn_implementation _attn_implementation_internal _name_or_path add_cross_attention chunk_size_feed_forward "
+    "dtype embedding_size gradient_checkpointing is_decoder name_or_path output_attentions output_hidden_states "
+    "return_dict tie_word_embeddings torch_dtype use_cache use_return_dict"
+)
+"""Members of every config that models read as they run."""
+_CARRIED = (
+    "architectures auto_map attn_implementation bad_words_ids begin_suppress_tokens bos_token_id cls_token_id "
+    "cross_attention_hidden_size custom_pipelines decoder_start_token_id default_theta diversity_penalty do_sample "
+    "early_stopping encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task "
+    "forced_bos_token_id forced_eos_token_id head_dim id2label is_encoder_decoder label2id length_penalty "
+    "mask_token_id max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams "
+    "num_return_sequences output_past output_scores partial_rotary_factor prefix pruned_heads quantization_config "
+    "remove_invalid_values repetition_penalty return_dict_in_generate rope_parameters rope_type sep_token_id "
+    "sentence_transformers suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder "
+    "tokenizer_class top_k top_p torchscript transformers_version typical_p unk_token_id unsloth_version "
+    "use_bfloat16 matryoshka_dimensions"
+)
+CARRIED = frozenset(_CARRIED.split())
+"""Members that writers leave in any config [transformers 4.57.6 and 5.24, configuration_utils.py]."""
+
 LARGEST_SIZE = 2**31 - 1
 """No size in a config may be larger; the two below hold tighter bounds, since work grows with them."""
 LARGEST_WIDTH = 2**20

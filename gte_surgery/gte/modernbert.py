@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Consumer, Demands
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed
-from gte_surgery.gte.fields import Defaults, GteConfig, Values, integer, number, shared_fields, wrong
+from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, integer, number, shared_fields, wrong
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import LARGEST_NUMBER, Rope, kind_of
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
@@ -23,6 +23,7 @@ from gte_surgery.gte.wording import shown
 NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
 FULL, SLIDING = "full_attention", "sliding_attention"
 _THETAS = {FULL: ("global_rope_theta", 160000.0), SLIDING: ("local_rope_theta", 10000.0)}
+_NEW = ("rope_parameters", "layer_types")
 _HEADS = ("head", "decoder", "classifier")
 _NAMING = prefixed(NAMES, "model.", _HEADS)
 _SPELLED = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
@@ -35,6 +36,15 @@ _KNOWN = re.compile(
     r"|layers\.\d+\.(attn\.(Wqkv|Wo)|attn_norm|mlp\.(Wi|Wo)|mlp_norm)\.(weight|bias)"
     r"|(head\.(dense|norm)|decoder|classifier)\.(weight|bias)"
 )
+_KEYS = (
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads hidden_activation norm_eps "
+    "max_position_embeddings initializer_range initializer_cutoff_factor pad_token_id layer_types local_attention "
+    "global_attn_every_n_layers global_rope_theta local_rope_theta rope_scaling attention_dropout embedding_dropout "
+    "mlp_dropout classifier_pooling classifier_dropout classifier_activation deterministic_flash_attn "
+    "sparse_prediction sparse_pred_ignore_index reference_compile repad_logits_with_grad num_labels problem_type "
+    "layer_norm_eps position_embedding_type"
+)
+"""ModernBertConfig's [transformers 4.57.6 and 5.24]; the last two lie in the published configs, read by none."""
 
 
 def read_config(values: Values) -> GteConfig:
@@ -98,6 +108,12 @@ def _rope(values: Values, kind: str) -> Rope:
         return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
     named = str(kind_of(parameters))
     return Rope("default", float(theta)) if named == "default" else Rope("unsupported", float(theta), rope_type=named)
+
+
+def _thetas(config: GteConfig) -> dict[str, object]:
+    """The members in which 4.x kept the thetas."""
+    ropes = {FULL: config.rope, SLIDING: config.local_rope}
+    return {_THETAS[kind][0]: rope.theta for kind, rope in ropes.items() if rope is not None}
 
 
 def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:
@@ -242,6 +258,21 @@ RELEASES = (
     _release("gte-reranker-modernbert-base", Head.SEQUENCE_CLASSIFICATION, 138, 149_605_633),
 )
 
+_TEI = Demands(
+    stated=(
+        "architectures", "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
+        "hidden_activation", "max_position_embeddings", "initializer_range", "initializer_cutoff_factor", "norm_eps",
+        "norm_bias", "pad_token_id", "eos_token_id", "bos_token_id", "cls_token_id", "sep_token_id",
+        "global_rope_theta", "attention_bias", "attention_dropout", "global_attn_every_n_layers", "local_attention",
+        "local_rope_theta", "classifier_activation",
+    ),
+    unset=("norm_bias", "classifier_bias"),
+    activations=("gelu", "relu", "silu", "swiglu"),
+    passed_over=_NEW,
+    effective=_thetas,
+)  # fmt: skip
+"""[text-embeddings-inference 04f5d63e, backends/candle/src/models/modernbert.rs, ModernBertConfig; its norms and its
+head have no bias]"""
 _CLASSES = ("ModernBertModel", "ModernBertForSequenceClassification", "ModernBertForTokenClassification")
 MODERNBERT = Family(
     name="ModernBERT",
@@ -272,6 +303,7 @@ MODERNBERT = Family(
         oldest="5.0",
     ),
     schemas={Dialect.NATIVE: "config.modernbert"},
+    known_keys=CARRIED.union(_KEYS.split(), RUNNING.split(), (f"{name}_bias" for name in _BIASES)),
     facts=Facts(
         flags=("tie_word_embeddings", "deterministic_flash_attn", "sparse_prediction", *(f"{n}_bias" for n in _BIASES)),
         default_pad=_DEFAULTS.pad_token_id,
@@ -299,7 +331,11 @@ MODERNBERT = Family(
         },
         copies={NAMES.decoder: NAMES.words},
     ),
-    demands={Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES})},
+    demands={
+        Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES}),
+        Consumer.TEI: _TEI,
+        Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=_thetas),
+    },
     matrix=re.compile(r"layers\.(\d+)\.(?:attn|mlp)\.(\w+)\.weight"),
     fed_by_norms=fed_by_norms,
 )

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
-from gte_surgery import IdContract, check, convert, diff, open_checkpoint, reinit, remap, resize, undo
+from gte_surgery import IdContract, check, convert, diff, open_checkpoint, reinit, remap, resize, scan, trim, undo
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
+from tests.texts import encoded, lines, write_tokenizer
 
 FOLDER = Path(__file__).parent / "families"
 NAMES = sorted(path.name for path in FOLDER.iterdir() if not path.name.endswith("pad0"))
@@ -109,3 +111,26 @@ def test_the_other_commands_take_them_as_well(name: str, tmp_path: Path) -> None
     told = reinit(place, seed=3).plan.meaning
     assert ("cut off at 2 deviations" in told[1]) == name.startswith("modernbert")
     assert not diff(place, FOLDER / name).is_equal
+
+
+@pytest.mark.parametrize(("name", "kind"), [("bert-mlm", "WordPiece"), ("modernbert-mlm", "BPE")])
+def test_a_trim_is_scanned_and_undone(name: str, kind: str, tmp_path: Path) -> None:
+    place = resize(copied(name, tmp_path), vocab=640, pad=1, out=tmp_path / "wide").target
+    tokenizer = write_tokenizer(place, kind, 600, 500)
+    (tmp_path / "texts.txt").write_text("\n".join(lines(60)))
+    shutil.copytree(place, tmp_path / "before")
+    trim(place, texts=tmp_path / "texts.txt")
+    after = Tokenizer.from_file(str(place / "tokenizer.json"))
+    kept = encoded(after, lines(60))
+    assert [after.id_to_token(each) for row in kept for each in row] == [
+        tokenizer.id_to_token(each) for row in encoded(tokenizer, lines(60)) for each in row
+    ]
+    contract = IdContract.from_checkpoint(place)
+    assert (contract.vocab_size, contract.pad_token_id) == (after.get_vocab_size(), 1)
+    rows = [json.dumps({"input_ids": row, "attention_mask": [1] * len(row)}) for row in kept]
+    (tmp_path / "ids.jsonl").write_text("\n".join([*rows, rows[0].replace("[0,", f"[{contract.vocab_size},", 1)]))
+    assert [finding.code for finding in scan(place, tmp_path / "ids.jsonl").findings] == ["GTE414", "GTE416"]
+    assert [found.code for found in check(open_checkpoint(place)).findings if found.severity > Severity.WARNING] == []
+    undo(place)
+    assert diff(place, tmp_path / "before").is_equal
+    assert (place / "tokenizer.json").read_bytes() == (tmp_path / "before" / "tokenizer.json").read_bytes()

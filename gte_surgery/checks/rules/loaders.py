@@ -15,7 +15,7 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.consumers import Consumer, Demands
 from gte_surgery.gte.kinds import Head
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
@@ -76,12 +76,30 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
     """transformers 4 does not know this dialect.
 
     GteModel came with transformers 5.18; before, "gte" is an unknown model type, and the remote code does not read
-    `rope_parameters`. `gte-surgery convert CKPT --to remote` makes it the published dialect.
+    `rope_parameters`. `gte-surgery convert CKPT --to remote` makes it the published dialect. ModernBERT it has, and
+    reads the old keys alone, with the usual thetas where they are absent: write both alike.
     """
+    yield from passed_over(subject, Consumer.TRANSFORMERS_4)
     native = subject.family.native
     if subject.dialect is Dialect.NATIVE and native is not None and not native.is_in_transformers_4:
         message = f"{shown(subject.values['model_type'])} in the native dialect, transformers 4 needs the remote one"
         yield Observation(subject.at("model_type"), message, "gte-surgery convert CKPT --to remote")
+
+
+def passed_over(subject: Subject, consumer: Consumer) -> Iterator[Observation]:
+    """Where a program that reads other members in place of some builds another network than those say."""
+    asked, config = subject.family.demands.get(consumer, Demands()), subject.config
+    if config is None or not asked.passed_over:
+        return
+    read = subject.family.read_config({k: v for k, v in subject.values.items() if k not in asked.passed_over})
+    told = ", ".join(f'"{key}": {shown(value)}' for key, value in asked.effective(config).items())
+    if (read.rope, read.local_rope) != (config.rope, config.local_rope):
+        thetas = " and ".join(f"{rope.theta:g}" for rope in (read.rope, read.local_rope) if rope is not None)
+        message = f"{consumer.value} does not read it, and turns by the thetas {thetas}"
+        yield Observation(subject.at("rope_parameters"), message, f"write {told} beside it")
+    if read.layer_types != config.layer_types:
+        message = f"{consumer.value} does not read it, and takes every so many layers for full attention"
+        yield Observation(subject.at("layer_types"), message, "write global_attn_every_n_layers alike")
 
 
 @rule("GTE611", Severity.ERROR, requires=_SOUND, only_with=_OLD)

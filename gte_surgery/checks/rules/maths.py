@@ -47,7 +47,7 @@ def masked_lm_activation(subject: Subject) -> Iterator[Observation]:
 def unknown_keys_told(subject: Subject) -> Iterator[Observation]:
     """config.json has keys that no published code reads.
 
-    They change nothing in transformers' GteModel, in the published remote code or in a server. If a fork's code reads
+    They change nothing in transformers' own model, in the published remote code or in a server. If a fork's code reads
     them (`partial_rope_ratio`, `qk_norm`, a pooling of its own), the weights were trained with that fork's mathematics,
     and only its code computes them. A note of your own does no harm.
     """

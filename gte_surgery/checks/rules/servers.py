@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import POOLING_CONFIG, SENTENCE_CONFIG
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.loaders import passed_over
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
@@ -144,7 +145,7 @@ def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     """
     for key in _asked(subject, Consumer.TEI).stated:
         if subject.values.get(key) is None:
-            effective = _stored_size(subject, key) or getattr(subject.config, key, None)
+            effective = _stored_size(subject, key) or _effective(subject, key)
             if key == "architectures" and subject.dialect is not None:
                 effective = [subject.family.architecture(subject.head, subject.dialect)]
             hint = f'write "{key}": {shown(effective)}' if effective not in (None, ()) else ""
@@ -180,8 +181,10 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
 
     It takes any rope_scaling for plain ntk and passes over the factor in `rope_parameters`: a native ntk config loads
     without an error and is off by 6.7 % (factor 8) or 2.2 % (factor 2). No single config serves transformers 5 and
-    this program; keep a copy in the remote dialect for it: `gte-surgery convert CKPT --to remote --out DIR`.
+    this program; keep a copy in the remote dialect for it: `gte-surgery convert CKPT --to remote --out DIR`. Of a
+    ModernBERT it reads the old keys alone, not `rope_parameters` nor `layer_types`: write both alike.
     """
+    yield from passed_over(subject, Consumer.TEI)
     config, reads = subject.config, _asked(subject, Consumer.TEI).rope
     if config is None or config.rope.kind == "none" or reads is None:
         return
@@ -246,7 +249,8 @@ def activation_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     known = _asked(subject, Consumer.TEI).activations
     if known and subject.config is not None and subject.config.hidden_act not in known:
         wanted = f"text-embeddings-inference has {listed(known)}"
-        yield Observation(subject.at("hidden_act"), f"{shown(subject.config.hidden_act)}, {wanted}")
+        key = subject.family.facts.spelled.get("hidden_act", "hidden_act")
+        yield Observation(subject.at(key), f"{shown(subject.config.hidden_act)}, {wanted}")
 
 
 @rule("GTE638", Severity.ERROR, requires=READABLE, only_with=_TEI)
@@ -302,6 +306,15 @@ def embedder_served_as_classifier(subject: Subject) -> Iterator[Observation]:
         wanted = subject.family.architecture(Head.NONE, subject.dialect)
         message = f"{listed(named)}: served as {heads[0]}, must be {wanted} alone for vectors"
         yield Observation(subject.at("architectures"), message, f'write "architectures": ["{wanted}"]')
+
+
+def _effective(subject: Subject, key: str) -> object:
+    """What a member that is absent amounts to, None where that is not known."""
+    if subject.config is None:
+        return None
+    fields = {member: field for field, member in subject.family.facts.spelled.items()}
+    told = _asked(subject, Consumer.TEI).effective(subject.config)
+    return told.get(key, getattr(subject.config, fields.get(key, key), subject.family.facts.defaults.get(key)))
 
 
 def _stored_size(subject: Subject, key: str) -> int | None:

@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
+from gte_surgery.gte.families import releases
 from tests.golden.test_families import FOLDER, NAMES
 
 Arrays = dict[str, np.ndarray]  # type: ignore[type-arg]
@@ -142,3 +143,49 @@ def test_the_pooling_that_is_right_depends_on_the_family(tmp_path: Path) -> None
         stated = {"word_embedding_dimension": 32, "pooling_mode": mode}
         (place / "1_Pooling" / "config.json").write_text(json.dumps(stated))
         assert {code for code in found(place) if code == "GTE310"} == wanted
+
+
+@pytest.mark.parametrize("base", ["bert-base", "modernbert-base"])
+def test_a_key_that_nobody_reads_is_told(tmp_path: Path, base: str) -> None:
+    def told(path: Path) -> list[str]:
+        return [finding.location.pointer for finding in run(open_checkpoint(path), select=("GTE143",)).findings]
+
+    assert told(damaged(tmp_path / "sound", base)) == []
+    assert told(damaged(tmp_path / "other", base, qk_norm=True)) == ["/qk_norm"]
+
+
+def test_no_release_has_a_key_that_nobody_reads() -> None:
+    for family, release in releases().values():
+        unread = family.release_config(release, release.dialect).keys() - (family.known_keys or frozenset())
+        assert unread == set(), release.name
+
+
+OLD = {
+    "global_rope_theta": 160000.0, "local_rope_theta": 10000.0, "initializer_range": 0.02, "classifier_pooling": "cls",
+    "initializer_cutoff_factor": 2.0, "global_attn_every_n_layers": 3, "classifier_activation": "gelu",
+    "eos_token_id": 2, "bos_token_id": 1, "cls_token_id": 1, "sep_token_id": 2,
+}  # fmt: skip
+
+
+def test_what_programs_ask_of_a_modernbert(tmp_path: Path) -> None:
+    def told(consumer: str, **members: object) -> dict[str, str]:
+        place = damaged(tmp_path / str(len(list(tmp_path.iterdir()))), "modernbert-base", **members)
+        report = run(open_checkpoint(place), consumers=(consumer,))
+        judged = [each for each in report.findings if each.code in ("GTE610", "GTE630", "GTE633", "GTE635", "GTE637")]
+        return {each.location.pointer: f"{each.code} {each.hint}" for each in judged}
+
+    assert told("tei", **OLD) == told("transformers4") == {}
+    apart = {"rope_parameters": {"full_attention": {"rope_theta": 5e5}, "sliding_attention": {"rope_theta": 1e4}}}
+    hint = 'write "global_rope_theta": 500000.0, "local_rope_theta": 10000.0 beside it'
+    assert told("transformers4", **apart) == {"/rope_parameters": f"GTE610 {hint}"}
+    assert told("tei", **OLD, **apart) == {"/rope_parameters": f"GTE633 {hint}"}
+    assert told("transformers5", **apart) == told("vllm", **apart) == {}
+    lacking = told("tei", **(OLD | {"global_rope_theta": None, "norm_eps": None}))
+    assert lacking == {
+        "/global_rope_theta": 'GTE630 write "global_rope_theta": 160000.0',
+        "/norm_eps": 'GTE630 write "norm_eps": 1e-05',
+    }
+    assert told("tei", **OLD, hidden_activation="tanh").keys() == {"/hidden_activation"}
+    assert told("tei", **OLD, classifier_bias=True) == {"/classifier_bias": "GTE635 "}
+    layers = ["full_attention", "full_attention", "sliding_attention", "sliding_attention"]
+    assert told("transformers4", layer_types=layers).keys() == {"/layer_types"}
