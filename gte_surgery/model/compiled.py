@@ -2,7 +2,9 @@
 
 Both are compiled whole (`fullgraph`), with sizes as symbols; layers are alike, so one graph serves them all. They are
 the native model's own modules over packed tokens without a dimension of rows, [tokens, hidden], except that queries,
-keys and values come from one matrix product. The model itself stays as it is, for everything that is not packed.
+keys and values come from one matrix product (gate and up from one were measured: slower in training, alike in a
+forward). A layer whose activations are not kept for the backward is run again through the same graph. The model itself
+stays as it is, for everything that is not packed.
 """
 
 from __future__ import annotations
@@ -39,16 +41,14 @@ class CompiledBody:
 
     def __init__(self, body: Any, backend: str = "inductor") -> None:
         self.body = body
-        has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
+        self.has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
         begin = torch.compile(_begin, backend=backend, fullgraph=True, dynamic=True)
-        self._begin = begin if has_fixed_angles else _begin
+        self._begin = begin if self.has_fixed_angles else _begin
         self._layer = torch.compile(_layer, backend=backend, fullgraph=True, dynamic=True)
 
     def can_run(self, packing: Packing) -> bool:
-        """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of, nor
-        where the layers are to be run again for their gradients.
-        """
-        return packing.tokens > 1 and not (self.body.training and self.body.is_gradient_checkpointing)
+        """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of."""
+        return packing.tokens > 1
 
     def __call__(
         self, inputs: Mapping[str, Tensor | None], packing: Packing, attention: str, keywords: Mapping[str, object]
@@ -60,12 +60,24 @@ class CompiledBody:
         # Not views: a graph made for a view would hold for such shapes only as what it is a view of had.
         given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
         packed = {name: tensor.flatten(0, 1).index_select(0, packing.indices) for name, tensor in given.items()}
+        return self.states(packed, packing.position_ids[0].clone(), attention, keywords).unsqueeze(0)
+
+    def states(
+        self, packed: Mapping[str, Tensor], positions: Tensor, attention: str, keywords: Mapping[str, object]
+    ) -> Tensor:
+        """The last hidden states [tokens, hidden] of packed inputs [tokens, …] and their positions [tokens]."""
         attend = ALL_ATTENTION_FUNCTIONS[attention]
         with _distinct_symbols():
-            hidden, angles = self._begin(self.body, packed, packing.position_ids[0])
+            hidden, angles = self._begin(self.body, packed, positions)
             for layer in self.body.layers:
-                hidden = self._layer(layer, hidden, angles, attend, keywords)
-        return hidden.unsqueeze(0)
+                hidden = self._through(layer, hidden, angles, attend, keywords)
+        return hidden
+
+    def _through(self, layer: Any, *given: object) -> Tensor:
+        """The layer's graph; run a second time in the backward where the layer is told to keep no activations."""
+        if layer.gradient_checkpointing and layer.training and torch.is_grad_enabled():
+            return torch.as_tensor(layer._gradient_checkpointing_func(self._layer, layer, *given))
+        return self._layer(layer, *given)
 
 
 def _begin(body: Any, packed: Mapping[str, Tensor], positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:

@@ -20,6 +20,7 @@ from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
+from gte_surgery.model.captured import CapturedBody
 from gte_surgery.model.compiled import CompiledBody, is_compilable
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
@@ -99,7 +100,7 @@ class GteEncoder(nn.Module):
         self.unpad = unpad
         if is_compiled and not is_compilable(body_of(model)):
             raise RefusedError(f"compile: a {family.name} model is not compiled here", "leave it uncompiled")
-        self.compiled = CompiledBody(body_of(model)) if is_compiled else None
+        self.compiled = CapturedBody(CompiledBody(body_of(model))) if is_compiled else None
         self.guard = guard
         self.choose_attention(attention)
 
@@ -132,7 +133,8 @@ class GteEncoder(nn.Module):
     def choose_attention(self, attention: str = "auto", dtype: torch.dtype | None = None) -> Choice:
         """Take other attention backends, for tokens in `dtype` where autocast makes that another than the weights'.
 
-        Raises as `load_encoder` does for a backend that is not known or does not work here.
+        "auto" is chosen anew by itself where autocast begins or ends. Raises as `load_encoder` does for a backend that
+        is not known or does not work here.
         """
         heads = self.config.num_attention_heads
         size = self.config.hidden_size // heads
@@ -140,6 +142,15 @@ class GteEncoder(nn.Module):
         dropout = next((found for found in dropouts if found is not None), 0.0)
         use = Use(self.device, dtype or self.dtype, heads, size, dropout, self.compiled is not None)
         self.choice = choose(attention, use)
+        self._automatic = (self.choice, use.dtype) if attention == "auto" else None
+        return self.choice
+
+    def _choice_now(self) -> Choice:
+        if self._automatic is not None and self._automatic[0] is self.choice:
+            kind = self.device.type
+            working = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.dtype
+            if working is not self._automatic[1]:
+                self.choose_attention("auto", working)
         return self.choice
 
     def forward(
@@ -196,8 +207,9 @@ class GteEncoder(nn.Module):
         mask = batch.get("attention_mask")
         unpads = self.unpad if unpad_inputs is None else unpad_inputs
         packing = pack_full(rows, width, tokens.device) if mask is None else pack_mask(mask)
-        backend = self.choice.full if packing.is_full else self.choice.packed
-        is_packed = unpads and not (packing.is_full and self.choice.full != self.choice.packed)
+        choice = self._choice_now()
+        backend = choice.full if packing.is_full else choice.packed
+        is_packed = unpads and not (packing.is_full and choice.full != choice.packed)
         return Hidden(self._run(batch, packing, backend, is_packed), packing, is_packed)
 
     def _run(self, batch: Mapping[str, Tensor | None], packing: Packing, backend: Backend, is_packed: bool) -> Tensor:

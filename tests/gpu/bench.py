@@ -1,8 +1,8 @@
 """All measurements on GPUs in one call, each step on its own: what fails is reported, and the rest goes on.
 
-`python -m tests.gpu.bench [--ranks] [FOLDER]` writes `bench.json`, `bench.md`, `bench.log` and `speeds.json` there, and
-exits with 1 when a step failed. Steps run as processes of their own, so that a poisoned device cannot spoil the next
-one. `--ranks` does only what several GPUs are for.
+`python -m tests.gpu.bench [--ranks] [FOLDER]` writes `bench.json`, `bench.md`, `bench.log`, `speeds.json` and
+`training.json` there, and exits with 1 when a step failed. Steps run as processes of their own, so that a poisoned
+device cannot spoil the next one. `--ranks` does only what several GPUs are for.
 """
 
 from __future__ import annotations
@@ -78,6 +78,7 @@ def run(folder: Path, scratch: Path, is_about_ranks: bool) -> Bench:
     _smoke(bench, "smoke auto fp16 cold", [base, "--dtype", "fp16"], 60)
     _smoke(bench, "smoke auto fp16 warm", [base, "--dtype", "fp16"], 60)
     bench.step("speeds", [sys.executable, "-m", "tests.gpu.speeds", base, str(folder / "speeds.json")], 240)
+    bench.step("training", [sys.executable, "-m", "tests.gpu.training", base, str(folder / "training.json")], 120)
     loader_path = {"LD_LIBRARY_PATH": _without(os.environ.get("LD_LIBRARY_PATH", ""), "cuda_runtime")}
     bench.step("library preloaded", [sys.executable, "-c", PRELOADED], 60, **loader_path)
     bench.step("library missing", [sys.executable, "-c", TRAP], 60, PYTHONPATH=_without_runtime(scratch), **loader_path)
@@ -181,8 +182,11 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="gte-surgery-bench-") as scratch:
         bench = run(folder, Path(scratch), "--ranks" in sys.argv)
-    speeds = folder / "speeds.json"
-    rates = json.loads(speeds.read_text(encoding="utf-8")) if speeds.exists() else {}
+    files = [file for file in (folder / "speeds.json", folder / "training.json") if file.exists()]
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    rates = {
+        f"{file.stem}: {name}": cells for file, sets in zip(files, found, strict=True) for name, cells in sets.items()
+    }
     (folder / "bench.json").write_text(json.dumps({"steps": bench.steps, "rates": rates}, indent=2) + "\n")
     (folder / "bench.md").write_text(markdown(bench, rates) + "\n")
     print(json.dumps({"steps": bench.steps, "rates": rates}))

@@ -32,6 +32,7 @@ def sets() -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     drawn = torch.empty(32).log_normal_(mean=8.52, std=0.5, generator=generator)
     return {
+        "16 rows of 16 to 512": torch.linspace(16, 512, 16).long(),
         "64 rows of 16 to 512": torch.linspace(16, 512, 64).long(),
         "8 rows of 256 to 8192": torch.linspace(256, 8192, 8).long(),
         "16 rows of 2048": torch.full((16,), 2048),
@@ -50,7 +51,6 @@ def portions(batch: Batch, heads: int) -> list[Batch]:
     return made
 
 
-@torch.no_grad()
 def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: float = 0.0) -> float:
     """Tokens a second: the median of runs over about so many seconds, after two warm ones and a pause."""
     for _ in range(2):
@@ -94,6 +94,7 @@ class Table:
         self.file.write_text(json.dumps(self.rates, indent=2) + "\n", encoding="utf-8")
 
 
+@torch.no_grad()
 def main(checkpoint: str, file: str) -> None:
     """Measure everything; compiled ways come last, since compiling takes longest."""
     table = Table(Path(file))
@@ -117,8 +118,7 @@ def main(checkpoint: str, file: str) -> None:
             table.add(name, way, lambda run=run, batch=batch: rate(run, batch.tokens))  # type: ignore[misc]
     begin = time.perf_counter()
     compiled = load_encoder(checkpoint, "cuda", "float16", "auto", compile=True)
-    with torch.no_grad():
-        compiled.encode(next(iter(batches.values())).tensors)
+    compiled.encode(next(iter(batches.values())).tensors)
     table.rates["seconds to compile"] = {"compiled": round(time.perf_counter() - begin, 1)}
     for name, batch in batches.items():
 

@@ -25,9 +25,8 @@ def test_a_full_size_release_is_proved_by_every_backend_in_three_dtypes(release:
     longest = 512 if release == "gte-base" else 2048
     result = smoke(made, SmokeOptions(dtype="fp32,fp16,bf16", attention="all", train=3, batch=8, max_length=longest))
     assert [proof for proof in result.proofs if proof.outcome == "failed"] == []
-    assert {finding.code for finding in result.findings} <= {
-        "GTE502"
-    }  # varlen has no dropout, which gte-base trains with
+    # varlen has no dropout, which gte-base trains with
+    assert [finding for finding in result.findings if finding.code != "GTE502"] == []
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])

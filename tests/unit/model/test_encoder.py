@@ -13,8 +13,12 @@ from tests import builder
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
+from gte_surgery.model import encoder as encoder_module  # noqa: E402
+from gte_surgery.model.attention import implementation, keywords  # noqa: E402
+from gte_surgery.model.captured import Size  # noqa: E402
 from gte_surgery.model.compiled import GRAPHS, CompiledBody, graphs_made  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
+from gte_surgery.model.packing import pack_mask  # noqa: E402
 
 IDS = torch.tensor([[5, 9, 7, 3, 8, 2], [8, 4, 1, 1, 1, 1], [6, 1, 1, 1, 1, 1]])
 MASK = torch.tensor([[1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0]])
@@ -147,6 +151,82 @@ def test_the_same_graphs_serve_every_layer_batch_size_and_length(folder: Path, b
             compiled = encoder(ids, mask)
             assert (compiled - encoder(ids, mask, unpad_inputs=False))[mask == 1].abs().max() < 1e-5
     assert graphs_made() - before == GRAPHS
+
+
+def test_tensors_that_are_kept_for_a_captured_graph_are_served_by_the_same_graphs(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    compiled = encoder.compiled = CompiledBody(encoder.model, "eager")
+    with torch.no_grad():
+        before = encoder(IDS, MASK)
+        made, kept = graphs_made(), MASK.flatten() == 1
+        attention, needed = implementation("sdpa", is_packed=True), keywords("sdpa", pack_mask(MASK), is_packed=True)
+        given, positions = torch.zeros(int(kept.sum()), dtype=torch.int64), pack_mask(MASK).position_ids[0].clone()
+        given.copy_(IDS.flatten()[kept])
+        states = compiled.states({"input_ids": given}, positions, attention, needed)
+    assert (states - before.flatten(0, 1)[kept]).abs().max() < 1e-6
+    assert graphs_made() == made
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+@pytest.mark.parametrize("is_run_again", [False, True], ids=["kept", "checkpointed"])
+def test_compiled_training_gives_the_gradients_of_the_uncompiled_at_every_size(
+    folder: Path, is_run_again: bool
+) -> None:
+    encoder, plain = (load_encoder(folder, "cpu", "float32") for _ in range(2))
+    encoder.compiled = CompiledBody(encoder.model, "eager")
+    for each in (encoder, plain):
+        each.train()
+        for module in each.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+            elif hasattr(module, "attention_dropout"):
+                module.attention_dropout = 0.0
+    if is_run_again:
+        encoder.model.gradient_checkpointing_enable()
+    made = []
+    for rows, width in ((3, 6), (5, 9), (2, 30)):
+        ids = torch.arange(rows * width).view(rows, width) % 100 + 2
+        mask = torch.ones_like(ids)
+        mask[-1, width // 2 :] = 0
+        for each in (encoder, plain):
+            each.zero_grad()
+            each.embed({"input_ids": ids, "attention_mask": mask})[:, :16].square().sum().backward()
+        for (name, one), other in zip(encoder.named_parameters(), plain.parameters(), strict=True):
+            if other.grad is not None:
+                assert one.grad is not None, name
+                assert (one.grad - other.grad).abs().max() < 1e-5, name
+        made.append(graphs_made())
+    assert made[0] == made[-1]
+
+
+def test_where_autocast_begins_and_ends_auto_is_chosen_anew_and_a_name_is_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[torch.dtype] = []
+    choose = encoder_module.choose
+    monkeypatch.setattr(encoder_module, "choose", lambda name, use: asked.append(use.dtype) or choose(name, use))
+    encoder = load_encoder(folder, "cpu", "float32")
+    with torch.no_grad():
+        for _ in range(2):
+            encoder(IDS, MASK)
+            with torch.autocast("cpu", torch.bfloat16):
+                encoder(IDS, MASK)
+                encoder(IDS, MASK)
+        assert asked == [torch.float32, torch.bfloat16, torch.float32, torch.bfloat16]
+        encoder.choose_attention("eager")
+        with torch.autocast("cpu", torch.bfloat16):
+            encoder(IDS, MASK)
+    assert encoder.choice.packed == "eager"
+
+
+def test_a_captured_size_holds_every_batch_and_wastes_less_than_a_quarter() -> None:
+    for tokens in (*range(2, 600), 4095, 4096, 4097, 16384):
+        packing = pack_mask(torch.ones(1, tokens, dtype=torch.int64))
+        size = Size.of(packing)
+        assert size.tokens >= tokens
+        assert size.rows >= 16
+        assert size.longest >= tokens
+        assert size.tokens < 1.25 * tokens or size.tokens - tokens < 32
 
 
 def test_the_model_inside_stays_usable_on_its_own(folder: Path) -> None:

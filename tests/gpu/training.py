@@ -1,0 +1,75 @@
+"""Tokens a second of whole training steps on four sets of lengths: `python -m tests.gpu.training CKPT FILE [WAY…]`.
+
+Real tokens only; a step is forward under bf16 autocast, backward and fused AdamW over all of the float32 weights. The
+most memory that a step took, in GiB, stands beside each rate. The file is JSON, rewritten after every measurement.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.nn import functional
+
+from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.model.load import load_encoder
+from gte_surgery.smoke.batches import Batch, Ids, fill
+from tests.gpu import speeds
+
+WAYS = ("padded sdpa", "packed", "packed, compiled")
+
+
+def sets() -> dict[str, torch.Tensor]:
+    """Lengths of the rows, by what the set is called."""
+    return {
+        "128 rows of 8 to 128": torch.linspace(8, 128, 128).long(),
+        "64 rows of 16 to 512": torch.linspace(16, 512, 64).long(),
+        "16 rows of 2048": torch.full((16,), 2048),
+        "8 rows of 256 to 8192": torch.linspace(256, 8192, 8).long(),
+    }
+
+
+def loaded(checkpoint: str, way: str) -> GteEncoder:
+    """The encoder as the way trains it."""
+    attention = "sdpa" if way.startswith("padded") else "auto"
+    is_compiled = "compiled" in way
+    encoder = load_encoder(checkpoint, "cuda", "float32", attention, unpad=attention == "auto", compile=is_compiled)
+    encoder.choose_attention(attention, torch.bfloat16)
+    return encoder.train()
+
+
+def step_of(encoder: GteEncoder, batch: Batch) -> Callable[[], None]:
+    """One whole step on the batch."""
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-6, fused=True)
+    wanted = functional.normalize(torch.randn(batch.rows, encoder.config.hidden_size, device=encoder.device), dim=-1)
+
+    def step() -> None:
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = 1 - (encoder.embed(batch.tensors) * wanted).sum(-1).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def main(checkpoint: str, file: str, ways: tuple[str, ...]) -> None:
+    """Measure every way on every set."""
+    table = speeds.Table(Path(file))
+    for way in ways:
+        encoder = loaded(checkpoint, way)
+        config = encoder.config
+        ids = Ids(config.vocab_size, config.pad_token_id or 0, config.type_vocab_size, config.max_position_embeddings)
+        for name, lengths in sets().items():
+            batch = fill(ids, lengths, torch.Generator().manual_seed(1)).to(encoder.device)
+            step = step_of(encoder, batch)
+            step()
+            torch.cuda.reset_peak_memory_stats()
+            table.add(name, way, lambda step=step, batch=batch: speeds.rate(step, batch.tokens))  # type: ignore[misc]
+            table.add(name, f"{way}, GiB", lambda: torch.cuda.max_memory_allocated() / 2**30)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], tuple(sys.argv[3:]) or WAYS)
