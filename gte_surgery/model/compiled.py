@@ -73,7 +73,7 @@ class CompiledBody:
                 hidden = self._through(layer, hidden, angles, attend, keywords)
         return hidden
 
-    def _through(self, layer: Any, *given: object) -> Tensor:
+    def _through(self, layer: Any, *given: Any) -> Tensor:
         """The layer's graph; run a second time in the backward where the layer is told to keep no activations."""
         if layer.gradient_checkpointing and layer.training and torch.is_grad_enabled():
             return torch.as_tensor(layer._gradient_checkpointing_func(self._layer, layer, *given))
