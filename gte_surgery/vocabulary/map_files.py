@@ -41,11 +41,13 @@ def read_map(path: Path, allow_repeats: bool = False) -> RowMap:
         new, old, rows = _array(path, source)
         return row_map(new, old, Places(source, "element", new), record, rows=rows, allow_repeats=allow_repeats)
     text = _text(raw, source)
+    del raw  # as large as the columns to come
     if text.lstrip()[:1] == "{":
         found = _flat(text, "{", _MEMBER, source, '"new id": old id')
     else:
         found = _lines(text, _PAIR_LINE, source, "new id, tab, old id")
     (new, old), lines = _columns(found, 2, source)
+    del text, found
     return row_map(new, old, Places(source, "line", lines), record, allow_repeats=allow_repeats)
 
 

@@ -47,8 +47,9 @@ class GatherRows:
         return len(self.rows) * self.row_bytes
 
     def describe(self) -> str:
-        distinct = len(set(self.rows))
-        which = f"row {self.rows[0]} {len(self.rows)} times" if distinct == 1 else f"{len(self.rows)} chosen rows"
+        first = self.rows[0] if self.rows else None
+        is_one = first is not None and all(row == first for row in self.rows)
+        which = f"row {first} {len(self.rows)} times" if is_one else f"{len(self.rows)} chosen rows"
         return f"copy {which} of {self.source}"
 
 

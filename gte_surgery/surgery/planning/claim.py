@@ -5,7 +5,7 @@ A claim speaks of ids by a row map (new id, old id), and of equality as bits or 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -40,11 +40,15 @@ class Claim:
 
     def pairs(self) -> tuple[Sequence[int], Sequence[int]]:
         """(new ids, old ids) of all that keep their meaning, in ascending order of the new ones."""
-        if self.ids is None:
-            return (), ()
-        offsets, without = self.ids.offsets, self.without
-        kept = [at for at, new in enumerate(self.ids.new) if offsets[at + 1] - offsets[at] == 1 and new not in without]
-        return [self.ids.new[at] for at in kept], [self.ids.old[offsets[at]] for at in kept]
+        found = list(self.each())
+        return [new for new, _ in found], [old for _, old in found]
+
+    def each(self) -> Iterator[tuple[int, int]]:
+        """The `pairs`, one by one."""
+        ids = self.ids
+        for at, new in enumerate(() if ids is None else ids.new):
+            if ids is not None and ids.offsets[at + 1] - ids.offsets[at] == 1 and new not in self.without:
+                yield new, ids.old[ids.offsets[at]]
 
     def record(self) -> dict[str, object]:
         """The claim as JSON for plans and receipts, but for its ids, which `recorded` tells once for all claims."""

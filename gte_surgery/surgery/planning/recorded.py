@@ -40,13 +40,23 @@ def recorded(claims: Sequence[Claim]) -> dict[str, object]:
 
 def packed(ids: RowMap) -> str:
     """The runs of a map as text; rows that are made of several are left out."""
+    engine, compressed, start, size = zlib.compressobj(9), bytearray(), b"", 0
+    for part in _gaps(ids):
+        compressed += engine.compress(part)
+        start += part if size <= _READABLE else b""
+        size += len(part)
+    if size <= _READABLE:
+        return start.decode()
+    return _PACKED + b64encode(compressed + engine.flush()).decode()
+
+
+def _gaps(ids: RowMap) -> Iterator[bytes]:
+    """The text of each run, with a space before all but the first."""
     new_end = old_end = 0
-    parts = []
+    space = ""
     for new, old, count in _runs(ids):
-        parts.append(f"{new - new_end}:{old - old_end}:{count}")
-        new_end, old_end = new + count, old + count
-    text = " ".join(parts)
-    return text if len(text) <= _READABLE else _PACKED + b64encode(zlib.compress(text.encode(), 9)).decode()
+        yield f"{space}{new - new_end}:{old - old_end}:{count}".encode()
+        new_end, old_end, space = new + count, old + count, " "
 
 
 def unpacked(text: str, rows: int) -> RowMap:
@@ -147,12 +157,16 @@ def _runs(ids: RowMap) -> Iterator[tuple[int, int, int]]:
     if isinstance(ids.new, range) and ids.new == ids.old:
         yield ids.new.start, ids.new.start, len(ids.new)
         return
-    new, old = Claim("rows", "", ids=ids).pairs()
-    begin = 0
-    for at in range(1, len(new) + 1):
-        if at == len(new) or new[at] != new[at - 1] + 1 or old[at] != old[at - 1] + 1:
-            yield new[begin], old[begin], at - begin
-            begin = at
+    begin, origin, count = 0, 0, 0
+    for new, old in Claim("rows", "", ids=ids).each():
+        if count and (new, old) == (begin + count, origin + count):
+            count += 1
+            continue
+        if count:
+            yield begin, origin, count
+        begin, origin, count = new, old, 1
+    if count:
+        yield begin, origin, count
 
 
 def _single(new: Sequence[int], old: Sequence[int], rows: int) -> RowMap:
