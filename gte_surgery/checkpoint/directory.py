@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
-from gte_surgery.checkpoint.files import FileEntry, read_json, reason_of
+from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.json.strict import Document
@@ -332,8 +332,9 @@ def _not_ours(listing: Listing, told: Collection[str | None]) -> Iterator[Fault]
 def _is_journal(root: Path) -> bool:
     """Whether the journal says that it is of the format that `recover` reads."""
     try:
-        raw = (root / SURGERY_FOLDER / "journal.json").read_bytes()[:64]
-    except OSError:
+        with opened(root / SURGERY_FOLDER / "journal.json") as file:
+            raw = read_at(file, 0, 64)
+    except CheckpointError:
         return True
     return re.match(rb'\s*\{\s*"format": 1\b', raw) is not None
 
