@@ -49,7 +49,7 @@ init_option = click.option(
     "--init",
     default="normal",
     show_default=True,
-    metavar="normal|mean|mean-cov|zeros|copy:ID|FILE.npy",
+    metavar="normal|mean|mean-cov|zeros|copy:ID|F.npy",
     help="What new rows hold: draws, the old rows' mean, draws with their mean and covariance, zeros, a copy, or the"
     " rows of an array.",
 )

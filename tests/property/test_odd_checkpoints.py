@@ -42,8 +42,8 @@ LINES = (
     "convert CKPT --shard-size 8KB --out OUT",
     "reinit CKPT --only *.dense.* --out OUT",
 )
-ELSEWHERE = {"smoke", "fuzz", "new", "explain", "rules", "schema", "demo"}
-"""Commands that read no checkpoint, or are tried below."""
+ELSEWHERE = {"smoke", "fuzz", "gate", "new", "explain", "rules", "schema", "demo"}
+"""Commands that read no checkpoint, or are of others."""
 VALUES: tuple[object, ...] = (
     None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "none", "8",
     "\ud800", [], [1], {}, {"type": "ntk"}, {"0": 1}, [None], [["NewModel"]],

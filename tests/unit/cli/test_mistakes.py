@@ -141,7 +141,7 @@ MISTAKES = {
         "see `gte-surgery resize --help`",
     ),
     "no pad": Mistake("resize ckpt --vocab 64", 2, "--pad: missing, one is needed", "the pad id wanted"),
-    "no checkpoint": Mistake("check", 2, "CHECKPOINT: missing, one is needed", "see `gte-surgery check --help`"),
+    "no checkpoint": Mistake("check", 2, "CHECKPOINT...: missing, one is needed", "see `gte-surgery check --help`"),
     "a size that is none": Mistake("convert ckpt --shard-size big", 2, "--shard-size: 'big' is not a size", "--help`"),
     "an initialisation that is none": Mistake(
         "resize ckpt --vocab 640 --pad 0 --init xavier", 2, "init: 'xavier', must be normal, mean", "--init copy:3"

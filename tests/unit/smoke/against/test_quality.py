@@ -120,8 +120,8 @@ def test_the_figures_are_those_of_the_encoders_and_numpy(folder: Path, tmp_path:
     found = quality(compared(folder, path))
     vectors = [by_hand(place) for place in (folder / "old", path)]
     near = (vectors[0] * vectors[1]).sum(1)
-    assert found.cosine == pytest.approx(near.mean(), abs=1e-6)
-    assert found.least_cosine == pytest.approx(near.min(), abs=1e-6)
+    assert found.cosine == pytest.approx(near.mean(), abs=1e-5)
+    assert found.least_cosine == pytest.approx(near.min(), abs=1e-5)
     sets = []
     for each in vectors:
         scores = each @ each.T
