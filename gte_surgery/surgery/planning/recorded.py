@@ -40,14 +40,14 @@ def recorded(claims: Sequence[Claim]) -> dict[str, object]:
 
 def packed(ids: RowMap) -> str:
     """The runs of a map as text; rows that are made of several are left out."""
-    engine, compressed, start, size = zlib.compressobj(9), bytearray(), b"", 0
+    stream, compressed, start, size = zlib.compressobj(9), bytearray(), b"", 0
     for part in _gaps(ids):
-        compressed += engine.compress(part)
+        compressed += stream.compress(part)
         start += part if size <= _READABLE else b""
         size += len(part)
     if size <= _READABLE:
         return start.decode()
-    return _PACKED + b64encode(compressed + engine.flush()).decode()
+    return _PACKED + b64encode(compressed + stream.flush()).decode()
 
 
 def _gaps(ids: RowMap) -> Iterator[bytes]:
