@@ -20,19 +20,9 @@ import pytest
 
 from gte_surgery.cli.entry import run
 from tests.builder import build, change_config, load, save
+from tests.unit.gate.encoder import ENCODER
 
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
-ENCODER = """
-def encode(sequences):
-    rows = [[int(number) for number in ids] for ids in sequences]
-    if any(not row or len(row) > 128 or 1 in row for row in rows):
-        raise ValueError("cannot be encoded")
-    width = max(map(len, rows))
-    return {
-        "input_ids": [row + [1] * (width - len(row)) for row in rows],
-        "attention_mask": [[1] * len(row) + [0] * (width - len(row)) for row in rows],
-    }
-"""
 POLICY = """
 checkpoint = "runs/last"
 
