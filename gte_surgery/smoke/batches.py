@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.fields import LARGEST_SIZE
 
 Tensors = dict[str, Tensor]
 _MORE_PADDING = 16
@@ -40,11 +41,12 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`tensors` as the model takes them; `lengths` of the rows."""
+    """`tensors` as the model takes them; `lengths` of the rows; `most` positions that the model has for one."""
 
     tensors: Tensors
     lengths: tuple[int, ...]
     pad: int
+    most: int = LARGEST_SIZE
 
     @property
     def rows(self) -> int:
@@ -67,11 +69,26 @@ class Batch:
         """The same batch on a device."""
         return replace(self, tensors={name: tensor.to(device) for name, tensor in self.tensors.items()})
 
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be more padding: a table of positions ends where it ends."""
+        return self.width + self._room <= self.most
+
+    @property
+    def _room(self) -> int:
+        return min(_MORE_PADDING, self.most - 1)
+
+    def shortened(self) -> Batch:
+        """The same rows, the longest cut, so that there may be more padding."""
+        width = self.most - self._room
+        cut = {name: tensor[:, :width] for name, tensor in self.tensors.items()}
+        return replace(self, tensors=cut, lengths=tuple(min(length, width) for length in self.lengths))
+
     def wider(self) -> Batch:
         """The same rows with more padding."""
         pads = {"input_ids": self.pad}
         wide = {
-            name: torch.nn.functional.pad(tensor, (0, _MORE_PADDING), value=pads.get(name, 0))
+            name: torch.nn.functional.pad(tensor, (0, self._room), value=pads.get(name, 0))
             for name, tensor in self.tensors.items()
         }
         return replace(self, tensors=wide)
@@ -79,7 +96,7 @@ class Batch:
     def reversed(self) -> Batch:
         """The same rows, last first."""
         flipped = {name: tensor.flip(0) for name, tensor in self.tensors.items()}
-        return Batch(flipped, self.lengths[::-1], self.pad)
+        return replace(self, tensors=flipped, lengths=self.lengths[::-1])
 
     def described(self) -> str:
         """The batch in a few words, for a finding."""
@@ -115,4 +132,4 @@ def fill(ids: Ids, lengths: Tensor, generator: torch.Generator) -> Batch:
     if ids.type_vocab_size > 1:
         types = torch.randint(0, ids.type_vocab_size, (rows, width), generator=generator)
         tensors["token_type_ids"] = types * mask
-    return Batch(tensors, tuple(lengths.tolist()), ids.pad)
+    return Batch(tensors, tuple(lengths.tolist()), ids.pad, ids.max_length)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gte_surgery import new
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Severity
@@ -182,6 +183,13 @@ def test_an_encoder_with_one_fault_fails_the_proof_of_it(tmp_path: Path, fault: 
     encoder.fault = fault
     prove_forward(encoder, batch, ledger)
     assert code in {finding.code for finding in ledger.findings}
+
+
+@pytest.mark.parametrize("positions", [1, 12, 40])
+def test_rows_as_long_as_a_table_of_positions_leave_room_for_more_padding(tmp_path: Path, positions: int) -> None:
+    sizes = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "max_positions": positions}
+    made = new(tmp_path / "bert", release="gte-base", **sizes).target  # type: ignore[arg-type]
+    assert failed(run(made, max_length=max(positions, 2))) == set()
 
 
 def test_a_backend_that_disagrees_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
