@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-BLOCK_BYTES = 3 << 18
+BLOCK_BYTES = 1 << 18
 """Bytes looked at together: few enough to stay in the second-level cache, many enough for Python not to matter."""
 _FAINT_HALF = 2.0**-13
 """An F16 row of numbers of this size in the mean is looked at again, since those below 2^-14 are widened coarsely."""

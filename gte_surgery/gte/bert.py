@@ -22,7 +22,8 @@ NAMES = Names(
     biases=("cls.predictions.bias", "cls.predictions.decoder.bias"),
 )
 _HEADS = ("cls", "classifier", "qa_outputs")
-_NAMING = prefixed(NAMES, "bert.", _HEADS)
+_OLD_NORMS = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+_NAMING = prefixed(NAMES, "bert.", _HEADS, _OLD_NORMS)
 _DEFAULTS = Defaults(vocab_size=30522, max_position_embeddings=512, pad_token_id=0, type_vocab_size=2)
 _NO_ROPE = Rope("none", 10000.0)
 _KNOWN = re.compile(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gte_surgery.errors import RefusedError
@@ -299,28 +299,36 @@ def parameter_count(specs: Iterable[TensorSpec]) -> int:
     return sum(spec.size for spec in specs)
 
 
-def prefixed(names: Names, prefix: str, heads: tuple[str, ...]) -> Naming:
+def prefixed(names: Names, prefix: str, heads: tuple[str, ...], old_norms: Mapping[str, str] | None = None) -> Naming:
     """The naming of a family that puts one prefix before the encoder's tensors once there is a head, and splits and
-    packs nothing: layout a is the bare model, b the one with a head; `heads` are the first words of a head's names.
+    packs nothing: layout a is the bare model, b the one with a head; `heads` are the first words of a head's names,
+    `old_norms` leads from the names of a norm's tensors to older ones: {"LayerNorm.weight": "LayerNorm.gamma"}.
     """
-    bare, headed = Layout("a"), Layout("b", prefix)
+    bare, headed, older = Layout("a"), Layout("b", prefix), old_norms or {}
 
     def is_head(name: str) -> bool:
         return name.partition(".")[0] in heads
 
+    def renamed(name: str, known: Iterable[tuple[str, str]], has_old_norms: bool) -> str:
+        ends = ((ending, other) for ending, other in known if has_old_norms and name.endswith(f".{ending}"))
+        return next((name.removesuffix(ending) + other for ending, other in ends), name)
+
     def detect(stored: Iterable[str]) -> Layout | None:
         found = frozenset(stored)
         layouts = [layout for layout in (bare, headed) if layout.prefix + names.words in found]
-        return layouts[0] if len(layouts) == 1 else None
+        has_old_norms = any(name.endswith(f".{ending}") for ending in older.values() for name in found)
+        return replace(layouts[0], has_old_norms=has_old_norms) if len(layouts) == 1 else None
 
     def canonical(stored: str, layout: Layout) -> str | None:
-        if is_head(stored):
-            return stored
-        name = stored.removeprefix(layout.prefix)
-        return name if stored.startswith(layout.prefix) and not is_head(name) else None
+        name = renamed(stored, ((old, new) for new, old in older.items()), layout.has_old_norms)
+        if is_head(name):
+            return name
+        bare_name = name.removeprefix(layout.prefix)
+        return bare_name if name.startswith(layout.prefix) and not is_head(bare_name) else None
 
     def stored(canonical: str, layout: Layout) -> str:
-        return canonical if is_head(canonical) else layout.prefix + canonical
+        name = renamed(canonical, older.items(), layout.has_old_norms)
+        return name if is_head(name) else layout.prefix + name
 
     def layouts(head: Head) -> Mapping[str, Layout]:
         return {"a": bare} if head is Head.NONE else {"b": headed}

@@ -46,7 +46,8 @@ class Layout:
 
     `letter` as in cli/REFERENCE.md; `prefix` stands before everything but the heads, `head_prefix` before the heads;
     `is_renamed` means transformers' own module names where the published ones are others (`layers.3.self_attn…`),
-    which always come split; `head_norm` is what the masked-LM head calls its norm.
+    which always come split; `head_norm` is what the masked-LM head calls its norm; `has_old_norms` where the tensors of
+    norms have the names of TensorFlow.
     """
 
     letter: str
@@ -56,6 +57,7 @@ class Layout:
     has_split_qkv: bool = False
     has_split_mlp: bool = False
     head_norm: Literal["norm", "layer_norm"] = "norm"
+    has_old_norms: bool = False
 
     @property
     def is_damaged(self) -> bool:

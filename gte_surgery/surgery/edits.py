@@ -210,7 +210,8 @@ class Reinit:
 
 CURES = (
     "GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE015", "GTE016", "GTE020", "GTE021", "GTE055", "GTE060",
-    "GTE066", "GTE103", "GTE104", "GTE145", "GTE200", "GTE209", "GTE210", "GTE211", "GTE230", "GTE241", "GTE250",
+    "GTE066", "GTE103", "GTE104", "GTE145", "GTE200", "GTE209", "GTE210", "GTE211", "GTE215", "GTE230", "GTE241",
+    "GTE250",
 )  # fmt: skip
 """The rules whose findings a `Fix` can mend."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
+from gte_surgery import new
 from tests.builder import (
     ABSENT,
     Config,
@@ -73,6 +74,14 @@ def native(path: Path, **changes: object) -> Path:
 def renamed(path: Path, **changes: object) -> Path:
     """A sound checkpoint in Snowflake's dialect."""
     return remote(path, model_type="gte", architectures=["GteModel"], rope_scaling=None, **changes)
+
+
+def bert(path: Path) -> Path:
+    """A sound BERT."""
+    sizes = {"hidden": 8, "heads": 1, "intermediate": 8, "layers": 1, "vocab": 64, "max_positions": 16}
+    new(path, release="gte-small", **sizes)  # type: ignore[arg-type]
+    (path / "gte-surgery.json").unlink()
+    return path
 
 
 def native_mlm(path: Path, **changes: object) -> Path:
@@ -234,13 +243,13 @@ def transformers_names(path: Path) -> None:
         halves = zip(("up", "gate"), np.split(array, 2), strict=True) if "up_gate" in name else [("up_gate", array)]
         arrays |= {name.replace("up_gate", half): piece for half, piece in halves}
     save(path / "model.safetensors", arrays)
-    for old, new in (
+    for old, other in (
         ("encoder.layer.", "layers."),
         (".attention.", ".self_attn."),
         (".attn_ln.", ".post_attention_layernorm."),
         (".mlp_ln.", ".post_mlp_layernorm."),
     ):
-        renamed_tensors(path, old, new)
+        renamed_tensors(path, old, other)
 
 
 def complete(path: Path, make: Callable[..., Path], ids: int = 60, **changes: object) -> Path:
@@ -469,6 +478,11 @@ INVALID: dict[str, Example] = {
         renamed_tensors(path, "new.", "gte."),
     ),
     "GTE214-stored-apart": lambda path: retensored(path, unpacked),
+    "GTE215-gamma-and-beta": lambda path: (
+        bert(path),
+        renamed_tensors(path, "LayerNorm.weight", "LayerNorm.gamma"),
+        renamed_tensors(path, "LayerNorm.bias", "LayerNorm.beta"),
+    ),
     "GTE220-table-gone": lambda path: retensored(path, lambda t: {n: a for n, a in t.items() if n != TYPES}),
     "GTE221-table-denied": lambda path: changed(path, remote, type_vocab_size=0),
     "GTE222-one-row-for-two": lambda path: changed(path, remote, type_vocab_size=2),

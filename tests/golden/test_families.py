@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from gte_surgery import IdContract, check, convert, diff, open_checkpoint, reinit, remap, resize, scan, trim, undo
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
+from gte_surgery.surgery.verbs import fix
 from tests.texts import encoded, lines, write_tokenizer
 
 FOLDER = Path(__file__).parent / "families"
@@ -25,6 +26,18 @@ SAID_BY_TRANSFORMERS = {"transformers_version"}
 def copied(name: str, tmp_path: Path) -> Path:
     place = tmp_path / name
     shutil.copytree(FOLDER / name, place, ignore=shutil.ignore_patterns("reference.safetensors"))
+    return place
+
+
+def with_old_norms(name: str, place: Path) -> Path:
+    """A BERT whose norms have the names of TensorFlow."""
+    shutil.copytree(FOLDER / name, place, ignore=shutil.ignore_patterns("reference.safetensors"))
+    ends = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    arrays = {}
+    for stored, array in load_file(place / "model.safetensors").items():
+        end = next((end for end in ends if stored.endswith(end)), "")
+        arrays[stored.removesuffix(end) + ends.get(end, "")] = array
+    save_file(arrays, place / "model.safetensors", metadata={"format": "pt"})
     return place
 
 
@@ -64,6 +77,23 @@ def test_a_resize_is_what_the_recipe_in_memory_makes(name: str, tmp_path: Path) 
     assert diff(place, wanted).is_equal
 
 
+@pytest.mark.parametrize("name", ["bert-base", "bert-mlm"])
+def test_norms_named_as_in_tensorflow_are_told_carried_and_renamed(name: str, tmp_path: Path) -> None:
+    place = with_old_norms(name, tmp_path / "old")
+    report = check(open_checkpoint(place), values=True)
+    assert [found.code for found in report.findings if found.severity > Severity.NOTE] == ["GTE215"]
+    assert diff(place, FOLDER / name).is_equal
+    resized = resize(place, vocab=160, pad=0, out=tmp_path / "resized").target
+    assert diff(resized, FOLDER / f"{name}.resized-160-pad0").is_equal
+    assert {each.endswith((".gamma", ".beta")) for each in load_file(resized / "model.safetensors") if "Norm" in each} == {True}
+    renamed = convert(place, to="native", out=tmp_path / "renamed").target
+    fix(place)
+    for mended in (renamed, place):
+        ours, theirs = (load_file(each / "model.safetensors") for each in (mended, FOLDER / name))
+        assert ours.keys() == theirs.keys()
+        assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
 @pytest.mark.parametrize("unpad", [True, False], ids=["packed", "padded"])
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", NAMES)
@@ -86,6 +116,19 @@ def test_the_native_model_gives_the_numbers_of_the_reference(name: str, attentio
             found, wanted = encoder.logits(batch), reference["logits"]
             found, wanted = (found, wanted) if is_of_rows else (found[kept], wanted[kept])
     assert (found - wanted).abs().max() < 5e-5
+
+
+def test_norms_named_as_in_tensorflow_are_loaded(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from gte_surgery import load_encoder
+
+    batch = {"input_ids": torch.tensor([[5, 9, 200, 7]])}
+    old, wanted = (
+        load_encoder(place, device="cpu", dtype="float32").logits(batch)
+        for place in (with_old_norms("bert-mlm", tmp_path / "old"), FOLDER / "bert-mlm")
+    )
+    assert torch.equal(old, wanted)
 
 
 @pytest.mark.parametrize("name", NAMES)

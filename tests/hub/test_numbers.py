@@ -126,3 +126,4 @@ def test_all_values_are_read_once(hub: StandIn, environment: dict[str, str], loc
     total = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())
     print(f"values: sent {hub.sent} of {total}, {len(hub.asked)} requests, peak {peak >> 20} MiB")
     assert hub.sent <= 1.02 * total
+    assert peak < MEMORY + LIBRARY

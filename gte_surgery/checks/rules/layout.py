@@ -140,6 +140,19 @@ def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
     yield Observation(subject.at("pack_qkv"), f"q, k and v are stored {found}, must be {wanted} for {said}")
 
 
+@rule("GTE215", Severity.ERROR, requires=_CONTAINER)
+def norms_of_tensorflow(subject: Subject) -> Iterator[Observation]:
+    """The norms have the tensor names of TensorFlow, gamma and beta.
+
+    An old conversion of a BERT left them so. transformers and text-embeddings-inference read them as weight and bias;
+    vLLM passes over them, and Trainer's resume leaves the norms as they were [transformers 5.24, conversion_mapping.py,
+    "legacy"; vLLM 002b4cf8, models/bert.py, _load_weights]. `gte-surgery check CKPT --fix` gives them their names.
+    """
+    if subject.layout is not None and subject.layout.has_old_norms:
+        old = next(name for name in sorted(subject.checkpoint.tensors) if name.endswith((".gamma", ".beta")))
+        yield _name_observation(subject, f"`{old}`, must be weight and bias", "gte-surgery check CKPT --fix")
+
+
 def _declared_heads(subject: Subject) -> frozenset[Head]:
     """The heads of the classes in `architectures`; classes that no GTE has are passed over."""
     if subject.config is None:
@@ -155,8 +168,8 @@ def _head_observation(subject: Subject, problem: str) -> Observation:
     return Observation(subject.at("architectures"), f"{names}, {problem}; the tensors are those of {wanted}")
 
 
-def _name_observation(subject: Subject, found: str) -> Observation:
-    return Observation(_anywhere(subject), f"the names have {found}")
+def _name_observation(subject: Subject, found: str, hint: str = "") -> Observation:
+    return Observation(_anywhere(subject), f"the names have {found}", hint)
 
 
 def _body(layout: Layout) -> str:

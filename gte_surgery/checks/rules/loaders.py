@@ -177,11 +177,12 @@ def names_lost_on_resume(subject: Subject) -> Iterator[Observation]:
     native, layout = subject.family.native, subject.layout
     if native is None or layout is None or subject.config is None or subject.dialect is not Dialect.NATIVE:
         return
-    own = {spec.name for spec in subject.family.inventory(subject.config, native.layout(subject.head), subject.head)}
+    wanted = native.layout(subject.head)
+    own = {spec.name for spec in subject.family.inventory(subject.config, wanted, subject.head)}
     restored = len(own & set(subject.checkpoint.tensors))
     if restored < len(own):
         message = f"layout {layout.letter}: a resume restores {restored} of {len(own)} tensors"
-        yield Observation(Location(), message, "gte-surgery convert CKPT --layout f")
+        yield Observation(Location(), message, f"gte-surgery convert CKPT --layout {wanted.letter}")
 
 
 @rule("GTE640", Severity.ERROR, requires=("GTE001",), only_with=_SENTENCES)

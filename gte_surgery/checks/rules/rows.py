@@ -20,7 +20,7 @@ EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""
 FEW_ROWS = 128
 """And so many where each row must be fetched from a hub."""
-_PIECE = 8 << 20
+_PIECE = 1 << 20
 _READABLE_ROWS = (*COMPLETE, "GTE110", "GTE204", "GTE205", "GTE207", "GTE209")
 
 

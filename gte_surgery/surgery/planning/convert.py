@@ -27,7 +27,7 @@ from gte_surgery.surgery.pieces.piece import Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.rewrite import Files, copied, metadata_of, permissions, regroup, source_files
 from gte_surgery.surgery.planning.parts.sharding import weight_files
-from gte_surgery.surgery.planning.parts.storage import in_order, restored
+from gte_surgery.surgery.planning.parts.storage import in_order, restored, storage_changes
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import Target
 
@@ -219,7 +219,7 @@ def _meaning(
     if not weights:
         yield "no tensor changes"
     if layout != target.layout:
-        yield f"{', '.join(_storage_changes(target.layout, layout))}: no number changes"
+        yield f"{storage_changes(target.layout, layout)}: no number changes"
     if _redundant_decoder(target, edit, layout) is not None:
         yield "the stored decoder weight goes: it equals the word embeddings, to which it is tied"
     if edit.to == "remote":
@@ -229,15 +229,3 @@ def _meaning(
             yield f"`{loss.tensor}`: {loss.overflowed} numbers are too large for {edit.dtype} and become infinite"
         if loss.flushed:
             yield f"`{loss.tensor}`: {loss.flushed} numbers are too small for {edit.dtype} and become zero"
-
-
-def _storage_changes(before: Layout, after: Layout) -> Iterator[str]:
-    """In words what becomes of names and packing."""
-    if before.letter != after.letter:
-        yield f"the tensor names change from layout {before.letter} to {after.letter}"
-    elif before.prefix != after.prefix:
-        yield f"the prefix of the tensor names changes from `{before.prefix}` to `{after.prefix}`"
-    if before.has_split_qkv is not after.has_split_qkv:
-        yield f"q, k and v are {'split' if after.has_split_qkv else 'packed'}"
-    if before.has_split_mlp is not after.has_split_mlp:
-        yield f"up and gate are {'split' if after.has_split_mlp else 'packed'}"

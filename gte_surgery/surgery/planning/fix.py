@@ -26,10 +26,10 @@ from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.reindex import reindexed
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite
-from gte_surgery.surgery.planning.parts.storage import restored
+from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
-from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.planning.target import DAMAGED_NAMES, Target, understand
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _QUANTIZER = ("quantization_config",)
@@ -103,7 +103,7 @@ def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     if "GTE209" in edit.codes and (shapes := _true_shapes(checkpoint)):
         checkpoint = reshaped(checkpoint, shapes)
         told.append(f"{counted(len(shapes), 'flat tensor')} reshaped as the config asks for")
-    relayout = bool({"GTE210", "GTE211"} & set(found))
+    relayout = bool({*DAMAGED_NAMES} & {*found})
     if not told and not relayout:
         return None
     target = understand(checkpoint)
@@ -111,7 +111,7 @@ def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     if relayout:
         layout = _usual_layout(target)
         weights = regroup(checkpoint, restored(target, layout))
-        told.append(f"the tensor names change from layout {target.layout.letter} to {layout.letter}: no number changes")
+        told.append(f"{storage_changes(target.layout, layout)}: no number changes")
     return assembled(checkpoint, edit, weights, meaning=told)
 
 

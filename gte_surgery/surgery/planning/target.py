@@ -19,8 +19,8 @@ from gte_surgery.gte.kinds import Head, Layout
 SOUNDNESS = ("GTE0", "GTE2")
 """The rule families whose errors forbid surgery: the container and the tensors."""
 
-DAMAGED_NAMES = ("GTE210", "GTE211")
-"""Errors that do not: names that only transformers 5 reads are carried, or mended by `convert`."""
+DAMAGED_NAMES = ("GTE210", "GTE211", "GTE215")
+"""Errors that do not: names that only some programs read are carried, or mended by `convert`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,22 @@ def restored(target: Target, layout: Layout) -> dict[str, list[PlannedTensor]]:
     return {shard: in_order(tensors) for shard, tensors in shards.items()}
 
 
+def storage_changes(before: Layout, after: Layout) -> str:
+    """In words what becomes of names and packing."""
+    told = []
+    if before.letter != after.letter:
+        told.append(f"the tensor names change from layout {before.letter} to {after.letter}")
+    elif before.prefix != after.prefix:
+        told.append(f"the prefix of the tensor names changes from `{before.prefix}` to `{after.prefix}`")
+    if before.has_old_norms is not after.has_old_norms:
+        told.append("the tensors of norms are called weight and bias instead of gamma and beta")
+    if before.has_split_qkv is not after.has_split_qkv:
+        told.append(f"q, k and v are {'split' if after.has_split_qkv else 'packed'}")
+    if before.has_split_mlp is not after.has_split_mlp:
+        told.append(f"up and gate are {'split' if after.has_split_mlp else 'packed'}")
+    return ", ".join(told)
+
+
 def in_order(tensors: Sequence[PlannedTensor]) -> list[PlannedTensor]:
     """In the order of the safetensors package: wider dtypes first, then by name."""
     return sorted(tensors, key=lambda tensor: (-DTYPE_BITS[tensor.dtype], tensor.name))

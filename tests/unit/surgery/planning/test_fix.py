@@ -16,6 +16,7 @@ from gte_surgery.errors import RefusedError, UnsoundError, UsageError
 from gte_surgery.surgery.edits import CURES
 from gte_surgery.surgery.verbs import fix, undo
 from tests.builder import build, change_config, load, native_config, remote_config, save, tensors, write, write_json
+from tests.golden.test_families import with_old_norms
 
 WORDS = "embeddings.word_embeddings.weight"
 INDEX = "model.safetensors.index.json"
@@ -129,6 +130,7 @@ DAMAGES: dict[str, Callable[[Path], Path]] = {
     "GTE209": lambda path: with_tensors(path, lambda t: {n: a.reshape(-1) for n, a in t.items()}),
     "GTE210": lambda path: saved_again(path, body="new.gte.", head="new.", norm="lm_head.norm"),
     "GTE211": lambda path: saved_again(path, body="gte.", head="", norm="lm_head.layer_norm"),
+    "GTE215": lambda path: with_old_norms("bert-mlm", path),
     "GTE250": lambda path: with_tensors(path, lambda t: t | {"embeddings.position_ids": np.arange(128)[None]}),
     "GTE015": with_stale_index,
     "GTE016": with_wrong_total,
