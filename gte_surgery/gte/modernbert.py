@@ -332,7 +332,11 @@ MODERNBERT = Family(
         copies={NAMES.decoder: NAMES.words},
     ),
     demands={
-        Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES}),
+        Consumer.VLLM: Demands(
+            classes={Dialect.NATIVE: _CLASSES},
+            only={"hidden_act": "gelu"},
+            lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING),
+        ),
         Consumer.TEI: _TEI,
         Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=_thetas),
     },

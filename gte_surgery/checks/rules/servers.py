@@ -5,7 +5,7 @@ Judged only with `--for vllm` and `--for tei`; what every program minds, other r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from gte_surgery.checkpoint.sidecars import POOLING_CONFIG, SENTENCE_CONFIG
 from gte_surgery.checks.registry import Observation, rule
@@ -51,13 +51,15 @@ def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
 def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM serves a GTE with gelu only.
 
-    It asserts that hidden_act is "gelu", as in every release, and stops otherwise. A model that was trained with
-    another activation needs another server.
+    It asserts that hidden_act is "gelu", as in every release, and stops otherwise; in a ModernBERT it computes gelu
+    whatever the config says [vLLM 8ae7ba4d, models/modernbert.py, ModernBertMLP]. A model that was trained with another
+    activation needs another server.
     """
     only = _asked(subject, Consumer.VLLM).only
     if "hidden_act" in only and subject.config is not None and subject.config.hidden_act != only["hidden_act"]:
         found, wanted = shown(subject.config.hidden_act), shown(only["hidden_act"])
-        yield Observation(subject.at("hidden_act"), f"{found}, must be {wanted} for vLLM")
+        member = subject.family.facts.spelled.get("hidden_act", "hidden_act")
+        yield Observation(subject.at(member), f"{found}, must be {wanted} for vLLM")
 
 
 @rule("GTE622", Severity.ERROR, requires=_NAMED, only_with=_VLLM)
@@ -90,19 +92,18 @@ def no_place_in_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM stops at tensors that its model has no place for.
 
     It looks every stored name up among its parameters, and stops with a KeyError at a masked-LM head, `qa_outputs`, a
-    stored buffer or any other addition [vLLM 3340a0da, model_executor/models/bert_with_rope.py, load_weights].
-    `gte-surgery convert CKPT --drop NAME` leaves them out.
+    stored buffer or any other addition [vLLM 3340a0da, models/bert_with_rope.py, and 8ae7ba4d, modernbert.py,
+    load_weights]; only of a BERT it passes over them. `gte-surgery convert CKPT --drop NAME` leaves them out.
     """
-    if Consumer.VLLM not in subject.family.demands:
+    if not _asked(subject, Consumer.VLLM).lacks:
         return
-    regions = {name: subject.family.region(canonical, subject.head) for canonical, name in subject.canonical.items()}
     is_lacked = subject.head in _asked(subject, Consumer.VLLM).lacks
-    head = sorted(name for name, region in regions.items() if region == "head" and is_lacked)
+    head = sorted(subject.canonical[name] for name in _of_head(subject) if is_lacked)
     known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
     strange = sorted(name for name in subject.checkpoint.tensors if name not in known and name not in head)
-    for names, whole in ((head, f"{head[0].partition('.')[0]}.*" if head else ""), (strange, "".join(strange[:1]))):
+    for names, dropped in ((head, _drops(subject)), (strange, f"--drop '{''.join(strange[:1])}'")):
         if names:
-            hint = f"gte-surgery convert CKPT --drop '{whole}'"
+            hint = f"gte-surgery convert CKPT {dropped}"
             yield Observation(subject.at_tensor(names[0]), f"vLLM has no place for it; {len(names)} such in all", hint)
 
 
@@ -111,14 +112,42 @@ def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM does not take this prefix off the tensor names.
 
     For the published configs it strips `new.`; for model_type "gte" (Snowflake's, and the native dialect) it strips
-    nothing and stops with a KeyError. `gte-surgery convert CKPT --layout a` takes the prefix off.
+    nothing and stops with a KeyError. Of a BERT or ModernBERT each class knows one prefix: none without a head, `bert.`
+    or `model.` with one [vLLM d5b39374, models/bert.py; 8ae7ba4d, models/modernbert.py].
+    `gte-surgery convert CKPT --layout a` takes the prefix off.
     """
-    layout, prefixes = subject.layout, _asked(subject, Consumer.VLLM).prefixes
-    allowed = prefixes.get(subject.dialect) if subject.dialect is not None else None
-    if layout is not None and allowed is not None and layout.prefix not in allowed:
-        message = f"names begin with `{layout.prefix}`, vLLM needs none for model_type {subject.values['model_type']}"
-        cure = "--layout a" if subject.head is Head.NONE else "--to remote"
-        yield Observation(_weights(subject), message, f"gte-surgery convert CKPT {cure}")
+    layout, dialect, asked = subject.layout, subject.dialect, subject.family.demands.get(Consumer.VLLM)
+    if layout is None or dialect is None or asked is None:
+        return
+    is_served = subject.family.architecture(subject.head, dialect) in asked.classes[dialect]
+    wanted = subject.family.naming.layouts(subject.head if is_served else Head.NONE)
+    allowed = asked.prefixes.get(dialect, [each.prefix for each in wanted.values()])
+    if layout.prefix not in allowed:
+        message = f"names begin with `{layout.prefix}`" if layout.prefix else "names have no prefix"
+        needed = f"vLLM needs {listed([f'`{each}`' for each in allowed if each]) or 'none'} for model_type"
+        cure = (
+            "--to remote" if dialect in asked.prefixes and subject.head is not Head.NONE else _relayout(subject, wanted)
+        )
+        hint = f"gte-surgery convert CKPT {cure}"
+        yield Observation(_weights(subject), f"{message}, {needed} {subject.values['model_type']}", hint)
+
+
+def _relayout(subject: Subject, wanted: Mapping[str, Layout]) -> str:
+    """The options that take a head off which is not wanted, and bring one of the layouts."""
+    is_bare = any(not layout.prefix for layout in wanted.values())
+    dropped = f"{_drops(subject)} " if is_bare and subject.head is not Head.NONE else ""
+    return f"{dropped}--layout {next(iter(wanted))}"
+
+
+def _drops(subject: Subject) -> str:
+    """The options that take the head off."""
+    words = sorted({name.partition(".")[0] for name in _of_head(subject)})
+    return " ".join(f"--drop '{word}.*'" for word in words)
+
+
+def _of_head(subject: Subject) -> list[str]:
+    """The canonical names of the head's tensors."""
+    return [name for name in subject.canonical if subject.family.region(name, subject.head) == "head"]
 
 
 @rule("GTE626", Severity.ERROR, requires=_SOUND, only_with=_VLLM)

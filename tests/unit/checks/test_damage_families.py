@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
+from gte_surgery.cli import entry
 from gte_surgery.findings import Severity
 from gte_surgery.gte.families import releases
 from tests.golden.test_families import FOLDER, NAMES
@@ -130,7 +132,30 @@ def test_a_config_that_was_edited(tmp_path: Path, base: str, code: str, members:
 @pytest.mark.parametrize("consumer", ["transformers5", "transformers4", "vllm"])
 def test_the_programs_that_have_these_models_take_them(tmp_path: Path, base: str, consumer: str) -> None:
     codes = found(damaged(tmp_path, base), consumers=(consumer,))
-    assert {code for code in codes if code.startswith("GTE6")} <= ({"GTE620"} if base.endswith("mlm") else set())
+    allowed = {"GTE620", "GTE624", "GTE625"} if base.endswith("mlm") else set()
+    assert {code for code in codes if code.startswith("GTE6")} <= allowed
+
+
+@pytest.mark.parametrize("base", ["bert-mlm", "modernbert-mlm"])
+def test_what_vllm_has_no_place_for_goes_by_the_hint(tmp_path: Path, base: str) -> None:
+    place = damaged(tmp_path, base)
+    report = run(open_checkpoint(place), consumers=("vllm",))
+    (hint,) = (found.hint for found in report.findings if found.code == "GTE625")
+    assert entry.run([word.replace("CKPT", str(place)) for word in shlex.split(hint)[1:]]) == 0
+    assert {code for code in found(place, consumers=("vllm",)) if code.startswith("GTE6")} == set()
+
+
+def test_vllm_computes_gelu_in_a_modernbert_and_minds_strangers(tmp_path: Path) -> None:
+    relu = damaged(tmp_path / "relu", "modernbert-base", hidden_activation="relu")
+    assert "GTE621" in found(relu, consumers=("vllm",))
+
+    def add(arrays: Arrays) -> None:
+        arrays["adapter.weight"] = np.ones(2, np.float32)
+
+    codes = {
+        base: found(damaged(tmp_path, base, add), consumers=("vllm",)) for base in ("bert-base", "modernbert-base")
+    }
+    assert codes == {"bert-base": {"GTE203"}, "modernbert-base": {"GTE203", "GTE624"}}
 
 
 def test_the_pooling_that_is_right_depends_on_the_family(tmp_path: Path) -> None:
