@@ -9,6 +9,7 @@ import pytest
 
 import gte_surgery
 from gte_surgery.cli.codes import all_codes
+from tests.docs.picture import PICTURE, drawn, words
 from tests.docs.sessions import CONTRIBUTING, PAGES, PYTHON, README, REFERENCE, ROOT, matches, run, steps
 
 
@@ -24,6 +25,10 @@ def anchors(page: Path) -> set[str]:
 
 def test_the_readme_is_one_that_one_reads() -> None:
     assert len(text(README).splitlines()) <= 350
+
+
+def test_the_picture_reads_what_the_commands_print() -> None:
+    assert words(text(PICTURE)) == words(drawn())
 
 
 def test_each_family_of_rules_is_told() -> None:
