@@ -70,6 +70,42 @@ def test_an_embedder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
     assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
 
 
+@pytest.mark.parametrize(("release", "mode"), [("gte-base", "mean"), ("gte-modernbert-base", "cls")])
+def test_an_embedder_of_another_family_is_clean_pools_as_load_encoder_does_and_follows_a_resize(
+    tmp_path: Path, release: str, mode: str
+) -> None:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+
+    from gte_surgery import load_encoder
+
+    source = new(tmp_path / "source", release=release, dtype="F32", **SIZES).target
+    write_tokenizer(source)
+    path = tmp_path / "st"
+    model = SentenceTransformer(modules=[Transformer(str(source)), Pooling(32, mode)])
+    model.save_pretrained(str(path))
+    assert grave(path) == []
+    before = model.encode(TEXTS, normalize_embeddings=True)
+    batch = {key: value for key, value in model.preprocess(TEXTS).items() if key in ("input_ids", "attention_mask")}
+    ours = load_encoder(path, device="cpu", dtype="float32", attention="eager").embed(batch)
+    assert np.abs(ours.detach().numpy() - before).max() < 1e-5
+    resize(path, vocab=384, pad=1)
+    assert grave(path) == []
+    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS, normalize_embeddings=True), before)
+    (path / "modules.json").unlink()
+    assert any("modules.json" in told for told in grave(path)) is (mode == "cls")
+
+
+def test_a_reranker_of_another_family_is_clean(tmp_path: Path) -> None:
+    from sentence_transformers import CrossEncoder
+
+    source = new(tmp_path / "source", release="gte-reranker-modernbert-base", dtype="F32", **SIZES).target
+    write_tokenizer(source)
+    CrossEncoder(str(source)).save_pretrained(str(tmp_path / "ce"))
+    assert grave(tmp_path / "ce") == []
+
+
 def test_a_wrong_width_under_the_new_key_is_found(tmp_path: Path) -> None:
     path = embedder(tmp_path / "st")
     settings = json.loads((path / "1_Pooling/config.json").read_text())

@@ -225,8 +225,8 @@ def no_sequence_length(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers is not told how long texts may be.
 
     Without max_seq_length in sentence_bert_config.json versions before 5.4 take what the tokenizer says, which may be
-    far more than the model's positions, or far less. State it: 8192 for the releases. Newer versions write
-    transformer_task there and take the smaller of the tokenizer's length and the model's positions.
+    far more than the model's positions, or far less. State it: 8192 for the releases, 512 for those of 2023. Newer
+    versions write transformer_task there and take the smaller of the tokenizer's length and the model's positions.
     """
     settings = subject.sidecar(SENTENCE_CONFIG)
     is_new = settings is not None and isinstance(settings.value, dict) and "transformer_task" in settings.value
@@ -255,8 +255,8 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     """The pooling of sentence-transformers is told too little.
 
     1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program stops;
-    without a pooling mode it takes the mean. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4
-    pooling_mode_cls_token to true).
+    without a pooling mode it takes the mean, which is right for the GTE of 2023 alone. Set the first to hidden_size,
+    and pooling_mode to "cls" (before 5.4 pooling_mode_cls_token to true).
     """
     settings = subject.sidecar(POOLING_CONFIG)
     if settings is None or not isinstance(settings.value, dict):
@@ -264,7 +264,8 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     hidden = subject.config.hidden_size if subject.config else "hidden_size"
     if width_key(settings.value) not in settings.value:
         yield Observation(settings.location("/word_embedding_dimension"), f"absent, must be {hidden}")
-    if not any(key.startswith("pooling_mode") for key in settings.value):
+    is_stated = any(key.startswith("pooling_mode") for key in settings.value)
+    if not is_stated and subject.family.facts.pooling != "mean":
         yield Observation(settings.location("/pooling_mode_cls_token"), "absent, must be true")
 
 
