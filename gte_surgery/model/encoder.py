@@ -98,8 +98,8 @@ class GteEncoder(nn.Module):
         self.head = head
         self.pooling = pooling
         self.unpad = unpad
-        if is_compiled and not is_compilable(body_of(model)):
-            raise RefusedError(f"compile: a {family.name} model is not compiled here", "leave it uncompiled")
+        if is_compiled:
+            require_compilable(model, family)
         self.compiled = CapturedBody(CompiledBody(body_of(model))) if is_compiled else None
         self.guard = guard
         self.choose_attention(attention)
@@ -228,6 +228,14 @@ class GteEncoder(nn.Module):
             return torch.as_tensor(body_of(self.model)(**inputs, attention_mask=mask, **needed).last_hidden_state)
         finally:  # the model inside stays usable on its own, which knows nothing of packed tokens
             self.config._attn_implementation = before
+
+
+def require_compilable(model: nn.Module, family: Family) -> None:
+    """Raises RefusedError for a model whose layers there is no graph for."""
+    if not is_compilable(body_of(model)):
+        raise RefusedError(
+            f"compile: a {family.name} model is not compiled here", "it runs without --compile, or with compile=False"
+        )
 
 
 def _tokens(batch: Mapping[str, Tensor | None]) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Finding
 from gte_surgery.gte.kinds import Head
-from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.model.encoder import GteEncoder, require_compilable
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
@@ -95,6 +95,8 @@ class _Run:
         if encoder is None:
             return
         self._require_task(encoder)
+        if self.options.compile:
+            require_compilable(encoder.model, encoder.family)
         prove_rope(self.subject, encoder.model, self.ledger)
         matrix = Matrix(self.subject, self.ledger, eager_states(encoder, self.subject))
         self.speeds, self.unserved = matrix.speeds, matrix.unserved

@@ -157,12 +157,19 @@ def test_the_other_commands_take_them_as_well(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "kind"), [("bert-mlm", "WordPiece"), ("modernbert-mlm", "BPE")])
-def test_a_trim_is_scanned_and_undone(name: str, kind: str, tmp_path: Path) -> None:
-    place = resize(copied(name, tmp_path), vocab=640, pad=1, out=tmp_path / "wide").target
+def test_a_trim_is_proved_scanned_and_undone(name: str, kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from gte_surgery import prover
+
+    prove = prover("cpu")
+    place = resize(copied(name, tmp_path), vocab=640, pad=1, out=tmp_path / "wide", prove=prove).target
     tokenizer = write_tokenizer(place, kind, 600, 500)
     (tmp_path / "texts.txt").write_text("\n".join(lines(60)))
     shutil.copytree(place, tmp_path / "before")
-    trim(place, texts=tmp_path / "texts.txt")
+    receipt = trim(place, texts=tmp_path / "texts.txt", prove=prove).receipt
+    assert receipt is not None
+    assert receipt["proved"] is True
     after = Tokenizer.from_file(str(place / "tokenizer.json"))
     kept = encoded(after, lines(60))
     assert [after.id_to_token(each) for row in kept for each in row] == [

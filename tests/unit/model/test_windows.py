@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
-from gte_surgery import load_encoder, resize  # noqa: E402
+from gte_surgery import SmokeOptions, load_encoder, resize, smoke  # noqa: E402
 from gte_surgery.errors import RefusedError  # noqa: E402
 from gte_surgery.model.packing import pack_mask  # noqa: E402
 from tests.golden.test_families import FOLDER  # noqa: E402
@@ -75,6 +75,10 @@ def test_the_types_of_a_bert_fold_into_its_words(tmp_path: Path) -> None:
 def test_what_is_not_compiled_says_so() -> None:
     with pytest.raises(RefusedError, match="compile: a BERT model is not compiled here"):
         load_encoder(FOLDER / "bert-base", "cpu", "float32", compile=True)
+    told: list[str] = []
+    with pytest.raises(RefusedError, match="compile: a ModernBERT model is not compiled here"):
+        smoke(FOLDER / "modernbert-base", SmokeOptions(device="cpu", max_length=8, compile=True), told.append)
+    assert told == []
 
 
 def test_a_modernbert_has_no_types(tmp_path: Path) -> None:
