@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.consumers import Consumer, Demands
-from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed
+from gte_surgery.gte.consumers import Consumer, Demands, served_by_vllm
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, labelled, prefixed
 from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, shared_fields, text, wrong
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
@@ -165,13 +165,11 @@ def release_config(
         "use_cache": True,
         "vocab_size": release.vocab_size,
     }
-    if wanted in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION):
-        members |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-    return dict(sorted((members | changes).items()))
+    return labelled(members | changes, wanted)
 
 
 def _release(name: str, sizes: tuple[int, int, int, int], vocab: int, tensors: int, parameters: int) -> Release:
-    bare = _NAMING.layouts(Head.NONE)["a"]
+    bare = _NAMING.published(Head.NONE)
     return Release(
         name, *sizes, vocab, 0, 2, _NO_ROPE, "F16", Head.NONE, bare, tensors, parameters, 512, Dialect.NATIVE
     )  # fmt: skip
@@ -186,7 +184,6 @@ RELEASES = (
     _release("gte-large-zh", (1024, 4096, 24, 16), 21128, 391, 325_522_432),
 )
 
-_CLASSES = ("BertModel", "BertForSequenceClassification", "BertForTokenClassification")
 BERT = Family(
     name="BERT",
     model_types=("bert",),
@@ -211,7 +208,7 @@ BERT = Family(
             Head.TOKEN_CLASSIFICATION: ("dropout", "classifier"),
             Head.QUESTION_ANSWERING: ("qa_outputs",),
         },
-        layout=lambda head: next(iter(_NAMING.layouts(head).values())),
+        layout=_NAMING.published,
         members=native_members,
         oldest="5.0",
         options={"add_pooling_layer": False},
@@ -231,7 +228,7 @@ BERT = Family(
         copies={NAMES.decoder: NAMES.words, "cls.predictions.decoder.bias": "cls.predictions.bias"},
     ),
     demands={
-        Consumer.VLLM: Demands(classes={Dialect.NATIVE: _CLASSES}),
+        Consumer.VLLM: served_by_vllm("Bert"),
         Consumer.TEI: Demands(
             stated=(
                 "architectures", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",

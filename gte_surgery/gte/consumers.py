@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gte_surgery.gte.fields import GteConfig
-from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.rope import Rope
 
 
@@ -51,3 +51,9 @@ class Demands:
     passed_over: tuple[str, ...] = ()
     """Members that it does not read; what it reads in their place, `effective` makes of a config."""
     effective: Callable[[GteConfig], Mapping[str, object]] = lambda config: {}
+
+
+def served_by_vllm(stem: str) -> Demands:
+    """The classes of a family that vLLM has by transformers' own names."""
+    served = (Head.NONE, Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION)
+    return Demands(classes={Dialect.NATIVE: tuple(stem + SUFFIXES[head] for head in served)})

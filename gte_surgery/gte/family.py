@@ -58,6 +58,10 @@ class Naming:
     layouts: Callable[[Head], Mapping[str, Layout]]
     packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def published(self, head: Head) -> Layout:
+        """The layout in which a model with this head was published."""
+        return next(iter(self.layouts(head).values()))
+
     def parts_of(self, canonical: str) -> tuple[str, ...]:
         """The names of a packed tensor's parts: q, k and v of a qkv. A tensor that is not packed is its own part."""
         for whole, parts in self.packed.items():
@@ -95,6 +99,8 @@ class Release:
     max_positions: int = 8192
     dialect: Dialect = Dialect.REMOTE
     """The one in which it was published."""
+    local_rope: Rope | None = None
+    """Of the layers with a sliding window, where it has such."""
 
     @property
     def head_size(self) -> int:
@@ -292,6 +298,13 @@ def has_rope_of(config: GteConfig, release: Release) -> bool:
     if config.rope.kind in ("none", "unsupported") or release.rope.kind == "none":
         return config.rope.kind == release.rope.kind
     return angle_gap(config.rope, release.rope, release.head_size, release.max_positions - 1) < 0.5
+
+
+def labelled(members: Mapping[str, object], head: Head) -> dict[str, object]:
+    """The members of a config.json in alphabetical order, for a classifier with one label unless they name some."""
+    is_classifier = head in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION)
+    labels: dict[str, object] = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if is_classifier else {}
+    return dict(sorted((labels | dict(members)).items()))
 
 
 def parameter_count(specs: Iterable[TensorSpec]) -> int:

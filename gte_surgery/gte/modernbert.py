@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.consumers import Consumer, Demands
-from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed
+from gte_surgery.gte.consumers import Consumer, Demands, served_by_vllm
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
 from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, integer, number, shared_fields, wrong
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import LARGEST_NUMBER, Rope, kind_of
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
-from gte_surgery.gte.wording import shown
+from gte_surgery.gte.wording import either, shown
 
 NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
 FULL, SLIDING = "full_attention", "sliding_attention"
 _THETAS = {FULL: ("global_rope_theta", 160000.0), SLIDING: ("local_rope_theta", 10000.0)}
+_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
+"""What transformers knows [5.24, modeling_rope_utils.py, ROPE_INIT_FUNCTIONS]."""
 _NEW = ("rope_parameters", "layer_types")
 _HEADS = ("head", "decoder", "classifier")
+_CLASSIFYING = (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
+_CLASSIFIER = ("head", "drop", "classifier")
 _NAMING = prefixed(NAMES, "model.", _HEADS)
 _SPELLED = {"hidden_act": "hidden_activation", "layer_norm_eps": "norm_eps"}
 _DEFAULTS = Defaults(
@@ -95,19 +100,34 @@ def layer_types(values: Values, layers: int) -> tuple[str, ...]:
 
 def _rope(values: Values, kind: str) -> Rope:
     """The rope of the layers of a kind, as ModernBertConfig.convert_rope_params_to_dict reads it."""
-    nested = values.get("rope_parameters")
-    stated = nested.get(kind) if isinstance(nested, Mapping) else None
-    scaling = values.get("rope_scaling")
-    parameters: dict[str, object] = {}
-    for source in (stated, scaling):
-        parameters |= source if isinstance(source, Mapping) else {}
+    nested, scaling = values.get("rope_parameters"), values.get("rope_scaling")
+    nested = nested if isinstance(nested, Mapping) else {}
+    stated = nested.get(kind)
+    parameters: dict[str, object] = dict(stated) if isinstance(stated, Mapping) else {"rope_type": "default"}
+    parameters |= scaling if isinstance(scaling, Mapping) else {}
     old_key, usual = _THETAS[kind]
     theta = parameters.get("rope_theta", values.get(old_key) or usual)
-    is_number = isinstance(theta, (int, float)) and not isinstance(theta, bool)
-    if not isinstance(theta, (int, float)) or not is_number or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER:
-        return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
     named = str(kind_of(parameters))
+    if (
+        not isinstance(theta, (int, float))
+        or isinstance(theta, bool)
+        or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER
+    ):
+        return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
+    if strange := [str(key) for key in nested if key not in _THETAS]:
+        return Rope("unsupported", usual, refusal=f"{strange[0]}, must be {FULL} or {SLIDING}, each with a rope in it")
+    if named not in _TYPES:
+        return Rope("unsupported", usual, refusal=f"{shown(named)}, must be {either([shown(name) for name in _TYPES])}")
     return Rope("default", float(theta)) if named == "default" else Rope("unsupported", float(theta), rope_type=named)
+
+
+def _ropes_of_both(values: Values, dialect: Dialect, head_size: int) -> tuple[Rope, Rope] | None:
+    """The rope by the keys of 4.x and the one of `rope_parameters`, of the first kind of layers where they differ."""
+    nested = values.get("rope_parameters")
+    told = nested if isinstance(nested, Mapping) else {}
+    both = [kind for kind, (old_key, _) in _THETAS.items() if old_key in values and told.get(kind)]
+    pairs = [(_rope({_THETAS[kind][0]: values[_THETAS[kind][0]]}, kind), _rope(values, kind)) for kind in both]
+    return next((pair for pair in pairs if pair[0] != pair[1]), None)
 
 
 def _thetas(config: GteConfig) -> dict[str, object]:
@@ -240,16 +260,13 @@ def release_config(
         "layer_types": list(layer_types(members, layers)),
         "rope_parameters": {kind: _parameters(Rope("default", usual)) for kind, (_, usual) in _THETAS.items()},
     }
-    if wanted in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION):
-        members |= {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
-    return dict(sorted(members.items()))
+    return labelled(members, wanted)
 
 
 def _release(name: str, head: Head, tensors: int, parameters: int) -> Release:
-    layout = next(iter(_NAMING.layouts(head).values()))
     return Release(
-        name, 768, 1152, 22, 12, 50368, 50283, 0, Rope("default", 160000.0), "F16", head, layout, tensors, parameters,
-        8192, Dialect.NATIVE,
+        name, 768, 1152, 22, 12, 50368, 50283, 0, Rope("default", 160000.0), "F16", head, _NAMING.published(head),
+        tensors, parameters, 8192, Dialect.NATIVE, Rope("default", 10000.0),
     )  # fmt: skip
 
 
@@ -273,7 +290,6 @@ _TEI = Demands(
 )  # fmt: skip
 """[text-embeddings-inference 04f5d63e, backends/candle/src/models/modernbert.rs, ModernBertConfig; its norms and its
 head have no bias]"""
-_CLASSES = ("ModernBertModel", "ModernBertForSequenceClassification", "ModernBertForTokenClassification")
 MODERNBERT = Family(
     name="ModernBERT",
     model_types=("modernbert",),
@@ -291,14 +307,8 @@ MODERNBERT = Family(
     members={"native": native_members},
     native=Native(
         stem="ModernBert",
-        stages={
-            Head.NONE: (),
-            Head.MASKED_LM: ("head", "decoder"),
-            Head.SEQUENCE_CLASSIFICATION: ("head", "drop", "classifier"),
-            Head.TOKEN_CLASSIFICATION: ("head", "drop", "classifier"),
-            Head.QUESTION_ANSWERING: ("head", "drop", "classifier"),
-        },
-        layout=lambda head: next(iter(_NAMING.layouts(head).values())),
+        stages={Head.NONE: (), Head.MASKED_LM: ("head", "decoder")} | dict.fromkeys(_CLASSIFYING, _CLASSIFIER),
+        layout=_NAMING.published,
         members=native_members,
         oldest="5.0",
     ),
@@ -312,34 +322,24 @@ MODERNBERT = Family(
         padded=(NAMES.words,),
         spelled=_SPELLED | {"window": "local_attention"},
         spellings=(
-            "layer_types",
-            "global_attn_every_n_layers",
-            "global_rope_theta",
-            "local_rope_theta",
-            "reference_compile",
+            "layer_types", "global_attn_every_n_layers", "global_rope_theta", "local_rope_theta", "reference_compile",
             *(f"{name}_bias" for name in _BIASES),
         ),
         defaults={
-            "attention_dropout": 0.0,
-            "mlp_dropout": 0.0,
-            "embedding_dropout": 0.0,
-            "classifier_dropout": 0.0,
-            "classifier_pooling": "cls",
-            "classifier_activation": "gelu",
-            "initializer_cutoff_factor": 2.0,
+            **dict.fromkeys(("attention_dropout", "mlp_dropout", "embedding_dropout", "classifier_dropout"), 0.0),
+            "classifier_pooling": "cls", "classifier_activation": "gelu", "initializer_cutoff_factor": 2.0,
             "sparse_pred_ignore_index": -100,
         },
         copies={NAMES.decoder: NAMES.words},
     ),
+    ropes=Ropes(of_both=_ropes_of_both),
     demands={
-        Consumer.VLLM: Demands(
-            classes={Dialect.NATIVE: _CLASSES},
-            only={"hidden_act": "gelu"},
-            lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING),
+        Consumer.VLLM: replace(
+            served_by_vllm("ModernBert"), only={"hidden_act": "gelu"}, lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING)
         ),
         Consumer.TEI: _TEI,
         Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=_thetas),
     },
     matrix=re.compile(r"layers\.(\d+)\.(?:attn|mlp)\.(\w+)\.weight"),
     fed_by_norms=fed_by_norms,
-)
+)  # fmt: skip

@@ -49,7 +49,8 @@ def ntk_in_gte(subject: Subject) -> Iterator[Observation]:
     "ntk" is a word of the remote code; transformers' own GteModel stops with KeyError: 'ntk'. The native spelling of
     the same frequencies is rope_type "linear" with theta·f and the factor f^(2/d), all digits kept.
     """
-    if subject.config is None or subject.dialect is Dialect.REMOTE:
+    is_gte = subject.family.facts.silent_rope is not None
+    if subject.config is None or subject.dialect is Dialect.REMOTE or not is_gte:
         return
     for key in _SCALINGS:
         scaling = subject.values.get(key)
@@ -91,7 +92,8 @@ def two_ropes(subject: Subject) -> Iterator[Observation]:
         return
     old, new = both
     if "unsupported" not in (old.kind, new.kind) and not _is_same(old, new, config.head_size):
-        key = "rope_scaling" if subject.values.get("rope_scaling") else "rope_theta"
+        keys = ("rope_scaling", "global_rope_theta", "local_rope_theta", "rope_theta")
+        key = next((key for key in keys if subject.values.get(key)), "rope_theta")
         message = f"says {describe(old)}, rope_parameters says {describe(new)}"
         yield Observation(subject.at(key), message, "keep the one that the weights were trained with")
 
@@ -121,8 +123,9 @@ def rope_refused(subject: Subject) -> Iterator[Observation]:
     The remote code knows no scaling and "ntk"; transformers knows its own types and demands their fields. The message
     says which value is in the way.
     """
-    if subject.config is not None and subject.config.rope.refusal:
-        yield Observation(subject.at(_rope_key(subject)), subject.config.rope.refusal)
+    refusals = [rope.refusal for rope in _ropes(subject.config) if rope.refusal]
+    if refusals:
+        yield Observation(subject.at(_rope_key(subject)), refusals[0])
 
 
 @rule("GTE125", Severity.WARNING, requires=(*_SOUND, "GTE120", "GTE121", "GTE122", "GTE123", "GTE124"))
@@ -138,7 +141,7 @@ def rope_unlike_release(subject: Subject) -> Iterator[Observation]:
     if config is None or config.rope.kind == "none":
         return
     releases = _of_shape(subject, config)
-    if releases and not any(_is_same(config.rope, r.rope, config.head_size, r.max_positions) for r in releases):
+    if releases and not any(_has_ropes_of(config, release) for release in releases):
         ropes = list(dict.fromkeys(f"{describe(release.rope)} ({release.name})" for release in releases))
         message = f"{describe(config.rope)}; releases of this shape have {listed(ropes)}"
         yield Observation(subject.at(_rope_key(subject)), message, _trained(subject, config))
@@ -152,10 +155,20 @@ def rope_of_another_family(subject: Subject) -> Iterator[Observation]:
     was stretched on purpose, train on before you trust it; otherwise restore the rope of the original config.
     """
     config = subject.config
-    if config is None or config.rope.kind != "unsupported" or config.rope.refusal:
-        return
-    if not _of_shape(subject, config):
-        yield Observation(subject.at(_rope_key(subject)), f"{config.rope.rope_type}, which no release uses")
+    foreign = [rope.rope_type for rope in _ropes(config) if rope.kind == "unsupported" and not rope.refusal]
+    if config is not None and foreign and not _of_shape(subject, config):
+        yield Observation(subject.at(_rope_key(subject)), f"{foreign[0]}, which no release uses")
+
+
+def _ropes(config: GteConfig | None) -> tuple[Rope, ...]:
+    """The one rope, or those of both kinds of layers."""
+    return () if config is None else (config.rope, *((config.local_rope,) if config.local_rope else ()))
+
+
+def _has_ropes_of(config: GteConfig, release: Release) -> bool:
+    others = (release.rope, release.local_rope or release.rope)
+    pairs = zip(_ropes(config), others, strict=False)
+    return all(_is_same(mine, its, config.head_size, release.max_positions) for mine, its in pairs)
 
 
 def _rope_key(subject: Subject) -> str:

@@ -122,7 +122,7 @@ def _usual_layout(target: Target) -> Layout:
     native = target.family.native
     if target.config.dialect is Dialect.NATIVE and native is not None:
         return native.layout(target.head)
-    return next(iter(target.family.naming.layouts(target.head).values()))
+    return target.family.naming.published(target.head)
 
 
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

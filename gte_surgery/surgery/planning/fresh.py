@@ -80,7 +80,7 @@ def _dialect(release: Release, edit: New) -> Dialect:
 
 def _layout(family: Family, release: Release, head: Head) -> Layout:
     """Names as published: a head brings the prefix, whatever the dialect."""
-    return release.layout if head is release.head else next(iter(family.naming.layouts(head).values()))
+    return release.layout if head is release.head else family.naming.published(head)
 
 
 def _refuse_impossible(family: Family, members: dict[str, object]) -> None:
