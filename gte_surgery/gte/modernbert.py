@@ -9,23 +9,19 @@ what they feed, biases nowhere unless the config asks. Names, classes and initia
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gte_surgery.errors import RefusedError
+from gte_surgery.gte.alternating import FULL, SLIDING, THETAS, layer_types, read_rope, ropes_of_both, thetas, written
 from gte_surgery.gte.consumers import Consumer, Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
 from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, integer, number, shared_fields, wrong
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
-from gte_surgery.gte.rope import LARGEST_NUMBER, Rope, kind_of
+from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
-from gte_surgery.gte.wording import either, shown
 
 NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
-FULL, SLIDING = "full_attention", "sliding_attention"
-_THETAS = {FULL: ("global_rope_theta", 160000.0), SLIDING: ("local_rope_theta", 10000.0)}
-_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
-"""What transformers knows [5.24, modeling_rope_utils.py, ROPE_INIT_FUNCTIONS]."""
 _NEW = ("rope_parameters", "layer_types")
 _HEADS = ("head", "decoder", "classifier")
 _CLASSIFYING = (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
@@ -62,8 +58,8 @@ def read_config(values: Values) -> GteConfig:
         layer_norm_type="layer_norm",
         position_embedding_type="rope",
         pack_qkv=True,
-        rope=_rope(values, FULL),
-        local_rope=_rope(values, SLIDING),
+        rope=read_rope(values, FULL),
+        local_rope=read_rope(values, SLIDING),
         layer_types=layer_types(values, shared["num_hidden_layers"]),
         window=integer(values, "local_attention", 128, least=0),
         biased=tuple(name for name in _BIASES if _is_biased(values, name)),
@@ -85,55 +81,6 @@ def _cut(values: Values) -> float:
     if cut < 0.1:
         raise wrong(key, values.get(key), "at least 0.1")
     return cut
-
-
-def layer_types(values: Values, layers: int) -> tuple[str, ...]:
-    """What each layer attends to; raises CheckpointError for a list that is not one word a layer."""
-    stated = values.get("layer_types")
-    if stated is None:
-        every = integer(values, "global_attn_every_n_layers", 3, least=1)
-        return tuple(SLIDING if layer % every else FULL for layer in range(layers))
-    if not isinstance(stated, list) or len(stated) != layers or not set(map(str, stated)) <= {FULL, SLIDING}:
-        raise wrong("layer_types", stated, f'a list of {layers} times "{FULL}" or "{SLIDING}"')
-    return tuple(map(str, stated))
-
-
-def _rope(values: Values, kind: str) -> Rope:
-    """The rope of the layers of a kind, as ModernBertConfig.convert_rope_params_to_dict reads it."""
-    nested, scaling = values.get("rope_parameters"), values.get("rope_scaling")
-    nested = nested if isinstance(nested, Mapping) else {}
-    stated = nested.get(kind)
-    parameters: dict[str, object] = dict(stated) if isinstance(stated, Mapping) else {"rope_type": "default"}
-    parameters |= scaling if isinstance(scaling, Mapping) else {}
-    old_key, usual = _THETAS[kind]
-    theta = parameters.get("rope_theta", values.get(old_key) or usual)
-    named = str(kind_of(parameters))
-    if (
-        not isinstance(theta, (int, float))
-        or isinstance(theta, bool)
-        or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER
-    ):
-        return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
-    if strange := [str(key) for key in nested if key not in _THETAS]:
-        return Rope("unsupported", usual, refusal=f"{strange[0]}, must be {FULL} or {SLIDING}, each with a rope in it")
-    if named not in _TYPES:
-        return Rope("unsupported", usual, refusal=f"{shown(named)}, must be {either([shown(name) for name in _TYPES])}")
-    return Rope("default", float(theta)) if named == "default" else Rope("unsupported", float(theta), rope_type=named)
-
-
-def _ropes_of_both(values: Values, dialect: Dialect, head_size: int) -> tuple[Rope, Rope] | None:
-    """The rope by the keys of 4.x and the one of `rope_parameters`, of the first kind of layers where they differ."""
-    nested = values.get("rope_parameters")
-    told = nested if isinstance(nested, Mapping) else {}
-    both = [kind for kind, (old_key, _) in _THETAS.items() if old_key in values and told.get(kind)]
-    pairs = [(_rope({_THETAS[kind][0]: values[_THETAS[kind][0]]}, kind), _rope(values, kind)) for kind in both]
-    return next((pair for pair in pairs if pair[0] != pair[1]), None)
-
-
-def _thetas(config: GteConfig) -> dict[str, object]:
-    """The members in which 4.x kept the thetas."""
-    ropes = {FULL: config.rope, SLIDING: config.local_rope}
-    return {_THETAS[kind][0]: rope.theta for kind, rope in ropes.items() if rope is not None}
 
 
 def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:
@@ -220,15 +167,11 @@ def native_members(values: Values, head: Head, has_code: bool = False) -> dict[s
         if rope is not None and rope.kind == "unsupported":
             found = rope.refusal or rope.rope_type
             raise RefusedError(f"config.json: rope: {found}, no GTE of this family was trained with it")
-    ropes = {kind: _parameters(rope) for kind, rope in ((FULL, config.rope), (SLIDING, config.local_rope)) if rope}
+    ropes = {kind: written(rope) for kind, rope in ((FULL, config.rope), (SLIDING, config.local_rope)) if rope}
     old = ("global_rope_theta", "local_rope_theta", "rope_scaling", "reference_compile")
     members = {key: value for key, value in values.items() if key not in old}
     members |= {"architectures": ["ModernBert" + SUFFIXES[head]], "layer_types": list(config.layer_types)}
     return members | {"rope_parameters": ropes}
-
-
-def _parameters(rope: Rope) -> dict[str, object]:
-    return {"rope_theta": rope.theta, "rope_type": "default"}
 
 
 def release_config(
@@ -258,7 +201,7 @@ def release_config(
     layers = integer(members, "num_hidden_layers", 22, least=1)
     members |= {
         "layer_types": list(layer_types(members, layers)),
-        "rope_parameters": {kind: _parameters(Rope("default", usual)) for kind, (_, usual) in _THETAS.items()},
+        "rope_parameters": {kind: written(Rope("default", usual)) for kind, (_, usual) in THETAS.items()},
     }
     return labelled(members, wanted)
 
@@ -286,7 +229,7 @@ _TEI = Demands(
     unset=("norm_bias", "classifier_bias"),
     activations=("gelu", "relu", "silu", "swiglu"),
     passed_over=_NEW,
-    effective=_thetas,
+    effective=thetas,
 )  # fmt: skip
 """[text-embeddings-inference 04f5d63e, backends/candle/src/models/modernbert.rs, ModernBertConfig; its norms and its
 head have no bias]"""
@@ -332,13 +275,13 @@ MODERNBERT = Family(
         },
         copies={NAMES.decoder: NAMES.words},
     ),
-    ropes=Ropes(of_both=_ropes_of_both),
+    ropes=Ropes(of_both=ropes_of_both),
     demands={
         Consumer.VLLM: replace(
             served_by_vllm("ModernBert"), only={"hidden_act": "gelu"}, lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING)
         ),
         Consumer.TEI: _TEI,
-        Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=_thetas),
+        Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=thetas),
     },
     matrix=re.compile(r"layers\.(\d+)\.(?:attn|mlp)\.(\w+)\.weight"),
     fed_by_norms=fed_by_norms,

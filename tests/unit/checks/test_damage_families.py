@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -18,9 +19,17 @@ from gte_surgery.checks.run import run
 from gte_surgery.cli import entry
 from gte_surgery.findings import Severity
 from gte_surgery.gte.families import releases
+from gte_surgery.surgery.verbs import resize
+from tests.builder import ABSENT, change_config, write_sidecars
 from tests.golden.test_families import FOLDER, NAMES
+from tests.unit.checks.test_damage import CONFIG_DAMAGES, FOREIGN, NATIVE_DAMAGES, TYPES, WORDS
+from tests.unit.checks.test_damage_beside import BIAS, NORM, SIDECAR_DAMAGES, VALUE_DAMAGES
+from tests.unit.checks.test_damage_beside import QKV as BESIDE_QKV
 
 Arrays = dict[str, np.ndarray]  # type: ignore[type-arg]
+Array = np.ndarray  # type: ignore[type-arg]
+FAMILIES = ("bert-base", "modernbert-base")
+GATED = "encoder.layer.0.mlp.up_gate_proj.weight"
 ALL = []
 for _name in NAMES:
     with safe_open(FOLDER / _name / "model.safetensors", "np") as _file:
@@ -126,6 +135,178 @@ WRONG: list[tuple[str, str, dict[str, object]]] = [
 @pytest.mark.parametrize(("base", "code", "members"), WRONG)
 def test_a_config_that_was_edited(tmp_path: Path, base: str, code: str, members: dict[str, object]) -> None:
     assert code in found(damaged(tmp_path, base, **members))
+
+
+ROPE = json.loads((FOLDER / "modernbert-base" / "config.json").read_text())["rope_parameters"]
+
+
+def roped(**changes: object) -> dict[str, object]:
+    """Another rope of the layers with full attention."""
+    return {"rope_parameters": ROPE | {"full_attention": ROPE["full_attention"] | changes}}
+
+
+OTHERWISE: dict[str, dict[str, dict[str, object]]] = {
+    "a layer less": {"modernbert-base": {"num_hidden_layers": 3, "layer_types": ABSENT}},
+    "a layer more": {
+        "bert-base": {"num_hidden_layers": 5}, "modernbert-base": {"num_hidden_layers": 5, "layer_types": ABSENT},
+    },
+    "a flag as a number": {base: {"tie_word_embeddings": 1} for base in FAMILIES},
+    "another pad row": {base: {"pad_token_id": 7} for base in FAMILIES},
+    "another scaling": {"modernbert-base": roped(rope_type="spiral")},
+    "architecture of a reranker": {
+        "bert-base": {"architectures": ["BertForSequenceClassification"]},
+        "modernbert-base": {"architectures": ["ModernBertForSequenceClassification"]},
+    },
+    "dropout above one": {"modernbert-base": {"mlp_dropout": 10}},
+    "dynamic": {"modernbert-base": roped(rope_type="dynamic", factor=2.0)},
+    "empty string for a flag": {base: {"tie_word_embeddings": ""} for base in FAMILIES},
+    "linear without a factor": {"modernbert-base": {"rope_parameters": {"rope_type": "linear"}}},
+    "more types": {"bert-base": {"type_vocab_size": 3}},
+    "negative theta": {"modernbert-base": roped(rope_theta=-20000)},
+    "pad just beyond the table": {base: {"pad_token_id": 256} for base in FAMILIES},
+    "quoted False": {base: {"tie_word_embeddings": "False"} for base in FAMILIES},
+    "quoted True": {base: {"tie_word_embeddings": "True"} for base in FAMILIES},
+    "quoted no": {base: {"tie_word_embeddings": "no"} for base in FAMILIES},
+    "theta in words": {"modernbert-base": roped(rope_theta="160000")},
+    "theta of before beside the new rope": {"modernbert-base": {"global_rope_theta": 20000}},
+    "two thetas": {"modernbert-base": {"local_rope_theta": 160000}},
+    "unheard-of rope": {"modernbert-base": roped(rope_type="spiral")},
+}  # fmt: skip
+"""Damages of the table whose numbers or members are others in these families."""
+NOT_OF = {
+    "bert-base": {
+        "another scaling", "dynamic", "linear without a factor", "negative theta", "theta in words", "two thetas",
+        "theta of before beside the new rope", "unheard-of rope",
+    },
+    "modernbert-base": {"more types", "negative types", "no types"},
+}  # fmt: skip
+"""A BERT turns nothing, a ModernBERT has no types."""
+OF_GTE = {
+    "absolute positions", "architecture of a native reranker", "empty rope", "factor cut off", "factor of four digits",
+    "longrope with too few factors", "no rope", "ntk", "ntk in a native config", "ntk in a renamed config",
+    "ntk left beside the new rope", "null rope", "quoted False for packing", "rms norm", "rope without theta",
+    "saved again without a scaling", "scaling without a factor", "two ropes", "unknown norm", "unpacked",
+    "unpadding alone",
+}  # fmt: skip
+"""Damages of what only the GTE of 2024 has: its dialects, its norm, its packing, its rope that must be stated."""
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_every_damage_of_a_config_in_the_table_is_found(tmp_path: Path, base: str) -> None:
+    assert OF_GTE | OTHERWISE.keys() <= CONFIG_DAMAGES.keys() | NATIVE_DAMAGES.keys()
+    missed, place = {}, damaged(tmp_path, base)
+    before = (place / "config.json").read_text()
+    for name, (code, changes) in {**CONFIG_DAMAGES, **NATIVE_DAMAGES}.items():
+        if name not in OF_GTE | NOT_OF[base]:
+            change_config(place, **OTHERWISE.get(name, {}).get(base, changes))
+            if code not in (codes := found(place)):
+                missed[name] = codes
+            (place / "config.json").write_text(before)
+    assert missed == {}
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_every_damage_of_a_file_beside_the_weights_in_the_table_is_found(tmp_path: Path, base: str) -> None:
+    right = {"pooling by mean", "pooling named mean"} if base == "bert-base" else set()
+    place = resize(FOLDER / base, vocab=128, pad=1, out=tmp_path / "sound").target
+    equip(place, {} if base == "bert-base" else {"max_position_embeddings": 128})
+    missed = {}
+    for name, (code, damage) in SIDECAR_DAMAGES.items():
+        copy = shutil.copytree(place, tmp_path / "copy")
+        if code == "GTE302":
+            (copy / "tokenizer.json").unlink()
+        damage(copy)
+        if (code in (codes := found(copy))) is (name in right):
+            missed[name] = codes
+        shutil.rmtree(copy)
+    assert missed == {}
+
+
+def equip(place: Path, members: dict[str, object]) -> None:
+    """The files beside the weights for a vocabulary of 128, and a config that names the same special ids."""
+    (place / "gte-surgery.json").unlink()
+    write_sidecars(place, length=64)
+    change_config(
+        place, **{f"{role}_token_id": ABSENT for role in ("bos", "eos", "cls", "sep", "mask", "unk")}, **members
+    )
+    assert found(place) - {"GTE310"} == set()
+
+
+NUMBERS = {
+    "bert-base": {
+        BESIDE_QKV: "encoder.layer.1.attention.self.key.weight", NORM: "embeddings.LayerNorm.weight",
+        BIAS: "encoder.layer.0.output.dense.bias", WORDS: WORDS, GATED: "encoder.layer.0.intermediate.dense.weight",
+        TYPES: TYPES,
+    },
+    "modernbert-base": {
+        BESIDE_QKV: "layers.1.attn.Wqkv.weight", NORM: "final_norm.weight", GATED: "layers.0.mlp.Wi.weight",
+        WORDS: "embeddings.tok_embeddings.weight",
+    },
+}  # fmt: skip
+"""The tensors that the table damages, as these families call them; a ModernBERT has neither biases nor types."""
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_every_damage_of_a_number_in_the_table_is_found(tmp_path: Path, base: str) -> None:
+    names, missed = NUMBERS[base], {}
+    sound = load_file(FOLDER / base / "model.safetensors")
+    for name, (code, damage) in VALUE_DAMAGES.items():
+        theirs = {mine: sound[its].copy() for mine, its in names.items()}
+        try:
+            damage(theirs)
+        except (KeyError, IndexError):
+            assert "token_type" in name or BIAS in name or code in ("GTE265", "GTE266"), name
+            continue
+        place = damaged(tmp_path, base, lambda arrays: arrays.update({names[n]: a for n, a in theirs.items()}))  # noqa: B023
+        if code not in (codes := found(place, values=True)):
+            missed[name] = codes
+        shutil.rmtree(place)
+    assert missed == {}
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_every_damage_of_a_tensors_shape_and_of_all_names_is_found(tmp_path: Path, base: str) -> None:
+    is_first = re.compile(r"(?!.*\.[1-9]\.)")
+    names = [name for owner, name in ALL if owner == base and name not in UNREAD and is_first.match(name)]
+    kinds: dict[str, Callable[[Array], Array]] = {
+        "gained a dimension": lambda array: array[None],
+        "only the place was saved": lambda array: array.reshape(-1)[:0],
+        "laid flat": lambda array: array.reshape(-1),
+    }
+    wanted = {
+        "gained a dimension": {"GTE204", "GTE222"},
+        "only the place was saved": {"GTE205"},
+        "laid flat": {"GTE209"},
+    }
+    for kind, change in kinds.items():
+        for name in names:
+            place = damaged(tmp_path, base, lambda arrays: arrays.update({name: change(arrays[name])}))  # noqa: B023
+            is_same = kind == "laid flat" and load_file(place / "model.safetensors")[name].shape == (
+                load_file(FOLDER / base / "model.safetensors")[name].shape
+            )
+            codes = found(place)
+            assert codes <= wanted[kind], (kind, name)
+            assert bool(codes) is not is_same, (kind, name)
+            shutil.rmtree(place)
+    for prefix in ("_orig_mod.", "module.", "_fsdp_wrapped_module.", "base_model.model.", "0.auto_model."):
+        place = damaged(tmp_path, base)
+        arrays = load_file(place / "model.safetensors")
+        save_file({prefix + name: array for name, array in arrays.items()}, place / "model.safetensors")
+        assert found(place) == {"GTE200"}
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("base", FAMILIES)
+def test_every_damage_of_the_file_itself_is_found(tmp_path: Path, base: str) -> None:
+    place = damaged(tmp_path, base)
+    weights = place / "model.safetensors"
+    whole = weights.read_bytes()
+    for content in FOREIGN.values():
+        weights.write_bytes(content)
+        assert found(place) == {"GTE005"}
+    for share, code in ((0.001, "GTE032"), (0.5, "GTE048"), (0.999, "GTE048")):
+        weights.write_bytes(whole[: int(len(whole) * share)])
+        assert found(place) == {code}
 
 
 @pytest.mark.parametrize("base", NAMES)
