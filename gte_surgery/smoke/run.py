@@ -78,8 +78,8 @@ class _Run:
         prove_soundness(self.subject, self.ledger)
         is_sound = True
         try:
-            if self.options.against is not None:
-                self.against = compare(self.subject, self.ledger, self.progress) if self.here.rank == 0 else None
+            if (old := self.options.against) is not None:
+                self.against = compare(self.subject, old, self.ledger, self.progress) if self.here.rank == 0 else None
             elif self.options.runtime == "remote":
                 self._remote()
             else:

@@ -258,6 +258,17 @@ def test_a_smoke_says_how_much_it_fetches_before_it_runs(
     assert not [asked.path for asked in hub.asked if "onnx" in asked.path]
 
 
+def test_a_hub_holds_the_old_side_of_a_comparison(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, local: Path, commit: str
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    assert run(capsys, "resize", ADDRESS, "--vocab", "160", "--pad", "0", "--out", tmp_path / "small")[0] == 0
+    for old in (ADDRESS, local):
+        code, told, said = run(capsys, "smoke", tmp_path / "small", "--against", old, "--device", "cpu", "--batch", "2")
+        assert (code, "159 word rows are the old ones" in told) == (0, True), told + said
+
+
 def test_the_reading_of_all_values_is_shown_arriving(hub: StandIn, commit: str) -> None:
     told: list[tuple[int, int]] = []
     check(open_checkpoint(ADDRESS), values=True, progress=lambda done, of: told.append((done, of)))

@@ -14,8 +14,9 @@ import pytest
 from gte_surgery import open_checkpoint, resize
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.errors import CheckpointError, FetchError, UsageError
-from tests.builder import build
+from tests.builder import build, remote_config
 from tests.hub.stand_in import StandIn, Trouble
+from tests.texts import write_tokenizer
 
 ADDRESS = "hf://org/name"
 
@@ -157,7 +158,7 @@ COMMANDS = {
     "resize CKPT --vocab 100 --pad 0 --out OUT": 0,
     "remap CKPT --keep KEPT --pad 0 --out OUT": 0,
     "reinit CKPT --out OUT": 0,
-    "trim CKPT --texts TEXTS --out OUT": 3,
+    "trim WIDE --texts TEXTS --out OUT": 0,
     "convert CKPT --to native --out OUT": 0,
     "new OUT --release gte-base-en-v1.5 --layers 1 --hidden 64 --heads 4 --intermediate 96 --vocab 128": 0,
     "diff CKPT CKPT --values": 0,
@@ -180,11 +181,13 @@ def test_no_command_makes_a_socket_where_no_address_was_typed(tmp_path: Path, li
     (tmp_path / "ids.jsonl").write_text('{"input_ids": [0, 5, 2], "attention_mask": [1, 1, 1]}\n')
     places = {
         "CKPT": build(tmp_path / "ckpt"),
+        "WIDE": build(tmp_path / "wide", remote_config(vocab_size=640)),
         "OUT": tmp_path / "out",
         "KEPT": tmp_path / "kept.txt",
         "TEXTS": tmp_path / "texts.txt",
         "IDS": tmp_path / "ids.jsonl",
     }
+    write_tokenizer(places["WIDE"], "WordPiece", 600, 500)
     words = [str(places.get(word, word)) for word in line.split()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_near
 from gte_surgery.errors import UsageError
@@ -17,12 +18,12 @@ from gte_surgery.smoke.subject import Subject
 from gte_surgery.surgery.planning.claim import Claim, Verdict
 
 
-def compare(subject: Subject, ledger: Ledger, progress: Progress) -> Compared:
-    """Prove of the subject what it should preserve of the checkpoint that the options name, and measure what became of
-    the texts that they name.
+def compare(subject: Subject, old: Path | str, ledger: Ledger, progress: Progress) -> Compared:
+    """Prove of the subject what it should preserve of the checkpoint `old`, and measure what became of the texts that
+    the options name.
     """
     options, after = subject.options, subject.checkpoint
-    before = open_found(str(options.against), lambda path: open_near(path, progress))
+    before = open_found(old, lambda path: open_near(path, progress))
     ledger.subject = f"against {before.name}"
     claims = _claims(before, after, options, ledger)
     batches = tokens = 0

@@ -21,7 +21,10 @@ def test_a_config_that_tells_nothing_counts_as_the_first() -> None:
     assert family_of({}) is family_of({"model_type": 3}) is FAMILIES[0]
 
 
-def test_all_sixteen_releases_stand_in_the_reference() -> None:
+def test_all_sixteen_releases_stand_in_the_readme_and_the_reference() -> None:
+    readme = (Path(gte_surgery.__file__).parents[1] / "README.md").read_text()
+    named = readme.partition("The 16 releases that it knows: ")[2].partition(". Each")[0]
+    assert set(named.replace("\n", " ").split(", ")) == releases().keys()
     page = (Path(gte_surgery.__file__).parent / "cli" / "REFERENCE.md").read_text()
     assert len(releases()) == 16
     assert [name for name in releases() if f" {name}," not in page and f" {name} |" not in page] == []
