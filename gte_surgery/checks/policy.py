@@ -47,7 +47,7 @@ class Policy:
         return Path(name) if address_of(name) else Path(os.path.normpath(self.folder / name))
 
 
-STEPS = ("check", "data", "encoder", "smoke")
+STEPS = ("check", "data", "encoder", "smoke", "quality")
 
 
 def find_policy(*checkpoints: Path) -> Path | None:

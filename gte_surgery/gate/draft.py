@@ -26,6 +26,12 @@ _STEPS = """
 # callable = "my_project.encoding:encode"
 # examples = 500
 """
+_QUALITY = """
+# [quality]                       # what became of texts since another checkpoint; members are the options of smoke
+# against = "runs/before"
+# texts = "texts.txt"
+# min-cosine = 0.99
+"""
 
 
 def draft(checkpoint: Checkpoint, place: Path, corpora: Sequence[str], folder: Path) -> str:
@@ -46,6 +52,7 @@ def draft(checkpoint: Checkpoint, place: Path, corpora: Sequence[str], folder: P
         *_STEPS.splitlines(),
         "",
         *_smoke(),
+        *_QUALITY.splitlines(),
     ]
     return "\n".join(parts) + "\n"
 

@@ -25,11 +25,15 @@ from gte_surgery.smoke.codes import CODES as SMOKE_CODES
 if TYPE_CHECKING:
     from gte_surgery.contract.scan.corpus import CorpusReport
     from gte_surgery.contract.spec import IdContract
+    from gte_surgery.smoke.options import SmokeOptions
 
-STEPS = {"check": "check", "scan": "data", "fuzz": "encoder", "smoke": "smoke"}
+STEPS = {"check": "check", "scan": "data", "fuzz": "encoder", "smoke": "smoke", "quality": "quality"}
 """The steps in order of cost, and the table of the policy that asks for each; `check` needs none."""
 
 _COLUMNS = ("ids", "mask", "types", "labels", "positions", "offsets")
+_FILES = ("compare", "against", "map", "texts", "queries")
+_ALONE = ("train", "compile", "compare", "task")
+"""What has no part in a comparison with another checkpoint."""
 
 
 class Onlooker(Protocol):
@@ -56,7 +60,7 @@ class Job:
 
 def jobs(checkpoint: Path, policy: Policy) -> tuple[Job, ...]:
     """The steps that a policy asks for, in order of cost. Raises UsageError for options that make no run."""
-    makers = {"check": _check, "scan": _scan, "fuzz": _fuzz, "smoke": _smoke}
+    makers = {"check": _check, "scan": _scan, "fuzz": _fuzz, "smoke": _smoke, "quality": _quality}
     asked = [name for name, table in STEPS.items() if name == "check" or table in policy.steps]
     return tuple(makers[name](checkpoint, policy, policy.steps.get(STEPS[name], {})) for name in asked)
 
@@ -132,26 +136,46 @@ def _fuzz(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:
 
 
 def _smoke(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:
+    compared = {key: value for key, value in table.items() if key not in _ALONE}
+    options = _options(policy, {key: value for key, value in table.items() if key not in ("against", "map")})
+    runs = (options, _options(policy, compared)) if "against" in table else (options,)
+    steps = f", {counted(options.train, 'training step')}" if options.train else ""
+    kept = f", and what it preserves of {table['against']}" if "against" in table else ""
+    told = f"{named(checkpoint)} on {options.device}, {options.dtype} with {options.attention} attention{steps}{kept}"
+    return _proof("smoke", told, checkpoint, table, *runs)
+
+
+def _quality(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:
+    """What the table leaves open is as under [smoke]."""
+    usual = {key: value for key, value in policy.steps.get("smoke", {}).items() if key not in _ALONE}
+    options = _options(policy, {**usual, **table})
+    told = f"what became of {table['texts']} between {options.against} and {named(checkpoint)}, on {options.device}"
+    return _proof("quality", told, checkpoint, table, options)
+
+
+def _options(policy: Policy, table: Mapping[str, Any]) -> SmokeOptions:
     from gte_surgery.smoke.options import SmokeOptions
 
     chosen = {key.replace("-", "_"): value for key, value in table.items() if key != "optional"}
-    if "compare" in chosen:
-        chosen["compare"] = policy.path(chosen["compare"])
-    options = SmokeOptions(**chosen)
+    return SmokeOptions(**chosen | {key: policy.path(chosen[key]) for key in _FILES if key in chosen})
+
+
+def _proof(name: str, told: str, checkpoint: Path, table: Mapping[str, Any], *runs: SmokeOptions) -> Job:
+    """A step of smoke runs."""
 
     def done(onlooker: Onlooker) -> Report:
         try:
             from gte_surgery.smoke.run import smoke
         except ImportError as error:
-            name = (error.name or "torch").partition(".")[0]
-            raise UnavailableError(f"{name}: cannot be imported", "`pip install 'gte-surgery[smoke]'`") from error
-        result = smoke(checkpoint, options, onlooker.message)
-        judged = {proof.code for proof in result.proofs} | {finding.code for finding in result.findings}
-        return Report(result.checkpoint, result.findings, (), tuple(sorted(judged)))
+            missing = (error.name or "torch").partition(".")[0]
+            raise UnavailableError(f"{missing}: cannot be imported", "`pip install 'gte-surgery[smoke]'`") from error
+        results = [smoke(checkpoint, options, onlooker.message) for options in runs]
+        findings = tuple(finding for result in results for finding in result.findings)
+        judged = {proof.code for result in results for proof in result.proofs}
+        codes = tuple(sorted(judged | {finding.code for finding in findings}))
+        return Report(results[0].checkpoint, findings, (), codes)
 
-    steps = f", {counted(options.train, 'training step')}" if options.train else ""
-    told = f"{named(checkpoint)} on {options.device}, {options.dtype} with {options.attention} attention{steps}"
-    return Job("smoke", told, tuple(SMOKE_CODES), done, True, bool(table.get("optional")))
+    return Job(name, told, tuple(SMOKE_CODES), done, True, bool(table.get("optional")))
 
 
 def _contract(checkpoint: Path, policy: Policy) -> IdContract:

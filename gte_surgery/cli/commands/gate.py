@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy
     from gte_surgery.findings import Report
 
-_STEPS = ("check", "scan", "fuzz", "smoke")
+_STEPS = ("check", "scan", "fuzz", "smoke", "quality")
 _PATH = click.Path(path_type=Path)
 
 
@@ -92,8 +92,9 @@ def command(
     """Judge CHECKPOINT, or the one that the policy names, by every step that the policy asks for.
 
     check always; scan where the policy has a table [data], fuzz where it has [encoder], whose code runs, smoke where
-    it has [smoke]. A step that errors of another made useless is left out; one that cannot run here is an error,
-    unless the policy calls it optional. One report, with the formats and exit codes of check.
+    it has [smoke], and quality where [quality] names texts. A step that errors of another made useless is left out;
+    one that cannot run here is an error, unless the policy calls it optional. One report, with the formats and exit
+    codes of check.
     """
     from gte_surgery.findings import Severity
     from gte_surgery.gate.jobs import jobs

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from gte_surgery.cli.entry import run
-from tests.builder import build, change_config, load, save
+from gte_surgery.surgery.verbs import resize
+from tests.builder import build, change_config, load, remote_config, save
 from tests.unit.gate.encoder import ENCODER
 
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
@@ -44,6 +45,11 @@ attention = "sdpa"
 batch = 4
 max-length = 16
 compare = "reference.safetensors"
+against = "runs/base"
+
+[quality]
+texts = "texts.jsonl"
+column = "ids"
 """
 WEIGHTS, CONFIG, CORPUS = "runs/last/model.safetensors", "runs/last/config.json", "corpus/a.parquet"
 ROWS = [[0, 5, 9, 2], [0, 7, 2, 1]]
@@ -58,7 +64,8 @@ def write_corpus(
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = tmp_path_factory.mktemp("project")
-    build(project / "runs" / "last")
+    resize(build(project / "runs" / "base", remote_config(vocab_size=160)), vocab=128, pad=1, out=project / "runs/last")
+    (project / "texts.jsonl").write_text("".join(f'{{"ids": [0, {5 + at}, {9 + 2 * at}, 2]}}\n' for at in range(20)))
     (project / "corpus").mkdir()
     write_corpus(project / CORPUS)
     (project / "demo_encoding.py").write_text(ENCODER)
@@ -115,7 +122,7 @@ def test_the_project_passes_every_step(project: Path) -> None:
     assert set().union(*(told[form] for form in ("text", "junit", "github", "markdown"))) == set()
     steps = json.loads(Path("out.json").read_text())["steps"]
     assert [(step["name"], step["ending"]) for step in steps] == [
-        (n, "done") for n in ("check", "scan", "fuzz", "smoke")
+        (n, "done") for n in ("check", "scan", "fuzz", "smoke", "quality")
     ]
     assert re.findall(r'<section id="(\w+)"', Path("out.html").read_text()) == [
         "what",
@@ -123,6 +130,7 @@ def test_the_project_passes_every_step(project: Path) -> None:
         "scan",
         "fuzz",
         "smoke",
+        "quality",
     ]
     assert [suite.attrib["name"].split()[1] for suite in parse("out.junit").getroot()] == [
         step["name"] for step in steps
@@ -172,6 +180,10 @@ def put(ending: str, where: object, value: float) -> Callable[[dict[str, np.ndar
     return lambda arrays: arrays[named(arrays, ending)].__setitem__(where, value)
 
 
+def shuffle(ending: str) -> Callable[[dict[str, np.ndarray]], None]:
+    return lambda arrays: np.random.default_rng(0).shuffle(arrays[named(arrays, ending)][2:])
+
+
 DAMAGES: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "pad beyond the vocabulary": ("check", "GTE110", config(pad_token_id=5000)),
     "config cut short": ("check", "GTE003", lambda project: (project / CONFIG).write_text("{")),
@@ -198,6 +210,9 @@ DAMAGES: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "infinite weights": ("smoke", "GTE510", weights(put("layer.1.mlp.down_proj.weight", 3, np.inf))),
     "a pad row that is not zero": ("smoke", "GTE517", weights(put("word_embeddings.weight", 1, 0.5))),
     "weights of another training": ("smoke", "GTE540", weights(put("layer.0.mlp.down_proj.weight", 3, 0.5))),
+    "weights that no surgery left": ("smoke", "GTE580", weights(put("layer.0.mlp.down_proj.weight", 3, 0.5))),
+    "rows of the table in another order": ("quality", "GTE591", weights(shuffle("word_embeddings.weight"))),
+    "the base is gone": ("quality", "GTE701", lambda project: shutil.rmtree(project / "runs/base")),
     "no such device": ("smoke", "GTE700", replaced("gte-surgery.toml", '"cpu"', '"cuda:99"')),
     "no such encoder": ("fuzz", "GTE701", replaced("gte-surgery.toml", "demo_encoding", "demo_absent")),
 }  # fmt: skip
