@@ -1,6 +1,6 @@
 """The picture at the top of README: a run as a terminal shows it, drawn by rich from what the commands really print.
 
-`python -m tests.docs.picture` draws it anew.
+`python -m tests.docs.picture` draws it anew, as does `python -m tests.docs.sessions`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The pages of the documentation, and their console sessions: found, run in a scratch folder, and written back.
 
-`python -m tests.docs.sessions` runs every session and puts what it really prints into its page; the sessions of a page
-are run in order, in one folder. Of a line that reads `...` anything may stand in the output.
+`python -m tests.docs.sessions` runs every session and puts what it really prints into its page, and into the picture of
+README; the sessions of a page are run in order, in one folder. Of a line that reads `...` anything may stand in the output.
 """
 
 from __future__ import annotations
@@ -95,3 +95,4 @@ def renewed(page: str) -> str:
 if __name__ == "__main__":
     for each in PAGES:
         each.write_text(renewed(each.read_text(encoding="utf-8")), encoding="utf-8")
+    subprocess.run([sys.executable, "-m", "tests.docs.picture"], cwd=ROOT, check=True)
