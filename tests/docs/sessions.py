@@ -1,7 +1,8 @@
 """The pages of the documentation, and their console sessions: found, run in a scratch folder, and written back.
 
 `python -m tests.docs.sessions` runs every session and puts what it really prints into its page, and into the picture of
-README; the sessions of a page are run in order, in one folder. Of a line that reads `...` anything may stand in the output.
+README; the sessions of a page are run in order, in one folder. Of a line that reads `...` anything may stand in the
+output.
 """
 
 from __future__ import annotations
