@@ -42,6 +42,22 @@ def example(*lines: str) -> str:
 
 checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def form_option(*forms: str) -> Callable[[Function], Function]:
+    """--format of a command that prints text, JSON, or another of some `forms`; --json is short for one of them."""
+    return click.option(
+        "--format", "form", type=click.Choice(["text", "json", *forms]), help="What to print.  [default: text]"
+    )
+
+
+def form_of(ctx: click.Context, form: str | None, as_json: bool) -> str:
+    """The form to print. Raises click.UsageError where --json and --format name two."""
+    if as_json and form not in (None, "json"):
+        raise click.UsageError(f"--json and --format {form} name two forms, one is printed", ctx)
+    return "json" if as_json else form or "text"
+
+
 seed_option = click.option(
     "--seed", type=int, default=0, show_default=True, metavar="S", help="Seed of the numbers that are drawn."
 )

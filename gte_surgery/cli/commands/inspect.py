@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gte_surgery.cli.options import example, json_option
+from gte_surgery.cli.options import example, form_of, form_option, json_option
 from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 )
 @checkpoints_argument
 @json_option
+@form_option("cyclonedx")
 @click.option("--tensors", is_flag=True, help="List every tensor as well.")
 @html_option
 @jobs_option
@@ -35,6 +36,7 @@ def command(
     /,
     checkpoints: tuple[Path, ...],
     as_json: bool,
+    form: str | None,
     tensors: bool,
     html: Path | None,
     jobs: int,
@@ -42,27 +44,42 @@ def command(
     """Tell what each CHECKPOINT is: release, dialect, names, head, sizes, vocabulary, pad row, rope, files.
 
     Reads JSON, headers and single rows; a whole tensor only for --html. Of several checkpoints each is told in a line,
-    and in full where it has faults; as JSON they are a list.
+    and in full where it has faults; as JSON they are a list. As cyclonedx one is a CycloneDX 1.6 ML-BOM, with the
+    hashes that receipts keep.
     """
     from gte_surgery.render.description import description_json, description_text, descriptions_json, descriptions_text
 
-    require_one(ctx, checkpoints, ("--html", html))
+    chosen = form_of(ctx, form, as_json)
+    require_one(ctx, checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
     require_page(html, *checkpoints)
     found = list(each_of(_described, checkpoints, jobs))
     if html is not None:
         write_page(terminal, html, _opened(checkpoints[0]))
-    if len(found) > 1:
-        terminal.result(descriptions_json(found, tensors) if as_json else descriptions_text(found, terminal.has_color))
-    elif as_json:
-        terminal.result(description_json(found[0], tensors))
-    else:
-        terminal.result(description_text(found[0], tensors, terminal.has_color))
+    match chosen, len(found) > 1:
+        case "cyclonedx", _:
+            terminal.result(_bill(checkpoints[0], found[0]))
+        case "json", True:
+            terminal.result(descriptions_json(found, tensors))
+        case "json", False:
+            terminal.result(description_json(found[0], tensors))
+        case _, True:
+            terminal.result(descriptions_text(found, terminal.has_color))
+        case _:
+            terminal.result(description_text(found[0], tensors, terminal.has_color))
 
 
 def _described(checkpoint: Path) -> Description:
     from gte_surgery.checks.description import describe
 
     return describe(_opened(checkpoint))
+
+
+def _bill(checkpoint: Path, description: Description) -> str:
+    from gte_surgery import __version__
+    from gte_surgery.checkpoint.receipts import receipts_of
+    from gte_surgery.render.formats.provenance import bill_of_materials
+
+    return bill_of_materials(description, receipts_of(_opened(checkpoint)), __version__)
 
 
 def _opened(checkpoint: Path) -> Checkpoint:
