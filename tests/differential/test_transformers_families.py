@@ -79,13 +79,14 @@ def test_fresh_weights_have_the_moments_of_their_initialisation(release: str, he
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("release", ["gte-base", "gte-modernbert-base"])
-@pytest.mark.parametrize("way", ["whole", "sharded", "half"])
+@pytest.mark.parametrize("way", ["whole", "sharded", "half", "its own names"])
 def test_what_transformers_saves_is_read(release: str, head: str, way: str, tmp_path: Path) -> None:
     made = new(tmp_path / "ours", release=release, head=head, **SMALL).target  # type: ignore[arg-type]
     named = json.loads((made / "config.json").read_text())["architectures"][0]
     model = getattr(transformers, named).from_pretrained(made, dtype=torch.float16 if way == "half" else torch.float32)
     saved = tmp_path / "theirs"
-    model.save_pretrained(saved, max_shard_size="100KB" if way == "sharded" else "5GB")
+    shards = "100KB" if way == "sharded" else "5GB"
+    model.save_pretrained(saved, max_shard_size=shards, save_original_format=way != "its own names")
     told, ours = describe(open_checkpoint(saved)), describe(open_checkpoint(made))
     assert (told.head, told.layout, told.parameters) == (HEADS[head].value, ours.layout, ours.parameters)
     assert [f.code for f in check(open_checkpoint(saved)).findings if f.severity.value == "error"] == []
@@ -98,6 +99,29 @@ def test_what_transformers_saves_is_read(release: str, head: str, way: str, tmp_
     with torch.no_grad():
         wanted = body(**batch).last_hidden_state[batch["attention_mask"].bool()]
         assert (encoder(**batch)[batch["attention_mask"].bool()] - wanted).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("release", ["gte-base", "gte-modernbert-base"])
+def test_a_body_saved_alone_and_a_head_put_on_one_are_read(release: str, tmp_path: Path) -> None:
+    whole = new(tmp_path / "whole", release=release, head="mlm", **SMALL).target  # type: ignore[arg-type]
+    bare = new(tmp_path / "bare", release=release, **SMALL).target  # type: ignore[arg-type]
+    named = [json.loads((each / "config.json").read_text())["architectures"][0] for each in (whole, bare)]
+    of_head, of_body = (getattr(transformers, name) for name in named)
+    of_body.from_pretrained(whole).save_pretrained(tmp_path / "body")
+    of_head.from_pretrained(bare).save_pretrained(tmp_path / "head")
+    for name, alike in (("body", bare), ("head", whole)):
+        told, ours = describe(open_checkpoint(tmp_path / name)), describe(open_checkpoint(alike))
+        assert (told.head, told.layout) == (ours.head, ours.layout)
+        assert [f.code for f in check(open_checkpoint(tmp_path / name)).findings if f.severity.value == "error"] == []
+
+
+def test_a_config_of_a_bert_as_transformers_4_wrote_it_means_the_same() -> None:
+    family, release = releases()["gte-base"]
+    written = family.release_config(release, Dialect.NATIVE)
+    before = {key: value for key, value in written.items() if key not in ("dtype", "tie_word_embeddings")}
+    before |= {"torch_dtype": "float16", "gradient_checkpointing": False, "transformers_version": "4.57.6"}
+    assert read_config(before) == read_config(written)
+    assert before.keys() <= (family.known_keys or frozenset())
 
 
 def test_a_config_of_transformers_4_means_the_same_as_one_of_transformers_5() -> None:
