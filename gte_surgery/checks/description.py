@@ -16,6 +16,7 @@ from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
+from gte_surgery.gte.alternating import SLIDING
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Release
 from gte_surgery.gte.rope import describe as rope_in_words
@@ -264,6 +265,9 @@ def _row(table: StoredTensor, row: int) -> bytes | None:
 
 def _rope(config: GteConfig) -> RopeFacts:
     rope, words = config.rope, rope_in_words(config.rope)
+    if config.local_rope is not None:
+        sliding = sum(kind == SLIDING for kind in config.layer_types)
+        words += f", in {sliding} layers with a window of {config.window} {rope_in_words(config.local_rope)}"
     has_frequencies = rope.kind not in ("none", "unsupported") and config.head_size >= 2
     frequencies = inv_freq(rope, config.head_size) if has_frequencies else [0.0]
     if not min(frequencies) > 0:

@@ -43,8 +43,10 @@ def stranger(values: Values) -> str:
 def unknown_config(values: Values) -> tuple[str, str]:
     """Why a config is of no family, and a hint: found and wanted, and what it is where that is known."""
     found = shown(values["model_type"]) if "model_type" in values else "missing"
-    wanted = f"{found}, must be {either([shown(name) for name in model_types()])}"
     what = stranger(values)
+    if values.get("model_type") in model_types():
+        found += " with positions or code of another"
+    wanted = f"{found}, must be {either([shown(name) for name in model_types()])}"
     return wanted, f"this is {what}: recognised, and not covered" if what else "this is not the config of a GTE model"
 
 

@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from gte_surgery import IdContract, check, convert, diff, open_checkpoint, reinit, remap, resize, scan, trim, undo
+from gte_surgery.checks.description import describe
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.surgery.verbs import fix
@@ -55,6 +56,12 @@ def test_the_inventory_is_what_transformers_wrote(name: str) -> None:
         stored = {each: tuple(file.get_slice(each).get_shape()) for each in file.offset_keys()}
     assert {spec.name: spec.shape for spec in specs} == stored
     assert all(subject.family.is_known(spec.canonical) for spec in specs)
+
+
+def test_both_ropes_of_a_modernbert_are_told() -> None:
+    told = describe(open_checkpoint(FOLDER / "modernbert-base")).rope
+    assert told is not None
+    assert told.words == "theta 160000, in 2 layers with a window of 16 theta 10000"
 
 
 @pytest.mark.parametrize("name", NAMES)

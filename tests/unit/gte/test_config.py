@@ -187,3 +187,4 @@ def test_what_is_known_and_not_covered_is_told_by_name(values: dict[str, object]
         read_config(values)
     assert what in raised.value.hint
     assert raised.value.hint.endswith(": recognised, and not covered")
+    assert ("with positions or code of another" in raised.value.message) == (values["model_type"] == "bert")
