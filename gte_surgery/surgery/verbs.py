@@ -38,6 +38,7 @@ from gte_surgery.surgery.outcome import Kept, Surgical, Writing
 from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions.following import with_companions
+from gte_surgery.surgery.planning.companions.signature import with_signatures_aside
 from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 from gte_surgery.surgery.planning.fix import plan_fix
 from gte_surgery.surgery.planning.fresh import plan_new
@@ -85,13 +86,15 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             plan = plan_reinit(target, edit)
         case Fix():
             plan = plan_fix(checkpoint, edit)
+            plan = with_signatures_aside(plan, checkpoint)
             return plan if plan.is_empty else replace(plan, claims=claims_of_fix(checkpoint.values))
     return _claimed(plan, target, edit)
 
 
 def _claimed(plan: Plan, target: Target, edit: Edit) -> Plan:
     """The plan with what lies beside the weights, and with what it preserves."""
-    return replace(with_companions(plan, target, edit), claims=() if plan.is_empty else claims_of(target, edit))
+    plan = with_signatures_aside(with_companions(plan, target, edit), target.checkpoint)
+    return replace(plan, claims=() if plan.is_empty else claims_of(target, edit))
 
 
 def resize(
