@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,20 @@ def test_choosing_rows_stays_under_the_limit(tmp_path: Path) -> None:
         "keep": peak("remap", source, "--keep", tmp_path / "keep.txt", "--out", tmp_path / "out", "--no-hash"),
     }
     assert {name: found for name, found in peaks.items() if found > LIMIT} == {}
+
+
+@pytest.mark.slow
+def test_a_hundred_checkpoints_of_10_gigabytes_need_the_memory_of_one_and_their_share_of_time(tmp_path: Path) -> None:
+    """At most a hundred times one, by the cores that read; one process for all would show what it keeps of each."""
+    many = [sparse(tmp_path / f"c{number}", 3_300_000) for number in range(100)]
+    assert (many[0] / "model.safetensors").stat().st_size > 10_000_000_000
+    begun = time.monotonic()
+    one = peak("check", many[0])
+    single = time.monotonic() - begun
+    assert peak("check", *many) <= one + (8 << 20)
+    begun = time.monotonic()
+    peak("check", *many, "--jobs", "2")
+    assert time.monotonic() - begun <= 100 * single / 2
 
 
 def test_a_table_of_zero_rows_is_judged_under_the_limit(tmp_path: Path) -> None:
