@@ -24,6 +24,7 @@ INITS = ("normal", "mean", "mean-cov", "zeros")
 draws with the mean and covariance of the old rows, zeros.
 """
 
+HeadName = Literal["none", "mlm", "classifier", "reranker"]
 TrainingState = Literal["follow", "drop", "refuse"]
 """What becomes of an optimizer's file beside the weights whose rows or parameters move: its moments follow the rows, it
 goes, or the surgery is refused.
@@ -144,7 +145,7 @@ class New:
     heads: int | None = None
     intermediate: int | None = None
     max_positions: int | None = None
-    head: Literal["none", "mlm", "classifier", "reranker"] | None = None
+    head: HeadName | None = None
     dtype: Literal["F32", "F16", "BF16"] | None = None
     dialect: Literal["native", "remote"] = "native"
     seed: int = 0
@@ -169,7 +170,8 @@ class Convert:
 
     `layout` is a letter of `gte.names`: a (the bare model), b, d (a model with a head) or f (transformers' own names).
     A dialect brings its usual layout, a or b, unless `layout` says otherwise. Before all that `strip_prefix` is taken
-    off the tensor names, and the tensors whose stored or canonical names match a shell pattern of `drop` go.
+    off the tensor names, and the tensors whose stored or canonical names match a shell pattern of `drop` go. Another
+    `head` takes the place of the one that is there: what both have stays, what is new is drawn as `New` draws it.
     """
 
     to: Literal["native", "remote"] | None = None
@@ -180,14 +182,19 @@ class Convert:
     strip_prefix: str | None = None
     drop: tuple[str, ...] = ()
     training_state: TrainingState = "refuse"
+    head: HeadName | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         make_whole(self)
-        if (self.to, self.dtype, self.shard_size, self.layout, self.strip_prefix, self.drop) == (*(None,) * 5, ()):
-            wanted = "give --to, --dtype, --shard-size, --layout, --strip-prefix or --drop"
+        asked = (self.to, self.dtype, self.shard_size, self.layout, self.strip_prefix, self.drop or None, self.head)
+        if set(asked) == {None}:
+            wanted = "give --to, --dtype, --shard-size, --layout, --strip-prefix, --drop or --head"
             raise UsageError("convert: nothing is asked for", wanted)
         if self.strip_prefix == "" or "" in self.drop:
             raise UsageError("convert: an empty prefix or pattern", "name what is to go")
+        if self.seed is not None:
+            _check_seed(self.seed)
         if self.shard_size is not None:
             _at_least("shard-size", self.shard_size, 1)
 

@@ -27,6 +27,7 @@ from gte_surgery.surgery.edits import (
     Convert,
     Edit,
     Fix,
+    HeadName,
     New,
     Reinit,
     Remap,
@@ -201,14 +202,17 @@ def convert(
     strip_prefix: str | None = None,
     drop: str | Sequence[str] = (),
     training_state: TrainingState = "refuse",
+    head: HeadName | None = None,
+    seed: int | None = None,
     **manner: Unpack[Surgical],
 ) -> Outcome:
-    """Gives the checkpoint in `path` another dialect, dtype, sharding or layout, or fewer tensors; see `edits.Convert`.
+    """Gives the checkpoint in `path` another dialect, dtype, sharding, layout or head, or fewer tensors; see
+    `edits.Convert`.
 
     In place or into `out`; raises as `resize` does.
     """
     patterns = (drop,) if isinstance(drop, str) else tuple(drop)
-    edit = Convert(to, dtype, shard_size, layout, allow_overflow, strip_prefix, patterns, training_state)
+    edit = Convert(to, dtype, shard_size, layout, allow_overflow, strip_prefix, patterns, training_state, head, seed)
     return carried_out(path, edit, **manner)
 
 
@@ -271,7 +275,7 @@ def new(
     heads: int | None = None,
     intermediate: int | None = None,
     max_positions: int | None = None,
-    head: Literal["none", "mlm", "classifier", "reranker"] | None = None,
+    head: HeadName | None = None,
     dtype: Literal["F32", "F16", "BF16"] | None = None,
     dialect: Literal["native", "remote"] = "native",
     seed: int = 0,

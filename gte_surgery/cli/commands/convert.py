@@ -14,7 +14,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 @click.command(
     "convert",
-    short_help="Change dialect, dtype, sharding or tensor names.",
+    short_help="Change dialect, dtype, sharding, tensor names or head.",
     epilog=example(
         "gte-surgery convert ckpt/ --to native",
         "gte-surgery convert ckpt/ --dtype BF16 --shard-size 5GB --out small/",
@@ -41,6 +41,10 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @click.option("--allow-overflow", is_flag=True, help="Let numbers too large for the dtype become infinite.")
 @click.option("--strip-prefix", metavar="PREFIX", help="Take this wrapper's prefix off every tensor name.")
 @click.option("--drop", multiple=True, metavar="GLOB", help="Leave out tensors of these names; may be repeated.")
+@click.option(
+    "--head", type=click.Choice(["none", "mlm", "classifier", "reranker"]), help="Another head, drawn anew, or none."
+)
+@click.option("--seed", type=int, metavar="S", help="Seed of the head that is drawn.  [default: 0]")
 @training_state_option
 @editing_options
 @pass_terminal
@@ -49,7 +53,8 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any)
 
     Between dialects the rope is expressed with all its digits, and tensors are rewritten only where they must be:
     split q, k, v packed, damaged prefixes mended, a decoder weight that equals the embeddings dropped. What a dialect
-    cannot express is refused.
+    cannot express is refused. With --head, tensors that the old head and the new one both have stay as they are;
+    the others are what `new` with the same seed would make.
     """
     from gte_surgery.surgery.verbs import convert
 

@@ -15,12 +15,11 @@ from torch import Tensor
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.gte.families import family_of
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import find_device, load_encoder
 from gte_surgery.smoke.prove.batches import PairedBatch, paired_batches
 from gte_surgery.smoke.prove.memory import fit_together, release
-from gte_surgery.smoke.prove.tensors import different_parameters, different_rope, different_rows
+from gte_surgery.smoke.prove.tensors import different_parameters, different_rope, different_rows, parameters
 from gte_surgery.smoke.prove.tokens import different_tokens
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
 
@@ -30,7 +29,8 @@ _STORED = {"F16": "float16", "BF16": "bfloat16"}
 _CHANGING = frozenset(
     ("vocab_size", "pad_token_id", "type_vocab_size", "dtype", "torch_dtype", "transformers_version", "_name_or_path",
      "architectures", "id2label", "label2id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id",
-     "mask_token_id", "unk_token_id", "attn_implementation", "_attn_implementation", "rope_parameters")
+     "mask_token_id", "unk_token_id", "problem_type", "attn_implementation",
+     "_attn_implementation", "rope_parameters")
 )  # fmt: skip
 """Members of a native config that a surgery may change, or that do not touch the numbers; the rope is compared as the
 frequencies that it gives.
@@ -203,7 +203,7 @@ class _Proof:
         elif before is None:
             return
         elif claim.kind == "tensors":
-            left_out = set(_left_out(claim, self.after, before, after))
+            left_out = set(_left_out(claim, before, after))
             yield from different_parameters(before, after, left_out, claim.rounded, claim.may_lose)
             yield from different_rope(before, after)
             yield from _different_config(before, after)
@@ -261,14 +261,11 @@ class _Proof:
                 raise _RefutedError("a forward of random ids gives numbers that are not finite")
 
 
-def _left_out(claim: Claim, after: Checkpoint, *encoders: GteEncoder) -> Iterator[str]:
-    """The parameters that a claim about all others leaves out, by their names in the models."""
-    family = family_of(after.values)
+def _left_out(claim: Claim, *encoders: GteEncoder) -> Iterator[str]:
+    """The canonical names of the parameters that a claim about all others leaves out."""
     for encoder in encoders:
-        layout = family.required_native().layout(encoder.head)
-        for name, _ in encoder.model.named_parameters():
-            canonical = family.naming.canonical(name, layout) or name
-            if {canonical, family.naming.place_in_packed(canonical)[0]} & set(claim.tensors):
+        for name in parameters(encoder):
+            if {name, encoder.family.naming.place_in_packed(name)[0]} & set(claim.tensors):
                 yield name
 
 

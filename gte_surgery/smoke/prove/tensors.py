@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.model.native import body_of
 
 _ROWS = 1 << 14
 """Rows that are compared at a time."""
@@ -32,9 +33,9 @@ def different_parameters(
 ) -> Iterator[str]:
     """In words, each parameter that is not what it was, as bits or after rounding; parameters of one side alone too.
 
-    Those in `left_out` are not looked at.
+    Those whose canonical names are in `left_out` are not looked at.
     """
-    one, other = dict(before.model.named_parameters()), dict(after.model.named_parameters())
+    one, other = parameters(before), parameters(after)
     for name in sorted((one.keys() | other.keys()) - set(left_out)):
         if name in one and name not in other and may_lose:
             continue
@@ -44,9 +45,15 @@ def different_parameters(
             yield f"`{name}` {_where(one[name], other[name], rounded)}"
 
 
+def parameters(encoder: GteEncoder) -> dict[str, Tensor]:
+    """The parameters by canonical name, under which models with and without a head meet."""
+    naming, layout = encoder.family.naming, encoder.family.required_native().layout(encoder.head)
+    return {naming.canonical(name, layout) or name: value for name, value in encoder.model.named_parameters()}
+
+
 def different_rope(before: GteEncoder, after: GteEncoder) -> Iterator[str]:
     """In words, each buffer of rotary frequencies that is not what it was."""
-    one, other = dict(before.model.named_buffers()), dict(after.model.named_buffers())
+    one, other = (dict(body_of(each.model).named_buffers()) for each in (before, after))
     for name in sorted(one.keys() & other.keys()):
         if name.endswith("inv_freq"):
             found, wanted = other[name].double(), one[name].to(other[name].device).double()

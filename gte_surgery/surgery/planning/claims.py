@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checks.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
+from gte_surgery.surgery.planning.parts.heads import drawn_head, with_head
 from gte_surgery.surgery.planning.reinit import drawn_names
 from gte_surgery.surgery.planning.resize import folds
 from gte_surgery.surgery.planning.target import Target
@@ -121,17 +123,19 @@ def _of_remap(target: Target, edit: Remap) -> Iterator[Claim]:
 def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:
     ids, none = kept_rows(target.config.vocab_size), frozenset[int]()
     yield from same_tokens(target.checkpoint, ids, none)
-    if edit.dtype is None:
-        said = (
-            "every tensor that stays is the same bit for bit" if edit.drop else "every tensor is the same bit for bit"
+    after = with_head(target, edit)
+    drawn = tuple(spec.canonical for spec in drawn_head(target, after))
+    if drawn:
+        yield Claim(
+            "drawn", f"{counted(len(drawn), 'tensor')} of the new head are drawn by its own rules", tensors=drawn
         )
-        yield Claim("tensors", said, may_lose=bool(edit.drop))
-        yield from same_states(ids, none, 0.0, "names and places change, no number does")
-        return
-    said = f"every tensor is the old one rounded to {edit.dtype}"
-    yield Claim("tensors", said, rounded=edit.dtype, may_lose=bool(edit.drop))
-    tolerance = CAST_TOLERANCE[edit.dtype]
-    yield from same_states(ids, none, tolerance, f"every weight is rounded to {edit.dtype}", rounded=edit.dtype)
+    may_lose, rounded = bool(edit.drop) or after is not target, edit.dtype or ""
+    which = "every tensor that stays" if may_lose else "every tensor"
+    said = f"the old one rounded to {rounded}" if rounded else "the same bit for bit"
+    yield Claim("tensors", f"{which} is {said}", tensors=drawn, rounded=rounded, may_lose=may_lose)
+    why = f"every weight is rounded to {rounded}" if rounded else "names and places change, no number does"
+    same = same_states(ids, none, CAST_TOLERANCE.get(rounded, 0.0), why, rounded=rounded)
+    yield from same if after.head is target.head else islice(same, 1)
 
 
 def _of_reinit(target: Target, edit: Reinit) -> Iterator[Claim]:

@@ -25,6 +25,13 @@ from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces.piece import Cast
 from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.heads import (
+    meaning_of_head,
+    members_of_head,
+    nearest_layout,
+    with_drawn_head,
+    with_head,
+)
 from gte_surgery.surgery.planning.parts.rewrite import Files, copied, metadata_of, permissions, regroup, source_files
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored, storage_changes
@@ -42,13 +49,16 @@ def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> P
     empty.
     """
     _refuse_guesses(target, edit)
-    layout = _layout(target, edit)
-    members = _members(target, edit, layout)
+    before, target = target, with_head(target, edit)
+    layout = _layout(target, edit, target.layout if target is before else nearest_layout(target))
+    members = _members(target, edit, layout, members_of_head(before, edit))
     shards = _tensors(target, edit, layout)
     losses = _losses(target, edit, shards, threads)
+    if target is not before:
+        shards = with_drawn_head(target, edit, layout, shards)
     weights = _files(target.checkpoint, edit, shards)
     gone = [key for key in target.values if key not in members]
-    meaning = _meaning(target, edit, layout, weights[0], losses)
+    meaning = (*meaning_of_head(before, target, edit), *_meaning(before, target, edit, layout, weights[0], losses))
     return assembled(target.checkpoint, edit, weights, members, dropped=gone, meaning=meaning)
 
 
@@ -94,12 +104,12 @@ def _refuse_guesses(target: Target, edit: Convert) -> None:
             raise RefusedError(f"{finding} [{finding.code}]", finding.hint)
 
 
-def _layout(target: Target, edit: Convert) -> Layout:
-    """The layout wanted. Raises RefusedError for letters that do not fit the head."""
+def _layout(target: Target, edit: Convert, kept: Layout) -> Layout:
+    """The layout wanted, else `kept`. Raises RefusedError for letters that do not fit the head."""
     fitting = target.family.naming.layouts(target.head)
     if edit.layout is None:
         usual = next(iter(fitting.values()))
-        return usual if edit.to is not None and not _keeps_split(target, edit) else target.layout
+        return usual if edit.to is not None and not _keeps_split(target, edit) else kept
     if edit.layout not in fitting:
         found = "no head" if target.head is Head.NONE else "a head"
         raise RefusedError(f"layout: {edit.layout}, the checkpoint has {found}", f"choose {either(list(fitting))}")
@@ -111,12 +121,10 @@ def _keeps_split(target: Target, edit: Convert) -> bool:
     return edit.to == "remote" and target.config.dialect is not Dialect.NATIVE and not target.config.pack_qkv
 
 
-def _members(target: Target, edit: Convert, layout: Layout) -> dict[str, object]:
-    """All members that config.json shall have."""
-    values = target.values
-    members = dict(values)
+def _members(target: Target, edit: Convert, layout: Layout, members: dict[str, object]) -> dict[str, object]:
+    """All members that config.json shall have, from those for the head wanted."""
     if edit.to is not None:
-        members = target.family.in_dialect(edit.to)(values, target.head, has_code(target.checkpoint))
+        members = target.family.in_dialect(edit.to)(members, target.head, has_code(target.checkpoint))
     elif edit.drop and (classes := _classes(target)) is not None:
         members["architectures"] = classes
     if layout != target.layout and "pack_qkv" in members:
@@ -209,9 +217,14 @@ def _is_stored(checkpoint: Checkpoint, file: OutputFile) -> bool:
 
 
 def _meaning(
-    target: Target, edit: Convert, layout: Layout, weights: Sequence[OutputFile], losses: Sequence[Losses]
+    before: Target,
+    target: Target,
+    edit: Convert,
+    layout: Layout,
+    weights: Sequence[OutputFile],
+    losses: Sequence[Losses],
 ) -> Iterator[str]:
-    if target.checkpoint.restated:
+    if before.checkpoint.restated:
         if edit.drop:
             yield f"the tensors that match {', '.join(edit.drop)} go"
         if edit.strip_prefix is not None or not edit.drop:

@@ -91,7 +91,7 @@ SEED = "must be from 0 to 18446744073709551615"
             Convert,
             {},
             "convert: nothing is asked for",
-            "give --to, --dtype, --shard-size, --layout, --strip-prefix or --drop",
+            "give --to, --dtype, --shard-size, --layout, --strip-prefix, --drop or --head",
         ),
         (Reinit, {"only": ()}, "only: no pattern is given", "leave it out to draw all tensors anew"),
         (Reinit, {"seed": 2**64}, f"seed: {2**64}, {SEED}", ""),

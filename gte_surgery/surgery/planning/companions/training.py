@@ -15,6 +15,7 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.optimizer import OPTIMIZER_FILES
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.kinds import Head
 from gte_surgery.surgery.edits import Convert, Edit, Resize
 from gte_surgery.surgery.planning.parts.moments import followed
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
@@ -96,6 +97,8 @@ def _renumbered(target: Target, edit: Edit) -> str:
     match edit:
         case Convert(to=str(to)) if (to == "native") != (target.config.dialect is Dialect.NATIVE):
             return f"the {to} model has other parameters"
+        case Convert(head=str(head)) if Head(head) is not target.head:
+            return "with another head the parameters are numbered anew"
         case Resize(type_vocab=int(types)) if bool(types) != (target.names.types in target.tensors):
             return "with the type table the parameters are numbered anew"
     return ""
