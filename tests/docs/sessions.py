@@ -62,6 +62,7 @@ def run(command: str, folder: Path) -> str:
     """What a command line prints; `gte-surgery` is the one of this interpreter."""
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),  # as in a clone, where README's `python -m tests.docs.download` is run
         "SOURCE_DATE_EPOCH": "1767225600",
         "NO_COLOR": "1",
         "COLUMNS": "100",

@@ -28,12 +28,15 @@ ELSEWHERE = {
     "": "drawings",
 }
 UNRUN = {
+    "git clone": "asks the network, of an address that is a placeholder",
+    "python3 -m venv": "tests/packaging installs what a release builds",
     "pip install": "asks the network; its extras exist",
     "pipx install": "asks the network",
+    "uvx": "asks the network; its options are parsed",
     "bin/": "makes an environment from the network; the script is there and may be run",
     "ray start": "starts a cluster on several machines",
     "gte-surgery scan ckpt /shared/corpus --engine ray": "needs that cluster; its options are parsed",
-    "gte-surgery smoke ckpt/ --attention all": "needs a GPU; its options are parsed, tests/gpu/bench.py runs it there",
+    "gte-surgery smoke mine/ --attention all": "needs a GPU; its options are parsed, tests/gpu/bench.py runs it there",
     "torchrun": "needs two GPUs; its options are parsed, tests/gpu/bench.py runs it there",
 }
 
@@ -77,12 +80,12 @@ def test_a_command_that_is_not_run_has_its_reason_and_no_reason_is_idle() -> Non
 
 @pytest.mark.parametrize("line", commands("sh"))
 def test_what_is_not_run_is_possible(line: str) -> None:
-    extras = re.search(r"gte-surgery\[([\w,]+)\]", line)
+    extras = re.search(r"(?:gte-surgery|\.)\[([\w,]+)\]", line)
     for extra in extras[1].split(",") if extras else ():
         assert re.search(rf"^{extra} = \[", (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     if line.startswith("bin/"):
         assert os.access(ROOT / line.split()[0], os.X_OK)
-    if line.startswith(("gte-surgery", "torchrun")):
+    if line.startswith(("gte-surgery", "torchrun", "uvx")):
         parsed(line)
 
 

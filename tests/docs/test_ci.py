@@ -1,4 +1,4 @@
-"""The CI snippets of the README and the pre-commit hooks: their command lines are run, on a checkpoint that passes and
+"""The CI snippets of the pages and the pre-commit hooks: their command lines are run, on a checkpoint that passes and
 on one that does not.
 """
 
@@ -18,14 +18,16 @@ import pytest
 import yaml
 
 from tests.builder import build, change_config
-from tests.docs.sessions import README, ROOT
+from tests.docs.sessions import PAGES, README, ROOT, read
+from tests.docs.test_github import taken
 
 HOOKS = {hook["id"]: hook for hook in yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))}
 
 
 def snippets() -> list[Any]:
-    """The YAML blocks of the README, parsed."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    """The YAML blocks of the pages, parsed."""
+    text = "\n".join(map(read, PAGES))
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
     return [yaml.safe_load(block) for block in blocks]
 
 
@@ -46,40 +48,52 @@ def ran(command: str, folder: Path, **environment: str) -> subprocess.CompletedP
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A repository with a sound checkpoint in ckpt/."""
-    build(tmp_path / "repository" / "ckpt")
+    """A repository with a sound checkpoint in mine/."""
+    build(tmp_path / "repository" / "mine")
     return tmp_path / "repository"
-
-
-def check_lines(steps: list[str]) -> list[str]:
-    """The lines that call us; the others must be what installs us."""
-    assert [step for step in steps if not step.startswith("gte-surgery ")] == ["pip install gte-surgery"]
-    return [step for step in steps if step.startswith("gte-surgery ")]
 
 
 @pytest.mark.parametrize(("pad", "code"), [(1, 0), (5000, 1)])
 def test_the_github_workflow_annotates_uploads_and_summarises(folder: Path, pad: int, code: int) -> None:
-    change_config(folder / "ckpt", pad_token_id=pad)
-    steps = snippet("jobs")["jobs"]["gte-check"]["steps"]
-    (line,) = check_lines([step["run"] for step in steps if "run" in step])
-    found = ran(line, folder, GITHUB_STEP_SUMMARY=str(folder / "summary.md"), GITHUB_ACTIONS="true")
+    change_config(folder / "mine", pad_token_id=pad)
+    (folder / "gte-surgery.toml").write_text('checkpoint = "mine"\n')
+    steps = snippet("jobs")["jobs"]["gte-gate"]["steps"]
+    (ours,) = [step["with"] for step in steps if "gte-surgery" in step["uses"]]
+    found = taken("Judge", folder, ours, GITHUB_ACTIONS="true")
     assert found.returncode == code, found.stderr
     assert ("::error title=GTE110" in found.stdout) is bool(code)
-    (upload,) = [step for step in steps if "upload-sarif" in step.get("uses", "")]
+    (upload,) = [step for step in steps if "upload-sarif" in step["uses"]]
     assert upload["if"] == "always()"
     results = json.loads((folder / upload["with"]["sarif_file"]).read_text())["runs"][0]["results"]
     assert ("GTE110" in {result["ruleId"] for result in results}) is bool(code)
-    assert (folder / "summary.md").read_text().startswith("### gte-surgery check: ckpt")
+    assert (folder / "summary.md").read_text().startswith("### gte-surgery gate: mine")
+
+
+def test_what_the_snippets_refer_to_is_here_or_called_a_placeholder() -> None:
+    """No tag is promised before there is one; the action's path is one of this repository."""
+    (action,) = [
+        step["uses"] for step in snippet("jobs")["jobs"]["gte-gate"]["steps"] if "gte-surgery/" in step["uses"]
+    ]
+    path, _, commit = action.removeprefix("OWNER/gte-surgery/").partition("@")
+    assert (ROOT / path / "action.yml").is_file()
+    (repository,) = snippet("repos")["repos"]
+    assert {commit, repository["rev"]} == {"COMMIT"}
+    told = README.read_text(encoding="utf-8")
+    assert "`OWNER`, `ADDRESS` and `COMMIT` are placeholders" in " ".join(told.split())
+    addresses = re.findall(r"(?:git\+|clone |repo: )(https://\S+?\.git)", "\n".join(map(read, PAGES)))
+    assert len(addresses) >= 4
+    assert set(addresses) == {"https://ADDRESS/gte-surgery.git"}
 
 
 @pytest.mark.parametrize(("pad", "code"), [(1, 0), (5000, 1)])
 def test_the_gitlab_job_leaves_its_report(folder: Path, pad: int, code: int) -> None:
-    change_config(folder / "ckpt", pad_token_id=pad)
+    change_config(folder / "mine", pad_token_id=pad)
     job = snippet("gte-check")["gte-check"]
-    (line,) = check_lines(job["script"])
+    install, line = job["script"]
+    assert install.startswith('pip install "gte-surgery @ git+https://ADDRESS/')
     found = ran(line, folder)
     assert found.returncode == code, found.stderr
-    assert "ckpt: " in found.stdout
+    assert "mine: " in found.stdout
     assert int(parse(folder / job["artifacts"]["reports"]["junit"]).getroot().attrib["failures"]) == code
 
 
@@ -96,17 +110,17 @@ def test_the_pre_commit_snippet_names_hooks_that_exist(folder: Path) -> None:
 def test_a_hook_judges_the_repository_itself_unless_told_otherwise(
     folder: Path, hook: str, pad: int, code: int
 ) -> None:
-    change_config(folder / "ckpt", pad_token_id=pad)
-    found = ran(shlex.join([*shlex.split(HOOKS[hook]["entry"]), *HOOKS[hook]["args"]]), folder / "ckpt")
+    change_config(folder / "mine", pad_token_id=pad)
+    found = ran(shlex.join([*shlex.split(HOOKS[hook]["entry"]), *HOOKS[hook]["args"]]), folder / "mine")
     assert found.returncode == code, found.stdout + found.stderr
 
 
 def test_the_config_hook_needs_no_weights(folder: Path) -> None:
-    (folder / "ckpt" / "model.safetensors").unlink()
-    codes = [ran(f"{HOOKS[hook]['entry']} ckpt", folder).returncode for hook in ("gte-check", "gte-check-config")]
+    (folder / "mine" / "model.safetensors").unlink()
+    codes = [ran(f"{HOOKS[hook]['entry']} mine", folder).returncode for hook in ("gte-check", "gte-check-config")]
     assert codes == [1, 0]
-    change_config(folder / "ckpt", pad_token_id=5000)
-    assert ran(f"{HOOKS['gte-check-config']['entry']} ckpt", folder).returncode == 1
+    change_config(folder / "mine", pad_token_id=5000)
+    assert ran(f"{HOOKS['gte-check-config']['entry']} mine", folder).returncode == 1
 
 
 @pytest.mark.parametrize(

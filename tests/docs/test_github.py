@@ -95,19 +95,28 @@ def test_options_reach_the_command(project: Path) -> None:
     assert taken("Judge", project, inputs).returncode == 0
 
 
-def test_the_action_installs_what_it_is_told(project: Path) -> None:
+@pytest.mark.parametrize(
+    ("told", "called"),
+    [
+        ("gte-surgery[data,fuzz] hypothesis", "gte-surgery[data,fuzz] hypothesis"),
+        (ACTION["inputs"]["install"]["default"], str(ROOT)),
+        ("source[data] resource sourced", f"{ROOT}[data] resource sourced"),
+    ],
+)
+def test_the_action_installs_what_it_is_told_and_by_default_what_it_lies_in(
+    project: Path, told: str, called: str
+) -> None:
     (project / "python").write_text('#!/bin/sh\necho "$@" > called\n')
     (project / "python").chmod(0o755)
-    script = {"PATH": f"{project}{os.pathsep}{os.environ['PATH']}"}
-    told = {"INSTALL": "gte-surgery[data,fuzz] hypothesis"}
+    script = {"PATH": f"{project}{os.pathsep}{os.environ['PATH']}", "GITHUB_ACTION_PATH": f"{GITHUB}/actions/check"}
     done = subprocess.run(
         ["bash", "-eo", "pipefail", "-c", step("Install")["run"]],
         cwd=project,
-        env=os.environ | script | told,
+        env=os.environ | script | {"INSTALL": told},
         check=True,
     )
     assert done.returncode == 0
-    assert (project / "called").read_text() == "-m pip install --quiet gte-surgery[data,fuzz] hypothesis\n"
+    assert (project / "called").read_text() == f"-m pip install --quiet {called}\n"
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

@@ -9,7 +9,7 @@ from gte_surgery import new
 
 ROWS = 250_048
 IDS = 250_002
-SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "<mask>": 250_001}
+SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
 
 
 def make_full_size(folder: Path, rows: int = ROWS, layers: int | None = None) -> Path:
@@ -20,16 +20,17 @@ def make_full_size(folder: Path, rows: int = ROWS, layers: int | None = None) ->
     return folder
 
 
-def add_sidecars(folder: Path) -> None:
+def add_sidecars(folder: Path, ids: int = IDS, hidden: int = 768, longest: int = 8192) -> None:
     """The files beside the weights, as tokenizers, transformers and sentence-transformers write them."""
-    added = [{"id": number, "content": text, "special": True} for text, number in SPECIAL.items()]
-    pieces = [[text, 0.0] for text in list(SPECIAL)[:4]]
-    pieces += [[f"▁piece{number}", -5.0 - number / 25_000] for number in range(4, IDS - 1)] + [["<mask>", 0.0]]
+    special = SPECIAL | {"<mask>": ids - 1}
+    added = [{"id": number, "content": text, "special": True} for text, number in special.items()]
+    pieces = [[text, 0.0] for text in SPECIAL]
+    pieces += [[f"▁piece{number}", -5.0 - number / 25_000] for number in range(4, ids - 1)] + [["<mask>", 0.0]]
     model = {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": False}
     tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "model": model}
     roles = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "unk_token": "<unk>",
              "pad_token": "<pad>", "mask_token": "<mask>"}  # fmt: skip
-    decoder = {str(number): {"content": text, "special": True} for text, number in SPECIAL.items()}
+    decoder = {str(number): {"content": text, "special": True} for text, number in special.items()}
     settings = {"added_tokens_decoder": decoder, **roles, "model_max_length": 32768,
                 "tokenizer_class": "XLMRobertaTokenizer", "padding_side": "right"}  # fmt: skip
     _write(folder / "tokenizer.json", tokenizer)
@@ -41,11 +42,13 @@ def add_sidecars(folder: Path) -> None:
         for number, (path, kind) in enumerate(kinds)
     ]
     _write(folder / "modules.json", modules)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": 8192, "do_lower_case": False})
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": longest, "do_lower_case": False})
     (folder / "1_Pooling").mkdir()
     modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens", "weightedmean_tokens", "lasttoken")
     pooling = {f"pooling_mode_{mode}": mode == "cls_token" for mode in modes}
-    _write(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 768, **pooling, "include_prompt": True})
+    _write(
+        folder / "1_Pooling" / "config.json", {"word_embedding_dimension": hidden, **pooling, "include_prompt": True}
+    )
     (folder / "README.md").write_text("# A model\n", encoding="utf-8")
 
 

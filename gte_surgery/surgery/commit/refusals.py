@@ -21,7 +21,9 @@ _ANOTHER = "nothing that is there is overwritten"
 
 def elsewhere(target: Path, message: str) -> RefusedError:
     """A refusal to change `target` in place, which says that a new directory would do."""
-    out = _free(Path(f"{target.name}-edited"))
+    is_snapshot = target.parent.name == "snapshots" and target.parent.parent.name.startswith("models--")
+    name = target.parent.parent.name.rpartition("--")[2] if is_snapshot else target.name  # of models--OWNER--NAME
+    out = _free(Path(f"{name}-edited"))
     return RefusedError(message, "write the result elsewhere with --out DIR", meant=f"--out {quote(str(out))}")
 
 

@@ -96,7 +96,7 @@ MISTAKES = {
         "resize hub/models--some-one--gte-fine-tune/snapshots/0a1b2c --vocab 64 --pad 0",
         3,
         "model.safetensors: is a symlink, perhaps into a hub cache",
-        "--out 0a1b2c-edited`",
+        "--out gte-fine-tune-edited`",
     ),
     "undo where nothing is": Mistake(
         "undo ckptt", 3, "ckptt: is no directory", "did you mean `gte-surgery undo ckpt`?", 3
