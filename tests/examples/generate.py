@@ -6,6 +6,8 @@ each must report stands in its expected.txt, which is written by hand and left a
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -308,6 +310,23 @@ def hashed_receipt(path: Path) -> None:
     write_json(path / "gte-surgery.json", {"receipts": [{"written": [record]}]})
 
 
+def signed_before(path: Path) -> None:
+    """A signature of other weights, of a file that is gone, and of no config.json."""
+    remote(path)
+    named = {"model.safetensors": "0" * 64, "vocab.txt": "1" * 64}
+    resources = [{"name": name, "algorithm": "sha256", "digest": digest} for name, digest in named.items()]
+    whole = hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in named.values())).hexdigest()
+    serialization = {"method": "files", "hash_type": "sha256", "ignore_paths": ["model.sig", "expected.txt"]}
+    statement = {
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [{"name": "ckpt", "digest": {"sha256": whole}}],
+        "predicateType": "https://model_signing/signature/v1.0",
+        "predicate": {"serialization": serialization, "resources": resources},
+    }
+    payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    write_json(path / "model.sig", {"dsseEnvelope": {"payload": payload, "signatures": []}})
+
+
 def beyond_half(path: Path) -> None:
     """A float32 checkpoint with one number that float16 does not hold."""
     config = remote_config(**SMALL | {"dtype": "float32"})
@@ -399,6 +418,7 @@ INVALID: dict[str, Example] = {
         remote(path, shards=2),
         shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00003-of-00003.safetensors"),
     ),
+    "GTE067-unsigned-and-changed": signed_before,
     "GTE101-electra": lambda path: changed(path, remote, model_type="electra"),
     "GTE102-negative-vocabulary": lambda path: changed(path, remote, vocab_size=-5),
     "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),

@@ -1,4 +1,4 @@
-"""GTE065: whether the files are, to the byte, what the last surgery wrote. Only with --values: it reads them all."""
+"""GTE065 and GTE067: whether the files are, to the byte, what the last surgery wrote and what a signature says."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.checkpoint.source import Place
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.signature import Signature, signatures
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
@@ -20,6 +21,8 @@ _PIECE = 1 << 20
 _MOST_THREADS = 4
 MOST_BESIDE = 1 << 30
 """Bytes of a file beside the weights that are hashed."""
+_SMALL = 1 << 20
+"""Bytes of a file that is hashed without --values."""
 
 
 @rule("GTE065", Severity.WARNING, requires=("GTE001", "GTE006"), only_with="--values", is_apart=True)
@@ -39,6 +42,40 @@ def content_changed(subject: Subject) -> Iterator[Observation]:
         if digest != recorded[file]:
             found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
             yield Observation(Location(file=shown(file.name)), found)
+
+
+@rule("GTE067", Severity.WARNING, requires=("GTE001", "GTE006"))
+def signature_no_longer_fits(subject: Subject) -> Iterator[Observation]:
+    """A model signature no longer fits the files.
+
+    `model_signing verify` refuses this checkpoint: a file was changed, removed or added since it was signed. Sign what
+    you stand for anew, or remove the signature. Files of up to 1 MiB are hashed; of larger ones the hash in the receipt
+    is compared, and with --values all are hashed. It is a warning since the model itself may be sound, and since a
+    surgery, which moves such a signature aside, does not begin on errors. Whose signature it is, this does not say.
+    """
+    for signature in signatures(subject.checkpoint):
+        told = [signature.trouble] if signature.trouble else _differences(signature, subject)
+        for found in told:
+            said = f"the signature no longer fits the files: {found}"
+            yield Observation(Location(file=shown(signature.file.name)), said)
+
+
+def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
+    files = {file.name: file for file in subject.checkpoint.files}
+    yield from (f"{shown(name)} is missing" for name in signature.digests if name not in files)
+    yield from (
+        f"{shown(name)} is unsigned" for name in files if name not in signature.digests and signature.covers(name)
+    )
+    signed = {files[name]: digest for name, digest in signature.digests.items() if digest and name in files}
+    is_read = {file for file in signed if _is_read(file, subject)}
+    actual = {file: digest for file, digest in _recorded(subject) if file not in is_read}
+    actual |= _digests([file for file in signed if file in is_read], subject.passes.begin()) if is_read else {}
+    yield from (f"{shown(file.name)} is changed" for file in signed if actual.get(file, signed[file]) != signed[file])
+
+
+def _is_read(file: FileEntry, subject: Subject) -> bool:
+    is_allowed = subject.checkpoint.readable(file.name) is not None
+    return is_allowed and (file.size <= _SMALL or (subject.has_values and _is_worth_hashing(file, subject)))
 
 
 def _is_worth_hashing(file: FileEntry, subject: Subject) -> bool:

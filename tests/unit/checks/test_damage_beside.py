@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -83,6 +84,8 @@ def left_in_tokenizer_json(path: Path) -> None:
 PADDING = {"strategy": "BatchLongest", "direction": "Right", "pad_id": 1, "pad_type_id": 0, "pad_token": "<pad>"}
 BERT = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "trim_offsets": True}
 TOKENIZER, POOLING, SENTENCES = "tokenizer_config.json", "1_Pooling/config.json", "sentence_bert_config.json"
+STATEMENT = b'{"predicateType": "https://model_signing/Digests/v0.1", "subject": []}'
+SIGNATURE = json.dumps({"dsseEnvelope": {"payload": base64.b64encode(STATEMENT).decode()}})
 SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     **{f"{name} is cut off": ("GTE300", text(name, '{"a": ')) for name in (TOKENIZER, POOLING, SENTENCES)},
     **{f"{name} is a list": ("GTE300", text(name, "[]")) for name in (TOKENIZER, POOLING, SENTENCES)},
@@ -128,6 +131,7 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "GTE310", members(POOLING, pooling_mode="mean", pooling_mode_cls_token=ABSENT, pooling_mode_mean_tokens=ABSENT),
     ),
     "pooling of another width": ("GTE311", members(POOLING, word_embedding_dimension=1024)),
+    "a signature of another checkpoint": ("GTE067", text("model.sig", SIGNATURE)),
     "one position too many": ("GTE312", members(SENTENCES, max_seq_length=129)),
 }  # fmt: skip
 

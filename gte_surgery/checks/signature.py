@@ -1,0 +1,111 @@
+"""OpenSSF model signatures beside the weights: what each says that the files were, and whether a key made it.
+
+Known by its content, a sigstore bundle over a statement of model-signing [its predicate, `_signing/signing.py` of
+model-signing 1.1.1], whatever its name. Reading one needs no package; whether a key made it, model-signing says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import FileEntry, read_whole
+from gte_surgery.checkpoint.json.strict import parse_document
+from gte_surgery.checkpoint.printable import shown
+from gte_surgery.errors import CheckpointError
+
+_COMPAT = "https://model_signing/Digests/v0.1"
+_PREDICATES = ("https://model_signing/signature/v1.0", _COMPAT)
+_OF_GIT = (".git", ".gitattributes", ".github", ".gitignore")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature: the SHA-256 of each file that it names, and the paths that it leaves out.
+
+    A digest is "" where it is of another algorithm or of a piece of the file. `trouble` says why nothing can be read.
+    """
+
+    file: FileEntry
+    content: bytes
+    digests: Mapping[str, str]
+    left_out: tuple[str, ...] = ()
+    trouble: str = ""
+
+    def covers(self, name: str) -> bool:
+        """Whether a file of this name has to be among those signed."""
+        return name != self.file.name and not any(name == path or name.startswith(f"{path}/") for path in self.left_out)
+
+
+def signatures(checkpoint: Checkpoint) -> Iterator[Signature]:
+    """The files called *.sig or *.sigstore.json that are signatures; larger than JSON may be here, none is."""
+    for entry in checkpoint.files:
+        file = checkpoint.readable(entry.name) if entry.name.endswith((".sig", ".sigstore.json")) else None
+        if file is None or file.size > MAX_JSON_BYTES:
+            continue
+        try:
+            content = read_whole(file.place, MAX_JSON_BYTES)
+        except CheckpointError:
+            continue
+        payload = _payload(content)
+        if payload is not None:
+            yield _read(file, content, payload)
+
+
+def _payload(content: bytes) -> bytes | None:
+    """The payload of a sigstore bundle that speaks of model-signing, or None."""
+    if count_values(content) > MAX_JSON_VALUES:
+        return None
+    try:
+        payload = base64.b64decode(json.loads(content)["dsseEnvelope"]["payload"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return payload if b"https://model_signing/" in payload.replace(b"\\/", b"/") else None
+
+
+def _read(file: FileEntry, content: bytes, payload: bytes) -> Signature:
+    try:
+        if count_values(payload) > MAX_JSON_VALUES:
+            raise CheckpointError(f"more than {MAX_JSON_VALUES} values")
+        statement = parse_document(payload, "its statement").value
+        digests, left_out = _compat(statement) if _predicate(statement) == _COMPAT else _resources(statement)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return Signature(file, content, {}, trouble=f"no statement of model-signing: {error}")
+    except CheckpointError as error:
+        return Signature(file, content, {}, trouble=str(error))
+    return Signature(file, content, digests, left_out)
+
+
+def _predicate(statement: object) -> str:
+    found = statement["predicateType"] if isinstance(statement, dict) else ""
+    if found not in _PREDICATES:
+        raise CheckpointError(f"its predicate is {shown(str(found))}")
+    return str(found)
+
+
+# What follows trusts nothing: members of other kinds raise one of the errors that `_read` catches.
+def _resources(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
+    import hashlib
+
+    predicate, (subject,) = statement["predicate"], statement["subject"]  # type: ignore[index]
+    resources, serialization = predicate["resources"], predicate["serialization"]
+    whole = hashlib.sha256(b"".join(bytes.fromhex(each["digest"]) for each in resources)).hexdigest()
+    if whole != subject["digest"]["sha256"]:
+        raise CheckpointError("its digests are not those that its own digest is of")
+    is_whole = serialization["method"] == "files"
+    digests = {
+        each["name"] if is_whole else each["name"].rsplit(":", 2)[0]: (
+            each["digest"] if is_whole and each["algorithm"] == "sha256" else ""
+        )
+        for each in resources
+    }
+    return digests, (*_OF_GIT, *(str(path) for path in serialization.get("ignore_paths", ())))
+
+
+def _compat(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
+    subjects = statement["subject"]  # type: ignore[index]
+    return {each["name"]: each["digest"]["sha256"] for each in subjects}, _OF_GIT

@@ -1,0 +1,121 @@
+"""A signature of the real model-signing beside a checkpoint: it fits, or what it does not fit is named."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.checks.signature import signatures
+from tests.builder import build
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny checkpoint signed with the key beside it, key.pem and key.pub."""
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    folder = tmp_path_factory.mktemp("signed")
+    key = ec.generate_private_key(ec.SECP256R1())
+    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (folder / "key.pem").write_bytes(secret)
+    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "key.pub").write_bytes(public)
+    checkpoint = build(folder / "checkpoint")
+    (checkpoint / "README.md").write_text("A model.\n")
+    sign(checkpoint)
+    return checkpoint
+
+
+@pytest.fixture
+def copy(signed: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(signed, tmp_path / "copy")
+
+
+def sign(checkpoint: Path, pieces: int = 0) -> None:
+    from model_signing import hashing, signing
+
+    signature = checkpoint / "model.sig"
+    hashes = hashing.Config().set_ignored_paths(paths=[signature])
+    if pieces:
+        hashes.use_shard_serialization(shard_size=pieces)
+    config = signing.Config().use_elliptic_key_signer(private_key=checkpoint.parent / "key.pem")
+    config.set_hashing_config(hashes).sign(checkpoint, signature)
+
+
+def said(path: Path, values: bool = False) -> list[str]:
+    found = run(open_checkpoint(path), select=["GTE067"], values=values).findings
+    return [each.message.removeprefix("the signature no longer fits the files: ") for each in found]
+
+
+def test_what_was_signed_fits(signed: Path) -> None:
+    assert len(list(signatures(open_checkpoint(signed)))) == 1
+    assert said(signed) == said(signed, values=True) == []
+
+
+def test_every_change_of_a_byte_is_found(signed: Path, copy: Path) -> None:
+    """One byte in each sixteenth of each file that is signed, the first and the last among them."""
+    for file in (file for file in sorted(copy.iterdir()) if file.name != "model.sig"):
+        raw = file.read_bytes()
+        for place in {round(part * (len(raw) - 1) / 15) for part in range(16)}:
+            file.write_bytes(raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :])
+            found = list(signatures(open_checkpoint(copy)))
+            assert found
+            assert said(copy, values=True) == [f"{file.name} is changed"], (file.name, place)
+        file.write_bytes(raw)
+    assert said(copy) == []
+
+
+def test_files_that_came_and_went_are_named(copy: Path) -> None:
+    (copy / "README.md").rename(copy / "LIESMICH.md")
+    assert said(copy) == ["README.md is missing", "LIESMICH.md is unsigned"]
+
+
+def test_what_git_and_surgeries_keep_is_not_signed(copy: Path) -> None:
+    (copy / ".gitattributes").write_text("*.safetensors filter=lfs\n")
+    (copy / ".gte-surgery").mkdir()
+    (copy / ".gte-surgery/undo").write_text("kept")
+    assert said(copy) == []
+
+
+def test_a_signature_over_pieces_of_files_is_compared_by_name(signed: Path, copy: Path) -> None:
+    shutil.copy(signed.parent / "key.pem", copy.parent)
+    (copy / "model.sig").unlink()
+    sign(copy, pieces=1000)
+    assert said(copy) == []
+    (copy / "more.txt").write_text("more")
+    assert said(copy) == ["more.txt is unsigned"]
+
+
+def with_payload(path: Path, payload: str) -> list[str]:
+    envelope = {"payload": base64.b64encode(payload.encode()).decode()}
+    (path / "model.sig").write_text(json.dumps({"dsseEnvelope": envelope}))
+    return said(path)
+
+
+PREDICATE = '"predicateType": "https://model_signing/signature/v1.0"'
+HOSTILE = {
+    "no subject": "{%s}",
+    "resources that are a number": '{%s, "subject": [{}], "predicate": {"resources": 1, "serialization": {}}}',
+    "another digest": '{%s, "subject": [{"digest": {"sha256": "00"}}], '
+    '"predicate": {"resources": [], "serialization": {"method": "files"}}}',
+    "a key twice": '{%s, "subject": 1, "subject": 2}',
+    "too many values": '{%s, "subject": [' + "0," * 100_000 + "0]}",
+    "too deep": '{%s, "subject": ' + "[" * 90_000 + "}",
+}
+
+
+@pytest.mark.parametrize("payload", HOSTILE.values(), ids=list(HOSTILE))
+def test_a_statement_that_cannot_be_read_fits_nothing(copy: Path, payload: str) -> None:
+    (found,) = with_payload(copy, payload.replace("%s", PREDICATE))
+    assert 0 < len(found) < 300
+
+
+def test_a_bundle_of_something_else_is_no_model_signature(copy: Path) -> None:
+    assert with_payload(copy, '{"predicateType": "https://slsa.dev/provenance/v1"}') == []
