@@ -1,14 +1,20 @@
-"""The wheel is whole: built, installed elsewhere, it checks a checkpoint and finds its schemas."""
+"""The wheel is whole: built, installed elsewhere, it checks a checkpoint and finds its schemas. So is what the release
+workflow builds by its own line.
+"""
 
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,3 +89,29 @@ def test_the_wheel_holds_the_package_and_nothing_beside_it(wheel: Path) -> None:
     manual = f"{beside}.data/data/share/man/man1/gte-surgery.1"
     outside = {name for name in names if name.partition("/")[0] not in ("gte_surgery", f"{beside}.dist-info")}
     assert outside == {manual}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """The sources as a checkout has them, so that nothing is built into the tree."""
+    made_here = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "dist")
+    return shutil.copytree(ROOT, tmp_path / "source", ignore=made_here, symlinks=True)
+
+
+@pytest.mark.slow
+def test_the_line_of_the_release_workflow_builds_what_it_uploads(source: Path) -> None:
+    """In isolation as it stands there; without a network, which that asks for its backend, without isolation."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8"))
+    steps = {step.get("name"): step for step in workflow["jobs"]["build"]["steps"]}
+    python, *line = shlex.split(steps["Build"]["run"])
+    assert (python, line[:2]) == ("python", ["-m", "build"])
+    built = run(sys.executable, *line, cwd=source)
+    if built.returncode and "No matching distribution" in built.stdout + built.stderr:
+        built = run(sys.executable, *line, "--no-isolation", cwd=source)
+    assert built.returncode == 0, built.stdout + built.stderr
+    wheel, archived = sorted((source / "dist").iterdir(), key=lambda path: path.suffix, reverse=True)
+    assert (wheel.suffix, archived.name.endswith(".tar.gz")) == (".whl", True)
+    with tarfile.open(archived) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"pyproject.toml", "README.md", "LICENSE", "gte_surgery/__init__.py"} <= names
+    assert not any(name.startswith(("tests/golden/", ".ci/")) for name in names)
