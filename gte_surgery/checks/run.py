@@ -34,19 +34,21 @@ def run(
     values: bool = False,
     consumers: Collection[str] = (),
     progress: Progress | None = None,
+    signed_by: Path | None = None,
 ) -> Report:
     """Judge `checkpoint`, opened or where it lies.
 
     `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
     means every rule. `values` reads all weights, telling `progress` (bytes read, bytes to read); `consumers` are values
-    of `gte.consumers.Consumer` whose own rules are judged as well.
+    of `gte.consumers.Consumer` whose own rules are judged as well. `signed_by` is a PEM file, a public key or trusted
+    certificates, that a model signature must be by; UnavailableError without model-signing.
 
     Raises UsageError for a code that matches no rule, or none that is judged, and for an unknown consumer; a bad
     checkpoint never raises."""
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
-    rules = _applicable(all_rules(), values, consumers)
+    rules = _applicable(all_rules(), values, consumers, signed_by is not None)
     chosen = _choose(rules, select, ignore)
-    with _Judge(Subject(checkpoint, expectations, values, Passes(progress)), rules) as judge:
+    with _Judge(Subject(checkpoint, expectations, values, Passes(progress), signed_by), rules) as judge:
         for code in chosen:
             judge.judge(code)
         findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
@@ -155,13 +157,20 @@ def nearest_code(typed: str, codes: Collection[str]) -> str:
     return min(family, key=lambda code: abs(int(code[3:]) - int(digits)), default="")
 
 
-def _applicable(rules: Mapping[str, Rule], values: bool, consumers: Collection[str]) -> Mapping[str, Rule]:
+def _applicable(
+    rules: Mapping[str, Rule], values: bool, consumers: Collection[str], is_signed: bool
+) -> Mapping[str, Rule]:
     """The rules that need neither --values nor --for, and those that these make apply."""
     known = [consumer.value for consumer in Consumer]
     for name in consumers:
         if name not in known:
             raise UsageError(f"{name}: is no program that checkpoints are judged for", f"known: {', '.join(known)}")
-    wanted = {"", *(f"--for {name}" for name in consumers), *(("--values",) if values else ())}
+    wanted = {
+        "",
+        *(f"--for {name}" for name in consumers),
+        *(("--values",) if values else ()),
+        *(("--signed-by",) if is_signed else ()),
+    }
     return {code: rule for code, rule in rules.items() if rule.only_with in wanted}
 
 

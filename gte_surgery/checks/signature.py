@@ -10,13 +10,14 @@ import base64
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.checkpoint.json.strict import parse_document
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.errors import CheckpointError
+from gte_surgery.errors import CheckpointError, UnavailableError, UsageError
 
 _COMPAT = "https://model_signing/Digests/v0.1"
 _PREDICATES = ("https://model_signing/signature/v1.0", _COMPAT)
@@ -109,3 +110,32 @@ def _resources(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
 def _compat(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
     subjects = statement["subject"]  # type: ignore[index]
     return {each["name"]: each["digest"]["sha256"] for each in subjects}, _OF_GIT
+
+
+def why_not_by(key: Path, signature: Signature) -> str:
+    """Why the signature is not by a public key or trusted certificates, a PEM file; "" where it is. Nothing is fetched.
+
+    Raises UnavailableError without model-signing, UsageError for a file that holds neither.
+    """
+    import io
+    import tempfile
+    from contextlib import redirect_stdout
+
+    try:
+        from model_signing._signing import sign_certificate, sign_ec_key, sign_sigstore_pb
+    except ImportError as error:
+        hint = "`pip install 'gte-surgery[sign]'`"
+        raise UnavailableError(f"{error.name}: cannot be imported, --signed-by needs it", hint) from error
+    try:
+        is_certificate = b"BEGIN CERTIFICATE" in key.read_bytes()
+        verifier = sign_certificate.Verifier([key]) if is_certificate else sign_ec_key.Verifier(key)
+    except Exception as error:  # noqa: BLE001 - OSError, or whatever a file that is no key provokes
+        raise UsageError(f"{shown(str(key))}: {error}", "wanted: PEM, an EC public key or certificates") from None
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
+        bundle = Path(folder, "model.sig")
+        bundle.write_bytes(signature.content)
+        try:
+            verifier.verify(sign_sigstore_pb.Signature.read(bundle))
+        except Exception as error:  # noqa: BLE001 - whatever a hostile bundle provokes, it is not verified
+            return f"not signed by {shown(key.name)}: {shown(str(error)[:200]) or type(error).__name__}"
+    return ""

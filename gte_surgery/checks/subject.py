@@ -27,6 +27,8 @@ from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 from gte_surgery.whole import make_whole
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gte_surgery.checks.statistics import TensorStatistics
     from gte_surgery.gte.schemas import Violation
 
@@ -60,6 +62,7 @@ class Subject:
     expectations: Expectations = Expectations()
     has_values: bool = False
     passes: Passes = field(default_factory=Passes)
+    signed_by: Path | None = None
 
     @property
     def values(self) -> Mapping[str, object]:

@@ -38,6 +38,7 @@ RENDER_SHOWS = {
 HOMES = {
     "click": "cli/",
     "huggingface_hub": "checkpoint/hub/",
+    "model_signing": "checks/signature.py",
     "jsonschema": "gte/schemas.py",
     "referencing": "gte/schemas.py",
     "tomli": "checks/policy.py",

@@ -1,4 +1,4 @@
-"""GTE065 and GTE067: whether the files are, to the byte, what the last surgery wrote and what a signature says."""
+"""GTE065, GTE067, GTE068: whether the files are, to the byte, what the last surgery wrote and what was signed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.checkpoint.source import Place
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.registry import Observation, rule
-from gte_surgery.checks.signature import Signature, signatures
+from gte_surgery.checks.signature import Signature, signatures, why_not_by
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 
@@ -60,6 +60,27 @@ def signature_no_longer_fits(subject: Subject) -> Iterator[Observation]:
             yield Observation(Location(file=shown(signature.file.name)), said)
 
 
+@rule("GTE068", Severity.ERROR, requires=("GTE001", "GTE006"), only_with="--signed-by")
+def not_signed_by(subject: Subject) -> Iterator[Observation]:
+    """The checkpoint is not what the holder of the key signed.
+
+    No model signature is here, or one is not by the key or certificates given, or it no longer fits the files. Do not
+    load it: take it again from where you trust it. Without --values the content of files above 1 MiB is not read.
+    """
+    found = list(signatures(subject.checkpoint))
+    if not found:
+        yield Observation(Location(), "no model signature (*.sig, *.sigstore.json), wanted one by the key given")
+    for signature in found:
+        at = Location(file=shown(signature.file.name))
+        reason = signature.trouble or (why_not_by(subject.signed_by, signature) if subject.signed_by else "")
+        for told in [reason] if reason else _differences(signature, subject):
+            yield Observation(at, told)
+        for name in sorted(name for name, digest in signature.digests.items() if not digest):
+            yield Observation(
+                at, f"{shown(name)} is signed in pieces or by another hash: `model_signing verify` knows it"
+            )
+
+
 def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
     files = {file.name: file for file in subject.checkpoint.files}
     yield from (f"{shown(name)} is missing" for name in signature.digests if name not in files)
@@ -70,6 +91,10 @@ def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
     is_read = {file for file in signed if _is_read(file, subject)}
     actual = {file: digest for file, digest in _recorded(subject) if file not in is_read}
     actual |= _digests([file for file in signed if file in is_read], subject.passes.begin()) if is_read else {}
+    if subject.has_values:
+        yield from (
+            f"{shown(file.name)} is not read, for its size or as a link" for file in signed if file not in actual
+        )
     yield from (f"{shown(file.name)} is changed" for file in signed if actual.get(file, signed[file]) != signed[file])
 
 

@@ -92,6 +92,12 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
 )
 @click.option("--values", is_flag=True, help="Read all weights and judge the numbers as well.")
 @click.option(
+    "--signed-by",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Require a model signature by this public key or these certificates, PEM; needs the extra sign.",
+)
+@click.option(
     "--for",
     "consumers",
     multiple=True,
@@ -124,6 +130,7 @@ def command(
     type_vocab: int | None,
     contract: Path | None,
     values: bool,
+    signed_by: Path | None,
     consumers: tuple[str, ...],
     jobs: int,
 ) -> int:
@@ -152,7 +159,7 @@ def command(
         curable = _curable(_codes(select), suppressions)
         mend(terminal, checkpoints[0], curable, dry_run, not _tells_text(places))
     asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
-    judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html)
+    judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html, signed_by)
     report = _one(tuple(each_of(judge, checkpoints, jobs)))
     for line in policy_lines(report):
         terminal.message(line)
@@ -172,6 +179,7 @@ class _Judge:
     policy: Policy
     terminal: Terminal
     html: Path | None
+    signed_by: Path | None
 
     def __call__(self, checkpoint: Path) -> Report:
         from gte_surgery.checkpoint.directory import open_checkpoint
@@ -180,7 +188,9 @@ class _Judge:
 
         opened = open_checkpoint(checkpoint)
         with self.terminal.progress("reading") if self.values else nullcontext() as progress:
-            found = run(opened, self.expectations, self.select, (), self.values, self.consumers, progress)
+            found = run(
+                opened, self.expectations, self.select, (), self.values, self.consumers, progress, self.signed_by
+            )
         passed_over = over(checkpoint, self.policy)
         report = replace(suppress(found, self.suppressions), policy=self.policy.source, passed_over=passed_over)
         if self.html is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import shutil
+import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.checks.signature import signatures
+from gte_surgery.errors import UnavailableError, UsageError
 from tests.builder import build
 
 
@@ -119,3 +122,92 @@ def test_a_statement_that_cannot_be_read_fits_nothing(copy: Path, payload: str) 
 
 def test_a_bundle_of_something_else_is_no_model_signature(copy: Path) -> None:
     assert with_payload(copy, '{"predicateType": "https://slsa.dev/provenance/v1"}') == []
+
+
+def judged(path: Path, key: Path) -> list[str]:
+    return [each.message for each in run(open_checkpoint(path), select=["GTE068"], values=True, signed_by=key).findings]
+
+
+def test_a_signature_by_the_key_given_is_accepted_and_a_changed_file_is_not(signed: Path, copy: Path) -> None:
+    key = signed.parent / "key.pub"
+    assert judged(copy, key) == []
+    (copy / "README.md").write_text("B model.\n")
+    assert judged(copy, key) == ["README.md is changed"]
+    (copy / "model.sig").unlink()
+    assert judged(copy, key) == ["no model signature (*.sig, *.sigstore.json), wanted one by the key given"]
+
+
+def test_a_changed_signature_is_refused(signed: Path, copy: Path) -> None:
+    key = signed.parent / "key.pub"
+    bundle = json.loads((copy / "model.sig").read_text())
+    made = bytearray(base64.b64decode(bundle["dsseEnvelope"]["signatures"][0]["sig"]))
+    made[-1] ^= 1
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = base64.b64encode(made).decode()
+    (copy / "model.sig").write_text(json.dumps(bundle))
+    (found,) = judged(copy, key)
+    assert found.startswith("not signed by key.pub")
+
+
+def test_a_file_that_is_no_key_is_a_usage_error(signed: Path) -> None:
+    with pytest.raises(UsageError, match="README"):
+        judged(signed, signed / "README.md")
+
+
+def test_without_model_signing_the_extra_is_named(signed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "model_signing._signing", None)
+    with pytest.raises(UnavailableError) as refused:
+        judged(signed, signed.parent / "key.pub")
+    assert "gte-surgery[sign]" in refused.value.hint
+
+
+def test_pieces_are_not_passed_over_where_a_key_is_given(signed: Path, copy: Path) -> None:
+    shutil.copy(signed.parent / "key.pem", copy.parent)
+    (copy / "model.sig").unlink()
+    sign(copy, pieces=1000)
+    found = judged(copy, signed.parent / "key.pub")
+    assert len(found) == 3
+    assert all("signed in pieces" in each for each in found)
+
+
+def test_a_signature_by_a_certificate_is_by_whom_the_chain_says(copy: Path, tmp_path: Path) -> None:
+    from model_signing import hashing, signing
+
+    for name in ("ours", "theirs"):
+        certify(tmp_path, name)
+    hashes = hashing.Config().set_ignored_paths(paths=[copy / "model.sig"])
+    key, leaf = tmp_path / "ours.key", tmp_path / "ours.leaf"
+    config = signing.Config().use_certificate_signer(
+        private_key=key, signing_certificate=leaf, certificate_chain=[tmp_path / "ours.root"]
+    )
+    config.set_hashing_config(hashes).sign(copy, copy / "model.sig")
+    assert judged(copy, tmp_path / "ours.root") == []
+    (found,) = judged(copy, tmp_path / "theirs.root")
+    assert found.startswith("not signed by theirs.root")
+
+
+def certify(folder: Path, name: str) -> None:
+    """A root, and a certificate for signing that it vouches for, with the key of the latter."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives import serialization as form
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    root, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    for end, public, is_root in (("root", root.public_key(), True), ("leaf", key.public_key(), False)):
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {end}")]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} root")]))
+            .public_key(public)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(datetime(2026, 1, 1, tzinfo=timezone.utc))
+            .not_valid_after(datetime(2046, 1, 1, tzinfo=timezone.utc))
+            .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
+            .add_extension(x509.KeyUsage(not is_root, *[False] * 4, is_root, *[False] * 3), critical=True)
+        )
+        if not is_root:
+            made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
+        (folder / f"{name}.{end}").write_bytes(made.sign(root, hashes.SHA256()).public_bytes(form.Encoding.PEM))
+    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    (folder / f"{name}.key").write_bytes(secret)
