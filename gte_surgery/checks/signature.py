@@ -127,7 +127,7 @@ def why_not_by(key: Path, signature: Signature) -> str:
         hint = "`pip install 'gte-surgery[sign]'`"
         raise UnavailableError(f"{error.name}: cannot be imported, --signed-by needs it", hint) from error
     try:
-        is_certificate = b"BEGIN CERTIFICATE" in key.read_bytes()
+        is_certificate = b"BEGIN CERTIFICATE" in read_whole(key, MAX_JSON_BYTES)
         verifier = sign_certificate.Verifier([key]) if is_certificate else sign_ec_key.Verifier(key)
     except Exception as error:  # noqa: BLE001 - OSError, or whatever a file that is no key provokes
         raise UsageError(f"{shown(str(key))}: {error}", "wanted: PEM, an EC public key or certificates") from None
