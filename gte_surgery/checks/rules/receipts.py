@@ -65,7 +65,7 @@ def not_signed_by(subject: Subject) -> Iterator[Observation]:
     """The checkpoint is not what the holder of the key signed.
 
     No model signature is here, or one is not by the key or certificates given, or it no longer fits the files. Do not
-    load it: take it again from where you trust it. Without --values the content of files above 1 MiB is not read.
+    load it: take it again from where you trust it. Each signed file is read to the end, also without --values.
     """
     found = list(signatures(subject.checkpoint))
     if not found:
@@ -98,9 +98,13 @@ def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
     yield from (f"{shown(file.name)} is changed" for file in signed if actual.get(file, signed[file]) != signed[file])
 
 
+def _reads_all(subject: Subject) -> bool:
+    return subject.has_values or subject.signed_by is not None
+
+
 def _is_read(file: FileEntry, subject: Subject) -> bool:
     is_allowed = subject.checkpoint.readable(file.name) is not None
-    return is_allowed and (file.size <= _SMALL or (subject.has_values and _is_worth_hashing(file, subject)))
+    return is_allowed and (file.size <= _SMALL or (_reads_all(subject) and _is_worth_hashing(file, subject)))
 
 
 def _is_worth_hashing(file: FileEntry, subject: Subject) -> bool:

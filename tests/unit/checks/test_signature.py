@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.rules import receipts
 from gte_surgery.checks.run import run
 from gte_surgery.checks.signature import signatures
 from gte_surgery.errors import UnavailableError, UsageError
@@ -211,3 +212,14 @@ def certify(folder: Path, name: str) -> None:
         (folder / f"{name}.{end}").write_bytes(made.sign(root, hashes.SHA256()).public_bytes(form.Encoding.PEM))
     secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     (folder / f"{name}.key").write_bytes(secret)
+
+
+def test_with_a_key_large_files_are_read_without_values(
+    signed: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipts, "_SMALL", 0)
+    raw = (copy / "model.safetensors").read_bytes()
+    (copy / "model.safetensors").write_bytes(raw[:-1] + bytes([raw[-1] ^ 1]))
+    assert said(copy) == []
+    found = run(open_checkpoint(copy), select=["GTE068"], signed_by=signed.parent / "key.pub").findings
+    assert [each.message for each in found] == ["model.safetensors is changed"]
