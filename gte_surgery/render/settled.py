@@ -11,20 +11,40 @@ from gte_surgery.surgery.commit.recovery import Recovery
 
 _WORDS = {
     Recovery.NOTHING: "nothing to recover",
-    Recovery.ROLLED_BACK: "rolled back: the surgery had not been committed, the checkpoint is as it was before",
+    Recovery.ROLLED_BACK: "rolled back: the checkpoint is as it was before the surgery, and as it was saved since",
     Recovery.ROLLED_FORWARD: "rolled forward: the surgery had been committed and is now complete",
 }
 
 
-def undone_text(checkpoint: Path, names: Sequence[str], color: bool = False) -> str:
-    """Which files are again what they were before the last surgery."""
-    done = paint(f"undo {printable(str(checkpoint))}: as it was before", "good", color)
+_EXPECTED = {
+    Recovery.NOTHING: "nothing to recover",
+    Recovery.ROLLED_BACK: "would roll back",
+    Recovery.ROLLED_FORWARD: "would roll forward, which gives these files their new content or removes them",
+}
+
+
+def undone_text(checkpoint: Path, names: Sequence[str], did: str, color: bool = False) -> str:
+    """Which files are again what they were before the last surgery, or after it."""
+    told = {"undone": "as it was before", "redone": "as it was before the undo"}
+    done = paint(f"{did.removesuffix('ne')} {printable(str(checkpoint))}: {told[did]}", "good", color)
     return "\n".join((done, *(f"  {printable(name)}" for name in names)))
 
 
-def undone_json(checkpoint: Path, names: Sequence[str]) -> str:
-    """The files restored or removed."""
-    return json.dumps({"checkpoint": str(checkpoint), "files": list(names)}, indent=2)
+def dropped_text(checkpoint: Path, has_dropped: bool) -> str:
+    """Whether anything was kept for undo."""
+    told = "what was kept for undo is gone" if has_dropped else "nothing is kept for undo"
+    return f"{printable(str(checkpoint))}: {told}"
+
+
+def expected_text(checkpoint: Path, recovery: Recovery, names: Sequence[str]) -> str:
+    """Which way `recover` would go, and the files that it would touch."""
+    told = f"{printable(str(checkpoint))}: {_EXPECTED[recovery]}"
+    return "\n".join((told, *(f"  {printable(name)}" for name in names)))
+
+
+def undone_json(checkpoint: Path, names: Sequence[str], did: str) -> str:
+    """The files restored or removed; `did` is undone, redone or dropped."""
+    return json.dumps({"checkpoint": str(checkpoint), "files": list(names), "did": did}, indent=2)
 
 
 def recovered_text(checkpoint: Path, recovery: Recovery, color: bool = False) -> str:
@@ -32,6 +52,7 @@ def recovered_text(checkpoint: Path, recovery: Recovery, color: bool = False) ->
     return f"{printable(str(checkpoint))}: {paint(_WORDS[recovery], 'good', color)}"
 
 
-def recovered_json(checkpoint: Path, recovery: Recovery) -> str:
-    """Which way it went: nothing, rolled-back, rolled-forward."""
-    return json.dumps({"checkpoint": str(checkpoint), "recovery": recovery.value}, indent=2)
+def recovered_json(checkpoint: Path, recovery: Recovery, names: Sequence[str] | None = None) -> str:
+    """Which way it went, or would go: nothing, rolled-back, rolled-forward; of a dry run with the files."""
+    files = {} if names is None else {"files": list(names)}
+    return json.dumps({"checkpoint": str(checkpoint), "recovery": recovery.value, **files}, indent=2)

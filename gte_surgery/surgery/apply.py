@@ -109,7 +109,9 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         _refuse_changed(checkpoint, watched)
         if checkpoint is not None and out is None:
             _carry_attributes(checkpoint, replaced, transaction, filesystem)
-        transaction.commit(plan.removed if out is None else (), manner.keep_undo)
+        hashes = {file.name: file.sha256 for file in written if file.sha256 is not None}
+        planned = {name: _planned(checkpoint, name) for name in replaced} if checkpoint is not None else None
+        transaction.commit(plan.removed if out is None else (), manner.keep_undo, hashes, planned)
     return receipt
 
 
@@ -235,6 +237,11 @@ def _refuse_unsound(staged: Checkpoint, there: str) -> None:
             f"the result would not be sound: {unsound(errors)}; nothing was changed",
             f"{pasteable('check', there)} says what is wrong with it now" if there else "",
         )
+
+
+def _planned(checkpoint: Checkpoint, name: str) -> tuple[int, int] | None:
+    file = checkpoint.file(name)
+    return (file.size, file.mtime_ns) if file is not None else None
 
 
 def _refuse_changed(checkpoint: Checkpoint | None, names: Sequence[str]) -> None:

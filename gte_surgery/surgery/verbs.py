@@ -22,6 +22,7 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.commit.refusals import require_elsewhere
+from gte_surgery.surgery.commit.undo import Undone
 from gte_surgery.surgery.edits import (
     CURES,
     Convert,
@@ -295,14 +296,30 @@ def new(
     return Outcome(plan, apply(plan, None, target, target, Manner(**manner)), target)
 
 
-def undo(path: Path | str) -> tuple[str, ...]:
-    """Takes back the last surgery on `path`; the names of the files restored or removed. Undoing twice is redoing."""
-    return undoing.undo(Path(path), Filesystem(), "undo")
+def undo(path: Path | str, *, force: bool = False, verify: bool = False) -> Undone:
+    """Takes back the last surgery on `path`, or the last undo; the names of the files restored or removed.
+
+    Raises RefusedError if a file is no longer what the surgery made, by size and time, with `verify` by its content
+    where that was hashed; with `force` it is kept instead, and the next undo brings it back.
+    """
+    return undoing.undo(Path(path), Filesystem(), force=force, verify=verify)
 
 
-def recover(path: Path | str) -> Recovery:
-    """Settles what an interrupted surgery left in `path`: forward if it was committed, back if not."""
-    return recovery.recover(Path(path), Filesystem())
+def drop_undo(path: Path | str) -> bool:
+    """Frees what is kept for undo in the checkpoint in `path`; whether there was anything."""
+    return undoing.drop(Path(path), Filesystem())
+
+
+def expected_recovery(path: Path | str) -> tuple[Recovery, tuple[str, ...]]:
+    """What `recover` would do to the checkpoint in `path`, and to which files; touches nothing."""
+    return recovery.expected_recovery(Path(path), Filesystem())
+
+
+def recover(path: Path | str, *, force: bool = False) -> Recovery:
+    """Settles what an interrupted surgery left in `path`: forward if it was committed, back if not, and back if another
+    program has saved into the checkpoint since; with `force` forward, and undo brings back what was saved.
+    """
+    return recovery.recover(Path(path), Filesystem(), force)
 
 
 def history(path: Path | str) -> tuple[Receipt, ...]:

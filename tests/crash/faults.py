@@ -6,17 +6,23 @@ kernel already has; `tests/crash/power_loss.py` is about that.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
 OPERATIONS = tuple(name for name, member in vars(Filesystem).items() if callable(member) and not name.startswith("_"))
-NEEDS_SPACE = frozenset({"mkdir", "create", "open_lock", "write", "copy_range", "link", "set_attribute"})
+NEEDS_SPACE = frozenset({"mkdir", "create", "write", "copy_range", "link", "set_attribute"})
 
-CHANGES = NEEDS_SPACE | {"truncate", "chmod", "replace", "unlink", "rmdir"}
+CHANGES = NEEDS_SPACE | {"chmod", "replace", "exchange", "move", "unlink", "rmdir"}
 """A process that dies before anything else dies, for the disk, before the next of these."""
+
+
+_pids = itertools.count(1_000_000)
+_dead: set[int] = set()
+"""Numbers of the processes that a file system here stands for."""
 
 
 class Crashed(BaseException):
@@ -41,11 +47,13 @@ class Fault:
 class FaultyFilesystem(Filesystem):
     """Fails as `fault` says; `failed` is the first operation that did, empty if it did not come to that."""
 
-    def __init__(self, fault: Fault | None = None, has_hard_links: bool = True) -> None:
+    def __init__(self, fault: Fault | None = None, has_hard_links: bool = True, has_exchange: bool = True) -> None:
         self.fault = fault
+        self.pid = next(_pids)
+        self.has_exchange = has_exchange
         self.count = 0
         self.failed = ""
-        self.is_dead = False
+        self.is_gone = False
         self.has_hard_links = has_hard_links
         self._open: set[int] = set()
 
@@ -55,7 +63,7 @@ class FaultyFilesystem(Filesystem):
         return bool(self.failed)
 
     def perform(self, operation: str, real: Callable[..., object], arguments: tuple[object, ...]) -> object:
-        if self.is_dead:
+        if self.is_gone:
             raise Crashed
         fault = self.fault
         if fault is not None and operation in fault.counted and self._strikes(fault, operation):
@@ -71,7 +79,8 @@ class FaultyFilesystem(Filesystem):
 
     def die(self) -> None:
         """Do what the kernel does for a dead process: close its files, which ends its locks."""
-        self.is_dead = True
+        self.is_gone = True
+        _dead.add(self.pid)
         for descriptor in self._open:
             os.close(descriptor)
         self._open.clear()
@@ -101,8 +110,16 @@ class FaultyFilesystem(Filesystem):
             return self._close(*arguments)
         if operation == "link" and not self.has_hard_links:
             raise OSError(95, "no hard links here")
+        if operation in ("exchange", "move") and not self.has_exchange:
+            raise OSError(22, "no such rename here")
+        if operation == "holder":
+            return replace(real(self), pid=self.pid)
+        if operation == "is_dead":
+            return arguments[0].pid in _dead
+        if operation == "wait":
+            return None
         result = real(self, *arguments)
-        if operation in ("create", "open_read", "open_own", "open_lock"):
+        if operation in ("create", "open_read", "open_own"):
             self._open.add(result)
         return result
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.holder import Holder
 
 _inodes = itertools.count(1)
+_ticks = itertools.count(1)
 
 
 @dataclass(eq=False)
@@ -29,6 +31,7 @@ class File:
     content: bytes = b""
     durable: bytes = b""
     links: int = 1
+    time: int = field(default_factory=lambda: next(_ticks))
     inode: int = field(default_factory=lambda: next(_inodes))
 
 
@@ -60,8 +63,12 @@ class PowerLossFilesystem(Filesystem):
     """`observe` is called after every operation that changes the disk or makes a change durable."""
 
     def __init__(
-        self, observe: Callable[[PowerLossFilesystem], None] | None = None, has_hard_links: bool = True
+        self,
+        observe: Callable[[PowerLossFilesystem], None] | None = None,
+        has_hard_links: bool = True,
+        has_exchange: bool = True,
     ) -> None:
+        self.has_exchange = has_exchange
         self.root = Folder()
         self.observe = observe
         self.has_hard_links = has_hard_links
@@ -129,7 +136,7 @@ class PowerLossFilesystem(Filesystem):
         for step in kept:
             for folder, name, node in step.changes:
                 changes.setdefault(folder, {})[name] = node
-        left = PowerLossFilesystem(has_hard_links=self.has_hard_links)
+        left = PowerLossFilesystem(has_hard_links=self.has_hard_links, has_exchange=self.has_exchange)
         files: dict[File, File] = {}
 
         def rebuilt(folder: Folder) -> Folder:
@@ -142,7 +149,7 @@ class PowerLossFilesystem(Filesystem):
                     if node in files:
                         files[node].links += 1
                     else:
-                        files[node] = File(node.mode, contents.get(node, node.durable))
+                        files[node] = File(node.mode, contents.get(node, node.durable), time=node.time)
                     new.names[name] = files[node]
             return new
 
@@ -218,11 +225,6 @@ class PowerLossFilesystem(Filesystem):
     def open_own(self, path: Path) -> int:
         return self.open_read(path)
 
-    def open_lock(self, path: Path) -> int:
-        if path.name in self._folder(path.parent).names:
-            return self.open_read(path)
-        return self.create(path)
-
     def close(self, descriptor: int) -> None:
         self._open.pop(descriptor)
 
@@ -236,12 +238,11 @@ class PowerLossFilesystem(Filesystem):
     def copy_range(self, source: int, destination: int, offset: int, count: int) -> None:
         self.write(destination, self.pread(source, count, offset))
 
-    def truncate(self, descriptor: int) -> None:
-        self._open[descriptor].content = b""
-        self._seen()
-
     def chmod(self, descriptor: int, mode: int) -> None:
         self._open[descriptor].mode = mode
+
+    def set_time(self, descriptor: int, mtime_ns: int) -> None:
+        self._open[descriptor].time = mtime_ns
 
     def fsync(self, descriptor: int) -> None:
         file = self._open[descriptor]
@@ -295,6 +296,31 @@ class PowerLossFilesystem(Filesystem):
                 self._change(gone, requires=self._change(added))
         self._seen()
 
+    def exchange(self, one: Path, other: Path) -> None:
+        """Atomic, on the disk too: file systems that can exchange names write both into one entry of their journal."""
+        if not self.has_exchange:
+            raise OSError(errno.EINVAL, "no exchange here")
+        first, second = self._find(one), self._find(other)
+        here, there = self._folder(one.parent), self._folder(other.parent)
+        self._change((here, one.name, second), (there, other.name, first))
+        self._seen()
+
+    def move(self, source: Path, destination: Path) -> None:
+        if not self.has_exchange:
+            raise OSError(errno.EINVAL, "no such rename here")
+        if destination.name in self._folder(destination.parent).names:
+            raise FileExistsError(errno.EEXIST, "exists", str(destination))
+        self.replace(source, destination)
+
+    def holder(self) -> Holder:
+        return Holder(1, "simulated")
+
+    def is_dead(self, holder: Holder) -> bool:
+        return True
+
+    def wait(self, seconds: float) -> None:
+        pass
+
     def unlink(self, path: Path) -> None:
         file = self._find(path)
         if isinstance(file, Folder):
@@ -340,7 +366,7 @@ class PowerLossFilesystem(Filesystem):
 def _copied(node: File | Folder, copies: dict[int, File | Folder]) -> File | Folder:
     if node.inode not in copies:
         if isinstance(node, File):
-            copies[node.inode] = File(node.mode, node.content, node.durable, node.links)
+            copies[node.inode] = File(node.mode, node.content, node.durable, node.links, node.time)
         else:
             copy = copies[node.inode] = Folder(node.mode)
             copy.names = {name: _copied(below, copies) for name, below in node.names.items()}
@@ -352,4 +378,5 @@ def _status(node: File | Folder) -> os.stat_result:
     if isinstance(node, Folder):
         return os.stat_result((stat.S_IFDIR | node.mode, node.inode, 1, 2, 0, 0, 0, 0, 0, 0))
     size = len(node.content)
-    return os.stat_result((stat.S_IFREG | node.mode, node.inode, 1, node.links, 0, 0, size, 0, 0, 0))
+    numbers = (stat.S_IFREG | node.mode, node.inode, 1, node.links, 0, 0, size, 0, 0, 0)
+    return os.stat_result(numbers, {"st_mtime_ns": node.time})

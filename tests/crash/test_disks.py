@@ -305,9 +305,9 @@ def test_undo_counts_its_copies_too_where_hard_links_are_refused(tmp_path: Path)
     lay_down(FS, target, SINGLE.old)
     perform(SINGLE, target, FS)
     with pytest.raises(RefusedError, match="has 20 bytes free"):
-        undo(target, Small(has_hard_links=False), "undo")
+        undo(target, Small(has_hard_links=False))
     assert snapshot(FS, target) == SINGLE.new
-    undo(target, Small(), "undo")
+    undo(target, Small())
     assert snapshot(FS, target) == SINGLE.old
 
 

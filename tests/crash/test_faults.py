@@ -61,7 +61,7 @@ def _undone(name: str, surgery: Surgery, has_hard_links: bool = True) -> Case:
         perform(surgery, target, FaultyFilesystem())
 
     def act(target: Path, fs: Filesystem) -> None:
-        undo(target, fs, "undo")
+        undo(target, fs)
 
     return Case(name, prepare, act, surgery.new, surgery.old, has_hard_links)
 
@@ -268,10 +268,10 @@ def test_undo_after_any_crash_gives_the_old_checkpoint_back(tmp_path: Path) -> N
         except Crashed:
             recover(target, FaultyFilesystem())
         if _is_exactly(case.new, target):
-            undo(target, FaultyFilesystem(), "undo")
+            undo(target, FaultyFilesystem())
             assert _is_exactly(case.old, target)
-            undo(target, FaultyFilesystem(), "redo")
+            undo(target, FaultyFilesystem())
             assert _is_exactly(case.new, target)
         else:
             with pytest.raises(RefusedError, match="nothing to undo"):
-                undo(target, FaultyFilesystem(), "undo")
+                undo(target, FaultyFilesystem())

@@ -109,7 +109,7 @@ def swap(folder: Path, outside: Path) -> None:
 SURGERIES = {
     "commit": stage_and_commit,
     "into": stage_into,
-    "undo": lambda target, fs: undo(target, fs, "test"),
+    "undo": lambda target, fs: undo(target, fs),
     "recover": recover,
 }
 

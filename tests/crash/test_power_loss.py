@@ -65,9 +65,7 @@ def _undo(name: str, has_hard_links: bool = True) -> Story:
         lay_down(fs, TARGET, SHARDED.old)
         perform(SHARDED, TARGET, fs)
 
-    return Story(
-        name, prepare, lambda fs: undo(TARGET, fs, "undo"), SHARDED.new, SHARDED.old, has_hard_links=has_hard_links
-    )
+    return Story(name, prepare, lambda fs: undo(TARGET, fs), SHARDED.new, SHARDED.old, has_hard_links=has_hard_links)
 
 
 def _second(name: str, keep_undo: bool) -> Story:
@@ -183,7 +181,7 @@ def _undo_gives_old(story: Story, fs: PowerLossFilesystem) -> None:
         if previous_generation(TARGET, fs) is not None:
             raise Violation("an old generation is kept that does not fit")
         return
-    undo(TARGET, fs, "undo")
+    undo(TARGET, fs)
     if snapshot(fs, TARGET) != story.old:
         raise Violation(f"undo gives {snapshot(fs, TARGET)}")
 

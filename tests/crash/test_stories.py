@@ -63,9 +63,9 @@ class Story(RuleBasedStateMachine):
     def undo(self, death: int | None, links: bool) -> None:
         if self.previous is None:
             with pytest.raises(RefusedError, match="nothing to undo"):
-                undo(self.target, FaultyFilesystem(), "undo")
+                undo(self.target, FaultyFilesystem())
         else:
-            self.attempt(lambda fs: undo(self.target, fs, "undo"), self.previous, self.files, death, links)
+            self.attempt(lambda fs: undo(self.target, fs), self.previous, self.files, death, links)
 
     @rule()
     def recover(self) -> None:
@@ -110,7 +110,7 @@ class Story(RuleBasedStateMachine):
         refused = 0
         for act in (undo, recover):
             try:
-                act(self.target, Filesystem(), *(["undo"] if act is undo else []))
+                act(self.target, Filesystem())
             except LockedError:
                 refused += 1
         return refused == 2
@@ -118,11 +118,11 @@ class Story(RuleBasedStateMachine):
     def _can_undo_to(self, tree: Tree | None) -> bool:
         """Whether undo gives `tree`; undone again at once."""
         try:
-            undo(self.target, FaultyFilesystem(), "undo")
+            undo(self.target, FaultyFilesystem())
         except RefusedError:
             return tree is None
         is_same = snapshot(FaultyFilesystem(), self.target) == tree
-        undo(self.target, FaultyFilesystem(), "undo")
+        undo(self.target, FaultyFilesystem())
         return is_same
 
     @invariant()

@@ -184,7 +184,7 @@ def test_the_number_of_threads_changes_no_byte_and_undo_takes_it_all_back(case: 
         made = {file.name: file.read_bytes() for file in source.glob("model*")}
         assert made == {file.name: file.read_bytes() for file in out.glob("model*")}
         if not plan.is_empty:
-            undo(source, Filesystem(), "undo")
+            undo(source, Filesystem())
         assert {file.name: file.read_bytes() for file in source.iterdir() if file.is_file()} == files
 
 

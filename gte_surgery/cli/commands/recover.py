@@ -12,17 +12,28 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 @click.command("recover", short_help="Settle an interrupted surgery.", epilog=example("gte-surgery recover ckpt/"))
 @checkpoint_argument
+@click.option("--dry-run", is_flag=True, help="Only show what it would do, and to which files.")
+@click.option(
+    "--force", is_flag=True, help="Forward, whoever began it, and whatever was saved since; undo brings that back."
+)
 @json_option
 @pass_terminal
-def command(terminal: Terminal, checkpoint: Path, as_json: bool) -> None:
+def command(terminal: Terminal, checkpoint: Path, dry_run: bool, force: bool, as_json: bool) -> None:
     """Settle what an interrupted surgery left in CHECKPOINT: forward if it was committed, back if not.
 
-    May itself be interrupted and run again. Nothing to settle is good too.
+    Back as well where another program has saved into the checkpoint since. A surgery that another user began, or that
+    began on another machine, is followed with --force alone. May itself be interrupted and run again. Nothing to settle
+    is good too.
     """
-    from gte_surgery.render.settled import recovered_json, recovered_text
-    from gte_surgery.surgery.verbs import recover
+    from gte_surgery.render.settled import expected_text, recovered_json, recovered_text
+    from gte_surgery.surgery.verbs import expected_recovery, recover
 
-    recovery = recover(checkpoint)
+    if dry_run:
+        expected, names = expected_recovery(checkpoint)
+        text = expected_text(checkpoint, expected, names)
+        terminal.result(recovered_json(checkpoint, expected, names) if as_json else text)
+        return
+    recovery = recover(checkpoint, force=force)
     if as_json:
         terminal.result(recovered_json(checkpoint, recovery))
     else:

@@ -14,12 +14,14 @@ import fcntl
 import os
 import stat
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.source import read_fully
+from gte_surgery.surgery.commit.holder import Holder, is_dead, is_running, started, this_process
 
 COPY_BLOCK = 8 << 20
 """Bytes held in memory by a copy that the kernel cannot do by itself."""
@@ -34,6 +36,10 @@ _GET_FLAGS = 0x80086601 if sys.maxsize > 2**32 else 0x80046601
 """FS_IOC_GETFLAGS [linux/fs.h], as most architectures count it; the others answer that they know no such call."""
 _FIXED_LINUX = 0x10 | 0x20
 """FS_IMMUTABLE_FL, FS_APPEND_FL [linux/fs.h]."""
+_NO_REPLACE, _EXCHANGE = 1, 2
+"""RENAME_NOREPLACE, RENAME_EXCHANGE [linux/fs.h]."""
+_MACOS_FLAGS = {_NO_REPLACE: 4, _EXCHANGE: 2}
+"""RENAME_EXCL, RENAME_SWAP [sys/stdio.h]."""
 _FIXED_BSD = stat.UF_IMMUTABLE | stat.UF_APPEND | stat.SF_IMMUTABLE | stat.SF_APPEND
 
 
@@ -70,12 +76,6 @@ class Filesystem:
         with _parent(path) as folder:
             return os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
 
-    def open_lock(self, path: Path) -> int:
-        """Open a lock file, made if absent; a symlink is refused (ELOOP), a fifo does not hang."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-        with _parent(path) as folder:
-            return os.open(path.name, flags, 0o666, dir_fd=folder)
-
     def close(self, descriptor: int) -> None:
         """Close a file."""
         os.close(descriptor)
@@ -103,13 +103,13 @@ class Filesystem:
                 return
         raise OSError(errno.EIO, f"the source ends {count} bytes early")
 
-    def truncate(self, descriptor: int) -> None:
-        """Empty a file."""
-        os.ftruncate(descriptor, 0)
-
     def chmod(self, descriptor: int, mode: int) -> None:
         """Set the mode of an open file; nothing where the file system has none of its own (vfat)."""
         _set_mode(descriptor, mode)
+
+    def set_time(self, descriptor: int, mtime_ns: int) -> None:
+        """Say of an open file when it was last changed."""
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
     def chown(self, descriptor: int, user: int, group: int) -> None:
         """Set user and group of an open file, -1 leaves one as it is."""
@@ -166,6 +166,18 @@ class Filesystem:
         with _parent(source) as before, _parent(destination) as after:
             os.replace(source.name, destination.name, src_dir_fd=before, dst_dir_fd=after)
 
+    def exchange(self, one: Path, other: Path) -> None:
+        """Let two names change places, atomically; an `OSError` (EINVAL, ENOSYS) where the system cannot."""
+        self._rename(one, other, _EXCHANGE)
+
+    def move(self, source: Path, destination: Path) -> None:
+        """Rename, but over nothing (EEXIST); an `OSError` (EINVAL, ENOSYS) where the system cannot."""
+        self._rename(source, destination, _NO_REPLACE)
+
+    def _rename(self, source: Path, destination: Path, flag: int) -> None:
+        with _parent(source) as before, _parent(destination) as after:
+            _rename_with(before, source.name, after, destination.name, flag)
+
     def unlink(self, path: Path) -> None:
         """Remove one name of a file; a symlink itself, never what it points to."""
         with _parent(path) as folder:
@@ -218,6 +230,18 @@ class Filesystem:
         usage = os.statvfs(path)
         return usage.f_bavail * usage.f_frsize
 
+    def holder(self) -> Holder:
+        """Who takes a lock."""
+        return this_process()
+
+    def is_dead(self, holder: Holder) -> bool:
+        """Whether the holder of a lock that the kernel has given us cannot be at work any more."""
+        return is_dead(holder, self.holder(), started(holder.pid) if is_running(holder.pid) else None)
+
+    def wait(self, seconds: float) -> None:
+        """Let others go on."""
+        time.sleep(seconds)
+
     def lock(self, descriptor: int) -> bool:
         """Take the exclusive lock of an open file, without waiting; False if another process holds it."""
         try:
@@ -257,6 +281,21 @@ def _parent(path: Path) -> Iterator[int]:
         raise
     finally:
         os.close(folder)
+
+
+def _rename_with(before: int, source: str, after: int, destination: str, flag: int) -> None:
+    """renameat2 of Linux [rename(2)], renameatx_np of macOS."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    call = getattr(library, "renameat2", None) or getattr(library, "renameatx_np", None)
+    if call is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), source)
+    flag = _MACOS_FLAGS[flag] if sys.platform == "darwin" else flag
+    arguments = (before, os.fsencode(source), after, os.fsencode(destination), ctypes.c_uint(flag))
+    if call(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), source)
 
 
 def _set_mode(descriptor: int, mode: int) -> None:

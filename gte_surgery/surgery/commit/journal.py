@@ -7,13 +7,16 @@ name in them is checked: none may lead out of the checkpoint. Following symlinks
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from gte_surgery.checkpoint.directory import is_leftover
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.records import Record
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, status
 
 GENERATION_NAME = "generation.json"
@@ -21,13 +24,33 @@ GENERATION_NAME = "generation.json"
 
 GENERATION_FILES = "files"
 
-_FORMAT = 1
-_MAX_BYTES = 64 << 20
+_GENERATION_FORMAT = 1
+_JOURNAL_FORMAT = 2
+MOST_BYTES = 1 << 24
+MOST_NAMES = 20_000
+MOST_PARTS = 16
+"""Of a note, and of the names in it; no surgery comes near these."""
+_OF_OTHERS = frozenset({STATE_FOLDER, ".git"})
 
 
 @dataclass(frozen=True, slots=True)
 class Journal:
-    """A committed surgery: `staged` names (with sizes in bytes) take their places, `removed` names go."""
+    """A committed surgery: `staged` files take their places, some of them those of `replaced` files; `removed` ones go.
+    `nonce` is in the names of its folders, `made_by` says on which machine and by whom.
+    """
+
+    command: str
+    nonce: str
+    staged: Mapping[str, Record]
+    replaced: Mapping[str, Record]
+    removed: Mapping[str, Record]
+    keep_undo: bool
+    made_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OldJournal:
+    """A surgery that gte-surgery 0.1.0 committed; of the staged files only the sizes are known."""
 
     command: str
     staged: Mapping[str, int]
@@ -37,12 +60,18 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a surgery did to the set of files; the bytes of `replaced` and `removed` are kept, `added` had none."""
+    """What a surgery did to the set of files; the bytes of `replaced` and `removed` are kept, `added` had none.
+
+    `kept` says what the kept files were when they were set aside, `made` what the surgery put in their places; both may
+    be empty, as those of 0.1.0 are.
+    """
 
     command: str
     replaced: tuple[str, ...]
     removed: tuple[str, ...]
     added: tuple[str, ...]
+    kept: Mapping[str, Record] = field(default_factory=dict)
+    made: Mapping[str, Record] = field(default_factory=dict)
 
 
 def name_fault(name: str) -> str:
@@ -54,14 +83,19 @@ def name_fault(name: str) -> str:
     parts = name.split("/")
     if any(part in ("", ".", "..") for part in parts):
         return "leads out of the checkpoint" if ".." in parts else "is no plain relative name"
-    if parts[0].casefold() == STATE_FOLDER:
-        return f"lies in {STATE_FOLDER}"
+    if len(parts) > MOST_PARTS:
+        return f"lies more than {MOST_PARTS} folders deep"
+    if others := [part for part in parts if part.casefold() in _OF_OTHERS]:
+        return f"lies in {others[0]}"
+    if parts[0].startswith(".") and not is_leftover(name):
+        return "is hidden, no file of a checkpoint is"
     return ""
 
 
 def write_note(fs: Filesystem, path: Path, note: Journal | Generation) -> None:
     """Write a note to a new file and make its content durable; its name is left to the caller."""
-    text = json.dumps({"format": _FORMAT, **asdict(note)}, indent=1) + "\n"
+    number = _JOURNAL_FORMAT if isinstance(note, Journal) else _GENERATION_FORMAT
+    text = json.dumps({"format": number, **asdict(note)}, indent=1) + "\n"
     descriptor = fs.create(path)
     try:
         fs.write(descriptor, text.encode("ascii"))
@@ -70,32 +104,59 @@ def write_note(fs: Filesystem, path: Path, note: Journal | Generation) -> None:
         fs.close(descriptor)
 
 
-def read_journal(fs: Filesystem, path: Path) -> Journal:
+def read_journal(fs: Filesystem, path: Path) -> Journal | OldJournal:
     """The journal at `path`; `CheckpointError` if it is none of ours or names anything outside the checkpoint."""
-    members = _read_members(fs, path)
-    match members:
-        case {"command": str(command), "staged": dict(staged), "removed": list(removed), "keep_undo": bool(keep_undo)}:
+    match _read_members(fs, path):
+        case {
+            "format": 2, "command": str(command), "nonce": str(nonce), "staged": dict(staged),
+            "replaced": dict(replaced), "removed": dict(removed), "keep_undo": bool(keep_undo), "made_by": str(made_by),
+        } if re.fullmatch("[0-9a-f]{16}", nonce):  # fmt: skip
+            new, old, gone = (_records(path, each) for each in (staged, replaced, removed))
+            if old.keys() <= new.keys() and not gone.keys() & new.keys():
+                return Journal(command, nonce, new, old, gone, keep_undo, made_by)
+        case {
+            "format": 1, "command": str(command), "staged": dict(staged), "removed": list(names),
+            "keep_undo": bool(kept),
+        }:  # fmt: skip
             if all(type(size) is int and size >= 0 for size in staged.values()):
                 _names(path, list(staged))
-                return Journal(command, staged, _names(path, removed), keep_undo)
+                return OldJournal(command, staged, _names(path, names), kept)
     raise _malformed(path, "its members are not those of a journal")
 
 
 def read_generation(fs: Filesystem, folder: Path) -> Generation:
     """The generation kept in `folder`; `CheckpointError` if its note is none of ours or its names lead out."""
     path = folder / GENERATION_NAME
-    match _read_members(fs, path):
-        case {"command": str(command), "replaced": list(replaced), "removed": list(removed), "added": list(added)}:
-            return Generation(command, _names(path, replaced), _names(path, removed), _names(path, added))
+    match members := _read_members(fs, path):
+        case {
+            "format": 1, "command": str(command), "replaced": list(replaced), "removed": list(removed),
+            "added": list(added),
+        }:  # fmt: skip
+            kept, made = members.get("kept", {}), members.get("made", {})
+            if isinstance(kept, dict) and isinstance(made, dict):
+                old, gone, new = (_names(path, each) for each in (replaced, removed, added))
+                return Generation(command, old, gone, new, _records(path, kept), _records(path, made))
     raise _malformed(path, "its members are not those of a generation")
+
+
+def _records(path: Path, members: Mapping[str, object]) -> dict[str, Record]:
+    _names(path, list(members))
+    found = {}
+    for name, member in members.items():
+        match member:
+            case {"size": int(size), "mtime_ns": int(mtime_ns), "sha256": str(sha256)} if size >= 0:
+                found[name] = Record(size, mtime_ns, sha256)
+            case _:
+                raise _malformed(path, f"what it says of {name!r} is no record of a file")
+    return found
 
 
 def _read_members(fs: Filesystem, path: Path) -> Mapping[str, object]:
     found = status(fs, path)
     if found is None or not stat.S_ISREG(found.st_mode):
         raise _malformed(path, "it is not a file")
-    if found.st_size > _MAX_BYTES:
-        raise _malformed(path, f"it has {found.st_size} bytes, at most {_MAX_BYTES} are read")
+    if found.st_size > MOST_BYTES:
+        raise _malformed(path, f"it has {found.st_size} bytes, at most {MOST_BYTES} are read")
     descriptor = fs.open_own(path)
     try:
         raw = fs.pread(descriptor, found.st_size, 0)
@@ -105,12 +166,14 @@ def _read_members(fs: Filesystem, path: Path) -> Mapping[str, object]:
         members = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise _malformed(path, "it is not JSON") from error
-    if not isinstance(members, dict) or members.get("format") != _FORMAT:
-        raise _malformed(path, f"it does not have format {_FORMAT}")
+    if not isinstance(members, dict):
+        raise _malformed(path, "it is no JSON object")
     return members
 
 
 def _names(path: Path, names: list[object]) -> tuple[str, ...]:
+    if len(names) > MOST_NAMES:
+        raise _malformed(path, f"it has {len(names)} names, at most {MOST_NAMES} are read")
     checked = []
     for name in names:
         fault = name_fault(name) if isinstance(name, str) else "is no string"

@@ -1,26 +1,38 @@
 """The lock that lets one surgery at a time work on a checkpoint, and tells the others who is at work.
 
-The kernel holds the lock (flock), so it ends with its process, however that ends; the file's content only names the
-holder. The file and an empty state folder are removed on release, which is why the lock looks again after locking.
+The lock is a name that only one process can make, and the kernel's own lock (flock) on what has that name. Either is
+enough where it works: flock ends with its process, however that ends, but excludes nobody on some network file systems;
+the name excludes everybody, and what it holds tells whether its maker is dead.
+
+Who finds a dead holder claims its place by another exclusive name, which has the dead holder's in it, looks again
+whether the lock is still that holder's, and replaces it. Since no holder's name comes twice, of two that find the same
+dead one only one goes on.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
+from shlex import quote
 
 from gte_surgery.errors import LockedError, RefusedError, WriteError
 from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.holder import Holder
 from gte_surgery.surgery.commit.refusals import elsewhere
-from gte_surgery.surgery.commit.tree import StateFolder, refuse_link, status
+from gte_surgery.surgery.commit.tree import StateFolder, link_or_copy, refuse_link, status
 
 _ATTEMPTS = 100
+_MOST_BYTES = 1 << 16
+_PATIENCE = 20
+"""Looks, a twentieth of a second apart, at a lock that does not say whose it is: its maker may be about to."""
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP})
-_NO_ENTRY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+_NO_ENTRY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENOTDIR})
 
 
 @contextmanager
@@ -30,95 +42,189 @@ def locked(state: StateFolder, command: str, fs: Filesystem) -> Iterator[None]:
     Raises `LockedError` naming the holder, `RefusedError` where the folder is a symlink, not writable, or on a file
     system without locks, `WriteError` where the operating system fails.
     """
+    mine = state.path / f"lock-{state.nonce}"
     try:
-        descriptor = _acquire(state, fs)
+        descriptor = _acquire(state, mine, command, fs)
     except OSError as error:
-        _remove_folder(state, fs)
+        _clear(state, mine, fs)
         raise _refusal(state, error) from error
+    except BaseException:
+        _clear(state, mine, fs)
+        raise
     try:
-        _sign(descriptor, command, fs)
         yield
     finally:
-        _release(state, descriptor, fs)
+        for _ in range(2):  # what stays would hold up this process itself; a disk may answer the second time
+            if is_held(state, fs):
+                _unlink(state.lock, fs)
+        with suppress(OSError):
+            fs.close(descriptor)
+        _clear(state, mine, fs)
 
 
-def _acquire(state: StateFolder, fs: Filesystem) -> int:
-    """The descriptor of the locked file; tries again while a releasing holder removes file or folder under us."""
+def require_held(state: StateFolder, fs: Filesystem) -> None:
+    """Raise `LockedError` if the lock is no longer ours: somebody has removed it, or taken us for dead."""
+    if not is_held(state, fs):
+        raise LockedError(f"{state.target}: the lock of this surgery is gone; nothing was changed", "try again")
+
+
+def is_held(state: StateFolder, fs: Filesystem) -> bool:
+    """Whether the lock names this surgery, as far as the disk answers."""
+    with suppress(OSError):
+        return _nonce(_content(state.lock, fs)) == state.nonce
+    return False
+
+
+def _acquire(state: StateFolder, mine: Path, command: str, fs: Filesystem) -> int:
+    """The descriptor of the locked file; tries again while others come and go."""
     for _ in range(_ATTEMPTS):
         with suppress(FileExistsError):
             fs.mkdir(state.path)
         refuse_link(fs, state.path)
-        try:
-            descriptor = fs.open_lock(state.lock)
-        except FileNotFoundError:
-            continue
-        if _is_locked(state, descriptor, fs):
-            return descriptor
-        fs.close(descriptor)
+        with suppress(FileNotFoundError):  # a holder that releases removes the folder, or clears what it does not know
+            descriptor = _sign(state, mine, command, fs)
+            try:
+                if _take(state, mine, fs):
+                    _unlink(mine, fs)
+                    return descriptor
+            except BaseException:
+                fs.close(descriptor)
+                raise
+            fs.close(descriptor)
+        _unlink(mine, fs)
     raise LockedError(f"{state.target}: other surgeries come and go too fast", "try again")
 
 
-def _is_locked(state: StateFolder, descriptor: int, fs: Filesystem) -> bool:
-    """Lock the open file; False if its name is gone or another's by then. Closes it before it raises."""
-    is_held = False
+def _sign(state: StateFolder, mine: Path, command: str, fs: Filesystem) -> int:
+    """A file of a name of its own that says who we are, locked before anybody can know of it."""
+    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    members = {"nonce": state.nonce, **asdict(fs.holder()), "command": command, "since": since}
+    descriptor = fs.create(mine)
     try:
-        is_held = fs.lock(descriptor)
-        if not is_held:
-            holder = _holder(descriptor, fs)
-            raise LockedError(f"{state.target}: another surgery is at work: {holder}", "wait until it has ended")
-        found = status(fs, state.lock)
-        return found is not None and found.st_ino == fs.fstat(descriptor).st_ino
+        fs.lock(descriptor)
+        fs.write(descriptor, json.dumps(members).encode("ascii"))
     except BaseException:
-        if is_held:
-            _release(state, descriptor, fs)
-        else:
-            fs.close(descriptor)
-        raise
-
-
-def _sign(descriptor: int, command: str, fs: Filesystem) -> None:
-    """Write into the lock file who holds it; on a full disk the lock holds without a name.
-
-    A file with a second name may be anyone's, put there to be overwritten: it is locked and not written.
-    """
-    holder = {
-        "pid": os.getpid(),
-        "host": os.uname().nodename,
-        "command": command,
-        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    with suppress(OSError):
-        if fs.fstat(descriptor).st_nlink > 1:
-            return
-        fs.truncate(descriptor)
-        fs.write(descriptor, json.dumps(holder).encode("ascii"))
-
-
-def _holder(descriptor: int, fs: Filesystem) -> str:
-    """The holder in words, as far as the lock file tells."""
-    try:
-        holder = json.loads(fs.pread(descriptor, 1 << 16, 0))
-    except (ValueError, RecursionError):
-        holder = None
-    match holder:
-        case {"pid": int(pid), "host": str(host), "command": str(command), "since": str(since)}:
-            return f"`{command}`, process {pid} on {host}, since {since}"
-    return "a process that has just begun"
-
-
-def _release(state: StateFolder, descriptor: int, fs: Filesystem) -> None:
-    """Remove the lock file while it is still held, then let go; what cannot be removed does no harm."""
-    with suppress(OSError):
-        fs.unlink(state.lock)
-    with suppress(OSError):
         fs.close(descriptor)
-    _remove_folder(state, fs)
+        raise
+    return descriptor
 
 
-def _remove_folder(state: StateFolder, fs: Filesystem) -> None:
-    """Remove the state folder if it is empty."""
+def _take(state: StateFolder, mine: Path, fs: Filesystem) -> bool:
+    """Make the lock, or take a dead holder's place; False if the lock has changed hands meanwhile."""
+    try:
+        link_or_copy(fs, mine, state.lock)
+    except FileExistsError:
+        return _succeed(state, mine, fs)
+    return True
+
+
+def _succeed(state: StateFolder, mine: Path, fs: Filesystem) -> bool:
+    trail: list[tuple[Path, str]] = []
+    place = state.lock
+    while True:
+        token = _require_dead(state, place, fs)
+        trail.append((place, token))
+        claim = state.path / f"lock-after-{token}"
+        try:
+            link_or_copy(fs, mine, claim)
+            break
+        except FileExistsError:
+            place = claim  # who claimed it died before it held the lock, or is about to hold it
+    try:
+        is_ours = all(_token(path, fs) == token for path, token in trail)
+        if is_ours:
+            fs.replace(mine, state.lock)
+            for path, _ in trail[1:]:
+                _unlink(path, fs)
+        return is_ours
+    finally:
+        for _ in range(2):  # a claim that stays would hold up this process itself
+            _unlink(claim, fs)
+
+
+def _require_dead(state: StateFolder, place: Path, fs: Filesystem) -> str:
+    """The token of a holder that is dead; raises `LockedError` if it may be alive."""
+    for attempt in range(_PATIENCE):
+        if _is_busy(place, fs):
+            raise _busy(state, _content(place, fs), place)
+        content = _content(place, fs)
+        holder = _holder(content)
+        if holder is not None:
+            if not fs.is_dead(holder):
+                raise _busy(state, content, place)
+            break
+        if attempt + 1 < _PATIENCE:
+            fs.wait(0.05)
+    return _token(place, fs)
+
+
+def _is_busy(place: Path, fs: Filesystem) -> bool:
+    """Whether the kernel says that a process has the file locked."""
+    descriptor = fs.open_own(place)
+    try:
+        return not fs.lock(descriptor)
+    finally:
+        fs.close(descriptor)
+
+
+def _token(place: Path, fs: Filesystem) -> str:
+    """What stands for one holder and no other: its own words, which have a random number in them, and the file."""
+    found = status(fs, place)
+    if found is None:
+        return ""
+    return hashlib.sha256(b"%d " % found.st_ino + _content(place, fs)).hexdigest()[:32]
+
+
+def _content(place: Path, fs: Filesystem) -> bytes:
+    descriptor = fs.open_own(place)
+    try:
+        return fs.pread(descriptor, _MOST_BYTES, 0)
+    finally:
+        fs.close(descriptor)
+
+
+def _members(content: bytes) -> object:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _nonce(content: bytes) -> object:
+    members = _members(content)
+    return members.get("nonce") if isinstance(members, dict) else None
+
+
+def _holder(content: bytes) -> Holder | None:
+    """The holder, as far as the lock file tells."""
+    match _members(content):
+        case {
+            "pid": int(pid), "host": str(host), "machine": str(machine), "boot": str(boot), "space": str(space),
+            "started": str(started),
+        }:  # fmt: skip
+            return Holder(pid, host, machine, boot, space, started)
+    return None
+
+
+def _busy(state: StateFolder, content: bytes, place: Path) -> LockedError:
+    told, hint = "a process that has just begun", "wait until it has ended"
+    match _members(content):
+        case {"pid": int(pid), "host": str(host), "command": str(command), "since": str(since)}:
+            told = f"`{command}`, process {pid} on {host}, since {since}"
+            hint += f"; if that process is gone for sure: `rm {quote(str(place))}`"
+    return LockedError(f"{state.target}: another surgery is at work: {told}", hint)
+
+
+def _clear(state: StateFolder, mine: Path, fs: Filesystem) -> None:
+    """Remove what is ours, and the state folder if it is empty; what cannot be removed does no harm."""
+    _unlink(mine, fs)
     with suppress(OSError):
         fs.rmdir(state.path)
+
+
+def _unlink(path: Path, fs: Filesystem) -> None:
+    with suppress(OSError):
+        fs.unlink(path)
 
 
 def _refusal(state: StateFolder, error: OSError) -> RefusedError | WriteError:

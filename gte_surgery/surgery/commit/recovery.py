@@ -1,4 +1,4 @@
-"""The second half of a surgery: forward with a journal, back without one.
+"""The second half of a surgery: forward with a journal, back without one, or where another program saved meanwhile.
 
 `commit` runs `finish` right after its journal is in place, `recover` runs it on what a dead process left: the same
 code, and each step of it may be done again. `roll_back` clears what never was committed.
@@ -6,20 +6,22 @@ code, and each step of it may be done again. `roll_back` clears what never was c
 
 from __future__ import annotations
 
-import stat
 from enum import Enum
 from pathlib import Path
 
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.errors import CheckpointError, UnfinishedSurgeryError, WriteError
+from gte_surgery.errors import CheckpointError, RefusedError, UnfinishedSurgeryError, WriteError
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.journal import Journal, read_journal
+from gte_surgery.surgery.commit.journal import Journal, OldJournal, read_journal
 from gte_surgery.surgery.commit.lock import locked
+from gte_surgery.surgery.commit.places import Places
 from gte_surgery.surgery.commit.stops import HeldStops
+from gte_surgery.surgery.commit.succession import keep_foreign, made_here, require_plain, upgrade
 from gte_surgery.surgery.commit.tree import (
     StateFolder,
     is_folder,
+    is_of_a_surgery,
     parents,
     refuse_link,
     remove_tree,
@@ -48,23 +50,26 @@ def unfinished(target: Path, reason: str) -> UnfinishedSurgeryError:
     return UnfinishedSurgeryError(f"{target}: {reason}", f"finish it with {pasteable('recover', target)}")
 
 
-def recover(target: Path, fs: Filesystem) -> Recovery:
+def recover(target: Path, fs: Filesystem, force: bool = False) -> Recovery:
     """Settle what an interrupted surgery left in `target`, or beside it where it was the `--out` of one.
 
-    Raises `LockedError` if the surgery is still alive, `CheckpointError` if there is no such directory or its journal
-    cannot be trusted, `UnfinishedSurgeryError` if the system fails again on the way forward.
+    A committed surgery goes forward, but back where another program has saved into the checkpoint since; with `force`
+    forward all the same, and what was saved is what `undo` brings back. Raises `LockedError` if the surgery is still
+    alive, `CheckpointError` if there is no such directory or its journal cannot be trusted, `RefusedError` without
+    `force` if the journal was made by another user or on another machine, `UnfinishedSurgeryError` if the system fails
+    again on the way.
     """
     target = target.resolve()
     inside, beside = state_inside(target), state_beside(target)
     outcome = Recovery.NOTHING
     try:
         if is_folder(fs, beside.path):
-            outcome = _settle(beside, fs)
+            outcome = _settle(beside, fs, force)
         elif not is_folder(fs, target):
             raise no_checkpoint(target, "is no directory")
         refuse_link(fs, inside.path)
         if is_folder(fs, inside.path) and fs.listdir(inside.path) != [inside.previous.name]:
-            outcome = max(outcome, _settle(inside, fs), key=list(Recovery).index)
+            outcome = max(outcome, _settle(inside, fs, force), key=list(Recovery).index)
     except OSError as error:
         place = error.filename or target
         again = f"nothing is lost, run it again: {pasteable('recover', target)}"
@@ -72,57 +77,106 @@ def recover(target: Path, fs: Filesystem) -> Recovery:
     return outcome
 
 
-def _settle(state: StateFolder, fs: Filesystem) -> Recovery:
+def expected_recovery(target: Path, fs: Filesystem) -> tuple[Recovery, tuple[str, ...]]:
+    """What `recover` would do now, and to which files; touches nothing. Raises as it does."""
+    target = target.resolve()
+    for state in (state_beside(target), state_inside(target)):
+        refuse_link(fs, state.path)
+        if status(fs, state.journal) is not None:
+            journal = read_journal(fs, state.journal)
+            names = (*journal.staged, *journal.removed)
+            if isinstance(journal, OldJournal) or not Places(state, journal, fs).foreign():
+                return Recovery.ROLLED_FORWARD, tuple(sorted(names))
+            return Recovery.ROLLED_BACK, tuple(sorted(names))
+        if is_folder(fs, state.path) and _prepared(state, fs):
+            return Recovery.ROLLED_BACK, ()
+    return Recovery.NOTHING, ()
+
+
+def _settle(state: StateFolder, fs: Filesystem, force: bool) -> Recovery:
     """Forward with a journal, back without one, under the lock."""
     with HeldStops(), locked(state, "gte-surgery recover", fs):
         if status(fs, state.journal) is None:
             return Recovery.ROLLED_BACK if roll_back(state, fs) else Recovery.NOTHING
         try:
             journal = read_journal(fs, state.journal)
-            _require_complete(state, journal, fs)
-            finish(state, journal, fs)
+            if isinstance(journal, OldJournal):
+                journal = upgrade(state, journal, fs)
+            if not force and not made_here(journal, fs):
+                raise RefusedError(
+                    f"{state.journal}: was made by another user or on another machine, and tells to move files",
+                    f"look at them with {pasteable('recover --dry-run', state.target)}, then add --force",
+                )
+            require_plain(state.of_surgery(journal.nonce), (*journal.staged, *journal.removed), fs)
+            return _follow(Places(state, journal, fs), force)
         except OSError as error:
             raise unfinished(state.target, f"the surgery is still not finished: {error.strerror}") from error
-        return Recovery.ROLLED_FORWARD
+
+
+def _follow(places: Places, force: bool) -> Recovery:
+    _require_complete(places)
+    foreign = places.foreign()
+    if foreign and not force:
+        turn_back(places)
+        return Recovery.ROLLED_BACK
+    if foreign:
+        places = keep_foreign(places, foreign)
+    try:
+        finish(places)
+    except RefusedError:  # another program has saved at this very moment
+        return Recovery.ROLLED_BACK
+    return Recovery.ROLLED_FORWARD
 
 
 def roll_back(state: StateFolder, fs: Filesystem) -> bool:
     """Clear everything that was prepared and never committed; the previous generation stays. True if there was any."""
-    found = [path for path in (state.journal_draft, state.stage, state.originals) if status(fs, path) is not None]
-    for path in found:
-        remove_tree(fs, path)
-    return bool(found)
+    found = _prepared(state, fs)
+    for name in found:
+        remove_tree(fs, state.path / name)
+    return any(not name.startswith("lock-") for name in found)
 
 
-def finish(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
+def _prepared(state: StateFolder, fs: Filesystem) -> list[str]:
+    return [name for name in fs.listdir(state.path) if is_of_a_surgery(name)]
+
+
+def finish(places: Places) -> None:
     """Do what the journal says, from whatever point it was left at, and remove the journal.
 
     Files take their places one by one: weights, then other files, then the index, the config last; then the removed
-    names go. The journal goes only when all of this is durable.
+    names go. The journal goes only when all of this is durable. Raises RefusedError, with everything as it was before,
+    if another program has saved meanwhile.
     """
+    state, journal, fs = places.state, places.journal, places.fs
     fs.fsync_directory(state.path)
     _make_folders(state, journal, fs)
-    for name in sorted(journal.staged, key=lambda name: (_rank(name), name)):
-        if status(fs, state.stage / name) is not None:
-            fs.replace(state.stage / name, state.target / name)
-    for name in journal.removed:
-        if status(fs, state.target / name) is not None:
-            fs.unlink(state.target / name)
+    try:
+        places.take_all()
+    except RefusedError:
+        turn_back(places)
+        raise
     _settle_folders(state, journal, fs)
     _keep_generation(state, journal, fs)
-    remove_tree(fs, state.stage)
+    _end(state, fs)
+
+
+def turn_back(places: Places) -> None:
+    """Undo what `finish` has done so far, durably, and forget the surgery."""
+    state, journal, fs = places.state, places.journal, places.fs
+    places.put_back()
+    _settle_folders(state, journal, fs)
+    fs.fsync_directory(state.path)
+    fs.unlink(state.journal)
+    fs.fsync_directory(state.path)
+    roll_back(state, fs)
+
+
+def _end(state: StateFolder, fs: Filesystem) -> None:
+    roll_back(state, fs)
     fs.fsync_directory(state.path)
     if status(fs, state.journal) is not None:
         fs.unlink(state.journal)
     fs.fsync_directory(state.path)
-
-
-def _rank(name: str) -> int:
-    if name.endswith(".index.json"):
-        return 2
-    if name == "config.json":
-        return 3
-    return 0 if name.endswith((".safetensors", ".bin")) else 1
 
 
 def _make_folders(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
@@ -136,14 +190,15 @@ def _make_folders(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
 
 
 def _settle_folders(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
-    """Remove the folders that the removed names leave empty; make all names that changed durable."""
-    for folder in _folders(journal.removed):
+    """Remove the folders that are left empty; make all names that changed durable, where they came from too."""
+    for folder in _folders((*journal.staged, *journal.removed)):
         path = state.target / folder
         if folder and is_folder(fs, path) and not fs.listdir(path):
             fs.rmdir(path)
     for folder in _folders((*journal.staged, *journal.removed)):
-        if is_folder(fs, state.target / folder):
-            fs.fsync_directory(state.target / folder)
+        for root in (state.target, state.stage):
+            if is_folder(fs, root / folder):
+                fs.fsync_directory(root / folder)
 
 
 def _folders(names: tuple[str, ...]) -> list[str]:
@@ -161,24 +216,11 @@ def _keep_generation(state: StateFolder, journal: Journal, fs: Filesystem) -> No
         fs.replace(state.originals, state.previous)
 
 
-def _require_complete(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
-    """Raise `CheckpointError`, before anything moves, if a staged file is lost or a symlink would lead us astray."""
-    for name, size in journal.staged.items():
-        _require_plain_path(state.stage, name, fs)
-        _require_plain_path(state.target, name, fs)
-        found = status(fs, state.stage / name) or status(fs, state.target / name)
-        if found is None or not stat.S_ISREG(found.st_mode) or found.st_size != size:
-            raise CheckpointError(
-                f"{state.stage / name}: is lost or changed, the surgery cannot be finished",
-                f"the files as they were lie in {state.originals}" if journal.keep_undo else "",
-            )
-    for name in journal.removed:
-        _require_plain_path(state.target, name, fs)
-
-
-def _require_plain_path(root: Path, name: str, fs: Filesystem) -> None:
-    for folder in (*(parents(name)), name):
-        found = status(fs, root / folder)
-        if found is not None and stat.S_ISDIR(found.st_mode) is (folder == name):
-            kind = "a folder" if folder == name else "no folder"
-            raise CheckpointError(f"{root / folder}: is {kind}, the journal cannot be followed")
+def _require_complete(places: Places) -> None:
+    """Raise `CheckpointError`, before anything moves, if a staged file is lost."""
+    if name := places.lost():
+        state, journal = places.state, places.journal
+        raise CheckpointError(
+            f"{state.stage / name}: is lost or changed, the surgery cannot be finished",
+            f"the files as they were lie in {state.originals}" if journal.keep_undo else "",
+        )

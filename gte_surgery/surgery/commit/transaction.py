@@ -1,8 +1,9 @@
 """A surgery that is exactly not done or exactly done, whatever stops it.
 
-Everything new is written into a *stage* and made durable. In place, the originals are then hard-linked aside and a
-journal is renamed into place: that rename is the commit point. Before it the checkpoint has not been touched; after it
-`finish` (or later `recover`, by the same code) moves file by file. Into a new directory, the stage itself is renamed
+Everything new is written into a *stage* and made durable. In place, the originals are then made durable and hard-linked
+aside, and a journal is renamed into place: that rename is the commit point. Before it the checkpoint has not been
+touched; after it `finish` (or later `recover`, by the same code) exchanges file by file, and changes all back if it
+finds that another program has saved one meanwhile. Into a new directory, the stage itself is renamed
 to it, and that rename is the commit point.
 
 What is durable when: `commit` returns after the new files, their names, the previous generation and the absence of the
@@ -17,23 +18,22 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from types import MappingProxyType
 
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.errors import RefusedError, UsageError, WriteError
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.journal import (
-    GENERATION_FILES,
-    GENERATION_NAME,
-    Generation,
-    Journal,
-    name_fault,
-    write_note,
-)
-from gte_surgery.surgery.commit.lock import locked
+from gte_surgery.surgery.commit.generation import set_aside
+from gte_surgery.surgery.commit.journal import Journal, name_fault, write_note
+from gte_surgery.surgery.commit.lock import locked, require_held
+from gte_surgery.surgery.commit.places import Look, Places
+from gte_surgery.surgery.commit.records import HASHED_ANYWAY, is_same, record_of, sha256_of
 from gte_surgery.surgery.commit.recovery import finish, roll_back, unfinished
 from gte_surgery.surgery.commit.refusals import (
+    changed,
     elsewhere,
     require_disposable,
     require_free,
@@ -41,19 +41,21 @@ from gte_surgery.surgery.commit.refusals import (
     require_replaceable,
 )
 from gte_surgery.surgery.commit.stops import HeldStops
+from gte_surgery.surgery.commit.succession import maker
 from gte_surgery.surgery.commit.tree import (
     StateFolder,
     bytes_to_copy,
-    fsync_folders,
     fsync_tree,
     is_folder,
-    link_or_copy,
     make_parents,
     state_beside,
     state_inside,
     status,
     walk,
 )
+
+Planned = Mapping[str, tuple[int, int] | None]
+"""Size in bytes and time of the last change in nanoseconds of each name; None where there was nothing."""
 
 
 class Transaction:
@@ -112,20 +114,29 @@ class Transaction:
             for name in names:
                 require_replaceable(self._state, name, self._fs)
 
-    def commit(self, removed: Collection[str] = (), keep_undo: bool = True) -> None:
+    def commit(
+        self,
+        removed: Collection[str] = (),
+        keep_undo: bool = True,
+        hashes: Mapping[str, str] = MappingProxyType({}),
+        planned: Planned | None = None,
+    ) -> None:
         """Make the staged files, and the absence of the `removed` ones, the checkpoint, durably.
 
         Nothing staged and nothing removed: nothing happens. `keep_undo` keeps what is replaced or removed for `undo`;
-        without it an older generation is dropped as well, since it would no longer fit. Raises `RefusedError` and
-        `OSError` with nothing changed, `UnfinishedSurgeryError` when the system fails after the commit point. An
-        interrupt (Ctrl-C) meanwhile is raised once all is done.
+        without it an older generation is dropped as well, since it would no longer fit. `hashes` are those SHA-256 of
+        staged files that are known; `planned` says what the names stood for when the surgery was planned.
+
+        Raises `RefusedError` and `OSError` with nothing changed, also when another program saves meanwhile,
+        `UnfinishedSurgeryError` when the system fails after the commit point. An interrupt (Ctrl-C) meanwhile is
+        raised once all is done.
         """
         with HeldStops():
-            staged = _staged_sizes(self.stage, self._fs)
+            staged = _staged(self.stage, self._fs)
             if not staged and not removed:
                 return
             if self._is_in_place:
-                self._commit_in_place(staged, tuple(dict.fromkeys(removed)), keep_undo)
+                self._commit_in_place(_Wish(staged, tuple(dict.fromkeys(removed)), keep_undo, hashes), planned)
             elif removed:
                 raise UsageError(f"{self._state.target}: is new, nothing can be removed from it")
             else:
@@ -143,23 +154,36 @@ class Transaction:
             failure.hint = "run `sync`; if that fails too, the disk is failing"
             raise failure from error
 
-    def _commit_in_place(self, staged: Mapping[str, int], removed: tuple[str, ...], keep_undo: bool) -> None:
+    def _commit_in_place(self, wish: _Wish, planned: Planned | None) -> None:
         state, fs = self._state, self._fs
-        for name in removed:
-            if name in staged or name_fault(name) or status(fs, state.target / name) is None:
-                raise RefusedError(f"{name}: cannot be removed, it is {'new' if name in staged else 'not there'}")
-        self.require_replaceable((*staged, *removed))
+        for name in wish.removed:
+            if name in wish.staged or name_fault(name) or status(fs, state.target / name) is None:
+                raise RefusedError(f"{name}: cannot be removed, it is {'new' if name in wish.staged else 'not there'}")
+        self.require_replaceable((*wish.staged, *wish.removed))
+        look = {name: status(fs, state.target / name) for name in (*wish.staged, *wish.removed)}
+        if planned is not None:
+            _require_as_planned(look, planned)
+        for name in wish.removed:
+            make_parents(fs, state.stage, name)
         fsync_tree(fs, state.stage)
-        if keep_undo:
-            _set_aside(state, self._command, staged, removed, fs)
-        journal = Journal(self._command, staged, removed, keep_undo)
+        journal = _journal(state, self._command, wish, look, fs)
+        if wish.keep_undo:
+            set_aside(state, journal, fs)
         write_note(fs, state.journal_draft, journal)
         fs.fsync_directory(state.path)
-        self._finish(journal)
+        self._finish(Places(state, journal, fs, look), look)
 
-    def _finish(self, journal: Journal) -> None:
-        """Pass the commit point and do the rest; the journal on disk, not an exception, says whether it was passed."""
+    def _finish(self, places: Places, look: Look) -> None:
+        """Pass the commit point and do the rest; the journal on disk, not an exception, says whether it was passed.
+
+        The last look is right before it. What another program saves between the two is found when its file is taken
+        out of its place.
+        """
         state, fs = self._state, self._fs
+        require_held(state, fs)
+        for name, seen in look.items():
+            if not is_same(seen, status(fs, state.target / name)):
+                raise changed(name)
         try:
             fs.replace(state.journal_draft, state.journal)
         except OSError:
@@ -167,9 +191,42 @@ class Transaction:
                 raise
         self.is_committed = True
         try:
-            finish(state, journal, fs)
+            finish(places)
+        except RefusedError:
+            self.is_committed = False
+            raise
         except OSError as error:
             raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What a commit is asked for: staged names with their status, names to be removed."""
+
+    staged: Mapping[str, os.stat_result]
+    removed: tuple[str, ...]
+    keep_undo: bool
+    hashes: Mapping[str, str]
+
+
+def _journal(state: StateFolder, command: str, wish: _Wish, look: Look, fs: Filesystem) -> Journal:
+    staged = {}
+    for name, found in wish.staged.items():
+        sha256 = wish.hashes.get(name, "")
+        if not sha256 and found.st_size <= HASHED_ANYWAY:
+            sha256 = sha256_of(fs, state.stage / name)
+        staged[name] = record_of(found, sha256)
+    before = {name: record_of(found) for name, found in look.items() if found is not None}
+    replaced = {name: before[name] for name in staged if name in before}
+    removed = {name: before[name] for name in wish.removed}
+    return Journal(command, state.nonce, staged, replaced, removed, wish.keep_undo, maker(fs))
+
+
+def _require_as_planned(look: Look, planned: Planned) -> None:
+    for name, found in look.items():
+        seen = None if found is None else (found.st_size, found.st_mtime_ns)
+        if name in planned and planned[name] != seen:
+            raise changed(name)
 
 
 @contextmanager
@@ -180,14 +237,14 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
     `UnfinishedSurgeryError` before anything is written, `WriteError` for any `OSError` before the commit point.
     """
     target = target.resolve()
-    transaction = Transaction(state_inside(target), command, fs, is_in_place=True)
+    state = state_inside(target)
+    transaction = Transaction(state, command, fs, is_in_place=True)
     with _plain_failures(transaction):
         if not is_folder(fs, target):
             raise no_checkpoint(target, "is no directory")
         if not fs.is_writable(target):
             raise elsewhere(target, f"{target}: is not writable")
         require_mutable(target, fs)
-        state = state_inside(target)
         with locked(state, command, fs):
             if status(fs, state.journal) is not None:
                 raise unfinished(target, "a surgery was committed but not finished")
@@ -252,28 +309,12 @@ def _may_be_committed(state: StateFolder, fs: Filesystem) -> bool:
         return True
 
 
-def _staged_sizes(stage: Path, fs: Filesystem) -> dict[str, int]:
-    """Names and sizes in bytes of the staged files; `RefusedError` for anything that is neither file nor folder."""
+def _staged(stage: Path, fs: Filesystem) -> dict[str, os.stat_result]:
+    """Names and status of the staged files; `RefusedError` for anything that is neither file nor folder."""
     sizes = {}
     for name, found in walk(fs, stage):
         if stat.S_ISREG(found.st_mode):
-            sizes[name] = found.st_size
+            sizes[name] = found
         elif not stat.S_ISDIR(found.st_mode):
             raise RefusedError(f"{stage / name}: is no regular file, it cannot be committed")
     return sizes
-
-
-def _set_aside(
-    state: StateFolder, command: str, staged: Mapping[str, int], removed: tuple[str, ...], fs: Filesystem
-) -> None:
-    """Keep the files that are about to go, and a note of what the surgery does, durably."""
-    replaced = tuple(name for name in staged if status(fs, state.target / name) is not None)
-    added = tuple(name for name in staged if name not in replaced)
-    files = state.originals / GENERATION_FILES
-    fs.mkdir(state.originals)
-    fs.mkdir(files)
-    for name in (*replaced, *removed):
-        make_parents(fs, files, name)
-        link_or_copy(fs, state.target / name, files / name)
-    write_note(fs, state.originals / GENERATION_NAME, Generation(command, replaced, removed, added))
-    fsync_folders(fs, state.originals)

@@ -7,11 +7,14 @@ A `StateFolder` names the places; the functions list, sync, link and remove. Whe
 from __future__ import annotations
 
 import errno
+import re
+import secrets
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from os import stat_result
 from pathlib import Path
+from shlex import quote
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.commit.attributes import carry_attributes
@@ -20,30 +23,37 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 STATE_FOLDER = ".gte-surgery"
 """Name of the folder in a checkpoint that holds all state of a surgery."""
 
+MOST_NAMES = 100_000
+MOST_DEPTH = 64
+"""Of what lies in a folder that a surgery works on."""
+
 _CANNOT_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL})
 
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
-    """The state of the surgery on `target`: all of it lies in the one folder `path`."""
+    """The state of the surgery on `target`: all of it lies in the one folder `path`. What one surgery makes there has
+    its `nonce` in its name, so that no other takes it for its own.
+    """
 
     target: Path
     path: Path
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def lock(self) -> Path:
-        """Locked while a surgery runs; says whose it is."""
+        """Held while a surgery runs; says whose it is."""
         return self.path / "lock"
 
     @property
     def stage(self) -> Path:
         """The new files."""
-        return self.path / "stage"
+        return self.path / f"stage-{self.nonce}"
 
     @property
     def originals(self) -> Path:
         """The files about to be replaced or removed; becomes `previous`."""
-        return self.path / "originals"
+        return self.path / f"originals-{self.nonce}"
 
     @property
     def previous(self) -> Path:
@@ -58,7 +68,20 @@ class StateFolder:
     @property
     def journal_draft(self) -> Path:
         """The journal before the commit."""
-        return self.path / "journal.json.tmp"
+        return self.path / f"journal-{self.nonce}.tmp"
+
+    def of_surgery(self, nonce: str) -> StateFolder:
+        """As the surgery `nonce` saw it."""
+        return replace(self, nonce=nonce)
+
+
+_STATE_NAMES = re.compile(r"(stage|originals)(-[0-9a-f]{16})?|journal(-[0-9a-f]{16})?\.(json\.)?tmp|lock-[-a-z0-9]+")
+"""What surgeries, those of 0.1.0 too, make in a state folder beside lock, journal and previous generation."""
+
+
+def is_of_a_surgery(name: str) -> bool:
+    """Whether a name in a state folder is that of something prepared, which goes when nothing was committed."""
+    return _STATE_NAMES.fullmatch(name) is not None
 
 
 def state_inside(target: Path) -> StateFolder:
@@ -93,14 +116,30 @@ def refuse_link(fs: Filesystem, folder: Path) -> None:
         raise RefusedError(f"{folder}: is {kind}, wanted a folder", "remove it, if it is not yours")
 
 
-def walk(fs: Filesystem, root: Path, below: str = "") -> Iterator[tuple[str, stat_result]]:
-    """Relative names and status of everything below `root`: what a folder holds first, then the folder itself."""
-    for entry in fs.listdir(root / below):
-        name = f"{below}/{entry}" if below else entry
-        found = fs.lstat(root / name)
-        if stat.S_ISDIR(found.st_mode):
-            yield from walk(fs, root, name)
-        yield name, found
+def walk(fs: Filesystem, root: Path) -> Iterator[tuple[str, stat_result]]:
+    """Relative names and status of everything below `root`: what a folder holds first, then the folder itself.
+
+    Raises `RefusedError` for more, or deeper, than any surgery makes: what lies there is not ours.
+    """
+    pending: list[tuple[str, stat_result | None]] = [("", None)]
+    count = 0
+    while pending:
+        name, folder = pending.pop()
+        if folder is not None:
+            yield name, folder
+            continue
+        below = [(f"{name}/{entry}" if name else entry) for entry in fs.listdir(root / name)]
+        count += len(below)
+        if count > MOST_NAMES or name.count("/") > MOST_DEPTH:
+            raise RefusedError(
+                f"{root}: holds more than {MOST_NAMES} files, or folders {MOST_DEPTH} deep, no surgery does that",
+                f"look at it, and remove it if it is not yours: `rm -r {quote(str(root))}`",
+            )
+        for each in reversed(below):
+            found = fs.lstat(root / each)
+            pending.append((each, found))
+            if stat.S_ISDIR(found.st_mode):
+                pending.append((each, None))
 
 
 def remove_tree(fs: Filesystem, root: Path) -> None:
@@ -194,6 +233,7 @@ def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
         try:
             fs.copy_range(reading, writing, 0, found.st_size)
             carry_attributes(fs, source, destination)
+            fs.set_time(writing, found.st_mtime_ns)
             fs.fsync(writing)
         finally:
             fs.close(writing)

@@ -10,6 +10,7 @@ import pytest
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.surgery.commit.journal import name_fault
 from gte_surgery.surgery.commit.recovery import Recovery, recover
+from gte_surgery.surgery.commit.succession import OLD_NONCE
 from gte_surgery.surgery.commit.tree import state_inside
 from gte_surgery.surgery.commit.undo import undo
 from tests.crash.faults import FaultyFilesystem
@@ -26,6 +27,11 @@ HOSTILE = (
     "x\0",
     ".gte-surgery/lock",
     ".GTE-Surgery/x",
+    ".git/hooks/pre-commit",
+    "sub/.git/hooks/pre-commit.tmp",
+    ".ssh/authorized_keys",
+    ".bashrc",
+    "a/" * 17 + "b",
 )
 
 
@@ -62,12 +68,12 @@ def test_no_name_of_a_journal_or_generation_leads_out(name: str, target: Path) -
         members = {"format": 1, "command": "", "replaced": [], "removed": [], "added": [], member: [name]}
         (previous / "generation.json").write_text(json.dumps(members))
         with pytest.raises(CheckpointError, match="cannot be trusted"):
-            undo(target, FS, "undo")
+            undo(target, FS)
     _untouched(target)
 
 
 @pytest.mark.parametrize(
-    "name", ["config.json", "1_Pooling/config.json", "..config", "a..b", "...", "back\\slash", "é"]
+    "name", ["config.json", "1_Pooling/config.json", "a..b", ".tmpAbC", ".cache/x.incomplete", "back\\slash", "é"]
 )
 def test_ordinary_names_are_fine(name: str) -> None:
     assert not name_fault(name)
@@ -108,7 +114,7 @@ def test_symlinked_folders_are_not_followed(tmp_path: Path, target: Path) -> Non
     with pytest.raises(CheckpointError, match="no folder"):
         recover(target, FS)
     (target / "sub").unlink()
-    stage = state_inside(target).stage
+    stage = target / ".gte-surgery" / f"stage-{OLD_NONCE}"
     (stage / "sub" / "victim").unlink()
     (stage / "sub").rmdir()
     (stage / "sub").symlink_to(outside)
@@ -120,7 +126,7 @@ def test_symlinked_folders_are_not_followed(tmp_path: Path, target: Path) -> Non
 
 
 def test_a_symlinked_stage_is_removed_and_not_followed(tmp_path: Path, target: Path) -> None:
-    stage = state_inside(target).stage
+    stage = target / ".gte-surgery" / "stage"
     stage.rmdir()
     stage.symlink_to(tmp_path)
     assert recover(target, FS) is Recovery.ROLLED_BACK
@@ -134,12 +140,12 @@ def test_a_symlinked_kept_file_is_not_restored(tmp_path: Path, target: Path) -> 
     members = {"format": 1, "command": "", "replaced": ["config.json"], "removed": [], "added": []}
     (files.parent / "generation.json").write_text(json.dumps(members))
     with pytest.raises(GteSurgeryError, match="damaged"):
-        undo(target, FS, "undo")
+        undo(target, FS)
     _untouched(target)
 
 
 def test_a_lost_staged_file_stops_the_recovery_before_anything_moves(target: Path) -> None:
-    (state_inside(target).stage / "a").write_text("new")
+    (target / ".gte-surgery" / "stage" / "a").write_text("new")
     _journal(target, staged={"a": 3, "config.json": 1000})
     with pytest.raises(CheckpointError, match="is lost or changed"):
         recover(target, FS)

@@ -90,7 +90,7 @@ def test_a_symlinked_state_folder_is_refused_by_every_verb(tmp_path: Path, targe
     (elsewhere / "stage").mkdir(parents=True)
     (elsewhere / "journal.json").write_text("{}")
     (target / ".gte-surgery").symlink_to(elsewhere)
-    for act in (lambda: perform(SINGLE, target, FS), lambda: recover(target, FS), lambda: undo(target, FS, "undo")):
+    for act in (lambda: perform(SINGLE, target, FS), lambda: recover(target, FS), lambda: undo(target, FS)):
         with pytest.raises(RefusedError, match="is a symlink"):
             act()
     assert sorted(os.listdir(elsewhere)) == ["journal.json", "stage"]
@@ -213,7 +213,7 @@ def test_an_empty_commit_keeps_the_generation_that_undo_needs(target: Path) -> N
     perform(SINGLE, target, FS)
     with in_place(target, "test", FS) as transaction:
         transaction.commit()
-    undo(target, FS, "undo")
+    undo(target, FS)
     assert snapshot(FS, target) == SINGLE.old
 
 
@@ -221,7 +221,7 @@ def test_without_undo_no_state_stays_behind(target: Path) -> None:
     perform(WITHOUT_UNDO, target, FS)
     assert not state_inside(target).path.exists()
     with pytest.raises(RefusedError, match="nothing to undo"):
-        undo(target, FS, "undo")
+        undo(target, FS)
 
 
 def test_undo_gives_back_bytes_modes_files_and_folders_and_undo_of_undo_takes_them_again(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_undo_gives_back_bytes_modes_files_and_folders_and_undo_of_undo_takes_th
     assert generation.added == ("2_Normalize/deep/config.json",)
     after = folders(FS, target)
     for tree, wanted in ((SHARDED.old, before), (SHARDED.new, after)):
-        changed = undo(target, FS, "undo")
+        changed = undo(target, FS)
         assert set(changed) == {*SHARDED.staged, *SHARDED.removed}
         assert snapshot(FS, target) == tree
         assert folders(FS, target) == wanted
@@ -244,7 +244,7 @@ def test_undo_refuses_a_damaged_generation_and_changes_nothing(target: Path) -> 
     perform(SINGLE, target, FS)
     (state_inside(target).previous / "files" / "config.json").unlink()
     with pytest.raises(CheckpointError, match="previous generation is damaged"):
-        undo(target, FS, "undo")
+        undo(target, FS)
     assert snapshot(FS, target) == SINGLE.new
 
 

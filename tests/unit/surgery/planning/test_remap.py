@@ -205,7 +205,7 @@ def test_from_one_tokenizer_to_another_the_table_and_the_head_follow(tmp_path: P
     assert "coverage: 5 of 6 new tokens (83.3 %) have old rows: 3 shared" in sentences(outcome)
     assert "tokens without an old row: `漢`" in sentences(outcome)
     assert not (source / "tokenizer.json").exists()
-    undo(source, Filesystem(), "undo")
+    undo(source, Filesystem())
     assert (source / "tokenizer.json").exists()
 
 
