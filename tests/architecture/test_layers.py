@@ -229,6 +229,7 @@ OPENS_BY_ITSELF = {
     "checks/policy.py": "the project's policy",
     "gte/schemas.py": "our own schemas",
     "surgery/commit/filesystem.py": "writing, and the state of a surgery",
+    "surgery/commit/holder.py": "what the kernel tells of a process",
     "vocabulary/map_files.py": "the user's own list of ids",
     "vocabulary/token_map.py": "the user's own tokenizer",
     "vocabulary/trimming/child.py": "the words of the user's texts, in a folder of their own",
