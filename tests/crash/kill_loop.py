@@ -128,7 +128,8 @@ def deaths(base: Path, source: Path) -> Iterator[Path]:
         try:
             resize_on(folder, FaultyFilesystem(Fault(at, counted=CHANGES)))
         except Crashed:
-            if state_inside(folder).stage.exists() or state_inside(folder).journal.exists():
+            state = state_inside(folder)
+            if state.journal.exists() or any(state.path.glob("stage-*")):
                 yield folder
 
 
@@ -208,9 +209,9 @@ def phase(target: Path, is_elsewhere: bool) -> str:
     state = state_beside(target) if is_elsewhere else state_inside(target)
     if state.journal.exists():
         return "commit"
-    if state.journal_draft.exists() or state.originals.exists():
+    if any((*state.path.glob("originals-*"), *state.path.glob("journal-*"))):
         return "setting aside"
-    if state.stage.exists():
+    if any(state.path.glob("stage-*")):
         return "writing"
     return "locking or settled" if state.lock.exists() else "before or after"
 

@@ -46,20 +46,15 @@ def locked(state: StateFolder, command: str, fs: Filesystem) -> Iterator[None]:
     try:
         descriptor = _acquire(state, mine, command, fs)
     except OSError as error:
-        _clear(state, mine, fs)
+        _release(state, mine, fs)
         raise _refusal(state, error) from error
     except BaseException:
-        _clear(state, mine, fs)
+        _release(state, mine, fs)
         raise
     try:
         yield
     finally:
-        for _ in range(2):  # what stays would hold up this process itself; a disk may answer the second time
-            if is_held(state, fs):
-                _unlink(state.lock, fs)
-        with suppress(OSError):
-            fs.close(descriptor)
-        _clear(state, mine, fs)
+        _release(state, mine, fs, descriptor)
 
 
 def require_held(state: StateFolder, fs: Filesystem) -> None:
@@ -215,8 +210,14 @@ def _busy(state: StateFolder, content: bytes, place: Path) -> LockedError:
     return LockedError(f"{state.target}: another surgery is at work: {told}", hint)
 
 
-def _clear(state: StateFolder, mine: Path, fs: Filesystem) -> None:
+def _release(state: StateFolder, mine: Path, fs: Filesystem, descriptor: int | None = None) -> None:
     """Remove what is ours, and the state folder if it is empty; what cannot be removed does no harm."""
+    for _ in range(2):  # what stays would hold up this process itself; a disk may answer the second time
+        if is_held(state, fs):
+            _unlink(state.lock, fs)
+    if descriptor is not None:
+        with suppress(OSError):
+            fs.close(descriptor)
     _unlink(mine, fs)
     with suppress(OSError):
         fs.rmdir(state.path)

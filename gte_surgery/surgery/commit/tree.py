@@ -11,6 +11,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import stat_result
 from pathlib import Path
@@ -225,17 +226,28 @@ def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
     return 0
 
 
+def _fill_copy(fs: Filesystem, source: Path, reading: int, destination: Path, writing: int) -> None:
+    """Give a new, empty file what the open one has, durably, and close it."""
+    try:
+        found = fs.fstat(reading)
+        fs.copy_range(reading, writing, 0, found.st_size)
+        carry_attributes(fs, source, destination)
+        fs.set_time(writing, found.st_mtime_ns)
+        fs.fsync(writing)
+    finally:
+        fs.close(writing)
+
+
 def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
     reading = fs.open_own(source)
     try:
         found = fs.fstat(reading)
         writing = fs.create(destination, stat.S_IMODE(found.st_mode))
         try:
-            fs.copy_range(reading, writing, 0, found.st_size)
-            carry_attributes(fs, source, destination)
-            fs.set_time(writing, found.st_mtime_ns)
-            fs.fsync(writing)
-        finally:
-            fs.close(writing)
+            _fill_copy(fs, source, reading, destination, writing)
+        except OSError:
+            with suppress(OSError):  # half a copy under this name would be taken for the whole
+                fs.unlink(destination)
+            raise
     finally:
         fs.close(reading)
