@@ -19,7 +19,15 @@ from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, 
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
 from gte_surgery.checkpoint.json.strict import Document
-from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, list_directory, list_files, why_unusable
+from gte_surgery.checkpoint.listing import (
+    JOURNAL_FORMATS,
+    JOURNAL_NAME,
+    SURGERY_FOLDER,
+    Listing,
+    list_directory,
+    list_files,
+    why_unusable,
+)
 from gte_surgery.checkpoint.nearby import WANTED, nearby, no_checkpoint, others
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
@@ -330,19 +338,20 @@ def _not_ours(listing: Listing, told: Collection[str | None]) -> Iterator[Fault]
 
 
 def _is_journal(root: Path) -> bool:
-    """Whether the journal says that it is of the format that `recover` reads."""
+    """Whether the journal says that it is of a format that `recover` reads."""
     try:
-        with opened(root / SURGERY_FOLDER / "journal.json") as file:
+        with opened(root / SURGERY_FOLDER / JOURNAL_NAME) as file:
             raw = read_at(file, 0, 64)
     except CheckpointError:
         return True
-    return re.match(rb'\s*\{\s*"format": 1\b', raw) is not None
+    format_number = re.match(rb'\s*\{\s*"format": (\d+)\b', raw)
+    return format_number is not None and int(format_number[1]) in JOURNAL_FORMATS
 
 
 def _unfinished_surgery(root: Path) -> Iterator[Fault]:
     command = pasteable("recover", root)
-    if os.path.lexists(root / SURGERY_FOLDER / "journal.json"):
-        location = Location(file=f"{SURGERY_FOLDER}/journal.json")
+    if os.path.lexists(root / SURGERY_FOLDER / JOURNAL_NAME):
+        location = Location(file=f"{SURGERY_FOLDER}/{JOURNAL_NAME}")
         if not _is_journal(root):
             command = (
                 f"its journal cannot be read: if you know all files to be whole, remove the folder {SURGERY_FOLDER}"

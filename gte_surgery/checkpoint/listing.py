@@ -14,6 +14,9 @@ from gte_surgery.checkpoint.files import FileEntry, entry_of, reason_of
 from gte_surgery.checkpoint.source import path_of
 
 SURGERY_FOLDER = ".gte-surgery"
+"""In a checkpoint: all state of a surgery."""
+JOURNAL_NAME, JOURNAL_FORMATS = "journal.json", (1, 2)
+"""In that folder: what a committed surgery must still do, and the formats that are read; the last is written."""
 _PASSED_OVER = (SURGERY_FOLDER, ".git")
 """Of the directory itself; what a folder below keeps under such a name is a file like any other."""
 

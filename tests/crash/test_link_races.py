@@ -8,14 +8,15 @@ time, without.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from gte_surgery.errors import GteSurgeryError
+from gte_surgery.surgery.commit import tree
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.recovery import recover
 from gte_surgery.surgery.commit.transaction import in_place, into
@@ -24,17 +25,19 @@ from tests.crash.faults import Crashed, Fault, FaultyFilesystem
 
 NAMES = ("config.json", "model.safetensors", "1_Pooling/config.json")
 STATE = ".gte-surgery"
+NONCE = "0123456789abcdef"
+"""In the names of the attacked surgery's folders: who may read its lock knows it."""
 FOLDERS = {
     "state": STATE,
-    "stage": f"{STATE}/stage",
-    "folder of the stage": f"{STATE}/stage/1_Pooling",
-    "originals": f"{STATE}/originals",
-    "files of the originals": f"{STATE}/originals/files",
+    "stage": f"{STATE}/stage-{NONCE}",
+    "folder of the stage": f"{STATE}/stage-{NONCE}/1_Pooling",
+    "originals": f"{STATE}/originals-{NONCE}",
+    "files of the originals": f"{STATE}/originals-{NONCE}/files",
     "previous": f"{STATE}/previous",
     "folder of the checkpoint": "1_Pooling",
     "checkpoint": ".",
     "state beside": "1_Pooling/.out.gte-surgery",
-    "stage beside": "1_Pooling/.out.gte-surgery/stage",
+    "stage beside": f"1_Pooling/.out.gte-surgery/stage-{NONCE}",
 }
 SECRET = b"a secret"
 
@@ -70,7 +73,7 @@ def lay_outside(outside: Path) -> None:
     for folder in FOLDERS.values():
         fill(outside / folder, SECRET)
         fill(outside / folder / "files", SECRET)
-        for name in ("lock", "journal.json.tmp"):
+        for name in ("lock", f"lock-{NONCE}", "journal.json", f"journal-{NONCE}.tmp"):
             (outside / folder / name).write_bytes(SECRET)
 
 
@@ -97,13 +100,22 @@ def seen(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {str(p.relative_to(folder)): (p.lstat().st_nlink, p.read_bytes() if p.is_file() else b"") for p in paths}
 
 
-def swap(folder: Path, outside: Path) -> None:
-    """`folder`, or where it would be, becomes a link to `outside`."""
+def swap(folder: Path, outside: Path, swapped: list[Path]) -> None:
+    """`folder`, or where it would be, becomes a link to `outside`; noted in `swapped` where it was there."""
     if folder.exists():
         folder.rename(folder.with_name(f"{folder.name}-moved"))
+        swapped.append(folder)
     elif not folder.parent.exists():
         return
     folder.symlink_to(outside)
+
+
+@contextmanager
+def nonce(*, is_known: bool) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if is_known:
+            patch.setattr(tree.secrets, "token_hex", lambda _: NONCE)
+        yield
 
 
 SURGERIES = {
@@ -127,16 +139,18 @@ def test_no_link_swapped_in_before_any_operation_leads_out(
     before = seen(outside)
     operations = operations_of(surgery, tmp_path / "0" / "checkpoint")
     first = len(swapped) % 5 + 1
+    there: list[Path] = []
     for at in range(1 if long else first, operations + 1, 1 if long else 5):
         target = tmp_path / str(at) / "checkpoint"
         prepare(target)
         if surgery == "recover":
             leave_a_committed_surgery(target)
-        attack = partial(swap, target / FOLDERS[swapped], outside / FOLDERS[swapped])
-        with suppress(GteSurgeryError, OSError):
+        attack = partial(swap, target / FOLDERS[swapped], outside / FOLDERS[swapped], there)
+        with suppress(GteSurgeryError, OSError), nonce(is_known=surgery != "recover"):
             SURGERIES[surgery](target, Attacked(at, attack, has_hard_links=bool(at % 2)))
         assert seen(outside) == before, f"before operation {at}"
         assert SECRET not in (content for _, content in seen(target.parent).values())
+    assert there, "the attack has met nothing"
 
 
 def operations_of(surgery: str, target: Path) -> int:
@@ -152,7 +166,7 @@ def operations_of(surgery: str, target: Path) -> int:
 def leave_a_committed_surgery(target: Path) -> None:
     """A surgery that dies right after its commit point."""
     fs = FaultyFilesystem(Fault(at=1, counted=frozenset({"replace"})))
-    with pytest.raises(Crashed):
+    with pytest.raises(Crashed), nonce(is_known=True):
         stage_and_commit(target, fs)
     assert (target / STATE / "journal.json").exists()
 

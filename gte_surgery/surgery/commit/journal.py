@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import is_leftover
+from gte_surgery.checkpoint.listing import JOURNAL_FORMATS
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.records import Record
@@ -25,7 +26,6 @@ GENERATION_NAME = "generation.json"
 GENERATION_FILES = "files"
 
 _GENERATION_FORMAT = 1
-_JOURNAL_FORMAT = 2
 MOST_BYTES = 1 << 24
 MOST_NAMES = 20_000
 MOST_PARTS = 16
@@ -94,7 +94,7 @@ def name_fault(name: str) -> str:
 
 def write_note(fs: Filesystem, path: Path, note: Journal | Generation) -> None:
     """Write a note to a new file and make its content durable; its name is left to the caller."""
-    number = _JOURNAL_FORMAT if isinstance(note, Journal) else _GENERATION_FORMAT
+    number = JOURNAL_FORMATS[-1] if isinstance(note, Journal) else _GENERATION_FORMAT
     text = json.dumps({"format": number, **asdict(note)}, indent=1) + "\n"
     descriptor = fs.create(path)
     try:

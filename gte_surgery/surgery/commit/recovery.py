@@ -105,7 +105,7 @@ def _settle(state: StateFolder, fs: Filesystem, force: bool) -> Recovery:
             if not force and not made_here(journal, fs):
                 raise RefusedError(
                     f"{state.journal}: was made by another user or on another machine, and tells to move files",
-                    f"look at them with {pasteable('recover --dry-run', state.target)}, then add --force",
+                    f"look at them with {pasteable('recover', state.target, '--dry-run')}, then add --force",
                 )
             require_plain(state.of_surgery(journal.nonce), (*journal.staged, *journal.removed), fs)
             return _follow(Places(state, journal, fs), force)

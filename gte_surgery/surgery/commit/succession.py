@@ -9,6 +9,7 @@ import stat
 from collections.abc import Iterable
 from dataclasses import replace
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import (
@@ -81,7 +82,7 @@ def keep_foreign(places: Places, names: list[str]) -> Places:
     if not journal.keep_undo:
         raise RefusedError(
             f"{names[0]}: was saved by another program since, and this surgery keeps nothing for undo",
-            "`gte-surgery recover` without --force goes back to the checkpoint with that file",
+            f"{pasteable('recover', state.target)} goes back to the checkpoint with that file",
         )
     generation = read_generation(fs, state.originals)
     was = {**journal.replaced, **journal.removed}

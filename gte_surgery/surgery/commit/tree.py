@@ -17,12 +17,12 @@ from os import stat_result
 from pathlib import Path
 from shlex import quote
 
+from gte_surgery.checkpoint.listing import JOURNAL_NAME, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
-STATE_FOLDER = ".gte-surgery"
-"""Name of the folder in a checkpoint that holds all state of a surgery."""
+STATE_FOLDER = SURGERY_FOLDER
 
 MOST_NAMES = 100_000
 MOST_DEPTH = 64
@@ -64,7 +64,7 @@ class StateFolder:
     @property
     def journal(self) -> Path:
         """What a committed surgery must still do."""
-        return self.path / "journal.json"
+        return self.path / JOURNAL_NAME
 
     @property
     def journal_draft(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import fields
@@ -12,11 +13,13 @@ from pathlib import Path
 import click
 import pytest
 
+from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.cli.entry import run
 from gte_surgery.cli.group import program
 from gte_surgery.gte.schemas import violations
 from gte_surgery.surgery import outcome, verbs
 from gte_surgery.surgery.apply import Manner
+from tests.crash.faults import Crashed, Fault, FaultyFilesystem
 
 
 @pytest.fixture
@@ -202,6 +205,88 @@ def test_history_lists_the_receipts_and_follows_its_schema(
     value = json.loads(printed(capsys, 0, "history", checkpoint, "--json"))
     assert violations(value, "receipt") == []
     assert "vocab 160, pad 0" in printed(capsys, 0, "history", checkpoint)
+
+
+def test_undo_takes_no_newer_work_away_unless_forced(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = checkpoint / "model.safetensors"
+    original = weights.read_bytes()
+    printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0")
+    trained = bytearray(weights.read_bytes())
+    trained[-1] ^= 1
+    for options in ([], ["--verify"]):
+        weights.write_bytes(trained)
+        assert run(["undo", str(checkpoint), *options]) == 3
+        told = capsys.readouterr().err
+        assert "model.safetensors: was saved anew at " in told
+        assert f"`gte-surgery undo {checkpoint} --force`" in told
+        assert weights.read_bytes() == trained
+    printed(capsys, 0, "undo", checkpoint, "--force")
+    assert weights.read_bytes() == original
+    assert "redo" in printed(capsys, 0, "undo", checkpoint)
+    assert weights.read_bytes() == trained
+
+
+def test_undo_that_verifies_goes_by_content_not_by_time(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0")
+    os.utime(checkpoint / "model.safetensors", (1, 1))
+    assert run(["undo", str(checkpoint)]) == 3
+    assert f"`gte-surgery undo {checkpoint} --verify`" in capsys.readouterr().err
+    printed(capsys, 0, "undo", checkpoint, "--verify")
+    assert json.loads((checkpoint / "config.json").read_text())["vocab_size"] == 256
+
+
+def test_what_undo_would_install_is_what_was_kept(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bit rot in what is kept, its size and time as they were, is found where the surgery before hashed that file."""
+    for vocab in ("160", "150"):
+        printed(capsys, 0, "resize", checkpoint, "--vocab", vocab, "--pad", "0")
+    kept = checkpoint / ".gte-surgery" / "previous" / "files" / "model.safetensors"
+    time = kept.stat().st_mtime_ns
+    with kept.open("r+b") as file:
+        file.seek(-4, os.SEEK_END)
+        file.write(b"rust")
+    os.utime(kept, ns=(time, time))
+    before = (checkpoint / "model.safetensors").read_bytes()
+    assert run(["undo", str(checkpoint), "--force"]) == 3
+    assert "is not what was kept" in capsys.readouterr().err
+    assert (checkpoint / "model.safetensors").read_bytes() == before
+
+
+def test_undo_drop_frees_what_is_kept(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "nothing is kept" in printed(capsys, 0, "undo", checkpoint, "--drop")
+    printed(capsys, 0, "resize", checkpoint, "--vocab", "160", "--pad", "0")
+    resized = (checkpoint / "model.safetensors").read_bytes()
+    assert run(["undo", str(checkpoint), "--drop", "--force"]) == 2
+    capsys.readouterr()
+    assert "is gone" in printed(capsys, 0, "undo", checkpoint, "--drop")
+    assert not (checkpoint / ".gte-surgery").exists()
+    assert (checkpoint / "model.safetensors").read_bytes() == resized
+    assert run(["undo", str(checkpoint)]) == 3
+    assert "nothing to undo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_ours", [True, False], ids=["ours", "another machine"])
+def test_recover_shows_what_it_would_do_and_follows_no_stranger(
+    is_ours: bool, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A surgery dies right after its commit; its journal may then have come with the checkpoint."""
+    fs = FaultyFilesystem(Fault(0, counted=frozenset({"exchange"})))
+    with pytest.raises(Crashed):
+        verbs.resize(checkpoint, vocab=160, pad=0, filesystem=fs)
+    journal = checkpoint / ".gte-surgery" / "journal.json"
+    assert any("recover" in fault.hint for fault in open_checkpoint(checkpoint).faults)
+    if not is_ours:
+        journal.write_text(json.dumps(json.loads(journal.read_text()) | {"made_by": "0@elsewhere"}))
+    text = printed(capsys, 0, "recover", checkpoint, "--dry-run")
+    assert "would roll forward" in text
+    value = json.loads(printed(capsys, 0, "recover", checkpoint, "--dry-run", "--json"))
+    assert value["recovery"] == "rolled-forward"
+    assert "model.safetensors" in value["files"]
+    assert journal.exists()
+    if not is_ours:
+        assert run(["recover", str(checkpoint)]) == 3
+        assert "by another user or on another machine" in capsys.readouterr().err
+    assert "rolled forward" in printed(capsys, 0, "recover", checkpoint, *([] if is_ours else ["--force"]))
+    assert json.loads((checkpoint / "config.json").read_text())["vocab_size"] == 160
 
 
 def test_nothing_to_recover_is_good(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

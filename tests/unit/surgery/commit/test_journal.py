@@ -81,8 +81,8 @@ def test_ordinary_names_are_fine(name: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "\ufeff{}", "[" * 100_000, '{"format": 2}', '{"format": 1}'],
-    ids=["empty", "cut", "list", "null", "bom", "deep", "later format", "no members"],
+    ["", "{", "[]", "null", "\ufeff{}", "[" * 100_000, '{"format": 3}', '{"format": 2}', '{"format": 1}'],
+    ids=["empty", "cut", "list", "null", "bom", "deep", "later format", "no members", "no members of the first"],
 )
 def test_what_is_no_journal_is_not_followed(text: str, target: Path) -> None:
     state_inside(target).journal.write_text(text)
