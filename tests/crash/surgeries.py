@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
+from gte_surgery.surgery.commit.transaction import Planned, Transaction, in_place, into
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, make_parents, walk
 
 Tree = Mapping[str, tuple[int, bytes]]
@@ -85,10 +85,10 @@ def write_files(fs: Filesystem, folder: Path, tree: Tree) -> None:
             fs.close(descriptor)
 
 
-def perform(surgery: Surgery, target: Path, fs: Filesystem) -> None:
-    """The surgery in place."""
+def perform(surgery: Surgery, target: Path, fs: Filesystem, planned: Planned | None = None) -> None:
+    """The surgery in place; `planned` as `commit` takes it."""
     with in_place(target, "test surgery", fs) as transaction:
-        _commit(transaction, surgery, fs)
+        _commit(transaction, surgery, fs, planned)
 
 
 def perform_into(surgery: Surgery, out: Path, fs: Filesystem) -> None:
@@ -97,9 +97,9 @@ def perform_into(surgery: Surgery, out: Path, fs: Filesystem) -> None:
         _commit(transaction, surgery, fs)
 
 
-def _commit(transaction: Transaction, surgery: Surgery, fs: Filesystem) -> None:
+def _commit(transaction: Transaction, surgery: Surgery, fs: Filesystem, planned: Planned | None = None) -> None:
     write_files(fs, transaction.stage, surgery.staged)
-    transaction.commit(surgery.removed, surgery.keep_undo)
+    transaction.commit(surgery.removed, surgery.keep_undo, planned=planned)
 
 
 def snapshot(fs: Filesystem, target: Path) -> Tree | None:

@@ -181,28 +181,32 @@ def test_the_next_surgery_clears_silently_what_an_uncommitted_one_left(case: Cas
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "into" not in case.name], ids=lambda case: case.name)
-def test_a_recovery_that_dies_at_any_operation_can_be_repeated(case: Case, tmp_path: Path) -> None:
+def test_a_recovery_that_dies_at_any_operation_can_be_repeated(case: Case, tmp_path: Path, long: bool) -> None:
     for target, fs in _attempts(case, tmp_path, _death):
         try:
             case.act(target, fs)
         except Crashed:
             if state_inside(target).journal.exists() or case.name == "single":
-                _recover_twice(case, target, lambda at: Fault(at, is_torn=True, counted=CHANGES))
+                _recover_twice(case, target, lambda at: Fault(at, is_torn=True, counted=CHANGES), 1 if long else 5)
 
 
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
-def test_a_recovery_that_the_system_fails_at_any_operation_can_be_repeated(error: int, tmp_path: Path) -> None:
+def test_a_recovery_that_the_system_fails_at_any_operation_can_be_repeated(
+    error: int, tmp_path: Path, long: bool
+) -> None:
     case = _in_place("single", SINGLE)
     for target, fs in _attempts(case, tmp_path, _death):
         try:
             case.act(target, fs)
         except Crashed:
-            _recover_twice(case, target, lambda at: Fault(at, error))
+            _recover_twice(case, target, lambda at: Fault(at, error), 1 if long else 17)
 
 
-def _recover_twice(case: Case, target: Path, faults: Callable[[int], Fault]) -> None:
-    """Recover copies of `target` with a failure at operation 0, 1, …, then again without."""
-    for at in itertools.count():
+def _recover_twice(case: Case, target: Path, faults: Callable[[int], Fault], step: int) -> None:
+    """Recover copies of `target` with a failure at every `step`-th operation, others after each death, then again
+    without.
+    """
+    for at in itertools.count(int(target.parent.name) % step, step):
         copy = target.parent / f"copy{at}"
         shutil.copytree(target, copy, copy_function=_link)
         fs = FaultyFilesystem(faults(at))

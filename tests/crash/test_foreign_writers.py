@@ -59,7 +59,17 @@ NAMES = ("config.json", "model.safetensors", "gte-surgery.json", "tokenizer.json
 
 
 def _surgery(surgery: Surgery) -> tuple[Callable[[Path], None], Callable[[Path, Filesystem], object]]:
-    return lambda path: lay_down(FaultyFilesystem(), path, surgery.old), lambda path, fs: perform(surgery, path, fs)
+    """As planned for what is there when it begins."""
+
+    def act(path: Path, fs: Filesystem) -> None:
+        planned = {name: _seen(path / name) for name in (*surgery.staged, *surgery.removed)}
+        perform(surgery, path, fs, planned)
+
+    return lambda path: lay_down(FaultyFilesystem(), path, surgery.old), act
+
+
+def _seen(path: Path) -> tuple[int, int] | None:
+    return (path.stat().st_size, path.stat().st_mtime_ns) if path.exists() else None
 
 
 def _done(path: Path) -> None:
@@ -96,7 +106,7 @@ def test_what_another_program_saves_before_any_operation_is_never_lost(
     end = snapshot(FaultyFilesystem(), tmp_path / "0" / "ckpt") or {}
     assert counting.count > 20
     for number, name in enumerate(NAMES):
-        for at in range(1 if long else 1 + number, counting.count + 1, 1 if long else 5):
+        for at in range(1 if long else 1 + 4 * number, counting.count + 1, 1 if long else 17):
             folder = tmp_path / f"{at}"
             folder.mkdir()
             prepare(folder / "ckpt")

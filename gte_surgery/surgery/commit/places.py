@@ -207,6 +207,21 @@ class Places:
         return self.state.target / name
 
 
+def can_exchange(state: StateFolder, fs: Filesystem) -> bool:
+    """Whether names can change places here: tried with the stage, before the commit, and an empty folder."""
+    fs.mkdir(state.originals)
+    try:
+        for _ in range(2):
+            fs.exchange(state.stage, state.originals)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    finally:
+        fs.rmdir(state.originals)
+    return True
+
+
 def _rank(name: str) -> int:
     if name.endswith(".index.json"):
         return 2

@@ -29,7 +29,7 @@ from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import set_aside
 from gte_surgery.surgery.commit.journal import Journal, name_fault, write_note
 from gte_surgery.surgery.commit.lock import locked, require_held
-from gte_surgery.surgery.commit.places import Look, Places
+from gte_surgery.surgery.commit.places import Look, Places, can_exchange
 from gte_surgery.surgery.commit.records import HASHED_ANYWAY, is_same, record_of, sha256_of
 from gte_surgery.surgery.commit.recovery import finish, roll_back, unfinished
 from gte_surgery.surgery.commit.refusals import (
@@ -167,7 +167,7 @@ class Transaction:
             make_parents(fs, state.stage, name)
         fsync_tree(fs, state.stage)
         journal = _journal(state, self._command, wish, look, fs)
-        if wish.keep_undo:
+        if wish.keep_undo or not can_exchange(state, fs):  # what a rename goes over can come back from there alone
             set_aside(state, journal, fs)
         write_note(fs, state.journal_draft, journal)
         fs.fsync_directory(state.path)

@@ -104,7 +104,7 @@ def _require_unchanged(target: Path, generation: Generation, verify: bool, fs: F
             reason = f"was saved anew at {since}" if since else "is gone"
             raise RefusedError(
                 f"{shown(name)}: {reason}, after the surgery that undo would take back",
-                f"{pasteable('undo', target, '--force')} takes it back all the same, and keeps what is there now for redo"
+                f"{pasteable('undo', target, '--force')} takes it back all the same and keeps what is there for redo"
                 + ("" if verify else f"; {pasteable('undo', target, '--verify')} goes by content, not by time"),
             )
 
