@@ -175,7 +175,9 @@ class Places:
         if name not in self.journal.replaced:
             self.fs.unlink(self._target(name))
         elif self._came_out(name) is not None:
-            if self._exchange(name) and not self._is_new(name, self._stage(name)):
+            if not self._exchange(name):  # the disk hangs on another system than at the death
+                self.fs.replace(self._stage(name), self._target(name))
+            elif not self._is_new(name, self._stage(name)):
                 self._exchange(name)  # another program saved between look and exchange: its file stays
         else:
             kept, back = self.state.originals / GENERATION_FILES / name, self.state.stage / _BACK
