@@ -63,7 +63,7 @@ class Transaction:
 
     def __init__(self, state: StateFolder, command: str, fs: Filesystem, is_in_place: bool) -> None:
         self._state = state
-        self._command = command
+        self.command = command
         self._fs = fs
         self._is_in_place = is_in_place
         self.is_committed = False
@@ -166,7 +166,7 @@ class Transaction:
         for name in wish.removed:
             make_parents(fs, state.stage, name)
         fsync_tree(fs, state.stage)
-        journal = _journal(state, self._command, wish, look, fs)
+        journal = _journal(state, self.command, wish, look, fs)
         if wish.keep_undo or not can_exchange(state, fs):  # what a rename goes over can come back from there alone
             set_aside(state, journal, fs)
         write_note(fs, state.journal_draft, journal)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gte_surgery.checkpoint.printable import pasteable, shown
-from gte_surgery.errors import RefusedError, WriteError
+from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import previous_generation, require_kept
 from gte_surgery.surgery.commit.journal import GENERATION_FILES, Generation
@@ -44,12 +44,13 @@ def undo(target: Path, fs: Filesystem, *, force: bool = False, verify: bool = Fa
     (by size and time, with `verify` by its content where that was hashed); `CheckpointError` if a kept file is missing
     or damaged, and as `in_place` does. With `force` the newer files are what the next undo brings back.
     """
-    is_redo = _is_redo(target.resolve(), fs)
-    with HeldStops() as stops, in_place(target, REDO if is_redo else UNDO, fs) as transaction:
+    with HeldStops() as stops, in_place(target, UNDO, fs) as transaction:
         target = transaction.target
         generation = previous_generation(target, fs)
         if generation is None:
             raise RefusedError(f"{target}: nothing to undo, no previous generation is kept", _told(target))
+        is_redo = generation.command == UNDO
+        transaction.command = REDO if is_redo else UNDO
         files = state_inside(target).previous / GENERATION_FILES
         restored = (*generation.replaced, *generation.removed)
         removed = tuple(name for name in generation.added if status(fs, target / name) is not None)
@@ -67,14 +68,6 @@ def undo(target: Path, fs: Filesystem, *, force: bool = False, verify: bool = Fa
         planned = {name: found and (found.st_size, found.st_mtime_ns) for name, found in look.items()}
         transaction.commit(removed, hashes=hashes, planned=planned)
     return Undone((*restored, *removed), is_redo)
-
-
-def _is_redo(target: Path, fs: Filesystem) -> bool:
-    try:
-        generation = previous_generation(target, fs)
-    except OSError as error:
-        raise WriteError(f"{error.filename or target}: {error.strerror}; nothing was changed") from error
-    return generation is not None and generation.command == UNDO
 
 
 def drop(target: Path, fs: Filesystem) -> bool:
