@@ -85,6 +85,12 @@ class PowerLossFilesystem(Filesystem):
                 node.durable = dict(node.names)
         self.pending.clear()
 
+    def forget(self, path: Path) -> None:
+        """Let a power loss take what a file holds, as of one that was written a moment ago."""
+        file = self._find(path)
+        assert isinstance(file, File)
+        file.durable = b""
+
     def after_power_loss(self) -> Iterator[PowerLossFilesystem]:
         """Disks that a power loss may leave: all or nothing lost, each change alone lost or kept, data or not."""
         steps = frozenset(range(len(self.pending)))

@@ -250,7 +250,6 @@ def in_place(target: Path, command: str, fs: Filesystem) -> Iterator[Transaction
                 raise unfinished(target, "a surgery was committed but not finished")
             with _cleared(state, fs):
                 fs.mkdir(state.stage)
-                fs.fsync_directory(state.path)
                 fs.fsync_directory(target)
                 yield transaction
 
