@@ -21,6 +21,8 @@ from gte_surgery.gte.family import Family, Native
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.weights import find_sources, read_parameters
 
+_POOLINGS: dict[str, Literal["cls", "mean"]] = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
+
 
 def build_model(
     checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
@@ -59,13 +61,12 @@ def build_model(
 
 
 def pooling_of(checkpoint: Checkpoint, family: Family) -> Literal["cls", "mean"]:
-    """How the states of a text become one vector: as the family does it, or, where fine-tunes of it do it in either
-    way, as 1_Pooling/config.json says.
+    """How the states of a text become one vector: as 1_Pooling/config.json says, which is what a user of the checkpoint
+    gets elsewhere, or as the family does it where that file is absent or names neither of the two, or several.
     """
     stated = pooling(checkpoint)
-    if family.facts.pooling == "mean" and stated is not None and stated.modes in (("cls_token",), ("cls",)):
-        return "cls"
-    return family.facts.pooling
+    modes = stated.modes if stated is not None else ()
+    return _POOLINGS.get(modes[0], family.facts.pooling) if len(modes) == 1 else family.facts.pooling
 
 
 def body_of(model: nn.Module) -> nn.Module:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.sidecars import pooling
 from gte_surgery.errors import RefusedError
 from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.against.numbers import NEAREST, cosines, kendall, nearest, ranked, scores, shared
@@ -22,7 +20,6 @@ from gte_surgery.smoke.trouble import watched
 
 _TOKENS = {"cpu": 2048, "cuda": 65_536}
 """Tokens of a batch, pads included, by kind of device."""
-_POOLINGS: dict[str, Literal["cls", "mean"]] = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean"}
 _BINS = 20
 _WORST = 10
 
@@ -61,7 +58,6 @@ def embedded(checkpoint: Checkpoint, rows: Sequence[Ids], device: torch.device, 
     that fill the device. The model is gone afterwards.
     """
     encoder = load_encoder(checkpoint, str(device), dtype, "auto", unpad=device.type == "cuda")
-    encoder.pooling = _stated_pooling(checkpoint) or encoder.pooling
     longest, table = int(encoder.config.max_position_embeddings), len(encoder.input_table())
     pad = encoder.config.pad_token_id or 0
     largest = max(max(row) for row in rows)
@@ -77,14 +73,6 @@ def embedded(checkpoint: Checkpoint, rows: Sequence[Ids], device: torch.device, 
     if device.type == "cuda":
         torch.cuda.empty_cache()
     return functional.normalize(vectors, dim=-1)
-
-
-def _stated_pooling(checkpoint: Checkpoint) -> Literal["cls", "mean"] | None:
-    """What 1_Pooling/config.json says, which is what a user of the checkpoint gets; None where it says neither."""
-    stated = pooling(checkpoint)
-    if stated is None or len(stated.modes) != 1:
-        return None
-    return _POOLINGS.get(stated.modes[0])
 
 
 def batched(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:

@@ -14,6 +14,7 @@ pytest.importorskip("transformers", minversion="5.18")
 from gte_surgery import SmokeOptions, load_encoder, resize, smoke  # noqa: E402
 from gte_surgery.errors import RefusedError  # noqa: E402
 from gte_surgery.model.packing import pack_mask  # noqa: E402
+from tests import builder  # noqa: E402
 from tests.golden.test_families import FOLDER  # noqa: E402
 
 MASK = torch.tensor([[1] * 30, [1] * 7 + [0] * 23, [1] + [0] * 29, [1] * 17 + [0] * 13])
@@ -53,9 +54,31 @@ def test_the_sentence_vector_of_a_bert_is_the_mean_unless_its_files_say_otherwis
     (place / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "cls"}))
     first = torch.nn.functional.normalize(states[:, 0], dim=-1)
     assert torch.allclose(load_encoder(place, "cpu", "float32").embed(batch()), first, atol=1e-6)
+    (place / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "max"}))
+    assert load_encoder(place, "cpu", "float32").pooling == "mean"
     modern = load_encoder(FOLDER / "modernbert-base", "cpu", "float32", unpad=unpad)
     first = torch.nn.functional.normalize(modern(**batch())[:, 0], dim=-1)
     assert torch.allclose(modern.embed(batch()), first, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stated", "pooling"),
+    [
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "cls"),
+        ({"pooling_mode": "lasttoken"}, "cls"),
+    ],
+)
+def test_a_gte_of_2024_is_pooled_as_its_files_say(stated: dict[str, object], pooling: str, tmp_path: Path) -> None:
+    place = builder.build(tmp_path / "new", builder.remote_config())
+    assert load_encoder(place, "cpu", "float32").pooling == "cls"
+    (place / "1_Pooling").mkdir()
+    (place / "1_Pooling" / "config.json").write_text(json.dumps(stated))
+    encoder = load_encoder(place, "cpu", "float32")
+    states = encoder(**batch())
+    wanted = states[:, 0] if pooling == "cls" else torch.stack([states[0].mean(0), states[1, :2].mean(0)])
+    assert torch.allclose(encoder.embed(batch()), torch.nn.functional.normalize(wanted, dim=-1), atol=1e-6)
 
 
 def test_the_types_of_a_bert_fold_into_its_words(tmp_path: Path) -> None:
