@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Report, Severity
@@ -24,6 +25,11 @@ from gte_surgery.model.captured import CapturedBody
 from gte_surgery.model.compiled import CompiledBody, is_compilable
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
+
+IGNORED = -100
+"""The label of a place that was not hidden."""
+_MOST_LOGITS = 1 << 28
+"""Of a masked LM at once; 1 GiB in float32."""
 
 
 class Guard(Protocol):
@@ -197,6 +203,28 @@ class GteEncoder(nn.Module):
         for name in stages:
             states = self.model.get_submodule(name)(states)
         return states
+
+    def masked_loss(self, batch: Mapping[str, Tensor | None], labels: Tensor, counted: float | None = None) -> Tensor:
+        """The cross-entropy of a masked LM, in float32: its sum over `counted`, or over how many labels there are.
+
+        `labels` [rows, width] int64: the ids that were hidden, -100 elsewhere. Logits are made of hidden places only,
+        in portions that are made again in the backward where there are several. Raises as `logits`.
+        """
+        hidden = self.encode(batch)
+        flat = (hidden.packing.pack(labels) if hidden.is_packed and hidden.packing else labels).flatten()
+        places = (flat != IGNORED).nonzero()[:, 0]
+        states, wanted = hidden.states.flatten(0, 1).index_select(0, places), flat.index_select(0, places)
+        most = max(_MOST_LOGITS // len(self.input_table()), 1)
+        parts = list(zip(states.split(most), wanted.split(most), strict=True))
+        if len(parts) == 1:
+            total = self._cross_entropy(states, wanted)
+        else:
+            made = [checkpoint(self._cross_entropy, *part, use_reentrant=False) for part in parts]
+            total = torch.stack(made).sum()
+        return total / (len(places) if counted is None else counted)
+
+    def _cross_entropy(self, states: Tensor, wanted: Tensor) -> Tensor:
+        return functional.cross_entropy(self.through_head(states).float(), wanted, reduction="sum")
 
     def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
         """The hidden states, packed or padded as they were worked on."""

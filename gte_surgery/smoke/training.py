@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from gte_surgery.model.encoder import GteEncoder
+from gte_surgery.model.encoder import IGNORED, GteEncoder
 from gte_surgery.smoke.batches import Batch, Ids, Tensors
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import Task
@@ -24,7 +24,6 @@ _MASKED_SHARE = 0.15
 _SHORT = 64
 _RATE = 2e-5
 _HEAD_RATE = 1e-4
-_IGNORED = -100
 _TIED = "as a row of the tied decoder it trains, like any id that is never the answer"
 
 
@@ -56,14 +55,7 @@ class Objective(nn.Module):
                 said = self.head(first).float().squeeze(-1) if self.head is not None else first
                 return functional.mse_loss(said, tensors["targets"][:, 0])
             case "mlm":
-                return self._masked_loss(tensors, counted)
-
-    def _masked_loss(self, tensors: Tensors, counted: float | None) -> Tensor:
-        labels = tensors["labels"]
-        states = self.encoder.encode(_inputs(tensors)).padded()[labels != _IGNORED]
-        logits = self.encoder.through_head(states).float()
-        total = functional.cross_entropy(logits, labels[labels != _IGNORED], reduction="sum")
-        return total / (len(states) if counted is None else counted)
+                return self.encoder.masked_loss(_inputs(tensors), tensors["labels"], counted)
 
     def _idle(self) -> Iterator[nn.Parameter]:
         """Parameters of a head that the task does not use: those that would get no gradient."""
@@ -98,7 +90,7 @@ def training_tensors(batch: Batch, task: Task, ids: Ids, width: int, seed: int) 
     tokens = batch.tensors["input_ids"]
     mask = ids.mask if ids.mask is not None else (ids.pad + 1) % ids.vocab_size
     hidden = torch.where(chosen, mask, tokens)
-    return {**batch.tensors, "input_ids": hidden, "labels": torch.where(chosen, tokens, _IGNORED)}
+    return {**batch.tensors, "input_ids": hidden, "labels": torch.where(chosen, tokens, IGNORED)}
 
 
 @dataclass

@@ -237,3 +237,26 @@ def test_the_model_inside_stays_usable_on_its_own(folder: Path) -> None:
         encoder.embed(batch)
         after = encoder.model(**batch).last_hidden_state
     assert (before - after)[MASK == 1].abs().max() == 0
+
+
+@pytest.mark.parametrize("most", [1 << 28, 2 * 160], ids=["at once", "in portions"])
+@pytest.mark.parametrize("unpad", [True, False])
+def test_the_loss_of_a_masked_lm_is_that_of_all_logits(
+    golden: Path, most: int, unpad: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gte_surgery.model import encoder as room
+
+    encoder = load_encoder(golden / "legacy-mlm", "cpu", "float32", unpad=unpad)
+    batch = {"input_ids": IDS, "attention_mask": MASK}
+    labels = torch.tensor(
+        [[-100, 7, 9, -100, 3, -100], [4, -100, -100, -100, -100, -100], [-100, 5, -100, -100, -100, 6]]
+    )
+    labels[MASK == 0] = -100
+    table = encoder.input_table()
+    wanted = torch.nn.functional.cross_entropy(encoder.logits(batch).flatten(0, 1), labels.flatten())
+    (gradient,) = torch.autograd.grad(wanted, table)
+    monkeypatch.setattr(room, "_MOST_LOGITS", most)
+    found = encoder.masked_loss(batch, labels)
+    assert torch.allclose(found, wanted)
+    assert torch.allclose(torch.autograd.grad(found, table)[0], gradient, atol=1e-6)
+    assert torch.allclose(encoder.masked_loss(batch, labels, 1.0), wanted * (labels != -100).sum())
