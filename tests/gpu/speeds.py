@@ -51,8 +51,12 @@ def portions(batch: Batch, heads: int) -> list[Batch]:
     return made
 
 
-def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: float = 0.0) -> float:
-    """Tokens a second: the median of runs over about so many seconds, after two warm ones and a pause."""
+Rate = tuple[float, float, float]
+"""Tokens a second: the median, and the first and the third quartile."""
+
+
+def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: float = 0.0) -> Rate:
+    """Of runs over about so many seconds, after two warm ones and a pause."""
     for _ in range(2):
         run()
     torch.cuda.synchronize()
@@ -63,7 +67,13 @@ def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: fl
         run()
         torch.cuda.synchronize()
         taken.append(time.perf_counter() - begin)
-    return tokens / sorted(taken)[len(taken) // 2]
+    taken.sort(reverse=True)
+    return tokens / taken[len(taken) // 2], tokens / taken[len(taken) // 4], tokens / taken[3 * len(taken) // 4]
+
+
+def most_memory() -> float:
+    """GiB that were held at once since the counter was set back."""
+    return torch.cuda.max_memory_allocated() / 2**30
 
 
 def ways(encoder: GteEncoder) -> Iterator[tuple[str, Choice, bool]]:
@@ -80,12 +90,15 @@ class Table:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.rates: dict[str, dict[str, float | str]] = {}
+        self.rates: dict[str, dict[str, float | list[int] | str]] = {}
 
-    def add(self, name: str, way: str, measure: Callable[[], float]) -> None:
+    def add(self, name: str, way: str, measure: Callable[[], float | Rate]) -> None:
         """Measure one cell; what goes wrong is written into it."""
         try:
-            found: float | str = round(measure())
+            measured = measure()
+            found: float | list[int] | str = (
+                round(measured, 1) if isinstance(measured, float) else [round(each) for each in measured]
+            )
         except RuntimeError as error:
             found = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             torch.cuda.empty_cache()
@@ -115,17 +128,21 @@ def main(checkpoint: str, file: str) -> None:
                 for part in parts:
                     encoder.encode(part.tensors, unpad_inputs=is_packed)
 
+            torch.cuda.reset_peak_memory_stats()
             table.add(name, way, lambda run=run, batch=batch: rate(run, batch.tokens))  # type: ignore[misc]
+            table.add(name, f"{way}, GiB", most_memory)
     begin = time.perf_counter()
     compiled = load_encoder(checkpoint, "cuda", "float16", "auto", compile=True)
     compiled.encode(next(iter(batches.values())).tensors)
     table.rates["seconds to compile"] = {"compiled": round(time.perf_counter() - begin, 1)}
     for name, batch in batches.items():
+        torch.cuda.reset_peak_memory_stats()
 
         def run_compiled(batch: Batch = batch) -> None:
             compiled.encode(batch.tensors)
 
         table.add(name, "compiled", lambda run=run_compiled, batch=batch: rate(run, batch.tokens))  # type: ignore[misc]
+        table.add(name, "compiled, GiB", most_memory)
         table.add(
             name,
             "compiled, rested",
