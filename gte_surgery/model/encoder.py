@@ -214,8 +214,8 @@ class GteEncoder(nn.Module):
         flat = (hidden.packing.pack(labels) if hidden.is_packed and hidden.packing else labels).flatten()
         places = (flat != IGNORED).nonzero()[:, 0]
         states, wanted = hidden.states.flatten(0, 1).index_select(0, places), flat.index_select(0, places)
-        most = max(_MOST_LOGITS // len(self.input_table()), 1)
-        parts = list(zip(states.split(most), wanted.split(most), strict=True))
+        portions = max(-(-len(places) * len(self.input_table()) // _MOST_LOGITS), 1)
+        parts = list(zip(states.chunk(portions), wanted.chunk(portions), strict=True))
         if len(parts) == 1:
             total = self._cross_entropy(states, wanted)
         else:
