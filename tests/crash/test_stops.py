@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 def test_a_surgery_that_is_asked_to_stop_leaves_one_of_the_checkpoints_says_so_and_clears_up(
     tmp_path: Path, long: bool
 ) -> None:
-    stops = 2000 if long else 40
+    stops = 2000 if long else 20
     command = [sys.executable, str(ROOT / "tests" / "crash" / "stop_loop.py"), str(tmp_path), str(stops)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr

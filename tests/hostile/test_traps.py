@@ -1,5 +1,6 @@
 """A checkpoint full of traps: modules called like those that we or ours import, and settings that other programs read
-from the working directory. No command, started inside it, runs or reads one, or asks the network.
+from the working directory. No command, started inside it, runs or reads one, makes a socket of the internet, or looks
+up a name; none imports what could, but those that import transformers.
 """
 
 from __future__ import annotations
@@ -36,12 +37,15 @@ def guard(event, arguments):
         is_trap = os.path.basename(path) in settings or path.endswith((".py", ".pyc"))
         if os.path.dirname(path) == here and is_trap and not os.environ.get("MAY_COPY"):
             os.write(2, f"TRAP: opened {path}\\n".encode())
-    if event == "socket.getaddrinfo" or event == "socket.connect" and isinstance(arguments[1], tuple):
+    if event == "socket.getaddrinfo" or event == "socket.__new__" and arguments[1] in (2, 10):
         os.write(2, f"TRAP: {event} {arguments[1:]}\\n".encode())
 sys.addaudithook(guard)
 del sys.argv[1]
-from gte_surgery.cli.entry import main
-main()
+from gte_surgery.cli.entry import run
+code = run(sys.argv[1:])
+if "huggingface_hub" in sys.modules and sys.argv[1] not in ("smoke", "demo", "gate"):  # transformers brings it along
+    os.write(2, b"TRAP: huggingface_hub was imported\\n")
+sys.exit(code)
 """
 LINES = {
     "inspect": "inspect . --html {out}/page.html",

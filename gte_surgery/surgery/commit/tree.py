@@ -144,12 +144,15 @@ def walk(fs: Filesystem, root: Path) -> Iterator[tuple[str, stat_result]]:
 
 
 def remove_tree(fs: Filesystem, root: Path) -> None:
-    """Remove `root` and everything below it, if it is there; a symlink is removed, not followed."""
+    """Remove `root` and everything below it, if it is there; a symlink is removed, not followed. That another process
+    removes a file first, as it does with its draft of a lock, is no failure.
+    """
     found = status(fs, root)
     if found is None:
         return
     if not stat.S_ISDIR(found.st_mode):
-        fs.unlink(root)
+        with suppress(FileNotFoundError):
+            fs.unlink(root)
         return
     for name, entry in list(walk(fs, root)):
         if stat.S_ISDIR(entry.st_mode):

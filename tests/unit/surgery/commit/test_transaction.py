@@ -15,7 +15,7 @@ from gte_surgery.errors import CheckpointError, RefusedError, UsageError, WriteE
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.recovery import recover
 from gte_surgery.surgery.commit.transaction import in_place, into
-from gte_surgery.surgery.commit.tree import state_inside
+from gte_surgery.surgery.commit.tree import remove_tree, state_inside
 from gte_surgery.surgery.commit.undo import previous_generation, undo
 from tests.crash.faults import CHANGES, FaultyFilesystem
 from tests.crash.surgeries import (
@@ -299,3 +299,14 @@ def test_a_real_interrupt_rolls_back(target: Path) -> None:
         assert process.wait(timeout=30) != 0
     assert snapshot(FS, target) == SINGLE.old
     assert not leftovers(FS, target)
+
+
+def test_a_draft_that_another_process_removes_first_is_no_failure(tmp_path: Path) -> None:
+    class Overtaken(Filesystem):
+        def unlink(self, path: Path) -> None:
+            path.unlink()
+            super().unlink(path)
+
+    (tmp_path / "lock-0123").write_bytes(b"")
+    remove_tree(Overtaken(), tmp_path / "lock-0123")
+    assert list(tmp_path.iterdir()) == []
