@@ -60,6 +60,8 @@ OTHER_NAMES = {
 CONFIG_NAMES = {"pad-token-id": "pad", "vocab-size": "vocab", "type-vocab-size": "type-vocab"}
 """Options as config.json calls them, with either kind of dash."""
 
+_HELP = ["-h", "--help"]
+
 
 class LazyGroup(click.Group):
     """A group whose command NAME is `command` in the module gte_surgery.cli.commands.NAME."""
@@ -71,7 +73,10 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"gte_surgery.cli.commands.{cmd_name}").command
-        return command if isinstance(command, click.Command) else None
+        if not isinstance(command, click.Command):
+            return None
+        command.context_settings.setdefault("help_option_names", _HELP)  # click keeps the first help option it makes
+        return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -97,7 +102,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={
-        "help_option_names": ["-h", "--help"],
+        "help_option_names": _HELP,
         "max_content_width": 100,
         "token_normalize_func": lambda name: CONFIG_NAMES.get(name.replace("_", "-"), name.replace("_", "-")),
     },

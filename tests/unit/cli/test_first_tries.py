@@ -20,6 +20,9 @@ def checkpoint(tmp_path: Path) -> Path:
 
 
 def test_help_of_a_command_is_asked_either_way(capsys: pytest.CaptureFixture[str]) -> None:
+    command = program.get_command(click.Context(program), "resize")
+    assert command is not None
+    command.make_context("resize", ["ckpt", "--vocab", "4", "--pad", "0"])  # click keeps its first help option
     for words in (["help", "resize"], ["resize", "--help"], ["resize", "-h"]):
         assert run(words) == 0
         assert "Give CHECKPOINT a vocabulary" in capsys.readouterr().out
@@ -59,9 +62,8 @@ def test_python_takes_paths_and_an_outcome_is_short(checkpoint: Path) -> None:
 def test_at_60_columns_no_word_of_the_help_is_broken(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     command = program.get_command(click.Context(program), name)
     assert command is not None
-    above = click.Context(program, **program.context_settings)  # click keeps the first help option that it makes
     wide, narrow = (
-        command.get_help(click.Context(command, above, info_name=name, terminal_width=width, max_content_width=width))
+        command.get_help(click.Context(command, info_name=name, terminal_width=width, max_content_width=width))
         for width in (500, 60)
     )
     words = [set(re.split(r"[\s/-]+", text)) for text in (wide, narrow)]  # where a hyphen stands a line may end
