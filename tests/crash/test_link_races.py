@@ -138,9 +138,9 @@ def test_no_link_swapped_in_before_any_operation_leads_out(
     lay_outside(outside)
     before = seen(outside)
     operations = operations_of(surgery, tmp_path / "0" / "checkpoint")
-    first = len(swapped) % 5 + 1
+    first = len(swapped) % 7 + 1
     there: list[Path] = []
-    for at in range(1 if long else first, operations + 1, 1 if long else 5):
+    for at in range(1 if long else first, operations + 1, 1 if long else 7):
         target = tmp_path / str(at) / "checkpoint"
         prepare(target)
         if surgery == "recover":

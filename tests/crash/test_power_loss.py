@@ -239,10 +239,10 @@ def test_a_power_loss_after_a_death_leaves_one_of_the_checkpoints(long: bool) ->
 
 
 @pytest.mark.slow
-def test_without_any_one_of_its_fsyncs_a_checkpoint_or_its_undo_would_be_lost() -> None:
-    sites = set().union(*map(_sites, STORIES))
+def test_without_any_one_of_its_fsyncs_a_checkpoint_or_its_undo_would_be_lost(long: bool) -> None:
+    sites = sorted(set().union(*map(_sites, STORIES)))
     assert len(sites) > 10
-    needless = {site for site in sites if not _is_needed(site)}
+    needless = {site for site in sites[:: 1 if long else 2] if not _is_needed(site)}
     assert not needless
 
 
