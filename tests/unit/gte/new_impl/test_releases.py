@@ -46,6 +46,14 @@ def test_the_releases_are_the_published_eight() -> None:
     assert {release.name: (release.tensors, release.parameters) for release in RELEASES} == PUBLISHED
 
 
+def test_stella_en_400m_is_of_this_family_under_another_name_and_code_of_its_own() -> None:
+    """What wears this architecture is known by its config, whatever it is called and whoever keeps its code."""
+    values = release_config(next(each for each in RELEASES if each.name == "gte-large-en-v1.5"), Dialect.REMOTE, None)
+    stella = {**values, "_name_or_path": "stella_en_400M_v5", "auto_map": {"AutoModel": "modeling.NewModel"}}
+    assert families.family_of(stella) is NEW_IMPL
+    assert read_config(stella).dialect is Dialect.REMOTE
+
+
 @every_dialect
 @every_release
 def test_the_inventory_has_as_many_tensors_and_parameters_as_the_published_file(
