@@ -38,6 +38,8 @@ SUFFIXES = {
     Head.QUESTION_ANSWERING: "ForQuestionAnswering",
 }
 """What follows the family's name in the name of a class."""
+AUTO_CLASSES = {head: f"AutoModel{suffix.removeprefix('Model')}" for head, suffix in SUFFIXES.items()}
+"""Under which name `auto_map` says where the class of a head is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gte_surgery.gte.family import Release
-from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.kinds import AUTO_CLASSES, Dialect, Head
 from gte_surgery.gte.new_impl.heads import architecture
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
 from gte_surgery.gte.new_impl.reading import read_config
@@ -105,14 +105,6 @@ def _labels(head: Head) -> dict[str, object]:
     return {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
-_REMOTE_TASKS = {
-    "AutoModel": Head.NONE,
-    "AutoModelForMaskedLM": Head.MASKED_LM,
-    "AutoModelForSequenceClassification": Head.SEQUENCE_CLASSIFICATION,
-    "AutoModelForTokenClassification": Head.TOKEN_CLASSIFICATION,
-}
-
-
 def _dialect_keys(release: Release, dialect: Dialect, config: Mapping[str, object]) -> dict[str, object]:
     """The keys that differ between dialects: model type, code to load, rope."""
     if dialect is Dialect.NATIVE:
@@ -141,6 +133,8 @@ def auto_map(dialect: Dialect) -> dict[str, object]:
         }
     code = "Alibaba-NLP/new-impl--"
     models: dict[str, object] = {
-        auto: f"{code}modeling.{architecture(head, dialect)}" for auto, head in _REMOTE_TASKS.items()
+        auto: f"{code}modeling.{architecture(head, dialect)}"
+        for head, auto in AUTO_CLASSES.items()
+        if head is not Head.QUESTION_ANSWERING
     }
     return {"AutoConfig": f"{code}configuration.NewConfig", **models}

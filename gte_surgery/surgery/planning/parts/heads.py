@@ -12,7 +12,7 @@ from gte_surgery.checkpoint.restated import without
 from gte_surgery.checks.wording import counted
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.kinds import AUTO_CLASSES, Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.gte.wording import listed
 from gte_surgery.surgery.edits import Convert
@@ -53,10 +53,22 @@ def members_of_head(target: Target, edit: Convert) -> dict[str, object]:
     if head is target.head:
         return members
     members["architectures"] = [target.family.architecture(head, target.config.dialect)]
+    members |= _with_class(target, head)
     if head not in _LABELLED:
         return {key: value for key, value in members.items() if key not in _OF_LABELS}
     has_labels = members.get("id2label") is not None or members.get("num_labels") is not None
     return members if has_labels or target.head in _LABELLED else {**members, **_ONE_LABEL}
+
+
+def _with_class(target: Target, head: Head) -> dict[str, object]:
+    """`auto_map` with the class of a head that it lacks, from where the others are taken; nothing if it is there."""
+    mapped, auto = target.values.get("auto_map"), AUTO_CLASSES[head]
+    if not isinstance(mapped, dict) or auto in mapped or target.config.dialect is Dialect.NATIVE:
+        return {}
+    models = (each for key, each in mapped.items() if key.startswith("AutoModel") and isinstance(each, str))
+    module = next(models, "").rpartition(".")[0]
+    named = target.family.architecture(head, target.config.dialect)
+    return {"auto_map": {**mapped, auto: f"{module}.{named}"}} if module else {}
 
 
 def nearest_layout(target: Target) -> Layout:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +38,16 @@ def test_a_head_that_comes_is_the_one_that_new_makes(release: str, dialect: str,
     assert grave(outcome.target) == set()
     assert ("outputs mean nothing" in " ".join(outcome.plan.meaning)) is (head != "none")
     assert outcome.plan.is_empty is (head == "none")
+
+
+def test_auto_map_gets_the_class_of_a_head_that_it_lacks(tmp_path: Path) -> None:
+    code = {"AutoConfig": "org/code--configuration.NewConfig", "AutoModel": "org/code--modeling.NewModel"}
+    path = build(tmp_path / "c", remote_config(auto_map=code))
+    convert(path, head="mlm")
+    wanted = {**code, "AutoModelForMaskedLM": "org/code--modeling.NewForMaskedLM"}
+    assert json.loads((path / "config.json").read_text())["auto_map"] == wanted
+    convert(path, head="none")
+    assert json.loads((path / "config.json").read_text())["auto_map"] == wanted
 
 
 @pytest.mark.parametrize(
