@@ -14,6 +14,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
+from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
@@ -28,7 +30,7 @@ from gte_surgery.checkpoint.listing import (
     list_files,
     why_unusable,
 )
-from gte_surgery.checkpoint.nearby import WANTED, nearby, no_checkpoint, others
+from gte_surgery.checkpoint.nearby import WANTED, base_of, nearby, no_checkpoint, others
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
@@ -196,7 +198,7 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
     shards: tuple[Shard, ...] = ()
     has_weights = weights_name in listing.files or INDEX_NAME in listing.files
     if not has_weights and CONFIG_NAME not in listing.files:
-        faults.append(_not_a_checkpoint(listing.root))
+        faults.append(_not_a_checkpoint(listing))
     else:
         config, found = _read_config(listing)
         faults += found
@@ -212,13 +214,32 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
     return Checkpoint(listing.root, config, index, shards, files, tuple(faults), listing.links_out)
 
 
-def _not_a_checkpoint(root: Path) -> Fault:
-    message = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME} is here"
-    if os.path.lexists(root / "adapter_config.json"):
-        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), f"{message}: an adapter of PEFT, no whole model", _MERGE)
+def _not_a_checkpoint(listing: Listing) -> Fault:
+    message, root = f"neither {CONFIG_NAME} nor {WEIGHTS_NAME} nor {INDEX_NAME} is here", listing.root
+    if ADAPTER_CONFIG in listing.files:
+        facts = _adapter_in(listing)
+        told = f": {facts.words}; it {facts.fit}" if facts is not None else ""
+        found = f"{message}: an adapter of PEFT, no whole model{told}"
+        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), found, _MERGE)
     found = nearby(root)
     hint = f"did you mean {pasteable('check', found[0])}? {others(found)}".strip() if found else WANTED
     return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
+
+
+def adapter_in(path: Path) -> AdapterFacts | None:
+    """What the adapter of PEFT in a folder is, beside its base where that lies on this disk; None where none is."""
+    if not (path / ADAPTER_CONFIG).is_file() or (path / CONFIG_NAME).exists():
+        return None
+    return _adapter_in(list_directory(path, ()))
+
+
+def _adapter_in(listing: Listing) -> AdapterFacts | None:
+    here = Checkpoint(listing.root, None, None, (), tuple(listing.files.values()), (), listing.links_out)
+    adapter = next(iter(adapters_of(here)), None)
+    if adapter is None:
+        return None
+    base = base_of(adapter.base, listing.root)
+    return adapter.facts(word_rows(open_checkpoint(base).tensors) if base is not None else None)
 
 
 def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:

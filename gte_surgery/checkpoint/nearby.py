@@ -43,6 +43,13 @@ def nearby(path: Path) -> list[Path]:
     return [guess for guess in dict.fromkeys(guesses) if guess != path and _holds_checkpoint(guess)]
 
 
+def base_of(name: str, adapter: Path) -> Path | None:
+    """The folder on this disk of the base that an adapter names, a path or a hub id; None where there is none such."""
+    path = Path(name)
+    guesses = [path, adapter / path, *(_cached(path) if _is_hub_id(path) else ())] if name else []
+    return next((each for each in [*guesses, adapter.parent] if _holds_checkpoint(each)), None)
+
+
 def others(paths: list[Path]) -> str:
     """Where checkpoints lie, by the first few of some paths, if there is more than one."""
     if len(paths) < 2:

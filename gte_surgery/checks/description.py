@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor, open_found
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
@@ -156,6 +157,7 @@ class Description:
     memory: Memory
     tensors: tuple[TensorFacts, ...]
     faults: int
+    adapters: tuple[AdapterFacts, ...] = ()
 
 
 def describe(checkpoint: Checkpoint | Path | str) -> Description:
@@ -194,6 +196,7 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
         memory=Memory(4 * parameters, 2 * parameters, 16 * parameters),
         tensors=tuple(TensorFacts(t.name, t.dtype, t.shape, t.nbytes, t.shard.file.name) for t in stored),
         faults=len(checkpoint.faults),
+        adapters=tuple(adapter.facts(word_rows(checkpoint.tensors)) for adapter in adapters_of(checkpoint)),
     )
 
 

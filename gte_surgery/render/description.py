@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+from gte_surgery.checkpoint.adapters import AdapterFacts
 from gte_surgery.checks.description import Description, Pad, RopeFacts, Sizes, Vocabulary
 from gte_surgery.render.ink import columns, count, finite, paint, printable, size
 
@@ -29,6 +30,17 @@ def description_text(description: Description, has_tensors: bool = False, color:
         told = f"{count(description.faults, 'fault')} on disk: `gte-surgery check` tells which"
         lines.append("  " + paint(told, "error", color))
     return "\n".join(lines)
+
+
+def adapter_text(path: str, adapter: AdapterFacts, color: bool = False) -> str:
+    """An adapter that lies by itself."""
+    lines = [("adapter", printable(adapter.words)), ("vocabulary", printable(adapter.fit))]
+    return "\n".join((paint(printable(path), "strong", color), columns(lines, "  ")))
+
+
+def adapter_json(path: str, adapter: AdapterFacts) -> str:
+    """What `adapter_text` tells, field by field."""
+    return json.dumps({"checkpoint": path, "adapter": asdict(adapter)}, indent=2)
 
 
 def descriptions_text(descriptions: Sequence[Description], color: bool = False) -> str:
@@ -124,6 +136,8 @@ def _sidecar_rows(d: Description) -> Iterator[tuple[str, str]]:
         yield "pooling", printable(d.pooling)
     if d.max_seq_length is not None:
         yield "max length", f"{d.max_seq_length:,} tokens"
+    for adapter in d.adapters:
+        yield "adapter", f"{printable(adapter.folder or '.')}: {printable(adapter.words)}; it {printable(adapter.fit)}"
 
 
 def _release(d: Description) -> str:

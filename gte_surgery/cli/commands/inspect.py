@@ -13,6 +13,7 @@ from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, 
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 if TYPE_CHECKING:
+    from gte_surgery.checkpoint.adapters import AdapterFacts
     from gte_surgery.checkpoint.directory import Checkpoint
     from gte_surgery.checks.description import Description
 
@@ -44,14 +45,28 @@ def command(
     """Tell what each CHECKPOINT is: release, dialect, names, head, sizes, vocabulary, pad row, rope, files.
 
     Reads JSON, headers and single rows; a whole tensor only for --html. Of several checkpoints each is told in a line,
-    and in full where it has faults; as JSON they are a list. As cyclonedx one is a CycloneDX 1.6 ML-BOM, with the
-    hashes that receipts keep.
+    and in full where it has faults; as JSON they are a list. Of an adapter of PEFT: which base it is of, and whether
+    its tables fit that base's vocabulary. As cyclonedx one is a CycloneDX 1.6 ML-BOM, with the hashes that receipts
+    keep.
     """
-    from gte_surgery.render.description import description_json, description_text, descriptions_json, descriptions_text
+    from gte_surgery.render.description import (
+        adapter_json,
+        adapter_text,
+        description_json,
+        description_text,
+        descriptions_json,
+        descriptions_text,
+    )
 
     chosen = form_of(ctx, form, as_json)
     require_one(ctx, checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
     require_page(html, *checkpoints)
+    if html is None and chosen != "cyclonedx" and (alone := _adapter(*checkpoints)) is not None:
+        path = str(checkpoints[0])
+        terminal.result(
+            adapter_json(path, alone) if chosen == "json" else adapter_text(path, alone, terminal.has_color)
+        )
+        return
     found = list(each_of(_described, checkpoints, jobs))
     if html is not None:
         write_page(terminal, html, _opened(checkpoints[0]))
@@ -66,6 +81,13 @@ def command(
             terminal.result(descriptions_text(found, terminal.has_color))
         case _:
             terminal.result(description_text(found[0], tensors, terminal.has_color))
+
+
+def _adapter(checkpoint: Path, *others: Path) -> AdapterFacts | None:
+    """What the one folder is, where it holds an adapter of PEFT and no model."""
+    from gte_surgery.checkpoint.directory import adapter_in
+
+    return None if others else adapter_in(checkpoint)
 
 
 def _described(checkpoint: Path) -> Description:

@@ -60,7 +60,7 @@ class _Column:
 
 def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequence[RowChange]) -> Plan:
     name = shown(adapter.shard.file.name)
-    stale = _stale(adapter, changes)
+    stale = adapter.misfit(changes[0].shape[0])
     if stale:
         return replace(plan, meaning=(*plan.meaning, f"{name} does not fit this base and stays so: {stale}"))
     after = _new_ids(changes[0]) if adapter.token_ids else {}
@@ -132,14 +132,3 @@ def _indices(adapter: Adapter, after: Mapping[int, int]) -> dict[str, object]:
     if not ids or ids == adapter.token_ids:
         return {}
     return {INDICES: ids if isinstance(adapter.values.get(INDICES), dict) else ids[""]}
-
-
-def _stale(adapter: Adapter, changes: Sequence[RowChange]) -> str:
-    """Why an adapter is of another vocabulary than the base; "" where it is not."""
-    rows, width = changes[0].shape
-    for tensor in adapter.tensors.values():
-        is_table = "word_embeddings" in tensor.name and len(tensor.shape) == 2 and tensor.shape[1:] == (width,)
-        is_whole = is_table and tensor.name not in adapter.deltas() and not tensor.name.endswith(("_delta", "_B"))
-        if is_whole and tensor.shape[0] != rows:
-            return f"`{shown(tensor.name)}` has {tensor.shape[0]} rows, the table {rows}"
-    return ""

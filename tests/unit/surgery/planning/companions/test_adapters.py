@@ -15,6 +15,7 @@ import transformers  # noqa: E402
 from safetensors.torch import load_file  # noqa: E402
 
 from gte_surgery import new, remap, resize  # noqa: E402
+from gte_surgery.cli.entry import run  # noqa: E402
 
 KEPT = [0, 9, 5, *range(20, 90), 4]
 SIZES: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "pad": 0}
@@ -86,6 +87,40 @@ def test_peft_loads_what_followed(tmp_path: Path) -> None:
     before = states(ids)
     remap(base, keep=KEPT)
     assert torch.equal(states(torch.tensor([[KEPT.index(int(old)) for old in ids[0]]])), before)
+
+
+WHOLE = "holds 128 rows of the vocabulary, which fits the base's 128 rows"
+FITS = {
+    "whole": ({"modules_to_save": ["word_embeddings"]}, WHOLE),
+    "columns": ({"target_modules": ["word_embeddings"]}, WHOLE),
+    "ids": ({"trainable_token_indices": [5, 120]}, WHOLE.replace("128 rows of", "rows of 2 ids of")),
+    "none": ({}, "holds nothing of the vocabulary, so any size of the base's fits"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "fit"), FITS.values(), ids=FITS)
+def test_an_adapter_says_what_it_is_and_whether_it_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: dict[str, Any], fit: str
+) -> None:
+    base, adapter = adapted(tmp_path, **options)
+    on = "word_embeddings" if "target_modules" in options else "q_proj"
+    assert run(["inspect", str(adapter)]) == 0
+    told = capsys.readouterr().out
+    assert f"LORA of rank 4 on {on}, " in told
+    assert f"parameters, of the base {base}" in told
+    assert fit in told
+    assert run(["inspect", str(base)]) == 0
+    assert fit in capsys.readouterr().out, "beside its base too"
+    assert run(["check", str(adapter)]) == 1
+    assert f"an adapter of PEFT, no whole model: LORA of rank 4 on {on}" in capsys.readouterr().out
+    assert run(["resize", str(adapter), "--vocab", "90", "--pad", "0"]) == 3
+    assert "an adapter of PEFT, no whole model: LORA" in capsys.readouterr().err
+    moved = adapter.rename(tmp_path / "away")
+    resize(base, vocab=100, pad=0)
+    assert run(["inspect", str(moved), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["adapter"]
+    assert bool(found["misfit"]) is (options != {})
+    assert found["base_rows"] == 100
 
 
 def test_an_adapter_of_another_vocabulary_is_named_and_stays(tmp_path: Path) -> None:
