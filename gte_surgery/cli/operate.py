@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def operate(
     terminal: Terminal, verb: Callable[..., Outcome], place: Path, as_json: bool, options: dict[str, Any]
-) -> None:
+) -> Outcome:
     """Calls `verb` on `place` with the command's options under a progress bar and prints what came of it."""
     from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.render.plan import outcome_json, outcome_text
@@ -33,6 +33,7 @@ def operate(
     is_in_place = "keep_undo" in options and options["out"] is None
     if outcome.receipt is not None and is_in_place and options["keep_undo"]:
         terminal.message(f"take it back with {pasteable('undo', place)}")
+    return outcome
 
 
 def _in_all(folder: Path) -> str:

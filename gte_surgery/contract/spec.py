@@ -7,7 +7,7 @@ A contract comes from a checkpoint or from a JSON file (schema: contract). Judgi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
 from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.vocabulary.token_files import CONTRACTED
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 
 
@@ -55,12 +56,12 @@ class IdContract(Terms):
     @classmethod
     def from_checkpoint(cls, checkpoint: Checkpoint | Path | str) -> IdContract:
         """The contract of a checkpoint: sizes from config.json, what its tokenizer emits where that fits: the id before
-        every text, the padding side, the special ids.
+        every text, the padding side, the special ids; where it is silent those of config.json.
 
-        A tokenizer that pads with another id, or whose ids lie beyond the table, is not the one that feeds this model,
-        and is left aside. Where the table is its vocabulary rounded up to a multiple of 64 or 128, the ids are those of
-        the tokenizer; else as many as the table has rows. Raises CheckpointError for a checkpoint that is none, or has
-        no pad id.
+        A tokenizer that has other special ids than config.json, or ids beyond the table, is not the one that feeds this
+        model, and is left aside. Where the table is its vocabulary rounded up to a multiple of 64 or 128, the ids are
+        those of the tokenizer; else as many as the table has rows. Raises CheckpointError for a checkpoint that is
+        none, or has no pad id.
         """
         opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
         values = opened.config.value if opened.config is not None else None
@@ -77,7 +78,7 @@ class IdContract(Terms):
                 f"{pasteable('resize', opened.name, '--vocab', str(config.vocab_size), '--pad', str(pad))} sets it",
             )
         with _blamed_on(f"{opened.name}: config.json"):
-            return _contract(config, config.pad_token_id, read_tokenizer(opened))
+            return _contract(config, config.pad_token_id, read_tokenizer(opened), dict(_stated(values)))
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "contract.json") -> IdContract:
@@ -112,10 +113,18 @@ def _blamed_on(source: str) -> Iterator[None]:
         raise CheckpointError(f"{source}: {error.message}", error.hint) from None
 
 
-def _contract(config: GteConfig, pad: int, tokenizer: Tokenizer) -> IdContract:
-    is_ours = tokenizer.ids.get("pad", pad) == pad
+def _stated(values: Mapping[str, object]) -> Iterator[tuple[str, int]]:
+    """The special ids that config.json states, by their part."""
+    for role in CONTRACTED:
+        number = values.get(f"{role}_token_id")
+        if type(number) is int:
+            yield role, number
+
+
+def _contract(config: GteConfig, pad: int, tokenizer: Tokenizer, stated: Mapping[str, int]) -> IdContract:
+    is_ours = all(tokenizer.ids.get(role, number) == number for role, number in {**stated, "pad": pad}.items())
     frame = tokenizer.frame if is_ours else None
-    ids = tokenizer.ids if is_ours else {}
+    ids = {**stated, **(tokenizer.ids if is_ours else {})}
     fitting = {role: number for role, number in ids.items() if _fits(number, config, pad)}
     around = [number for number in (*frame.before, *frame.after) if _fits(number, config, pad)] if frame else []
     first = frame.before[0] if frame and frame.before else None

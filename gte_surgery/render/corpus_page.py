@@ -1,8 +1,11 @@
-"""The page about a corpus that `scan --html` writes: what it is like, what is wrong with it and where first."""
+"""The pages about texts: that which `scan --html` writes, what a corpus is like, what is wrong with it and where first;
+and that of `trim --html`, what its texts use and what other sizes of the vocabulary would come to.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import length_bins
@@ -10,7 +13,10 @@ from gte_surgery.findings import Code
 from gte_surgery.render.corpus import counted_by_severity, facts, hidden
 from gte_surgery.render.ink import count, size
 from gte_surgery.render.pages import Figure, filled
-from gte_surgery.render.plots import lengths_plot
+from gte_surgery.render.plots import coverage_plot, lengths_plot
+from gte_surgery.surgery.planning.plan import Plan
+
+_COLUMNS = ("--top", "tokens kept", "% of the tokens counted", "parameters fewer", "bytes fewer")
 
 
 def corpus_html(title: str, report: CorpusReport, codes: Mapping[str, Code], version: str) -> str:
@@ -39,3 +45,17 @@ def _figures(report: CorpusReport) -> Iterator[Figure]:
         told = f"{dict(facts(report))['lengths'].capitalize()}."
         rows = tuple((f"{least:,}", f"{most:,}", f"{number:,}") for least, most, number in bins)
         yield Figure("lengths", "Lengths", lengths_plot(bins), told, ("from", "to", "rows"), rows)
+
+
+def trim_html(plan: Plan, target: Path, version: str) -> str:
+    """The page about the plan of a trim."""
+    rows = tuple(
+        (f"{at.size:,}", f"{at.kept:,}", f"{100 * at.coverage:.3f}", f"{at.parameters:,}", size(at.nbytes))
+        for at in plan.curve
+    )
+    told = "Every token that occurs is at the right end; what a size saves stands in the table."
+    figures = [Figure("coverage", "Coverage", coverage_plot(plan.curve), told, _COLUMNS, rows)] if rows else []
+    facts = [("checkpoint", plan.source), ("target", str(target))]
+    facts += [(f"report {at}", sentence) for at, sentence in enumerate(plan.meaning, 1)]
+    return filled("base.html.jinja", title=plan.source, counts=[], judged="", facts=facts, figures=figures,
+                  version=version)  # fmt: skip

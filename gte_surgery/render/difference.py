@@ -1,4 +1,4 @@
-"""What `diff` found, as text for people and as JSON for programs (schema: diff)."""
+"""What `diff` found, as text for people and as JSON for programs (schemas: diff, tokenizers)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from gte_surgery.compare.difference import Difference, Gap, KeyDifference, RowChanges, Stored, TensorDifference
+from gte_surgery.compare.tokenizers import TokenizerDifference
 from gte_surgery.render.ink import columns, count, finite, paint, printable, section
 
 SHOWN = 5
 """Of the renamed tensors and of the ranges of changed rows, so many are shown."""
 LONGEST = 60
+TOKENS_SHOWN = 10
+"""Of the tokens that went or came, so many are shown."""
+_RELATIONS = {
+    "equal": "the same tokenizer",
+    "renumbered": "the same tokens under other ids",
+    "right in left": "{right} is {left} with fewer tokens, under new ids",
+    "left in right": "{left} is {right} with fewer tokens, under new ids",
+    "other": "two tokenizers",
+}
 _STYLES = {"added": "good", "removed": "error"}
 
 
@@ -120,3 +130,54 @@ def _verdict(difference: Difference, color: bool) -> str:
 
 def _tensor_object(tensor: TensorDifference) -> dict[str, object]:
     return {**asdict(tensor), "kinds": list(tensor.kinds)}
+
+
+def tokenizers_text(found: TokenizerDifference, color: bool = False) -> str:
+    """Tokens that went and came, parts that differ, what texts cost, and the verdict in the last line."""
+    sizes = [f"{left} → {right}" for left, right in zip(*_sides(found), strict=True)]
+    parts = [
+        section("tokens", [*sizes, f"{found.shared:,} in both, {found.moved:,} of them under another id"]),
+        section("tokens that went", _token_lines(found.gone)),
+        section("tokens that came", _token_lines(found.came)),
+        section("other parts that differ", [printable(name) for name in found.differs]),
+        section("texts", list(_cost_lines(found))),
+        _verdict_on_tokenizers(found, color),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def tokenizers_json(found: TokenizerDifference) -> str:
+    """Everything that was found, each token with its id."""
+    value = asdict(found) | {
+        "equal": found.is_equal,
+        "gone": [{"id": number, "token": token} for number, token in found.gone],
+        "came": [{"id": number, "token": token} for number, token in found.came],
+    }
+    return json.dumps(value, indent=2)
+
+
+def _sides(found: TokenizerDifference) -> tuple[tuple[str, str], ...]:
+    """Kind and size of the left one, and of the right one."""
+    (left, right), (few, many) = found.kinds, found.sizes
+    return (printable(left), count(few, "token")), (printable(right), count(many, "token"))
+
+
+def _token_lines(tokens: Sequence[tuple[int, str]]) -> list[str]:
+    shown = ", ".join(f"`{printable(token)}` {number}" for number, token in tokens[:TOKENS_SHOWN])
+    more = f" and {len(tokens) - TOKENS_SHOWN:,} more" if len(tokens) > TOKENS_SHOWN else ""
+    return [f"{len(tokens):,}: {shown}{more}"] if tokens else []
+
+
+def _cost_lines(found: TokenizerDifference) -> Iterator[str]:
+    cost = found.cost
+    if cost is not None:
+        same = 100 * cost.same / max(1, cost.texts)
+        yield f"{count(cost.texts, 'text')}, {same:.1f} % of them cut into the same tokens"
+        yield f"{cost.before:,} → {count(cost.after, 'token')} ({100 * cost.more:+.2f} %)"
+        yield f"{count(cost.unknown, 'character')} became unknown"
+
+
+def _verdict_on_tokenizers(found: TokenizerDifference, color: bool) -> str:
+    left, right = printable(found.left), printable(found.right)
+    word = paint("equal", "good", color) if found.is_equal else paint("different", "error", color)
+    return f"{left} and {right}: {word}, {_RELATIONS[found.relation].format(left=left, right=right)}"

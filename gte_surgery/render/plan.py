@@ -126,7 +126,9 @@ def _plan_object(plan: Plan) -> dict[str, object]:
         "removed": list(plan.removed),
         "nbytes": plan.nbytes,
         "claims": [claim.record() for claim in plan.claims],
-    } | ({"fetch": asdict(plan.fetch)} if plan.fetch is not None else {})
+        **({"curve": [asdict(point) for point in plan.curve]} if plan.curve else {}),
+        **({"fetch": asdict(plan.fetch)} if plan.fetch is not None else {}),
+    }
 
 
 def _file_object(file: OutputFile) -> dict[str, object]:

@@ -10,9 +10,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from gte_surgery.checks.description import Part
 from gte_surgery.compare.portrait import RowNorms, Spread
+from gte_surgery.vocabulary.row_map import Point
 
 _WIDTH, _HEIGHT = 640, 280
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 624, 34, 232
@@ -82,6 +84,16 @@ def cosines_plot(bins: Sequence[tuple[float, float, int]]) -> str:
     boxes = [_box(left, top, max(right - left, 1.0), _BOTTOM - top) for left, right, top in shown]
     axes = _axes(x, y, "cosine of the embeddings before and after", "texts")
     return _svg("cosines", "Histogram of the cosines of the embeddings", [*axes, *boxes])
+
+
+def coverage_plot(curve: Sequence[Point]) -> str:
+    """The share of all counted tokens that vocabularies of several sizes hold."""
+    x = Scale(0, curve[-1].kept, _LEFT, _RIGHT, is_whole=True)
+    y = Scale(100 * min(point.coverage for point in curve) - 0.1, 100, _BOTTOM, _TOP)
+    at = [(x.at(point.kept), y.at(100 * point.coverage)) for point in curve]
+    lines = [_line(*one, *other, "--series-1") for one, other in pairwise(at)]
+    axes = _axes(x, y, "tokens kept", "% of the tokens counted")
+    return _svg("coverage", "Coverage by the size of the vocabulary", [*axes, *lines, *(_dot(*each, 1) for each in at)])
 
 
 def parts_plot(parts: Sequence[Part]) -> str:

@@ -35,12 +35,13 @@ goes, or the surgery is refused.
 class Resize:
     """Give the vocabulary `vocab` rows and make `pad` the pad id; optionally change the type vocabulary.
 
-    `init` says where rows beyond the old table come from: a word of `INITS`, "copy:ID" for old row ID, or the name of
-    a .npy file, whose rows are taken in order of the new ids (its end before rounding is followed by zeros, and a
-    decoder weight of its own is drawn). `old_pad` says what becomes of the former pad row, which is zero: "keep" it or
-    draw it anew ("normal"). `type_vocab_mode` "fold" adds type row 0 to every word row except the pad row before the
-    type table goes, so that outputs stay what they were; "drop" only removes it. `roles` are ids of one's own,
-    {"cls": 5, …}: the rows that play these parts now come there.
+    `init` says where rows beyond the old table come from: a word of `INITS`, "copy:ID" for old row ID, or the name of a
+    .npy file, whose rows are taken in order of the new ids (its end before rounding is followed by zeros, and a decoder
+    weight of its own is drawn). `old_pad` says what becomes of the former pad row, which is zero: "keep" it or draw it
+    anew ("normal"). Of the rows that are kept, those from `new_from` on count as new all the same. `type_vocab_mode`
+    "fold" adds type row 0 to every word row except the pad row before the type table goes, so that outputs stay what
+    they were; "drop" only removes it. `roles` are ids of one's own, {"cls": 5, …}: the rows that play these parts now
+    come there.
     """
 
     vocab: int
@@ -54,10 +55,15 @@ class Resize:
     seed: int = 0
     training_state: TrainingState = "refuse"
     roles: Mapping[str, int] = field(default_factory=dict)
+    new_from: int | None = None
+    renewed: range = range(0)
+    """The kept rows that count as new, once that has been found out."""
 
     def __post_init__(self) -> None:
         make_whole(self)
         _at_least("vocab", self.vocab, 1, MOST_ROWS)
+        if self.new_from is not None:
+            _at_least("new-from", self.new_from, 0, MOST_ROWS)
         _at_least("pad", self.pad, 0)
         _at_least("round-to", self.round_to, 1)
         if self.type_vocab is not None:
@@ -238,9 +244,13 @@ class Fix:
 Edit = Resize | Remap | Trim | New | Convert | Reinit | Fix
 
 
+_FOUND = ("installed", "renewed")
+"""Fields that hold what was found, not what was asked for."""
+
+
 def as_record(edit: Edit) -> dict[str, object]:
     """The edit as JSON for plans and receipts, only what was chosen: {"vocab": 32000, "pad": 0, …}."""
-    values = {each.name: getattr(edit, each.name) for each in fields(edit) if each.name != "installed"}
+    values = {each.name: getattr(edit, each.name) for each in fields(edit) if each.name not in _FOUND}
     origins = values.pop("origins").record if isinstance(edit, Remap) else {}
     if str(values.get("init")).endswith(".npy"):
         values["init"] = PurePath(str(values["init"])).name

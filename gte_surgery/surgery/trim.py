@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gte_surgery.errors import UsageError
 from gte_surgery.surgery.edits import TrainingState, Trim
 from gte_surgery.surgery.outcome import Outcome, Surgical
 from gte_surgery.surgery.planning.target import understand
@@ -28,6 +29,7 @@ def trim(
     coverage: float | None = None,
     min_count: int | None = None,
     keep_tokens: Path | str | Sequence[str] | None = None,
+    weight: Sequence[int] = (),
     held_out: float = 0.0,
     write_counts: Path | str | None = None,
     round_to: int = 1,
@@ -39,14 +41,20 @@ def trim(
     `counts` count; table, tokenizer and config together.
 
     Without `top`, `coverage` or `min_count` every token that occurs is kept, and then every text that was counted is
-    cut as before, which is proved on each of its distinct words. `keep_tokens` is a file, or tokens. The plan's
-    `meaning` holds the report, on the share `held_out` of the texts too. In place or into `out`; raises as `resize`
-    does.
+    cut as before, which is proved on each of its distinct words. With `top` alone the first tokens are kept. Each text
+    of a file counts as often as its `weight` says. `keep_tokens` is a file, or tokens. The plan's `meaning` holds the
+    report, on the share `held_out` of the texts too, and its `curve` what other sizes come to. In place or into `out`;
+    raises as `resize` does.
     """
     tokens = read_tokens(Path(keep_tokens)) if isinstance(keep_tokens, (Path, str)) else tuple(keep_tokens or ())
     written = None if write_counts is None else Path(write_counts)
-    corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written)
+    corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written, tuple(weight))
     wish = Wish(top, coverage, min_count, tokens)
+    if not (corpus.texts or corpus.counts or top):
+        raise UsageError(
+            "trim: nothing to count",
+            "give texts with --texts FILE, or counts with --counts FILE; --top K alone keeps the first K tokens",
+        )
     require_places(path, manner.get("out"))
     checkpoint = opened(path)
     if checkpoint.snapshot is not None:

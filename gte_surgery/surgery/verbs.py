@@ -49,6 +49,7 @@ from gte_surgery.surgery.planning.reinit import plan_reinit
 from gte_surgery.surgery.planning.remap import plan_remap
 from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.planning.tokens.renewed import with_renewed
 from gte_surgery.surgery.planning.tokens.roles import resize_as_remap, with_roles
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
@@ -69,6 +70,7 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     match edit:
         case Resize():
             target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
+            edit = with_renewed(target, edit)
             if edit.roles:
                 moved = resize_as_remap(target, edit)
                 return replace(
@@ -78,7 +80,7 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         case Remap():
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
             edit = with_roles(target, edit) if edit.roles else edit
-            plan = plan_remap(target, edit)
+            plan = replace(plan_remap(target, edit), curve=edit.origins.curve)
         case Convert():
             target = understand(prepared(checkpoint, edit), cured_codes=CURED if edit.to is not None else ())
             plan = plan_convert(target, edit, threads)
@@ -107,6 +109,7 @@ def resize(
     type_vocab: int | None = None,
     type_vocab_mode: Literal["fold", "drop"] = "fold",
     init: str = "normal",
+    new_from: int | None = None,
     round_to: int = 1,
     old_pad: Literal["keep", "normal"] = "keep",
     tokenizer: Literal["keep", "remove"] = "keep",
@@ -125,7 +128,8 @@ def resize(
     """
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Resize(
-        vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state, roles
+        vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state, roles,
+        new_from,
     )  # fmt: skip
     return carried_out(path, edit, **manner)
 

@@ -32,12 +32,25 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
+class Point:
+    """A point of the curve of a vocabulary: the `size` asked for, the tokens `kept` then, and the share of all counted
+    ones that those are, `coverage`; how many `parameters` and `nbytes` the tables have fewer.
+    """
+
+    size: int
+    kept: int
+    coverage: float
+    parameters: int = 0
+    nbytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RowMap:
     """New row `new[i]` is made of the old rows `old[offsets[i]:offsets[i + 1]]`: one is kept as it is, of several the
     mean is taken. New rows that `new` does not name have no origin. `new` ascends and names none twice.
 
     `rows` is the size of the new vocabulary as far as the map knows it, `places` where each entry stands. `record` is
-    what a receipt says of the map, `coverage` what a plan says, in words.
+    what a receipt says of the map, `coverage` what a plan says, in words; `curve` is what other sizes would come to.
     """
 
     rows: int
@@ -47,6 +60,7 @@ class RowMap:
     places: Places
     record: Mapping[str, object] = field(default_factory=dict)
     coverage: tuple[str, ...] = ()
+    curve: tuple[Point, ...] = ()
 
     def origin(self, new: int) -> Sequence[int]:
         """The old rows of which a new row is made; none when it has no origin."""

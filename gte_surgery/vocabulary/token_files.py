@@ -31,6 +31,8 @@ VOCABULARIES = (TOKENIZER_JSON, WORDS, NUMBERED_WORDS, *SENTENCEPIECE)
 """Those that hold a vocabulary, the first that is there before the others."""
 
 ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+CONTRACTED = ("cls", "sep", "mask", "unk")
+"""The parts beside the pad whose ids a batch is held to."""
 FAR_BYTES = 1 << 18
 """A tokenizer.json of more is not fetched whole from a hub to be looked at."""
 MOST_BYTES = 1 << 27

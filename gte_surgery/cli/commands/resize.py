@@ -42,6 +42,12 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
     help="When the type table goes: add its row 0 to every word row first, or just drop it.",
 )
 @init_option
+@click.option(
+    "--new-from",
+    type=int,
+    metavar="ID",
+    help="Kept rows from here on count as new.  [default: those of tokens that were put into a release's spare rows]",
+)
 @round_to_option
 @click.option(
     "--old-pad",

@@ -16,7 +16,9 @@ from gte_surgery.cli.options import (
     seed_option,
     training_state_option,
 )
+from gte_surgery.cli.page import require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+from gte_surgery.outputs import write_output
 
 _FILE = click.Path(path_type=Path)
 
@@ -27,11 +29,15 @@ _FILE = click.Path(path_type=Path)
     epilog=example(
         "gte-surgery trim ckpt/ --texts corpus.txt --round-to 64 --dry-run",
         "gte-surgery trim ckpt/ --texts de.jsonl --texts fr.jsonl --held-out 0.1 --out small/",
+        "gte-surgery trim ckpt/ --texts de.txt --weight 3 --texts en.txt --weight 1 --html curve.html --dry-run",
         "gte-surgery trim ckpt/ --counts used.tsv --top 32000 --out small/",
     ),
 )
 @checkpoint_argument
 @click.option("--texts", type=_FILE, multiple=True, metavar="FILE", help="Texts: lines, JSON lines, csv or parquet.")
+@click.option(
+    "--weight", type=int, multiple=True, metavar="N", help="Count each text of a file N times; one for each --texts."
+)
 @click.option("--column", metavar="NAME", help="The column or key that holds the texts.  [default: text]")
 @click.option("--counts", type=_FILE, multiple=True, metavar="FILE", help="Counts that `--write-counts` wrote.")
 @click.option("--top", type=int, metavar="K", help="Keep K tokens in all, the most frequent ones.")
@@ -42,12 +48,13 @@ _FILE = click.Path(path_type=Path)
     "--held-out", type=float, default=0.0, metavar="SHARE", help="Leave out this share of the texts, and tell."
 )
 @click.option("--write-counts", type=_FILE, metavar="FILE", help="Write how often each id occurs.")
+@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page with the curve of sizes here.")
 @round_to_option
 @training_state_option
 @seed_option
 @editing_options
 @pass_terminal
-def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any) -> None:
+def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path | None, **edit: Any) -> None:
     """Cut CHECKPOINT to the tokens that texts use, in place or into --out.
 
     Table, heads, tokenizer files and config.json change together. Kept whatever their count are special and added
@@ -56,4 +63,11 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, **edit: Any)
     """
     from gte_surgery.surgery.trim import trim
 
-    operate(terminal, trim, checkpoint, as_json, edit)
+    read = (checkpoint, *edit["texts"], *edit["counts"])
+    require_page(html, *read)
+    outcome = operate(terminal, trim, checkpoint, as_json, edit)
+    if html is not None:
+        from gte_surgery import __version__
+        from gte_surgery.render.corpus_page import trim_html
+
+        write_output(html, trim_html(outcome.plan, outcome.target, __version__), read)

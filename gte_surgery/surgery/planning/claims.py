@@ -87,7 +87,7 @@ def _of_resize(target: Target, edit: Resize) -> Iterator[Claim]:
     held, config = target.tensors[target.names.words].shape[0], target.config
     ids = kept_rows(min(edit.rows, held))
     drawn = {config.pad_token_id} if edit.old_pad == "normal" and config.pad_token_id is not None else set()
-    without = frozenset({edit.pad} | drawn)
+    without = frozenset({edit.pad, *edit.renewed} | drawn)
     has_types = target.names.types in target.tensors
     yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
     yield from pad_row(edit.pad)

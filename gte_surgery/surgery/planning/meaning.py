@@ -11,6 +11,7 @@ from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.tokens.renewed import meaning_of_renewed
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 _OTHER_WEIGHTS = (".bin", ".onnx", ".pt", ".pth", ".h5", ".msgpack", ".gguf")
@@ -21,21 +22,21 @@ CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "m
 def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
     """The sentences for a `Resize`, most consequential first."""
     tokenizer = read_tokenizer(target.checkpoint)
-    yield from _rows(target, edit)
+    yield from _rows(target, edit, tokenizer)
     yield from _pad(target, edit, tokenizer)
     yield from _types(target, edit)
     yield from _special_ids(target, edit, tokenizer)
     yield from other_weights(target)
 
 
-def _rows(target: Target, edit: Resize) -> Iterator[str]:
-    held = target.tensors[target.names.words].shape[0]
+def _rows(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
+    held, how = target.tensors[target.names.words].shape[0], fresh_rows(edit.init, target.config.initializer_range)
     heads = ", and the masked-LM head follows" if target.has_decoder else ""
     if edit.rows < held:
         yield f"rows {edit.rows} to {held - 1} ({held - edit.rows} of {held}) are dropped{heads}"
     elif edit.rows > held:
-        how = fresh_rows(edit.init, target.config.initializer_range)
         yield f"rows {held} to {edit.rows - 1} ({edit.rows - held}) are new, {how}{heads}"
+    yield from meaning_of_renewed(target, edit, tokenizer, how)
     yield from rounding(target, edit.vocab, edit.rows)
 
 
@@ -138,7 +139,9 @@ def _special_ids(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator
         yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
     if edit.tokenizer == "keep":
         yield from _rowless(target, edit, tokenizer)
-        yield from stale_tokenizer(tokenizer)
+        made = tokenizer.vocab_size
+        if made is None or made > edit.rows or tokenizer.ids.get("pad", edit.pad) != edit.pad:
+            yield from stale_tokenizer(tokenizer)
 
 
 def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
@@ -148,10 +151,10 @@ def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str
     if edit.rows < min(made, held):
         named = [f"`{token}` {number}" for number, token in sorted(tokenizer.tokens.items()) if number >= edit.rows]
         some = f", {', '.join(named[:5])}{' …' if len(named) > 5 else ''} among them" if named else ""
-        told = pasteable("trim", target.checkpoint.name, "--texts=FILE", f"--top={edit.rows}")
+        told = pasteable("trim", target.checkpoint.name, f"--top={edit.rows}")
         yield (
             f"{made - edit.rows} tokens of the tokenizer lose their row, ids {edit.rows} to {made - 1}{some}; {told} "
-            "cuts table and tokenizer together"
+            "cuts table and tokenizer together, better with --texts FILE of yours"
         )
 
 

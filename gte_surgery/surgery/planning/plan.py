@@ -15,6 +15,7 @@ from gte_surgery.checkpoint.source import Place
 from gte_surgery.surgery.pieces.fetching import Fetch
 from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
 from gte_surgery.surgery.planning.claim import Claim
+from gte_surgery.vocabulary.row_map import Point
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Plan:
     what does not.
 
     `source` names the checkpoint that is read, "" for one made from nothing; `fetch` is None but for one on
-    a hub.
+    a hub. `curve` is what other sizes of a trimmed vocabulary would have come to.
     """
 
     command: str
@@ -131,6 +132,7 @@ class Plan:
     meaning: tuple[str, ...]
     fetch: Fetch | None = None
     claims: tuple[Claim, ...] = ()
+    curve: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
         check_plan(self.files, {source.name: source.size for source in self.sources})

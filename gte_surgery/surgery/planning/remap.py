@@ -29,7 +29,8 @@ from gte_surgery.surgery.planning.parts.tables import (
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
-from gte_surgery.vocabulary.token_files import TOKENIZER_FILES
+from gte_surgery.vocabulary.token_files import CONTRACTED, TOKENIZER_FILES
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 
 def plan_remap(target: Target, edit: Remap) -> Plan:
@@ -84,9 +85,18 @@ def _pad(target: Target, edit: Remap) -> int | None:
 def _config_members(target: Target, edit: Remap, pad: int | None) -> dict[str, object]:
     """vocab_size, pad_token_id and the special ids that config.json has, with their new values."""
     special = {key: _followed(target.values[key], edit.origins) for key in CONFIG_IDS if key in target.values}
-    special |= {f"{role}_token_id": number for role, number in edit.roles.items()}
+    special |= {f"{role}_token_id": number for role, number in (_told(target, edit) | dict(edit.roles)).items()}
     sizes = {"vocab_size": edit.rows, "pad_token_id": pad}
     return special | {key: value for key, value in sizes.items() if value != getattr(target.config, key)}
+
+
+def _told(target: Target, edit: Remap) -> dict[str, int]:
+    """The new ids of the parts that a tokenizer told of and tells of no longer: it goes, or stays with the old ids."""
+    if edit.tokenizer == "rewrite":
+        return {}
+    ids = read_tokenizer(target.checkpoint).ids
+    found = {role: edit.origins.new_id(ids[role]) for role in CONTRACTED if role in ids}
+    return {role: number for role, number in found.items() if number is not None}
 
 
 def _followed(value: object, origins: RowMap) -> object:

@@ -53,18 +53,20 @@ def plan_resize(target: Target, edit: Resize) -> Plan:
 def _given(target: Target, edit: Resize) -> GivenRows | None:
     """The rows of a file for the new ones; None where the table has its rows already."""
     words = target.tensors[target.names.words]
-    held = words.shape[0]
-    return given_rows(edit.init, words, max(0, edit.vocab - held), edit.rows - held) if edit.rows != held else None
+    held, again = words.shape[0], len(edit.renewed)
+    if edit.rows == held and not again:
+        return None
+    return given_rows(edit.init, words, max(0, edit.vocab - held) + again, max(0, edit.rows - held) + again)
 
 
 def _refuse_misfits(target: Target, edit: Resize) -> None:
     words, types = word_table(target), target.tensors.get(target.names.types)
     _refuse_types(target, edit)
     refuse_pad_beyond_positions(target, edit.pad)
-    grows = edit.rows > words.shape[0]
-    if grows:
+    is_fresh = edit.rows > words.shape[0] or bool(edit.renewed)
+    if is_fresh:
         refuse_absent_row(words, edit.init)
-    draws = (grows and is_computed(edit.init)) or edit.old_pad == "normal"
+    draws = (is_fresh and is_computed(edit.init)) or edit.old_pad == "normal"
     if draws or folds(target, edit):
         refuse_uncountable(words, "use --init zeros, and --type-vocab-mode drop for the type vocabulary")
     if folds(target, edit) and types is not None and types.dtype != words.dtype:
@@ -111,10 +113,11 @@ def _successor(
             return PlannedTensor(tensor.name, tensor.dtype, (edit.type_vocab, *tensor.shape[1:]), (zeros,))
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
     if canonical in target.names.biases:
-        return _table(RowSource(tensor), edit.rows)
+        return _table(RowSource(tensor, renewed=edit.renewed), edit.rows)
     if canonical == target.names.decoder and not target.config.tie_word_embeddings:
         std = target.config.initializer_range
-        return _table(RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std), edit.rows)
+        init, again = init_of_decoder(edit.init), edit.renewed
+        return _table(RowSource(tensor, init, canonical, edit.seed, std, renewed=again), edit.rows)
     return _word_table(target, tensor, edit, given)
 
 
@@ -140,7 +143,7 @@ def _removed_sidecars(checkpoint: Checkpoint, edit: Resize) -> tuple[str, ...]:
 
 def _table(source: RowSource, rows: int) -> PlannedTensor | None:
     """The table with `rows` rows; None when it has them already."""
-    if rows == source.held:
+    if rows == source.held and not source.renewed:
         return None
     tensor = source.tensor
     return PlannedTensor(tensor.name, tensor.dtype, (rows, *tensor.shape[1:]), tuple(source.resized(rows, {}).values()))
@@ -148,15 +151,16 @@ def _table(source: RowSource, rows: int) -> PlannedTensor | None:
 
 def _word_table(target: Target, tensor: StoredTensor, edit: Resize, given: GivenRows | None) -> PlannedTensor | None:
     """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
-    source = RowSource(tensor, edit.init, target.names.words, edit.seed, target.config.initializer_range, given)
+    std, again = target.config.initializer_range, edit.renewed
+    source = RowSource(tensor, edit.init, target.names.words, edit.seed, std, given, again)
     single: dict[int, Piece] = {}
     old_pad = target.config.pad_token_id
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:
         single[old_pad] = source.drawn(old_pad, old_pad + 1)
-    is_new = edit.pad >= source.held
+    is_new = edit.pad >= source.held or edit.pad in again
     if is_new or folds(target, edit) or not is_zero(read_rows(tensor, edit.pad), tensor.dtype):
         single[edit.pad] = source.zeros(edit.pad, edit.pad + 1)
-    if edit.rows == source.held and not single:
+    if edit.rows == source.held and not single and not again:
         return None
     pieces = source.resized(edit.rows, single)
     if not folds(target, edit):

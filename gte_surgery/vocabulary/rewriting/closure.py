@@ -10,7 +10,7 @@ several make one token, all of them are kept.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.token_files import ROLES, token_text
@@ -46,20 +46,31 @@ def passed_through(contents: Contents, kept: Collection[int]) -> dict[int, str]:
 
     Empty for any model but BPE.
     """
-    made_of: dict[str, list[tuple[str, str]]] = {}
-    for merge in contents.merges:
-        made_of.setdefault(contents.joined(merge), []).append((merge.left, merge.right))
-    have, found = set(kept), dict[int, str]()
-    waiting = [contents.texts[number] for number in kept if number in contents.texts]
+    return dict(_added_by(contents, set(kept), kept))
+
+
+def growth(contents: Contents, fixed: Collection[int], order: Iterable[int]) -> Iterator[list[int]]:
+    """The fixed ids with all that merges pass through; then what each token of `order` adds to those before it."""
+    have = set(fixed)
+    yield [*have, *(number for number, _ in _added_by(contents, have, fixed))]
+    for number in order:
+        new = [number] if number not in have else []
+        have.update(new)
+        yield [*new, *(each for each, _ in _added_by(contents, have, new))]
+
+
+def _added_by(contents: Contents, have: set[int], kept: Collection[int]) -> Iterator[tuple[int, str]]:
+    """What merges of the kept ids pass through beside those in `have`, to which it is added; with the reason."""
+    made_of = contents.made_of
+    waiting = [contents.texts[number] for number in kept if number in contents.texts] if made_of else []
     while waiting:
         text = waiting.pop()
         for part in (part for pair in made_of.get(text, ()) for part in pair):
             number = contents.ids.get(part)
             if number is not None and number not in have:
                 have.add(number)
-                found[number] = f"`{text}` is merged from it"
+                yield number, f"`{text}` is merged from it"
                 waiting.append(part)
-    return found
 
 
 def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> Iterator[tuple[int, str]]:

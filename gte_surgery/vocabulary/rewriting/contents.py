@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -98,6 +98,14 @@ class Contents:
         """The merges of BPE, in their order."""
         place = self.model.get("merges")
         return tuple(self._merges(place)) if place is not None else ()
+
+    @cached_property
+    def made_of(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """The pairs that merges make a token of, by its text."""
+        found: dict[str, list[tuple[str, str]]] = {}
+        for merge in self.merges:
+            found.setdefault(self.joined(merge), []).append((merge.left, merge.right))
+        return found
 
     @cached_property
     def emitted(self) -> tuple[Emitted, ...]:

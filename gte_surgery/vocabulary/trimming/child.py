@@ -76,16 +76,18 @@ class _Worker:
 
     def _count(self, part: dict[str, Any], folder: str, held: int) -> dict[str, Any]:
         """Counts the words of the texts that are not held out, `held` ten-thousandths."""
-        texts, old = 0, self._opened["old"]
+        texts, old, weight = 0, self._opened["old"], part["weight"]
         for text in texts_of(Part(**part)):
             if is_held(text, held):
                 continue
             texts += 1
             words = old.words(text)
             if words is None:
-                self._texts[text] += 1
-            else:
+                self._texts[text] += weight
+            elif weight == 1:
                 self._words.update(words)
+            else:
+                self._words.update({word: weight * times for word, times in Counter(words).items()})
             if len(self._words) + len(self._texts) > MOST_WORDS:
                 self._flush(folder)
         return {"texts": texts}

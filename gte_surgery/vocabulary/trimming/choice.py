@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
-from gte_surgery.vocabulary.rewriting.closure import characters, passed_through, required
+from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import Source
+from gte_surgery.vocabulary.row_map import Point
 
 SIZES = (8192, 16384, 32768, 65536)
-"""The vocabulary sizes that the curve shows."""
+"""The vocabulary sizes that the curve tells in words."""
+_BETWEEN = (1024, 2048, 4096, 6144, 12288, 24576, 49152, 98304, 131072, 196608)
+"""More of them for the eye."""
 _FILE_LIMIT = 1 << 26
 
 
@@ -88,13 +92,18 @@ def by_count(contents: Contents, counts: Sequence[float]) -> list[int]:
     return sorted(occurring, key=lambda number: (-counts[number], number))
 
 
-def curve(contents: Contents, counts: Sequence[float], fixed: Collection[int]) -> Iterator[tuple[int, int, float]]:
-    """(size asked for, tokens kept, share of all counted tokens) at `SIZES` below the whole vocabulary."""
-    total = sum(counts) or 1
-    for size in SIZES:
-        if len(fixed) <= size < len(contents.texts):
-            kept = choose(contents, counts, fixed, Wish(top=size)).kept
-            yield size, len(kept), sum(counts[number] for number in kept if number < len(counts)) / total
+def curve(contents: Contents, counts: Sequence[float], fixed: Collection[int]) -> tuple[Point, ...]:
+    """What is kept of the tokens counted at `SIZES`, and between them, from the least vocabulary to the whole one."""
+    points, kept, covered = list[Point](), 0, 0.0
+    total, whole = sum(counts) or 1, len(contents.texts)
+    sizes = deque(size for size in sorted({*SIZES, *_BETWEEN}) if size < whole)
+    for added in growth(contents, fixed, by_count(contents, counts)):
+        while sizes and kept + len(added) > sizes[0]:
+            size = sizes.popleft()
+            points += [Point(size, kept, covered / total)] if kept else []
+        kept += len(added)
+        covered += sum(counts[number] for number in added if number < len(counts))
+    return (*points, *(Point(size, kept, covered / total) for size in sizes))
 
 
 def read_tokens(path: Path) -> tuple[str, ...]:
@@ -139,13 +148,11 @@ def refuse_few(size: int, needed: int) -> RefusedError:
 
 def _most(contents: Contents, order: Sequence[int], fixed: Collection[int], top: int) -> int:
     """How many of the most frequent tokens fit into `top` with all that they need."""
-    needed = len({*fixed, *passed_through(contents, fixed)})
-    if needed > top:
-        raise refuse_few(top, needed)
-    low, high = 0, min(len(order), top)
-    while low < high:
-        middle = (low + high + 1) // 2
-        chosen = {*fixed, *order[:middle]}
-        fits = len(chosen) + len(passed_through(contents, chosen)) <= top
-        low, high = (middle, high) if fits else (low, middle - 1)
-    return low
+    kept = 0
+    for at, added in enumerate(growth(contents, fixed, order)):
+        kept += len(added)
+        if kept > top:
+            if at == 0:
+                raise refuse_few(top, kept)
+            return at - 1
+    return len(order)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import TypeGuard
 
@@ -34,12 +35,16 @@ class Part:
     column: str
     begin: int
     end: int
+    weight: int = 1
+    """How often each text of it counts."""
 
 
-def parts(paths: list[Path], column: str | None) -> list[Part]:
-    """The parts of all files, in order. Raises UsageError for a file that is not there."""
+def parts(paths: list[Path], column: str | None, weights: Sequence[int] = ()) -> list[Part]:
+    """The parts of all files, in order, each text counting as often as its file's weight says. Raises UsageError for a
+    file that is not there.
+    """
     found: list[Part] = []
-    for path in paths:
+    for path, weight in zip(paths, weights or repeat(1), strict=False):
         if not path.is_file():
             raise UsageError(f"{path}: no such file", "give files of text, JSON lines, csv or parquet")
         kind = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}.get(
@@ -48,7 +53,7 @@ def parts(paths: list[Path], column: str | None) -> list[Part]:
         size = path.stat().st_size
         step = size if kind in ("csv", "parquet") else PART
         for begin in range(0, max(size, 1), max(step, 1)):
-            found.append(Part(str(path), kind, column or TEXT_COLUMN, begin, min(begin + step, size)))
+            found.append(Part(str(path), kind, column or TEXT_COLUMN, begin, min(begin + step, size), weight))
     return found
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,14 +15,16 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
-from gte_surgery.vocabulary.row_map import Places, RowMap
+from gte_surgery.vocabulary.row_map import Places, Point, RowMap
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
-from gte_surgery.vocabulary.trimming.choice import Choice, Wish, always, choose, curve, mended
+from gte_surgery.vocabulary.trimming.choice import SIZES, Choice, Wish, always, choose, curve, mended
+from gte_surgery.vocabulary.trimming.costs import Cost, cost_of, written_map
 from gte_surgery.vocabulary.trimming.counting import Counted, Progress, count, ranges
 from gte_surgery.vocabulary.trimming.texts import parts
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 
 _WITHOUT = "to keep rows without a tokenizer, name them: gte-surgery remap CKPT --keep FILE --tokenizer remove"
+_UNCOUNTED = "no text and no count was given: tokens are kept in the order of their ids, as far as the tokenizer can"
 ROUNDS = 20
 """So often what differs is repaired before it is given up."""
 
@@ -30,7 +32,8 @@ ROUNDS = 20
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """What is counted: files of texts and the column that holds them, or files of counts; `held_out` is the share of
-    texts that is left out of the counting and reported on; `write_counts` is where counts are written.
+    texts that is left out of the counting and reported on; `write_counts` is where counts are written. Each text of a
+    file counts as often as its one of `weights` says, once without any.
     """
 
     texts: tuple[Path, ...] = ()
@@ -38,10 +41,12 @@ class Corpus:
     column: str | None = None
     held_out: float = 0.0
     write_counts: Path | None = None
+    weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.texts and not self.counts:
-            raise UsageError("trim: nothing to count", "give texts with --texts FILE, or counts with --counts FILE")
+        if self.weights and (len(self.weights) != len(self.texts) or min(self.weights) < 1):
+            found = f"{len(self.weights)} of them for {len(self.texts)} files of texts"
+            raise UsageError(f"weight: {found}, must be one from 1 up for each", "--texts a.txt --weight 3 …")
         if not 0 <= self.held_out < 1:
             raise UsageError(f"held-out: {self.held_out}, must be at least 0 and below 1", "for example --held-out 0.1")
 
@@ -52,12 +57,13 @@ def trimmed(
     wish: Wish,
     *,
     special: Collection[int] = (),
-    width: int = 0,
+    width: tuple[int, int] = (0, 0),
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> RowMap:
     """The map that keeps what the corpus uses and the tokenizer needs. `special` are ids that the config names; `width`
-    is what one row of the tables counts in parameters, for the curve.
+    is what one row of the tables counts in parameters and in bytes, for the curve. Where nothing is to be counted, the
+    first tokens are the most wanted.
 
     Raises UsageError and RefusedError; the latter also where the rewritten tokenizer cannot be made to cut as before.
     """
@@ -69,23 +75,25 @@ def trimmed(
         (place / "old.json").write_text(source.contents.text, encoding="utf-8")
         workers.all({"do": "open", "old": str(place / "old.json")})
         held = round(corpus.held_out * 10_000)
-        found = parts(list(corpus.texts), corpus.column)
+        found = parts(list(corpus.texts), corpus.column, corpus.weights)
         counted = Counted(array("q", bytes(8 * size)), 0, 0, 0)
         if found:
             counted = count(workers, found, place, size, held, progress)
-        counts = _with_files(counted.counts, corpus.counts)
-        if corpus.write_counts is not None:
+        is_counted = bool(corpus.texts or corpus.counts)
+        counts = _with_files(counted.counts, corpus.counts) if is_counted else list(range(size, 0, -1))
+        if corpus.write_counts is not None and is_counted:
             _write(corpus.write_counts, counts)
         choice = choose(source.contents, counts, fixed, wish)
-        told = list(_of_counting(counted, counts, choice, source))
-        told += _of_curve(source, counts, fixed, width)
+        points = tuple(_weighed(source, counts, fixed, width)) if is_counted else ()
+        told = list(_of_counting(counted, counts, choice, source)) if is_counted else [_UNCOUNTED]
+        told += _of_curve(points)
         choice, proof = _proved(workers, source, choice, counted, place)
         told += proof
         if held:
-            maps = _maps(place, source, choice)
-            requests = ({"do": "held", "part": asdict(part), "held": held, **maps} for part in found)
-            told += _of_held(list(workers.spread(requests)))
-    return _map(choice, corpus, wish, source, told)
+            new_ids, unknown = _new_ids(choice.kept), source.contents.unknown
+            after = None if unknown is None else new_ids.get(unknown)
+            told += _of_held(cost_of(workers, found, held, place, source.contents, new_ids, (unknown, after)))
+    return replace(_map(choice, corpus, wish, source, told), curve=points)
 
 
 def _proved(
@@ -94,14 +102,14 @@ def _proved(
     """The choice with what had to be added so that every distinct word is cut as before, and the sentences on it."""
     kept, repaired = set(choice.kept), 0
     for _ in range(ROUNDS):
-        new_ids = {old: new for new, old in enumerate(sorted(kept))}
+        new_ids = _new_ids(sorted(kept))
         files = rewritten(source, new_ids)
         (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.text.encode()))
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
         workers.all({"do": "open", "new": str(place / "new.json")})
         if counted.words is None:
             return choice, ["no texts were given, so nothing was encoded again: only counts were"]
-        maps = _maps(place, source, choice)["map"]
+        maps = str(written_map(place, source.contents, new_ids))
         requests = [
             {"do": "compare", "words": str(counted.words), "begin": begin, "end": end, "map": maps}
             for begin, end in ranges(counted.words)
@@ -121,14 +129,8 @@ def _proved(
     )
 
 
-def _maps(place: Path, source: Source, choice: Choice) -> dict[str, object]:
-    """The file that holds the new id of each old one, −1 for none; and the ids for what is unknown."""
-    table = array("q", [-1]) * (max(source.contents.texts, default=0) + 1)
-    for new, old in enumerate(choice.kept):
-        table[old] = new
-    (place / "map").write_bytes(table.tobytes())
-    unknown = source.contents.unknown
-    return {"map": str(place / "map"), "unknown": [unknown, None if unknown is None else table[unknown]]}
+def _new_ids(kept: Sequence[int]) -> dict[int, int]:
+    return {old: new for new, old in enumerate(kept)}
 
 
 def _with_files(counts: array[int], files: Sequence[Path]) -> list[int]:
@@ -150,7 +152,7 @@ def _map(choice: Choice, corpus: Corpus, wish: Wish, source: Source, told: list[
     kept = array("q", choice.kept)
     record: dict[str, object] = {key: [str(path) for path in paths] for key, paths in
                                  (("texts", corpus.texts), ("counts", corpus.counts)) if paths}  # fmt: skip
-    record |= {key: value for key, value in asdict(wish).items() if value}
+    record |= {key: value for key, value in (("weight", list(corpus.weights)), *asdict(wish).items()) if value}
     record["kept_sha256"] = hashlib.sha256("".join(f"{number}\n" for number in kept).encode()).hexdigest()
     rows = array("q", range(len(kept)))
     offsets = array("q", range(len(kept) + 1))
@@ -172,10 +174,17 @@ def _of_counting(counted: Counted, counts: Sequence[int], choice: Choice, source
     )
 
 
-def _of_curve(source: Source, counts: Sequence[int], fixed: Collection[int], width: int) -> Iterator[str]:
-    for size, kept, share in curve(source.contents, counts, fixed):
-        saved = (len(source.contents.texts) - kept) * width
-        yield f"with --top {size}: {100 * share:.3f} % of the tokens counted, {saved:,} parameters fewer"
+def _weighed(source: Source, counts: Sequence[int], fixed: Collection[int], width: tuple[int, int]) -> Iterator[Point]:
+    for point in curve(source.contents, counts, fixed):
+        fewer = len(source.contents.texts) - point.kept
+        yield replace(point, parameters=fewer * width[0], nbytes=fewer * width[1])
+
+
+def _of_curve(points: Collection[Point]) -> Iterator[str]:
+    for point in points:
+        if point.size in SIZES:
+            fewer = f"{point.parameters:,} parameters and {point.nbytes / 1e6:,.1f} MB fewer"
+            yield f"with --top {point.size}: {100 * point.coverage:.3f} % of the tokens counted, {fewer}"
 
 
 def _of_proof(answers: Sequence[Mapping[str, int]], counted: Counted, repaired: int) -> Iterator[str]:
@@ -191,13 +200,11 @@ def _of_proof(answers: Sequence[Mapping[str, int]], counted: Counted, repaired: 
         yield f"kept for words that would have been cut otherwise: {repaired:,}"
 
 
-def _of_held(answers: Sequence[Mapping[str, int]]) -> Iterator[str]:
-    keys = ("texts", "same", "before", "after", "unknown")
-    texts, same, before, after, unknown = (sum(answer.get(key, 0) for answer in answers) for key in keys)
-    if texts:
+def _of_held(cost: Cost) -> Iterator[str]:
+    if cost.texts:
         yield (
-            f"of {texts:,} held-out texts {100 * same / texts:.1f} % are cut identically; in all they take "
-            f"{100 * (after - before) / max(1, before):+.2f} % tokens, and {unknown:,} characters became unknown"
+            f"of {cost.texts:,} held-out texts {100 * cost.same / cost.texts:.1f} % are cut identically; in all they "
+            f"take {100 * cost.more:+.2f} % tokens, and {cost.unknown:,} characters became unknown"
         )
     else:
         yield "no text was held out"

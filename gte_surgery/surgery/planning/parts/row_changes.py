@@ -31,21 +31,21 @@ def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
     match edit:
         case Resize():
             origins, pad = kept_rows(min(edit.rows, words.shape[0])), edit.pad
-            if edit.rows == words.shape[0] and pad == config.pad_token_id and edit.old_pad == "keep":
+            anew = tuple(edit.renewed)
+            if edit.rows == words.shape[0] and pad == config.pad_token_id and edit.old_pad == "keep" and not anew:
                 return
         case Remap():
-            origins, pad = edit.origins, edit.pad
+            origins, pad, anew = edit.origins, edit.pad, ()
             if pad is None and config.pad_token_id is not None:
                 pad = origins.new_id(config.pad_token_id)
         case _:
             return
-    zeroed = () if pad is None else (pad,)
-    yield RowChange(words.shape, edit.rows, origins, zeroed)
+    yield RowChange(words.shape, edit.rows, origins, anew if pad is None else (*{*anew, pad},))
     if target.names.decoder in target.tensors and not config.tie_word_embeddings:
-        yield RowChange(target.tensors[target.names.decoder].shape, edit.rows, origins)
+        yield RowChange(target.tensors[target.names.decoder].shape, edit.rows, origins, anew)
     bias = next((target.tensors[name] for name in target.names.biases if name in target.tensors), None)
     if bias is not None:
-        yield RowChange(bias.shape, edit.rows, origins)
+        yield RowChange(bias.shape, edit.rows, origins, anew)
     types = target.tensors.get(target.names.types)
     if isinstance(edit, Resize) and edit.type_vocab and types is not None and edit.type_vocab != types.shape[0]:
         yield RowChange(types.shape, edit.type_vocab, kept_rows(min(edit.type_vocab, types.shape[0])))

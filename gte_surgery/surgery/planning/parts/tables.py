@@ -72,6 +72,8 @@ class RowSource:
     std: float = 0.0
     given: GivenRows | None = None
     """Of which new rows are taken, where `init` names a file."""
+    renewed: range = range(0)
+    """Rows of the stored table that `resized` makes anew."""
 
     @property
     def held(self) -> int:
@@ -100,12 +102,12 @@ class RowSource:
         return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
 
     def fresh(self, first: int, stop: int, place: Callable[[int], int] | None = None) -> Piece:
-        """Rows [first, stop) by `init`; place(row) counts the new rows before, which all lie behind the old ones unless
-        it says otherwise.
+        """Rows [first, stop) by `init`; place(row) counts the new rows before: by default the renewed ones, and those
+        behind the old ones.
         """
         if self.given is not None:
             _refuse_many(self.init, stop - first)
-            return self.given.piece(first, stop, place or (lambda row: row - self.held), self.tensor.dtype)
+            return self.given.piece(first, stop, place or self._count_before, self.tensor.dtype)
         match self.init:
             case "zeros":
                 return self.zeros(first, stop)
@@ -123,18 +125,23 @@ class RowSource:
 
         With 4 rows held, `resized(6, {1: zero})` is {0: kept(0, 1), 1: zero, 2: kept(2, 4), 4: fresh(4, 6)}.
         """
+        again = self.renewed or range(self.held, self.held)
+        ends = ((again.start, self.kept), (again.stop, self.fresh), (self.held, self.kept), (rows, self.fresh))
         pieces: dict[int, Piece] = {}
         first = 0
         for stop in (*sorted(single), rows):
-            middle = max(first, min(stop, self.held))
-            if first < middle:
-                pieces[first] = self.kept(first, middle)
-            if middle < stop:
-                pieces[middle] = self.fresh(middle, stop)
+            for end, made in ends:
+                if first < (end := min(end, stop)):
+                    pieces[first] = made(first, end)
+                    first = end
             if stop in single:
                 pieces[stop] = single[stop]
             first = stop + 1
         return pieces
+
+    def _count_before(self, row: int) -> int:
+        """How many new rows lie before one, in a table that is resized."""
+        return row - self.renewed.start if row in self.renewed else len(self.renewed) + row - self.held
 
     def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Piece]) -> list[Piece]:
         """The table with `rows` rows that `origins` chooses, with the rows of `single` put in; rows without an origin

@@ -37,7 +37,7 @@ def resize_as_remap(target: Target, edit: Resize) -> Remap:
     if edit.type_vocab is not None:
         raise UsageError("type-vocab: not together with special ids of one's own", "make two surgeries of it")
     held = target.tensors[target.names.words].shape[0]
-    rows = array("q", range(min(held, edit.rows)))
+    rows = array("q", (row for row in range(min(held, edit.rows)) if row not in edit.renewed))
     places = Places("resize", "row", rows)
     origins = RowMap(edit.rows, rows, rows, array("q", range(len(rows) + 1)), places)
     roles, state = edit.roles, edit.training_state

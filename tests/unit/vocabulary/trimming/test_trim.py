@@ -13,8 +13,11 @@ from tokenizers import Tokenizer
 from gte_surgery import trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
+from gte_surgery.cli.entry import run as run_command
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
+from gte_surgery.gte.schemas import violations
+from gte_surgery.vocabulary.trimming import choice
 from gte_surgery.vocabulary.trimming.child import escaped, is_held, unescaped
 from gte_surgery.vocabulary.trimming.texts import parts, texts_of
 from tests import builder
@@ -112,6 +115,41 @@ def test_counts_of_files_are_summed_and_nothing_is_encoded_again(place: Path, tm
     assert any("nothing was encoded again" in each for each in outcome.plan.meaning)
 
 
+def test_texts_of_a_file_count_as_often_as_its_weight_says(place: Path, tmp_path: Path) -> None:
+    files = [texts_file(tmp_path / f"{at}.txt", lines(60, 60 * at)) for at in range(2)]
+    counts = tmp_path / "counts.tsv"
+    trim(place, texts=files, weight=[3, 1], write_counts=counts, dry_run=True)
+    wanted = Counter[int]()
+    for weight, at in ((3, 0), (1, 1)):
+        for encoding in tokenizer(place).encode_batch(list(lines(60, 60 * at)), add_special_tokens=False):
+            wanted.update({number: weight * times for number, times in Counter(encoding.ids).items()})
+    assert dict(map(int, line.replace("\t# ", " ").split()) for line in counts.read_text().splitlines()) == wanted
+
+
+def test_the_curve_is_what_each_size_comes_to(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(choice, "SIZES", (700, 1000))
+    monkeypatch.setattr("gte_surgery.vocabulary.trimming.trim.SIZES", (700, 1000))
+    file, counts = texts_file(tmp_path / "t.txt", lines(1000)), tmp_path / "counts.tsv"
+    found = trim(place, texts=file, write_counts=counts, dry_run=True).plan
+    (point,) = [each for each in found.curve if each.size == 700]
+    cut = trim(place, texts=file, top=700, out=tmp_path / "cut")
+    kept, row = tokenizer(tmp_path / "cut").get_vocab_size(), 32 + 1
+    assert (point.kept, point.parameters, point.nbytes) == (kept, (SIZE - kept) * row, (SIZE - kept) * 4 * row)
+    assert f"they cover {100 * point.coverage:.3f} % of what was counted" in " ".join(cut.plan.meaning)
+    said = f"with --top 700: {100 * point.coverage:.3f} % of the tokens counted, {point.parameters:,} parameters and "
+    assert any(each.startswith(said) and each.endswith(" MB fewer") for each in found.meaning)
+    page = tmp_path / "curve.html"
+    assert run_command(["trim", str(place), "--counts", str(counts), "--dry-run", "--html", str(page), "--json"]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert violations(value, "plan") == []
+    assert [each["size"] for each in value["curve"]] == [each.size for each in found.curve]
+    html = page.read_text()
+    assert "Coverage by the size of the vocabulary" in html
+    assert f"<td>{100 * point.coverage:.3f}</td><td>{point.parameters:,}</td>" in html
+
+
 def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path) -> None:
     file = texts_file(tmp_path / "t.txt", lines(500))
     trim(place, texts=file, out=tmp_path / "once")
@@ -132,6 +170,8 @@ def test_too_few_and_unknown_tokens_are_refused(place: Path, tmp_path: Path) -> 
         trim(place, texts=file, keep_tokens=["no such token"], dry_run=True)
     with pytest.raises(UsageError, match="nothing to count"):
         trim(place, dry_run=True)
+    with pytest.raises(UsageError, match="weight: 2 of them for 1 files"):
+        trim(place, texts=file, weight=[1, 2], dry_run=True)
     with pytest.raises(UsageError, match="are one choice"):
         trim(place, texts=file, top=900, coverage=0.5, dry_run=True)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from gte_surgery import remap, resize
+from gte_surgery import IdContract, remap, resize
+from gte_surgery.cli.entry import run
 from gte_surgery.errors import RefusedError, UsageError
 from tests import builder
 
@@ -37,6 +40,8 @@ def test_the_rows_of_the_parts_move_to_ones_own_ids(tmp_path: Path) -> None:
     }  # fmt: skip
     assert outcome.plan.command == "resize"
     assert outcome.plan.edits["cls"] == 1
+    contract = IdContract.from_checkpoint(source)
+    assert (contract.cls_token_id, contract.mask_token_id, contract.special_ids) == (1, 99, (1, 7, 99))
 
 
 def test_a_remap_takes_them_too(tmp_path: Path) -> None:
@@ -44,6 +49,16 @@ def test_a_remap_takes_them_too(tmp_path: Path) -> None:
     remap(source, keep=[1, 40, 41, 42], pad=0, cls=2, vocab=6, tokenizer="remove")
     after = builder.load(source)[WORDS]
     assert (after[[1, 2, 3]] == before[[40, 0, 42]]).all()
+
+
+@pytest.mark.parametrize("tokenizer", ["remove", "keep"])
+def test_parts_that_no_tokenizer_tells_of_any_more_are_written_down(tmp_path: Path, tokenizer: Any) -> None:
+    source, _ = sources(tmp_path / "ckpt")
+    remap(source, keep=[1, 40, 4, 0, 2], tokenizer=tokenizer)
+    config = json.loads((source / "config.json").read_text())
+    assert {role: config[f"{role}_token_id"] for role in ("mask", "cls", "sep")} == {"mask": 2, "cls": 3, "sep": 4}
+    contract = IdContract.from_checkpoint(source)
+    assert (contract.pad_token_id, contract.cls_token_id, contract.mask_token_id) == (0, 3, 2)
 
 
 def test_without_them_the_loss_is_said_first_with_the_command(tmp_path: Path) -> None:
@@ -58,8 +73,12 @@ def test_a_shrink_names_the_tokens_that_lose_their_row_and_offers_trim(tmp_path:
     source = builder.write_sidecars(builder.build(tmp_path / "ckpt"), ids=60, mask=59)
     said = " ".join(resize(source, vocab=50, pad=1, dry_run=True).plan.meaning)
     assert "10 tokens of the tokenizer lose their row, ids 50 to 59, `<mask>` 59 among them" in said
-    assert f"`gte-surgery trim {source} --texts=FILE --top=50` cuts table and tokenizer together" in said
+    assert f"`gte-surgery trim {source} --top=50` cuts table and tokenizer together" in said
     assert "lose their row" not in " ".join(resize(source, vocab=60, pad=1, dry_run=True).plan.meaning)
+    assert run(shlex.split(f"trim {source} --top=50")) == 0, "the command works as it is pasted"
+    assert json.loads((source / "config.json").read_text())["vocab_size"] == 50
+    vocabulary = json.loads((source / "tokenizer.json").read_text())["model"]["vocab"]
+    assert [*vocabulary] == ["<s>", "<pad>", "</s>", "<unk>", *(f"w{number}" for number in range(4, 49)), "<mask>"]
 
 
 def test_a_part_that_nobody_knows_and_an_id_twice_are_refused(tmp_path: Path) -> None:
