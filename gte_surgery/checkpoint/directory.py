@@ -219,8 +219,8 @@ def _not_a_checkpoint(listing: Listing) -> Fault:
     if ADAPTER_CONFIG in listing.files:
         facts = _adapter_in(listing)
         told = f": {facts.words}; it {facts.fit}" if facts is not None else ""
-        found = f"{message}: an adapter of PEFT, no whole model{told}"
-        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), found, _MERGE)
+        whole = f"{message}: an adapter of PEFT, no whole model{told}"
+        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), whole, _MERGE)
     found = nearby(root)
     hint = f"did you mean {pasteable('check', found[0])}? {others(found)}".strip() if found else WANTED
     return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
