@@ -56,7 +56,7 @@ def build_model(
     parameters |= {name: parameters[tied[name]] for name in asked if name in tied}
     model.load_state_dict(parameters, strict=True, assign=True)
     _renew_buffers(model)
-    model.to(device=device)  # type: ignore[call-arg]
+    model.to(device=device)
     return model.train(False), family, head
 
 
@@ -103,4 +103,4 @@ def _renew_buffers(model: transformers.PreTrainedModel) -> None:
         if buffers:
             for name, buffer in buffers.items():
                 module.register_buffer(name, torch.empty_like(buffer, device="cpu"), persistent=False)
-            model._init_weights(module)  # type: ignore[no-untyped-call]
+            model._init_weights(module)
