@@ -58,6 +58,13 @@ class _Tally:
         if text in self._wanted:
             self.ids[text] = number
 
+    def take_lines(self, lines: list[str]) -> None:
+        """Notes entries whose numbers go on from those before."""
+        first, self.count = self.count, self.count + len(lines) - 1
+        if not self._wanted.isdisjoint(lines):
+            self.ids |= {text: number for number, text in enumerate(lines, first) if text in self._wanted}
+        self._take(self.count)
+
     def _take(self, number: int) -> None:
         self.count += 1
         if number >= self.rows:
@@ -90,8 +97,8 @@ def json_pieces(stream: JsonStream, wanted: Collection[str]) -> Pieces:
 def line_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
     """A vocab.txt: a token a line, its id the number of the line, from 0."""
     tally = _Tally(wanted)
-    for number, line in enumerate(_lines(file)):
-        tally.take(line, number)
+    for lines in _lines(file):
+        tally.take_lines(lines)
     return tally.pieces()
 
 
@@ -153,21 +160,22 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
     raise StreamError("a protobuf number that is cut short")
 
 
-def _lines(file: Opened) -> Iterator[str]:
+def _lines(file: Opened) -> Iterator[list[str]]:
+    """All lines, as many at a time as a piece of the file holds."""
     rest, offset = b"", 0
     while piece := read_at(file, offset, PIECE):
         offset += len(piece)
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            yield _text(line)
+        whole, newline, rest = (rest + piece).rpartition(b"\n")
+        if newline:
+            yield _texts(whole)
         if len(rest) > SMALL:
             raise StreamError(f"a line of more than {SMALL} bytes")
     if rest:
-        yield _text(rest)
+        yield _texts(rest)
 
 
-def _text(line: bytes) -> str:
+def _texts(lines: bytes) -> list[str]:
     try:
-        return line.removesuffix(b"\r").decode("utf-8")
+        return [line.removesuffix("\r") for line in lines.decode("utf-8").split("\n")]
     except UnicodeDecodeError as error:
-        raise StreamError(f"byte 0x{line[error.start]:02x} is not UTF-8") from None
+        raise StreamError(f"byte 0x{lines[error.start]:02x} is not UTF-8") from None
