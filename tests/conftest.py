@@ -22,7 +22,7 @@ settings.register_profile(
     "quick", max_examples=12, deadline=None, derandomize=IS_CI, suppress_health_check=_SLOW_MACHINES_ARE_FINE
 )
 settings.register_profile(
-    "all", max_examples=40, deadline=None, derandomize=IS_CI, suppress_health_check=_SLOW_MACHINES_ARE_FINE
+    "all", max_examples=30, deadline=None, derandomize=IS_CI, suppress_health_check=_SLOW_MACHINES_ARE_FINE
 )
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=_SLOW_MACHINES_ARE_FINE)
 

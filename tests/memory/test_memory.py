@@ -101,7 +101,6 @@ def test_a_header_of_100_000_tensors_takes_less_than_200_megabytes(tmp_path: Pat
     peaks = {
         "inspect": peak("inspect", source),
         "check": peak("check", source, "--fail-on", "error"),
-        "dry run": peak("resize", source, *smaller, "--dry-run"),
         "in place": peak("resize", source, *smaller),
     }
     assert {name: found for name, found in peaks.items() if found > 200_000_000} == {}
@@ -144,7 +143,6 @@ def test_a_table_of_zero_rows_is_judged_under_the_limit(tmp_path: Path) -> None:
 def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) -> None:
     """numpy alone takes about 30 MiB, and each thread some blocks."""
     source = sparse(tmp_path / "ckpt", 60_000)
-    wider = ("--vocab", "62000", "--pad", "0")
     peaks = {
         "grow": peak("resize", source, "--vocab", "90000", "--pad", "0", "--out", tmp_path / "a", "--threads", "2"),
         "fold": peak(
@@ -161,8 +159,7 @@ def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) 
             "--threads",
             "2",
         ),
-        "mean": peak("resize", source, *wider, "--init", "mean", "--out", tmp_path / "e", "--threads", "2"),
-        "mean-cov": peak("resize", source, *wider, "--init", "mean-cov", "--out", tmp_path / "f", "--threads", "2"),
+        "mean-cov": peak("resize", source, "--vocab", "62000", "--pad", "0", "--init", "mean-cov", "--out", tmp_path / "f", "--threads", "2"),
         "reinit": peak("reinit", source, "--out", tmp_path / "d", "--threads", "2"),
         "cast": peak("convert", source, "--dtype", "BF16", "--out", tmp_path / "c", "--threads", "2"),
     }
