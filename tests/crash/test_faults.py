@@ -147,10 +147,11 @@ def _has_second_links(target: Path) -> bool:
 @every_case
 @pytest.mark.parametrize("is_torn", [False, True], ids=["dies", "tears"])
 def test_a_process_that_dies_at_any_operation_leaves_the_old_or_the_new_checkpoint(
-    case: Case, is_torn: bool, tmp_path: Path
+    case: Case, is_torn: bool, tmp_path: Path, long: bool
 ) -> None:
     outcomes = set()
-    for target, fs in _attempts(case, tmp_path, lambda at: Fault(at, is_torn=is_torn, counted=CHANGES)):
+    step = 1 if long or "into" in case.name else 2
+    for target, fs in _attempts(case, tmp_path, lambda at: Fault(at, is_torn=is_torn, counted=CHANGES), step):
         try:
             case.act(target, fs)
         except Crashed:
@@ -173,8 +174,8 @@ def test_a_process_that_dies_at_any_operation_leaves_the_old_or_the_new_checkpoi
 
 
 @every_case
-def test_the_next_surgery_clears_silently_what_an_uncommitted_one_left(case: Case, tmp_path: Path) -> None:
-    for target, fs in _attempts(case, tmp_path, _death):
+def test_the_next_surgery_clears_silently_what_an_uncommitted_one_left(case: Case, tmp_path: Path, long: bool) -> None:
+    for target, fs in _attempts(case, tmp_path, _death, 1 if long else 3):
         try:
             case.act(target, fs)
         except Crashed:
@@ -246,7 +247,7 @@ def test_a_system_error_at_any_operation_changes_nothing_or_asks_for_recovery(
         return replace(ERRORS[kind], at=at)
 
     outcomes = set()
-    for target, fs in _attempts(case, tmp_path, fault, 1 if long or "into" in case.name else 2):
+    for target, fs in _attempts(case, tmp_path, fault, 1 if long or "into" in case.name else 4):
         try:
             case.act(target, fs)
         except (WriteError, RefusedError) as failure:

@@ -77,7 +77,7 @@ def test_two_surgeries_at_any_two_operations_end_as_one_after_the_other(
     assert counting.fs.count > 40
     met = set()
     for at in range(1, counting.fs.count + 1, 1 if long else 7):
-        for other in range(1 + (0 if long else at % 23), counting.fs.count + 1, 1 if long else 23):
+        for other in range(1 + (0 if long else at % 37), counting.fs.count + 1, 1 if long else 37):
             folder = tmp_path / f"{at}-{other}"
             folder.mkdir()
             met.add(_interleaved(folder / "ckpt", at, other, has_flock))

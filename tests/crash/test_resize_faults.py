@@ -62,7 +62,7 @@ def test_a_resize_stopped_anywhere_is_all_old_or_all_new(
 ) -> None:
     source, old, new = made
     ends = set()
-    for at in range(0, 10_000, 1 if long else 3):
+    for at in range(0, 10_000, 1 if long else 5):
         folder = tmp_path / str(at)
         shutil.copytree(source, folder)
         filesystem = FaultyFilesystem(Fault(at, **KINDS[kind]))
@@ -94,7 +94,7 @@ def test_a_resize_elsewhere_stopped_anywhere_leaves_the_source_and_no_half_check
     source, old, _ = made
     operate(source, Filesystem(), tmp_path / "whole", hashes=False)
     new = disk(tmp_path / "whole")
-    for at in range(0, 10_000, 1 if long else 2):
+    for at in range(0, 10_000, 1 if long else 3):
         out = tmp_path / str(at)
         filesystem = FaultyFilesystem(Fault(at, **KINDS[kind]))
         try:
@@ -120,7 +120,7 @@ def is_settled(folder: Path) -> bool:
 
 
 def test_kill_9_at_random_moments_of_every_surgery(tmp_path: Path, long: bool) -> None:
-    kills = 600 if long else 30
+    kills = 600 if long else 15
     command = [sys.executable, str(ROOT / "tests" / "crash" / "kill_loop.py"), str(tmp_path), str(kills)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stderr
