@@ -5,9 +5,13 @@ Plain frozen data. Rules make these values, `render` turns them into text, the c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import Field, dataclass, replace
 from enum import IntEnum
+from typing import Any, ClassVar, Protocol, TypeVar
+
+MOST_ALIKE = 1_000
+"""Faults of one kind that are told one by one, whatever the format; a hostile index could make a million."""
 
 
 class Severity(IntEnum):
@@ -170,3 +174,28 @@ class Report:
 
     def count(self, severity: Severity) -> int:
         return sum(finding.severity is severity for finding in self.findings)
+
+
+class _Told(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def message(self) -> str: ...
+
+
+Told = TypeVar("Told", bound=_Told)
+
+
+def several(alike: Iterable[Told]) -> Iterator[Told]:
+    """The first `MOST_ALIKE` of what is all of one kind, the last of them with a count of the rest."""
+    last: Told | None = None
+    rest = 0
+    for number, each in enumerate(alike, start=1):
+        if number < MOST_ALIKE:
+            yield each
+        elif number == MOST_ALIKE:
+            last = each
+        else:
+            rest += 1
+    if last is not None:
+        yield replace(last, message=f"{last.message} (and {rest} more such)") if rest else last

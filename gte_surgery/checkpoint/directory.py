@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
-from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
@@ -35,7 +35,7 @@ from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
 from gte_surgery.errors import CheckpointError, JsonError
-from gte_surgery.findings import Location
+from gte_surgery.findings import Location, several
 
 if TYPE_CHECKING:
     from gte_surgery.checkpoint.hub.snapshot import Snapshot

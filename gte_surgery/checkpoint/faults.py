@@ -5,16 +5,12 @@ Facts only; how bad each one is, and its code, is for the rules to say.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
-
-MOST_ALIKE = 1_000
-"""Faults of one kind that are told one by one; a hostile index could make a million."""
 
 
 class FaultKind(Enum):
@@ -62,18 +58,3 @@ def unreadable_json(kind: FaultKind, error: JsonError) -> Fault:
 def unreadable_file(kind: FaultKind, name: str, error: CheckpointError) -> Fault:
     """The fault of a file that cannot be read; the error names it, and so does the fault's location: once is enough."""
     return Fault(kind, Location(file=name), error.message.removeprefix(f"{name}: "), error.hint)
-
-
-def several(faults: Iterable[Fault]) -> Iterator[Fault]:
-    """The first thousand of faults that are all alike, the last of them with a count of the rest."""
-    last: Fault | None = None
-    rest = 0
-    for number, fault in enumerate(faults, start=1):
-        if number < MOST_ALIKE:
-            yield fault
-        elif number == MOST_ALIKE:
-            last = fault
-        else:
-            rest += 1
-    if last is not None:
-        yield replace(last, message=f"{last.message} (and {rest} more such)") if rest else last

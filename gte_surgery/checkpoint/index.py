@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
-from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document, escape
 from gte_surgery.checkpoint.listing import Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
-from gte_surgery.findings import Location
+from gte_surgery.findings import Location, several
 
 _FIX = "gte-surgery check CKPT --fix"
 

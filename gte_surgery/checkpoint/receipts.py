@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
-from gte_surgery.findings import Location
+from gte_surgery.findings import Location, several
 
 RECEIPT_NAME = "gte-surgery.json"
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
-from gte_surgery.checkpoint.faults import Fault, FaultKind, several, unreadable_file
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at
 from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
-from gte_surgery.findings import Location
+from gte_surgery.findings import Location, several
 
 _HINTS = {
     Content.LFS_POINTER: "fetch the file itself: `git lfs pull`",

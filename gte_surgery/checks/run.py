@@ -17,7 +17,7 @@ from gte_surgery.checks.passes import Passes, Progress
 from gte_surgery.checks.registry import Observation, Rule, all_rules
 from gte_surgery.checks.subject import Expectations, Subject
 from gte_surgery.errors import UsageError
-from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule
+from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, several
 from gte_surgery.gte.consumers import Consumer
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class _Judge:
 
 def _apply(rule: Rule, subject: Subject) -> tuple[Finding, ...]:
     try:
-        return tuple(_finding(rule.code, rule.severity, seen) for seen in rule.check(subject))
+        return tuple(_finding(rule.code, rule.severity, seen) for seen in several(rule.check(subject)))
     except (OSError, EOFError) as error:
         name = str(getattr(error, "filename", None) or "")
         reason = getattr(error, "strerror", None) or error
