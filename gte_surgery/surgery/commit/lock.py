@@ -39,8 +39,8 @@ _NO_ENTRY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP, errn
 def locked(state: StateFolder, command: str, fs: Filesystem) -> Iterator[None]:
     """Hold the lock of `state`, making its folder if need be.
 
-    Raises `LockedError` naming the holder, `RefusedError` where the folder is a symlink, not writable, or on a file
-    system without locks, `WriteError` where the operating system fails.
+    Raises `LockedError` naming the holder, `RefusedError` where the folder is a symlink or not writable, `WriteError`
+    where the operating system fails.
     """
     mine = state.path / f"lock-{state.nonce}"
     try:
@@ -96,7 +96,7 @@ def _sign(state: StateFolder, mine: Path, command: str, fs: Filesystem) -> int:
     members = {"nonce": state.nonce, **asdict(fs.holder()), "command": command, "since": since}
     descriptor = fs.create(mine)
     try:
-        fs.lock(descriptor)
+        _lock(descriptor, fs)
         fs.write(descriptor, json.dumps(members).encode("ascii"))
     except BaseException:
         fs.close(descriptor)
@@ -157,9 +157,19 @@ def _is_busy(place: Path, fs: Filesystem) -> bool:
     """Whether the kernel says that a process has the file locked."""
     descriptor = fs.open_own(place)
     try:
-        return not fs.lock(descriptor)
+        return not _lock(descriptor, fs)
     finally:
         fs.close(descriptor)
+
+
+def _lock(descriptor: int, fs: Filesystem) -> bool:
+    """Whether nobody else has the file locked. Where the system has no locks, the name alone excludes."""
+    try:
+        return fs.lock(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return True
 
 
 def _token(place: Path, fs: Filesystem) -> str:
@@ -229,8 +239,6 @@ def _unlink(path: Path, fs: Filesystem) -> None:
 
 
 def _refusal(state: StateFolder, error: OSError) -> RefusedError | WriteError:
-    if error.errno in _NO_LOCKS:
-        return RefusedError(f"{state.lock}: this file system has no locks", "work on a local disk")
     if error.errno in _NO_ENTRY:
         return elsewhere(state.target, f"{state.path}: cannot be written: {error.strerror}")
     return WriteError(f"{state.lock}: {error.strerror}; nothing was changed")

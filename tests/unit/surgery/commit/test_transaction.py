@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from gte_surgery.errors import CheckpointError, RefusedError, UsageError, WriteError
+from gte_surgery.errors import CheckpointError, LockedError, RefusedError, UsageError, WriteError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.recovery import recover
 from gte_surgery.surgery.commit.transaction import in_place, into
-from gte_surgery.surgery.commit.tree import remove_tree, state_inside
+from gte_surgery.surgery.commit.tree import STATE_FOLDER, remove_tree, state_inside
 from gte_surgery.surgery.commit.undo import previous_generation, undo
-from tests.crash.faults import CHANGES, FaultyFilesystem
+from tests.crash.faults import CHANGES, Crashed, FaultyFilesystem
 from tests.crash.surgeries import (
     NEW,
     SHARDED,
@@ -114,13 +116,30 @@ def test_a_read_only_file_system_is_refused_not_failed(target: Path) -> None:
         perform(SINGLE, target, ReadOnly())
 
 
-def test_a_file_system_without_locks_is_refused(target: Path) -> None:
-    class Lockless(Filesystem):
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_where_the_system_has_no_locks_the_name_alone_excludes(target: Path, number: int) -> None:
+    class Lockless(FaultyFilesystem):
         def lock(self, descriptor: int) -> bool:
-            raise OSError(37, "No locks available")
+            raise OSError(number, "No locks available")
 
-    with pytest.raises(RefusedError, match="has no locks"):
+    first = Lockless()
+    with in_place(target, "first", first), pytest.raises(LockedError, match="`first`, process"):
         perform(SINGLE, target, Lockless())
+    with suppress(Crashed), in_place(target, "second", first):
+        first.die()
+    perform(SINGLE, target, Lockless())
+    assert snapshot(FS, target) == SINGLE.new
+    assert not leftovers(FS, target)
+
+
+def test_a_lock_that_fails_leaves_no_file_behind(target: Path) -> None:
+    class Failing(Filesystem):
+        def lock(self, descriptor: int) -> bool:
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(WriteError, match="nothing was changed"):
+        perform(SINGLE, target, Failing())
+    assert not (target / STATE_FOLDER).exists()
 
 
 def test_too_little_space_is_refused_before_anything_is_written(target: Path) -> None:
