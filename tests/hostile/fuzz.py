@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ CORPUS = Path(__file__).parent / "corpus"
 WORDS = Path(__file__).parent / "words.dict"
 MOST_BYTES_OF_A_CORPUS = 90_000
 TraceFunction = Callable[[FrameType, str, Any], Any]
-_COUNTED = ("gte_surgery/checkpoint/", "gte_surgery/checks/", "gte_surgery/gte/")
+_COUNTED = tuple(f"gte_surgery/{room}/" for room in ("checkpoint", "checks", "contract", "gte", "surgery"))
 
 
 def read_corpus(target: str) -> list[bytes]:
@@ -42,7 +43,7 @@ def main(target: str, seconds: str) -> int:
         for number, each in enumerate([*read_corpus(target), *seeds(target)]):
             (Path(folder) / f"seed-{number}").write_bytes(each)
         command = [sys.executable, "-m", "tests.hostile.fuzz", "--inside"]
-        runs, spent = 0, 0.0
+        runs, deaths, spent = 0, 0, 0.0
         while spent < int(seconds):
             option = f"-max_total_time={max(10, int(seconds) - int(spent))}"
             ran = subprocess.run([*command, target, folder, option], stderr=subprocess.PIPE, text=True, check=False)
@@ -50,17 +51,33 @@ def main(target: str, seconds: str) -> int:
             spent = used.ru_utime + used.ru_stime
             found = re.search(r"number_of_executed_units: (\d+)", ran.stderr)
             runs += int(found[1]) if found else 0
-            print(f"{target}: {runs} runs in {spent:.0f} s of processor time", flush=True)
-            if ran.returncode:
-                print(ran.stderr[-5000:])
+            print(f"{target}: {runs} runs in {spent:.0f} s of processor time, {deaths} deaths told", flush=True)
+            killers = [path.read_bytes() for path in Path(folder).glob("found-*")] if target == "scan" else []
+            if ran.returncode and not (killers and all(map(_is_of_a_library, killers))):
+                print(ran.stderr[-5000:], *Path(folder).glob("found-*"))
+                shutil.copytree(folder, f"{tempfile.gettempdir()}/fuzz-{target}", dirs_exist_ok=True)
                 return 1
+            for path in Path(folder).glob("found-*"):
+                path.unlink()
+                deaths += 1
         return subprocess.run([*command, "minimise", target, folder], check=False).returncode
+
+
+def _is_of_a_library(raw: bytes) -> bool:
+    """Whether an input that ended the fuzzer is one that a scan, whose processes may be killed, tells in time."""
+    ran = subprocess.run([sys.executable, "-m", "tests.hostile.fuzz", "--inside", "told"], input=raw, check=False)
+    return ran.returncode == 0
 
 
 def seeds(target: str) -> Iterator[bytes]:
     """Inputs to start from beside the corpus: the golden checkpoints and the examples of the rule book."""
-    from tests.hostile.targets import PLACES, SEPARATOR
+    from tests.hostile.seeds import SEEDS
+    from tests.hostile.targets import PLACES
+    from tests.hostile.watch import SEPARATOR
 
+    if target in SEEDS:
+        yield from SEEDS[target]()
+        return
     folders = [path.parent for path in Path(__file__).parents[1].rglob("config.json")]
     for folder in folders:
         if target == "json":
@@ -97,6 +114,7 @@ def _fuzz(target: str, folder: str, *options: str) -> None:
 
         import_all()
     limits = [f"-max_len={targets.MOST_BYTES[target]}", "-timeout=20", "-rss_limit_mb=1000", "-print_final_stats=1"]
+    limits += [f"-artifact_prefix={folder}/found-"]
     inputs = Path(folder) / "corpus"
     inputs.mkdir(exist_ok=True)
     for path in Path(folder).glob("seed-*"):
@@ -108,6 +126,7 @@ def _fuzz(target: str, folder: str, *options: str) -> None:
 def import_all() -> None:
     """Everything that the targets may import on their way, so that it is instrumented and no input pays for it."""
     from gte_surgery.checks.registry import all_rules
+    from gte_surgery.contract.scan.readers import arrow, json_lines, npy, parquet, tensors  # noqa: F401
     from gte_surgery.gte import schemas
 
     all_rules()
@@ -164,6 +183,10 @@ def steps_of(target: str, raw: bytes) -> set[tuple[str, int, int]]:
 def _inside(arguments: list[str]) -> None:
     if arguments[0] == "minimise":
         _minimise(*arguments[1:])
+    elif arguments[0] == "told":
+        from tests.hostile.targets_beside import is_told_when_it_kills
+
+        assert is_told_when_it_kills(sys.stdin.buffer.read())
     else:
         _fuzz(*arguments)
 

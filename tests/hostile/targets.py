@@ -8,12 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError, deserialize
@@ -29,6 +24,8 @@ from gte_surgery.errors import HeaderError, JsonError
 from gte_surgery.gte.consumers import Consumer
 from gte_surgery.render.formats.github import report_github
 from gte_surgery.render.formats.report import report_json, report_text
+from tests.hostile import targets_beside
+from tests.hostile.watch import SEPARATOR, WHOLE, only_files_below, place, sandbox, size_and_text
 
 DEPARTURES = {
     HeaderFault.DUPLICATE_NAME,
@@ -42,7 +39,7 @@ DEPARTURES = {
 
 def fuzz_header(raw: bytes) -> None:
     """`raw`: three bytes for the size of the data, then the header's text; with 0xffffff, a whole file as it is."""
-    size, text = _size_and_text(raw)
+    size, text = size_and_text(raw)
     file = text if size == WHOLE else len(text).to_bytes(8, "little") + text + bytes(size)
     found = _read(file)
     theirs = _as_the_package_reads(file)
@@ -60,11 +57,6 @@ def _read(file: bytes) -> header.Header | HeaderError:
         return parse_header(file, len(file))
     except HeaderError as error:
         return error
-
-
-def _size_and_text(raw: bytes) -> tuple[int, bytes]:
-    size = int.from_bytes(raw[:3], "little")
-    return size if size == WHOLE else min(size, 1 << 20), raw[3:]
 
 
 def _as_the_package_reads(file: bytes) -> dict[str, tuple[str, list[int]]] | None:
@@ -202,7 +194,6 @@ def _pointers(value: object, most: int) -> Iterator[tuple[str, object]]:
             pending += [(f"{pointer}/{number}", each) for number, each in enumerate(item)]
 
 
-WHOLE = 0xFFFFFF
 PLACES = (
     "config.json",
     "model.safetensors",
@@ -219,17 +210,15 @@ PLACES = (
     "gte-surgery.toml",
 )
 """The files of a fuzzed checkpoint, in the order of the parts of its bytes."""
-SEPARATOR = b"\xff\xfe"
-"""Between two parts: never in UTF-8."""
 
 
 def fuzz_checkpoint(raw: bytes) -> None:
     """`raw`: the contents of the files in `PLACES`; an empty part means no file, "->x" a link to x, and a part of
     weights that has a `{` behind three bytes is a header with so much data.
     """
-    with _folder() as folder:
+    with sandbox() as folder:
         for name, content in zip(PLACES, raw.split(SEPARATOR), strict=False):
-            _place(folder / "checkpoint" / name, content)
+            place(folder / "checkpoint" / name, content)
         with only_files_below(folder / "checkpoint"):
             judge(folder / "checkpoint")
 
@@ -244,77 +233,18 @@ def judge(path: Path) -> None:
     json.loads(report_json(report))
 
 
-def _place(path: Path, content: bytes) -> None:
-    if not content:
-        return
-    path.parent.mkdir(exist_ok=True)
-    if content.startswith(b"->"):
-        target = content[2:200].replace(b"\0", b"")
-        if target and not target.startswith(b"/"):
-            os.symlink(target, os.fsencode(path))
-        return
-    if path.suffix == ".safetensors" and content[3:4] == b"{":
-        size, text = _size_and_text(content)
-        path.write_bytes(len(text).to_bytes(8, "little") + text)
-        os.truncate(path, 8 + len(text) + size)
-    else:
-        path.write_bytes(content)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A new folder in memory where there is one: secret.json lies in it, beside the checkpoint."""
-    shm = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=shm if os.access(shm, os.W_OK) else None))
-    try:
-        (folder / "checkpoint").mkdir()
-        (folder / "secret.json").write_text('{"secret":1}')
-        (folder / "secret.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-_watched: list[Path] = []
-_strayed: list[str] = []
-
-
-def _watch(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook: notes what is opened or listed beside the watched checkpoint."""
-    if (
-        _watched
-        and event in ("open", "os.listdir", "os.scandir")
-        and isinstance(arguments[0], (str, bytes, os.PathLike))
-    ):
-        real = os.path.realpath(os.fsdecode(arguments[0]))
-        root = os.path.realpath(_watched[-1])
-        if real.startswith(os.path.dirname(root) + os.sep) and real != root and not real.startswith(root + os.sep):
-            _strayed.append(real)
-
-
-_is_watching = False
-
-
-@contextmanager
-def only_files_below(folder: Path) -> Iterator[None]:
-    """Raises AssertionError when anything beside `folder` is opened or listed inside the context."""
-    global _is_watching
-    if not _is_watching:
-        sys.addaudithook(_watch)
-        _is_watching = True
-    _watched.append(folder)
-    _strayed.clear()
-    try:
-        yield
-    finally:
-        _watched.pop()
-    assert not _strayed, f"opened {_strayed}"
-
-
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "header": fuzz_header,
     "json": fuzz_json,
     "checkpoint": fuzz_checkpoint,
+    "scan": targets_beside.fuzz_scan,
+    "policy": targets_beside.fuzz_policy,
+    "state": targets_beside.fuzz_state,
+    "receipts": targets_beside.fuzz_receipts,
+    "out": targets_beside.fuzz_out,
 }
-MOST_BYTES = {"header": 2_000, "json": 1_000, "checkpoint": 12_000}
+MOST_BYTES = {
+    "header": 2_000, "json": 1_000, "checkpoint": 12_000, "scan": 4_000, "policy": 1_000, "state": 4_000,
+    "receipts": 2_000, "out": 1_000,
+}  # fmt: skip
 """The length of an input at most."""
