@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,12 +26,15 @@ from gte_surgery.surgery.planning.recorded import recorded
 
 Receipt = Mapping[str, object]
 
+_NO_TEXT = re.compile("[\ud800-\udfff]")
+"""Bytes of a file name, or of what was typed, that are not UTF-8, as Python holds them; shown as escapes."""
+
 
 def make_receipt(
     plan: Plan, tool: str, written: Sequence[WrittenFile], folder: Path, verdict: Verdict | None = None
 ) -> Receipt:
-    """The receipt of a plan whose files, now in `folder`, have been `written`. Raises UsageError for a bad
-    SOURCE_DATE_EPOCH.
+    """The receipt of a plan whose files, now in `folder`, have been `written`; those whose names are no text, which no
+    JSON can hold, are left out. Raises UsageError for a bad SOURCE_DATE_EPOCH.
     """
     return {
         "tool": tool,
@@ -39,7 +43,7 @@ def make_receipt(
         "edits": dict(plan.edits),
         "seed": plan.seed,
         "sources": [{"name": file.name, "size": file.size, "header": file.header} for file in plan.sources],
-        "written": [_written(file, folder) for file in written],
+        "written": [_written(file, folder) for file in written if not _NO_TEXT.search(file.name)],
         "removed": list(plan.removed),
         **recorded(plan.claims),
         **(verdict.record() if verdict is not None else {}),
@@ -104,7 +108,8 @@ def render_receipts(former: Mapping[str, object], receipt: Receipt) -> bytes:
     """The content of gte-surgery.json: the members that it had, whoever put them there, and the new receipt."""
     receipts = former.get("receipts")
     members = {**former, "receipts": [*(receipts if isinstance(receipts, list) else ()), receipt]}
-    return (json.dumps(members, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(members, indent=2, ensure_ascii=False) + "\n"
+    return _NO_TEXT.sub(lambda match: f"\\\\u{ord(match[0]):04x}", text).encode()
 
 
 def _written(file: WrittenFile, folder: Path) -> dict[str, object]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME
+from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery import verbs
 from gte_surgery.surgery.commit.filesystem import Filesystem
@@ -142,3 +143,16 @@ def test_files_of_a_new_directory_follow_the_umask_and_replaced_ones_keep_their_
     for place in ("out", "new"):
         assert {path.stat().st_mode & 0o077 for path in (tmp_path / place).iterdir()} == {0}
     assert (ckpt / "config.json").stat().st_mode & 0o777 == 0o664
+
+
+def test_a_file_whose_name_is_no_text_is_carried_and_told_by_escapes(ckpt: Path, tmp_path: Path) -> None:
+    """A name in latin-1, which JSON cannot hold, neither stops a surgery nor spoils its receipt."""
+    name, draft = os.fsdecode(b"caf\xe9.txt"), os.fsdecode(b"caf\xe9.tmp")
+    for each in (name, draft):
+        (ckpt / each).write_text("of the owner")
+    verbs.fix(ckpt)
+    verbs.resize(ckpt, vocab=64, pad=0, out=tmp_path / "out")
+    assert (tmp_path / "out" / name).read_text() == "of the owner"
+    assert verbs.history(tmp_path / "out")[0]["removed"] == ["caf\\udce9.tmp"]
+    assert not run(tmp_path / "out", select=["GTE06"]).findings
+    assert set(verbs.undo(ckpt)) == {"gte-surgery.json", draft}
