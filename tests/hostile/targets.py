@@ -42,7 +42,7 @@ def fuzz_header(raw: bytes) -> None:
     size, text = size_and_text(raw)
     file = text if size == WHOLE else len(text).to_bytes(8, "little") + text + bytes(size)
     found = _read(file)
-    theirs = _as_the_package_reads(file)
+    theirs = as_the_package_reads(file)
     if isinstance(found, HeaderError):
         assert theirs is None or HeaderFault(found.fault) in DEPARTURES, found
         assert str(found).isprintable()
@@ -59,7 +59,8 @@ def _read(file: bytes) -> header.Header | HeaderError:
         return error
 
 
-def _as_the_package_reads(file: bytes) -> dict[str, tuple[str, list[int]]] | None:
+def as_the_package_reads(file: bytes) -> dict[str, tuple[str, list[int]]] | None:
+    """Dtype and shape by name, None where the safetensors package refuses the file."""
     try:
         return {name: (tensor["dtype"], tensor["shape"]) for name, tensor in deserialize(file)}
     except SafetensorError:
@@ -81,7 +82,7 @@ def _require_both_readings_alike(file: bytes, found: header.Header | HeaderError
 def fuzz_json(raw: bytes) -> None:
     """`raw`: a JSON text. With a NUL in it, what stands before that are members to be set."""
     edit, _, text = raw.rpartition(b"\0")
-    document, expected = _document(text), _as_strict_json(text)
+    document, expected = _document(text), as_strict_json(text)
     if isinstance(document, JsonError):
         assert expected is None, "json accepts it"
         assert document.line >= 1
@@ -146,7 +147,7 @@ def _same(one: object, other: object) -> bool:
     return json.dumps(one) == json.dumps(other) or one == other
 
 
-def _as_strict_json(raw: bytes) -> tuple[object] | None:
+def as_strict_json(raw: bytes) -> tuple[object] | None:
     """The value in a tuple, None where strict JSON has none; by the json module, with checks of its own."""
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

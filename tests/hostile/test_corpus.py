@@ -14,7 +14,7 @@ from tests.hostile.targets import TARGETS
 @pytest.mark.parametrize("target", TARGETS)
 def test_no_input_of_the_corpus_breaks_a_promise(target: str) -> None:
     inputs = read_corpus(target)
-    assert len(inputs) > 10
+    assert len(inputs) > 2
     for each in inputs:
         TARGETS[target](each)
 
