@@ -28,7 +28,7 @@ from gte_surgery.model.packing import Packing, pack_full, pack_mask
 
 IGNORED = -100
 """The label of a place that was not hidden."""
-_MOST_LOGITS = 1 << 28
+MOST_LOGITS = 1 << 28
 """Of a masked LM at once; 1 GiB in float32."""
 
 
@@ -214,7 +214,7 @@ class GteEncoder(nn.Module):
         flat = (hidden.packing.pack(labels) if hidden.is_packed and hidden.packing else labels).flatten()
         places = (flat != IGNORED).nonzero()[:, 0]
         states, wanted = hidden.states.flatten(0, 1).index_select(0, places), flat.index_select(0, places)
-        portions = max(-(-len(places) * len(self.input_table()) // _MOST_LOGITS), 1)
+        portions = max(-(-len(places) * len(self.input_table()) // MOST_LOGITS), 1)
         parts = list(zip(states.chunk(portions), wanted.chunk(portions), strict=True))
         if len(parts) == 1:
             total = self._cross_entropy(states, wanted)

@@ -67,9 +67,10 @@ def _surroundings(result: SmokeResult) -> str:
     if result.against is not None:
         ran = f"{count(result.against.tokens, 'token')} in both"
         return f"{result.runtime} on {result.device}{processes}; {ran}; {versions}"
+    cut = f" (all positions of the model; {result.asked:,} were asked for)" if result.asked > result.width else ""
     return (
-        f"{result.runtime} on {result.device}{processes}; {count(result.rows, 'row')} of up to {result.width} tokens, "
-        f"{result.tokens:,} in all; {versions}"
+        f"{result.runtime} on {result.device}{processes}; {count(result.rows, 'row')} of up to {result.width} tokens"
+        f"{cut}, {result.tokens:,} in all; {versions}"
     )
 
 

@@ -11,7 +11,7 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.fields import LARGEST_SIZE
 
 Tensors = dict[str, Tensor]
-_MORE_PADDING = 16
+MORE_PADDING = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Batch:
 
     @property
     def _room(self) -> int:
-        return min(_MORE_PADDING, self.most - 1)
+        return min(MORE_PADDING, self.most - 1)
 
     def shortened(self) -> Batch:
         """The same rows, the longest cut, so that there may be more padding."""

@@ -109,7 +109,8 @@ _TABLE = (
         "GTE517",
         _ERROR,
         "The pad row is not zero after a training step",
-        "It was not zero to begin with, or the optimiser moved it. `gte-surgery resize CKPT --pad ID` zeroes it.",
+        "It was not zero to begin with, or the optimiser moved it. `gte-surgery resize CKPT --pad ID` zeroes it.\n"
+        "Masked-LM training moves it where the decoder is tied to the table: then this is not judged (GTE230).",
     ),
     Code(
         "GTE518",

@@ -121,7 +121,9 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class SmokeResult:
-    """All that one run of smoke found; `versions` of python, torch, transformers and xformers where it is."""
+    """All that one run of smoke found; `versions` of python, torch, transformers and xformers where it is. `width` is
+    less than the length `asked` for where the model has no more positions.
+    """
 
     checkpoint: str
     runtime: str
@@ -138,6 +140,7 @@ class SmokeResult:
     seconds: float
     against: Compared | None = None
     timed: Timed | None = None
+    asked: int = 0
 
     @property
     def has_passed(self) -> bool:

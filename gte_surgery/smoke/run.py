@@ -27,6 +27,7 @@ from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
 from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
+from gte_surgery.smoke.prove.estimate import require_memory
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import CONVERT, RemoteCodeError, known_cause, load_remote
@@ -39,8 +40,8 @@ from gte_surgery.smoke.trouble import BrokenRunError
 def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progress | None = None) -> SmokeResult:
     """Prove the checkpoint at `path` on a device, and measure it.
 
-    What does not hold becomes a finding of the result; raised are only RefusedError (no such device or backend),
-    UsageError (an option that does not fit) and CheckpointError (no checkpoint, or no reference to compare with).
+    What does not hold becomes a finding of the result; raised are only RefusedError (no such device or backend, too
+    little memory), UsageError (an option that does not fit) and CheckpointError (no checkpoint, or no reference).
     Under torchrun each process proves on its own device, and every process returns the findings of all.
     """
     begin = time.perf_counter()
@@ -54,6 +55,9 @@ def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progr
         device = find_device(f"cuda:{here.local_rank}" if is_cuda and here.is_joined else options.device)
         subject = Subject.opened(path, options, device, here.rank, progress or (lambda told: None))
         require_transformers(subject.family.required_native())
+        if progress is not None and options.max_length > subject.batch.width:
+            progress(f"max-length {options.max_length}: cut to the {subject.batch.width} positions of the model")
+        require_memory(subject, here.size)
         run = _Run(subject, here, Ledger(here.rank), progress or (lambda told: None))
         run.all()
         return run.result(time.perf_counter() - begin)
@@ -261,6 +265,7 @@ class _Run:
             rows=batch.rows,
             width=batch.width,
             tokens=batch.tokens,
+            asked=self.options.max_length,
             proofs=tuple(proofs),
             speeds=tuple(self.speeds),
             unserved=tuple(self.unserved),

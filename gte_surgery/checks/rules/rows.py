@@ -15,6 +15,7 @@ from gte_surgery.checks.rules.tensors import COMPLETE, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import SHOWN, counted, listed
 from gte_surgery.findings import Severity
+from gte_surgery.gte.kinds import Head
 
 EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""
@@ -43,7 +44,10 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
         found = f"norm {size:.4g}" if size is not None else "not zero"
         token = subject.tokenizer.tokens.get(pad)
         named = f" (`{token}` of the tokenizer)" if token else ""
-        yield Observation(subject.at_tensor(words.name), f"row {pad}, the pad row{named}, has {found}, must be zero")
+        told = f"row {pad}, the pad row{named}, has {found}, must be zero"
+        if subject.head is Head.MASKED_LM and subject.config is not None and subject.config.tie_word_embeddings:
+            told += ", unless masked-LM training moved it: the decoder is tied to it"
+        yield Observation(subject.at_tensor(words.name), told)
 
 
 @rule("GTE231", Severity.NOTE, requires=_READABLE_ROWS)

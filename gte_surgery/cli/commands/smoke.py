@@ -97,7 +97,8 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path |
 
     Finite outputs, embeddings of length 1, packed as padded, indifferent to padding and row order, low precision near
     float32, a pad row that stays zero: each proof has a measured value and a tolerance. A failed one makes the exit
-    code 1. Under torchrun every process proves on its own GPU, and they train together.
+    code 1. Under torchrun every process proves on its own GPU, and they train together. What needs more memory than is
+    free is refused before it starts, with the --max-length that fits.
 
     With --against the proofs are others: what a surgery claimed, of the ids that its receipt or --map keeps. With
     --texts both embed your texts, each with its own tokenizer, and tell how far they moved.

@@ -255,7 +255,7 @@ def test_the_loss_of_a_masked_lm_is_that_of_all_logits(
     table = encoder.input_table()
     wanted = torch.nn.functional.cross_entropy(encoder.logits(batch).flatten(0, 1), labels.flatten())
     (gradient,) = torch.autograd.grad(wanted, table)
-    monkeypatch.setattr(room, "_MOST_LOGITS", most)
+    monkeypatch.setattr(room, "MOST_LOGITS", most)
     found = encoder.masked_loss(batch, labels)
     assert torch.allclose(found, wanted)
     assert torch.allclose(torch.autograd.grad(found, table)[0], gradient, atol=1e-6)
