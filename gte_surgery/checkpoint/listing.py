@@ -17,6 +17,8 @@ SURGERY_FOLDER = ".gte-surgery"
 """In a checkpoint: all state of a surgery."""
 JOURNAL_NAME, JOURNAL_FORMATS = "journal.json", (1, 2)
 """In that folder: what a committed surgery must still do, and the formats that are read; the last is written."""
+KEPT_FOLDER, KEPT_FILES = "previous", "files"
+"""In that folder: what undo brings back, and in it the files themselves."""
 _PASSED_OVER = (SURGERY_FOLDER, ".git")
 """Of the directory itself; what a folder below keeps under such a name is a file like any other."""
 
@@ -61,6 +63,15 @@ def list_directory(root: Path, expected: Collection[str]) -> Listing:
         if folder or any(name in files for name in expected):
             pending += folders
     return Listing(root, dict(sorted(files.items())), unreadable, _links_out(root, files))
+
+
+def kept_for_undo(root: Path) -> tuple[int, int]:
+    """How many files of the checkpoint in `root` are kept for undo, and their bytes; no link is followed."""
+    top = root / SURGERY_FOLDER / KEPT_FOLDER / KEPT_FILES
+    if any(os.path.islink(each) for each in (top, *top.parents[:2])):
+        return 0, 0
+    files = [os.lstat(os.path.join(folder, name)) for folder, _, names in os.walk(top) for name in names]
+    return len(files), sum(found.st_size for found in files)
 
 
 def why_unusable(file: FileEntry, links_out: Collection[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor, open_found
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
+from gte_surgery.checkpoint.listing import kept_for_undo
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
@@ -104,6 +105,14 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept for undo: files, and their bytes."""
+
+    files: int
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class FileFacts:
     """A file of the checkpoint: relative name and size in bytes."""
 
@@ -155,6 +164,7 @@ class Description:
     pooling: str | None
     max_seq_length: int | None
     memory: Memory
+    kept: Kept
     tensors: tuple[TensorFacts, ...]
     faults: int
     adapters: tuple[AdapterFacts, ...] = ()
@@ -194,6 +204,7 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
         pooling=pooled.mode if pooled else None,
         max_seq_length=max_seq_length(checkpoint),
         memory=Memory(4 * parameters, 2 * parameters, 16 * parameters),
+        kept=Kept(*(kept_for_undo(checkpoint.path) if checkpoint.snapshot is None else (0, 0))),
         tensors=tuple(TensorFacts(t.name, t.dtype, t.shape, t.nbytes, t.shard.file.name) for t in stored),
         faults=len(checkpoint.faults),
         adapters=tuple(adapter.facts(word_rows(checkpoint.tensors)) for adapter in adapters_of(checkpoint)),

@@ -120,6 +120,8 @@ def _stored_rows(d: Description) -> Iterator[tuple[str, str]]:
         "files",
         f"{count(len(d.files), 'file')}, {size(sum(file.size for file in d.files))}, {d.shards} of them weights",
     )
+    if d.kept.files:
+        yield "undo", f"{count(d.kept.files, 'file')}, {size(d.kept.nbytes)}, kept for it; `undo --drop` frees them"
     needs = d.memory
     yield (
         "memory",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from gte_surgery.render.ink import paint, printable
+from gte_surgery.render.ink import paint, printable, size
 from gte_surgery.surgery.commit.recovery import Recovery
 
 _WORDS = {
@@ -30,9 +30,9 @@ def undone_text(checkpoint: Path, names: Sequence[str], did: str, color: bool = 
     return "\n".join((done, *(f"  {printable(name)}" for name in names)))
 
 
-def dropped_text(checkpoint: Path, has_dropped: bool) -> str:
-    """Whether anything was kept for undo."""
-    told = "what was kept for undo is gone" if has_dropped else "nothing is kept for undo"
+def dropped_text(checkpoint: Path, has_dropped: bool, nbytes: int) -> str:
+    """Whether anything was kept for undo, and how many bytes."""
+    told = f"what was kept for undo is gone, {size(nbytes)}" if has_dropped else "nothing is kept for undo"
     return f"{printable(str(checkpoint))}: {told}"
 
 

@@ -26,6 +26,7 @@ def command(terminal: Terminal, checkpoint: Path, force: bool, verify: bool, dro
     none along. A copy of the directory copies it: --drop frees it. Files that were saved after the surgery, such as
     weights that were trained on, are not taken away unless by --force.
     """
+    from gte_surgery.checkpoint.listing import kept_for_undo
     from gte_surgery.errors import UsageError
     from gte_surgery.render.settled import dropped_text, undone_json, undone_text
     from gte_surgery.surgery.verbs import drop_undo, undo
@@ -33,8 +34,9 @@ def command(terminal: Terminal, checkpoint: Path, force: bool, verify: bool, dro
     if drop and (force or verify):
         raise UsageError("--drop: undoes nothing, goes with neither --force nor --verify")
     if drop:
+        _, nbytes = kept_for_undo(checkpoint)
         freed = drop_undo(checkpoint)
-        terminal.result(undone_json(checkpoint, (), "dropped") if as_json else dropped_text(checkpoint, freed))
+        terminal.result(undone_json(checkpoint, (), "dropped") if as_json else dropped_text(checkpoint, freed, nbytes))
         return
     names = undo(checkpoint, force=force, verify=verify)
     did = "redone" if names.is_redo else "undone"

@@ -27,7 +27,6 @@ from gte_surgery.surgery.commit.tree import (
     parents,
     state_inside,
     status,
-    walk,
 )
 
 
@@ -37,15 +36,6 @@ def previous_generation(target: Path, fs: Filesystem) -> Generation | None:
     if not is_folder(fs, folder.parent) or not is_folder(fs, folder):
         return None
     return read_generation(fs, folder)
-
-
-def kept_bytes(target: Path, fs: Filesystem) -> tuple[int, int]:
-    """How many files are kept for `undo`, and their bytes."""
-    folder = state_inside(target).previous / GENERATION_FILES
-    if not is_folder(fs, folder):
-        return 0, 0
-    sizes = [found.st_size for _, found in walk(fs, folder) if not stat.S_ISDIR(found.st_mode)]
-    return len(sizes), sum(sizes)
 
 
 def set_aside(state: StateFolder, journal: Journal, fs: Filesystem) -> None:

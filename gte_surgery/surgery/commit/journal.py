@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import is_leftover
-from gte_surgery.checkpoint.listing import JOURNAL_FORMATS
+from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.records import Record
@@ -23,7 +23,7 @@ from gte_surgery.surgery.commit.tree import STATE_FOLDER, status
 GENERATION_NAME = "generation.json"
 """Name of the generation's note; the files lie beside it in the folder `GENERATION_FILES`."""
 
-GENERATION_FILES = "files"
+GENERATION_FILES = KEPT_FILES
 
 _GENERATION_FORMAT = 1
 MOST_BYTES = 1 << 24

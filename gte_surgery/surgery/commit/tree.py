@@ -17,7 +17,7 @@ from os import stat_result
 from pathlib import Path
 from shlex import quote
 
-from gte_surgery.checkpoint.listing import JOURNAL_NAME, SURGERY_FOLDER
+from gte_surgery.checkpoint.listing import JOURNAL_NAME, KEPT_FOLDER, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
@@ -59,7 +59,7 @@ class StateFolder:
     @property
     def previous(self) -> Path:
         """What `undo` brings back."""
-        return self.path / "previous"
+        return self.path / KEPT_FOLDER
 
     @property
     def journal(self) -> Path:

@@ -17,6 +17,7 @@ from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.cli.entry import run
 from gte_surgery.cli.group import program
 from gte_surgery.gte.schemas import violations
+from gte_surgery.render.ink import size
 from gte_surgery.surgery import outcome, verbs
 from gte_surgery.surgery.apply import Manner
 from tests.crash.faults import Crashed, Fault, FaultyFilesystem
@@ -143,7 +144,7 @@ def test_diff_tells_equal_from_different_by_its_exit_code(
     checkpoint: Path, tmp_path: Path, golden: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     printed(capsys, 0, "convert", checkpoint, "--to", "native", "--out", tmp_path / "native")
-    assert "equal, 28 tensors" in printed(capsys, 0, "diff", checkpoint, tmp_path / "native")
+    assert "equal, 38 tensors" in printed(capsys, 0, "diff", checkpoint, tmp_path / "native")
     smaller = golden / "legacy-multilingual.resized-160-pad0"
     assert "1 of 160 rows changed: 0" in printed(capsys, 1, "diff", checkpoint, smaller, "--values")
     assert printed(capsys, 1, "diff", checkpoint, smaller, "--brief") == f"{checkpoint} and {smaller}: different\n"
@@ -257,7 +258,11 @@ def test_undo_drop_frees_what_is_kept(checkpoint: Path, capsys: pytest.CaptureFi
     resized = (checkpoint / "model.safetensors").read_bytes()
     assert run(["undo", str(checkpoint), "--drop", "--force"]) == 2
     capsys.readouterr()
-    assert "is gone" in printed(capsys, 0, "undo", checkpoint, "--drop")
+    kept = sum(file.stat().st_size for file in (checkpoint / ".gte-surgery/previous/files").iterdir())
+    assert json.loads(printed(capsys, 0, "inspect", checkpoint, "--json"))["kept"] == {"files": 2, "nbytes": kept}
+    assert f"2 files, {size(kept)}, kept for it" in printed(capsys, 0, "inspect", checkpoint)
+    assert f"is gone, {size(kept)}" in printed(capsys, 0, "undo", checkpoint, "--drop")
+    assert "kept for it" not in printed(capsys, 0, "inspect", checkpoint)
     assert not (checkpoint / ".gte-surgery").exists()
     assert (checkpoint / "model.safetensors").read_bytes() == resized
     assert run(["undo", str(checkpoint)]) == 3
