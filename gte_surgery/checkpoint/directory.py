@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -57,6 +58,7 @@ WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
 _PICKLES = (".bin", ".pt", ".pth")
 _OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
+_VARIANT = re.compile(r"model\.\w+\.safetensors")
 _MERGE = "merge it into its base with PEFT (`merge_and_unload`, then `save_pretrained`); the base lies elsewhere"
 _DISTRIBUTED = (
     "a distributed save; in its folder torch puts it together: "
@@ -314,13 +316,14 @@ def _weights_missing(listing: Listing, weights_name: str) -> Fault:
         hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
         return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
     hint = _conversion(listing.root, pickles[0]) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
+    if len(others) == 1 and _VARIANT.fullmatch(others[0]):
+        renamed = shlex.join(["mv", *(str(listing.root / name) for name in (others[0], weights_name))])
+        hint = f"a variant, which loaders take only by name; `{renamed}` makes it the weights"
     return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
 
 
 def _conversion(root: Path, name: str) -> str:
     """How a pickle becomes safetensors, by torch, with torch's own guard against code in it."""
-    from shlex import quote
-
     script = (
         "import sys; from torch import load; from safetensors.torch import save_file; "
         "found = load(sys.argv[1], map_location='cpu', weights_only=True); "
@@ -328,7 +331,7 @@ def _conversion(root: Path, name: str) -> str:
         "tensors = (inner or [found])[0]; "
         "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
     )
-    source, target = (quote(shown(str(root / each))) for each in (name, WEIGHTS_NAME))
+    source, target = (shlex.quote(shown(str(root / each))) for each in (name, WEIGHTS_NAME))
     return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'
 
 

@@ -249,6 +249,15 @@ class Family:
         found = {self.architecture(head, dialect): head for head in Head for dialect in Dialect}
         return found.get(name)
 
+    def usual_layout(self, dialect: Dialect, head: Head) -> Layout:
+        """The names that a model is best kept under: in the native dialect, with a head, the native model's own, which
+        alone outlive a load and a save and which Trainer's resume restores whole [measured with transformers 5.24];
+        else the published ones, which servers read.
+        """
+        if dialect is Dialect.NATIVE and head is not Head.NONE and self.native is not None:
+            return self.native.layout(head)
+        return self.naming.published(head)
+
     def resembling(self, config: GteConfig, head: Head) -> Release | None:
         """The release that a checkpoint most likely comes from, or None when none has its hidden and layer sizes.
 

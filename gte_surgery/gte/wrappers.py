@@ -65,5 +65,5 @@ def _fits(family: Family, stored: list[str], prefix: str) -> bool:
 
 
 def _origin(prefix: str) -> str:
-    known = dict.fromkeys(_ORIGINS[part] for part in prefix.split(".") if part in _ORIGINS)
+    known = dict.fromkeys(_ORIGINS[part] for part in reversed(prefix.split(".")) if part in _ORIGINS)
     return " within ".join(known) if known else "a module that holds the model"

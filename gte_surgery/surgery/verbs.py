@@ -238,7 +238,7 @@ def reinit(
     >>> diff(fresh, other).is_equal
     False
     >>> print(reinit(other, seed=7).plan.meaning[0])
-    30 tensors (116,800 parameters) are made anew by the model's own rules, seed 7
+    40 tensors (116,800 parameters) are made anew by the model's own rules, seed 7
     >>> diff(fresh, other).is_equal
     True
     """

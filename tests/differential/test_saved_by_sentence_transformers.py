@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gte_surgery import convert, new, resize
+from gte_surgery import convert, new, resize, trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
 
 pytest.importorskip("sentence_transformers")
 SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 320, "pad": 1, "max_positions": 64}
-TEXTS = ["w1 w2 w3", "w4"]
+TEXTS = ["w1 w2 w3", "w4 w5 w6"]
 
 
 def grave(path: Path) -> list[str]:
@@ -37,12 +39,37 @@ def write_tokenizer(path: Path) -> None:
 
 
 def fresh(path: Path, head: str) -> Path:
-    """A native checkpoint under the names that outlive a save, with a tokenizer."""
+    """A native checkpoint with a tokenizer."""
     release = {"none": "gte-multilingual-base", "mlm": "gte-multilingual-mlm-base"}
     new(path, release=release.get(head, "gte-multilingual-reranker-base"), head=head, dtype="F32", **SIZES)
     write_tokenizer(path)
-    convert(path, layout="f")
     return path
+
+
+Encode = Callable[[Path], Any]
+
+
+def follows(path: Path, encode: Encode, layout: str) -> None:
+    """A save is clean, and encodes as before once it was resized, renamed, sharded, trimmed to its texts."""
+    import numpy as np
+
+    before = encode(path)
+    texts = path.with_name("texts.txt")
+    texts.write_text("".join(f"{text}\n" for text in TEXTS))
+    surgeries: dict[str, Callable[[], object]] = {
+        "saved": lambda: None,
+        "resized": lambda: resize(path, vocab=384, pad=1),
+        "renamed": lambda: convert(path, layout=layout),  # type: ignore[arg-type]
+        "in shards": lambda: convert(path, shard_size=20_000),
+        "trimmed": lambda: trim(path, texts=texts),
+    }
+    for name, operate in surgeries.items():
+        operate()
+        assert grave(path) == [], name
+        assert np.array_equal(encode(path), before), name
+    assert json.loads((path / "config.json").read_text())["vocab_size"] < 100
+    convert(path, dtype="BF16")
+    assert np.allclose(encode(path), before, atol=0.05)
 
 
 def embedder(path: Path) -> Path:
@@ -56,18 +83,9 @@ def embedder(path: Path) -> Path:
 
 
 def test_an_embedder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
-    import numpy as np
     from sentence_transformers import SentenceTransformer
 
-    path = embedder(tmp_path / "st")
-    assert grave(path) == []
-    before = SentenceTransformer(str(path)).encode(TEXTS)
-    convert(path, layout="a")
-    convert(path, layout="f")
-    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
-    resize(path, vocab=384, pad=1)
-    assert grave(path) == []
-    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
+    follows(embedder(tmp_path / "st"), lambda path: SentenceTransformer(str(path)).encode(TEXTS), "f")
 
 
 @pytest.mark.parametrize(("release", "mode"), [("gte-base", "mean"), ("gte-modernbert-base", "cls")])
@@ -113,23 +131,23 @@ def test_a_wrong_width_under_the_new_key_is_found(tmp_path: Path) -> None:
     assert [finding.code for finding in run(open_checkpoint(path), select=("GTE311",)).findings] == ["GTE311"]
 
 
-def test_a_cross_encoder_is_clean_and_scores_as_before(tmp_path: Path) -> None:
-    import numpy as np
+def test_a_cross_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
     from sentence_transformers import CrossEncoder
 
     pairs = [("w1 w2", "w3"), ("w4", "w5 w6")]
-    path = tmp_path / "ce"
-    CrossEncoder(str(fresh(tmp_path / "source", "reranker"))).save_pretrained(str(path))
-    assert grave(path) == []
-    before = CrossEncoder(str(path)).predict(pairs)
-    resize(path, vocab=384, pad=1)
-    assert grave(path) == []
-    assert np.array_equal(CrossEncoder(str(path)).predict(pairs), before)
+    CrossEncoder(str(fresh(tmp_path / "source", "reranker"))).save_pretrained(str(tmp_path / "ce"))
+    follows(tmp_path / "ce", lambda path: CrossEncoder(str(path)).predict(pairs), "b")
 
 
-def test_a_sparse_encoder_is_clean(tmp_path: Path) -> None:
+def test_a_sparse_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
     from sentence_transformers import SparseEncoder
 
-    path = tmp_path / "se"
-    SparseEncoder(str(fresh(tmp_path / "source", "mlm"))).save_pretrained(str(path))
-    assert grave(path) == []
+    SparseEncoder(str(fresh(tmp_path / "source", "mlm"))).save_pretrained(str(tmp_path / "se"))
+
+    def encode(path: Path) -> Any:
+        """The scores of the words that a trim keeps: there is one a token."""
+        model = SparseEncoder(str(path))
+        scores = model.encode(TEXTS, convert_to_sparse_tensor=False).numpy()
+        return scores[:, model.tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4", "w5", "w6"])]
+
+    follows(tmp_path / "se", encode, "d")

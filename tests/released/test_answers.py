@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 RELEASES = sorted(path.name for path in HERE.iterdir() if (path / "answers.jsonl").exists())
 _TOKENIZER = "the tokenizer of the example has as many tokens as it is said to have"
 _BERT = "BERT is a family of its own, so that the example is another encoder now"
+_NAMES = "a native head gets the names that outlive a load, a save and a resume"
 _REMAP = "the tokenizer follows unless `--tokenizer keep` is said"
 CHANGED: dict[str, str] = {
     "check invalid/GTE038-null-metadata --format json": "what safetensors accepts has a code of its own, GTE051",
@@ -35,6 +36,8 @@ CHANGED: dict[str, str] = {
     "remap golden/legacy-base --map map.json --allow-repeats --init normal --vocab 12 --seed 9"
     " --out planned --dry-run --json": _REMAP,
     "remap golden/legacy-mlm --keep kept.txt --vocab 128 --init mean --pad 0 --out remapped --json": _REMAP,
+    "convert golden/legacy-mlm --to native --out planned --dry-run --json": _NAMES,
+    "convert golden/legacy-mlm --to native --out native --json": _NAMES,
 }
 """Commands that are answered otherwise today, and why that is right."""
 

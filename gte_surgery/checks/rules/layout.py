@@ -17,6 +17,7 @@ from gte_surgery.gte.wording import either
 from gte_surgery.gte.wrappers import wrapper_of
 
 _CONTAINER = ("GTE0",)
+_MENDED = "`gte-surgery check CKPT --fix` mends it"
 _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
 
 
@@ -78,10 +79,12 @@ def doubled_prefix(subject: Subject) -> Iterator[Observation]:
     A head model of transformers 5 was loaded from a published checkpoint and saved again. transformers 5 reads its own
     names back; transformers 4 with the remote code, vLLM and text-embeddings-inference find none of them, and
     transformers 4 then trains random weights with no more than a warning. `gte-surgery convert CKPT --to native` gives
-    every tensor its published name back.
+    every tensor a name that outlives loading and saving, `--layout b` its published one.
     """
     if subject.layout is not None and subject.layout.letter == "c":
-        yield _name_observation(subject, "`new.gte.`, must be `new.`")
+        yield _name_observation(
+            subject, "`new.gte.`, must be `new.`", f"transformers 5 saved what it had loaded; {_MENDED}"
+        )
 
 
 @rule("GTE211", Severity.ERROR, requires=_CONTAINER)
@@ -90,11 +93,12 @@ def renamed_head_norm(subject: Subject) -> Iterator[Observation]:
 
     `lm_head.layer_norm` beside `gte.encoder.layer`: transformers 5 made it from a bare checkpoint and reads it back;
     everything else leaves the head's norm at its initial values or stops. `gte-surgery convert CKPT --to native` gives
-    the two tensors their published names.
+    all tensors names of one kind, `--layout d` the two their published ones.
     """
     layout = subject.layout
     if layout is not None and not layout.is_renamed and layout.head_norm == "layer_norm" and layout.letter != "c":
-        yield _name_observation(subject, "`lm_head.layer_norm`, must be `lm_head.norm` beside `encoder.layer`")
+        wrong = "`lm_head.layer_norm`, must be `lm_head.norm` beside `encoder.layer`"
+        yield _name_observation(subject, wrong, f"transformers 5 put a new head on a bare model; {_MENDED}")
 
 
 @rule("GTE212", Severity.NOTE, requires=_CONTAINER)
@@ -102,9 +106,10 @@ def transformers_names(subject: Subject) -> Iterator[Observation]:
     """The tensors have transformers' own names.
 
     Saved with `save_original_format=False`: `layers.0.self_attn.q_proj` and so on. transformers from 5.18 on reads
-    them, nothing else does. `gte-surgery convert CKPT --to native` gives them the published names.
+    them, nothing else does. `gte-surgery convert CKPT --to native` gives them the published names. With a head it is no
+    finding: these names alone outlive loading and saving then, and servers are asked about with `--for`.
     """
-    if subject.layout is not None and subject.layout.is_renamed:
+    if subject.layout is not None and subject.layout.is_renamed and subject.head is Head.NONE:
         yield _name_observation(subject, "`layers.N.self_attn`, which only transformers 5.18 and later read")
 
 
@@ -130,7 +135,7 @@ def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
 
     The loader looks for the names that the config implies, misses the attention of every layer and fills it with
     random numbers. In the remote dialect set pack_qkv to what is stored. The native dialect wants them packed, the
-    rows of q, then of k, then of v, in one qkv_proj: `gte-surgery convert CKPT --to native` does it.
+    rows of q, then of k, then of v, in one qkv_proj, or under its own names: `gte-surgery convert CKPT --to native`.
     """
     config, layout = subject.config, subject.layout
     if config is None or layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:

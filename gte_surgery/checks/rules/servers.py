@@ -67,7 +67,7 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM does not find tensors that are stored apart.
 
     It knows attention.qkv_proj and mlp.up_gate_proj, and stops with a KeyError at q_proj or layers.0.self_attn.
-    `gte-surgery convert CKPT --to native` packs them; add `--layout a` for the published names.
+    `gte-surgery convert CKPT --layout a` packs them, `--layout b` where there is a head.
     """
     found = _split(subject.layout) if subject.layout is not None else ""
     if found and _asked(subject, Consumer.VLLM).is_packed:

@@ -31,14 +31,25 @@ def missing(subject: Subject) -> Iterator[Observation]:
     """A tensor that the config asks for is missing.
 
     Loaders fill it with random numbers and print a warning that is easy to miss; training then starts from a damaged
-    network. Restore the file it was in, or correct the config (num_hidden_layers, above all).
+    network. Restore the file it was in, or correct the config (num_hidden_layers, above all). A native model that was
+    loaded from packed names has tensors that share memory, and accelerate saves one of those that do [accelerate 1.15,
+    utils/other.py, clean_state_dict_for_safetensors]: save it by save_pretrained.
     """
     tensors = subject.checkpoint.tensors
     absent = [spec for spec in _apart_from_types(subject, subject.wanted) if spec.name not in tensors]
     strangers = _strangers(subject)
     hint = f"stored, but not asked for: {listed(strangers)}" if strangers else ""
+    if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
+        hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
     for spec, ending in first(absent):
         yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
+
+
+def _has_siblings(spec: TensorSpec, subject: Subject) -> bool:
+    """Whether another part of the same packed tensor is stored: q where k is missing."""
+    naming = subject.family.naming
+    whole, _ = naming.place_in_packed(spec.canonical)
+    return any(subject.stored(part) is not None for part in naming.parts_of(whole))
 
 
 @rule("GTE202", Severity.ERROR, requires=(*COMPLETE, "GTE240"))

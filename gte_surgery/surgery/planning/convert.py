@@ -1,5 +1,5 @@
 """Plans a `Convert`: another dialect, layout, dtype or sharding of the same network. What needs no change is not
-written: from remote to native that is most often config.json alone.
+written: from remote to native that is, without a head, most often config.json alone.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _layout(target: Target, edit: Convert, kept: Layout) -> Layout:
     """The layout wanted, else `kept`. Raises RefusedError for letters that do not fit the head."""
     fitting = target.family.naming.layouts(target.head)
     if edit.layout is None:
-        usual = next(iter(fitting.values()))
+        usual = target.family.usual_layout(Dialect.NATIVE if edit.to == "native" else Dialect.REMOTE, target.head)
         return usual if edit.to is not None and not _keeps_split(target, edit) else kept
     if edit.layout not in fitting:
         found = "no head" if target.head is Head.NONE else "a head"

@@ -18,7 +18,7 @@ from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.families import family_of
-from gte_surgery.gte.kinds import Dialect, Head, Layout
+from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
@@ -109,20 +109,10 @@ def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     target = understand(checkpoint)
     weights = rewrite(checkpoint, TensorChanges())
     if relayout:
-        layout = _usual_layout(target)
+        layout = target.family.usual_layout(target.config.dialect, target.head)
         weights = regroup(checkpoint, restored(target, layout))
         told.append(f"{storage_changes(target.layout, layout)}: no number changes")
     return assembled(checkpoint, edit, weights, meaning=told)
-
-
-def _usual_layout(target: Target) -> Layout:
-    """The names that a checkpoint of this dialect is best kept under: the native model's own, which alone outlive a
-    load and a save and which Trainer's resume restores whole [measured with transformers 5.24]; else the published.
-    """
-    native = target.family.native
-    if target.config.dialect is Dialect.NATIVE and native is not None:
-        return native.layout(target.head)
-    return target.family.naming.published(target.head)
 
 
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

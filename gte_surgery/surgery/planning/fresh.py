@@ -36,7 +36,7 @@ def plan_new(edit: New) -> Plan:
     dtype = edit.dtype or release.dtype
     members = _config(family, release, head, dtype, edit)
     config = read_config(members)
-    specs = family.published(config, _layout(family, release, head), head)
+    specs = family.published(config, _layout(family, release, config.dialect, head), head)
     tensors = tuple(fresh_tensor(family, spec, config, dtype, edit.seed) for spec in specs)
     text = TextFile(CONFIG_NAME, MODE, (json.dumps(members, indent=2) + "\n").encode())
     return Plan(
@@ -78,9 +78,10 @@ def _dialect(release: Release, edit: New) -> Dialect:
     return release.dialect
 
 
-def _layout(family: Family, release: Release, head: Head) -> Layout:
-    """Names as published: a head brings the prefix, whatever the dialect."""
-    return release.layout if head is release.head else family.naming.published(head)
+def _layout(family: Family, release: Release, dialect: Dialect, head: Head) -> Layout:
+    """Names as published, but for a head of the native dialect."""
+    is_published = head is release.head and (dialect is not Dialect.NATIVE or head is Head.NONE)
+    return release.layout if is_published else family.usual_layout(dialect, head)
 
 
 def _refuse_impossible(family: Family, members: dict[str, object]) -> None:

@@ -97,7 +97,7 @@ def test_unpacked_projections_get_the_numbers_of_the_packed_ones(tmp_path: Path)
     ],
 )
 def test_only_matches_stored_and_canonical_names(pattern: str, expected: int, tmp_path: Path) -> None:
-    source = made(tmp_path / "source", seed=8, dtype="F32")
+    source = made(tmp_path / "source", dialect="remote", seed=8, dtype="F32")
     arrays = {name: array + 1 for name, array in stored(source).items()}
     builder.save(source / "model.safetensors", arrays)
     everything = stored(reinit(source, seed=7, out=tmp_path / "all").target)
@@ -126,7 +126,7 @@ def test_only_the_shards_that_hold_a_chosen_tensor_are_written(tmp_path: Path) -
 
 @pytest.mark.parametrize("only", [None, [WORDS], [DECODER], ["lm_head.*"]])
 def test_a_stored_tied_decoder_stays_tied(only: list[str] | None, tmp_path: Path) -> None:
-    source = made(tmp_path / "source", seed=8)
+    source = made(tmp_path / "source", dialect="remote", seed=8)
     arrays = stored(source)
     builder.save(source / "model.safetensors", arrays | {DECODER: arrays[f"new.{WORDS}"]})
     outcome = reinit(source, seed=7, only=only)
@@ -139,7 +139,7 @@ def test_a_stored_tied_decoder_stays_tied(only: list[str] | None, tmp_path: Path
 
 
 def test_an_untied_decoder_has_numbers_of_its_own(tmp_path: Path) -> None:
-    source = made(tmp_path / "source", seed=7)
+    source = made(tmp_path / "source", dialect="remote", seed=7)
     builder.change_config(source, tie_word_embeddings=False)
     words = stored(source)[f"new.{WORDS}"]
     builder.save(source / "model.safetensors", stored(source) | {DECODER: words})
@@ -151,7 +151,7 @@ def test_an_untied_decoder_has_numbers_of_its_own(tmp_path: Path) -> None:
 
 
 def test_a_decoder_that_came_apart_is_tied_again(tmp_path: Path) -> None:
-    source = made(tmp_path / "source", seed=8)
+    source = made(tmp_path / "source", dialect="remote", seed=8)
     words = stored(source)[f"new.{WORDS}"]
     builder.save(source / "model.safetensors", stored(source) | {DECODER: words + 1})
     with pytest.raises(RefusedError, match="GTE240"):

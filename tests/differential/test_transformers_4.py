@@ -1,0 +1,156 @@
+"""What `--for transformers4` says, and what transformers 4.57.6 does: it is installed apart, beside torch of today."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from gte_surgery import convert, new
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.findings import Severity
+from tests import builder
+
+pytest.importorskip("torch")
+pytestmark = pytest.mark.long
+PACKAGES = ("transformers==4.57.6", "huggingface_hub==0.36.0", "tokenizers==0.22.1")
+SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "max_positions": 64}
+CONFIGURATION = """
+from transformers import PretrainedConfig
+class NewConfig(PretrainedConfig):
+    model_type = "new"
+"""
+MODELING = """
+import torch
+from transformers import PreTrainedModel
+from .configuration import NewConfig
+class NewModel(PreTrainedModel):
+    config_class = NewConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.embeddings = torch.nn.Module()
+        self.embeddings.word_embeddings = torch.nn.Embedding(config.vocab_size, config.hidden_size)
+        self.post_init()
+    def _init_weights(self, module):
+        pass
+"""
+LOADER = """
+import json, sys
+import transformers
+assert transformers.__version__ == "4.57.6", transformers.__version__
+found = {}
+for path in sys.argv[1:]:
+    try:
+        model, told = transformers.AutoModel.from_pretrained(path, trust_remote_code=True, output_loading_info=True)
+        missing = [name for name in told["missing_keys"] if "pooler" not in name]
+        found[path] = f"random: {missing}" if missing else "loads"
+        if hasattr(model.config, "global_rope_theta"):
+            found[path] += f" {model.config.global_rope_theta:g} {model.config.local_rope_theta:g}"
+    except Exception as error:
+        found[path] = type(error).__name__
+print("found " + json.dumps(found))
+"""
+
+
+def with_code(path: Path, **mapped: str) -> Path:
+    """A remote checkpoint with code of its own."""
+    names = {"AutoConfig": "configuration.NewConfig", "AutoModel": "modeling.NewModel"} | mapped
+    made = builder.build(path, builder.remote_config(auto_map=names))
+    (made / "configuration.py").write_text(CONFIGURATION)
+    (made / "modeling.py").write_text(MODELING)
+    return made
+
+
+def bert(path: Path) -> Path:
+    return new(path, release="gte-base", dtype="F32", **SIZES).target  # type: ignore[arg-type]
+
+
+def stated(path: Path, metadata: Mapping[str, str] | None) -> Path:
+    """A BERT whose header has this metadata."""
+    from safetensors.numpy import load_file, save_file
+
+    file = bert(path) / "model.safetensors"
+    save_file(load_file(file), file, metadata=None if metadata is None else dict(metadata))
+    return path
+
+
+def without(path: Path, name: str) -> Path:
+    (path / name).unlink()
+    return path
+
+
+def index_without_metadata(path: Path) -> Path:
+    convert(bert(path), shard_size=20_000)
+    file = path / "model.safetensors.index.json"
+    builder.write_json(file, {"weight_map": json.loads(file.read_text())["weight_map"]})
+    return path
+
+
+def modernbert(path: Path, **members: object) -> Path:
+    new(path, release="gte-modernbert-base", dtype="F32", **SIZES)  # type: ignore[arg-type]
+    builder.change_config(path, **members)
+    return path
+
+
+def dangling(path: Path) -> Path:
+    (bert(path) / "model.safetensors").unlink()
+    (path / "model.safetensors").symlink_to("gone")
+    return path
+
+
+ROPES = {
+    "full_attention": {"rope_type": "default", "rope_theta": 50000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 7000.0},
+}
+CASES: dict[str, tuple[Callable[[Path], object], set[str], str]] = {
+    "native": (lambda path: new(path, release="gte-base-en-v1.5", **SIZES), {"GTE610"}, "ValueError"),  # type: ignore[arg-type]
+    "code": (with_code, set(), "loads"),
+    "no auto_map": (lambda path: builder.build(path), {"GTE611"}, "ValueError"),
+    "no file of the code": (lambda path: without(with_code(path), "modeling.py"), {"GTE612"}, "OSError"),
+    "no class": (lambda path: with_code(path, AutoModel="modeling.OldModel"), {"GTE614"}, "AttributeError"),
+    "bert": (bert, set(), "loads"),
+    "no metadata": (lambda path: stated(path, None), {"GTE613"}, "loads"),  # 4.41 has an AttributeError
+    "no format": (lambda path: stated(path, {"made_by": "hand"}), {"GTE613"}, "OSError"),
+    "format of numpy": (lambda path: stated(path, {"format": "np"}), {"GTE613"}, "OSError"),
+    "index without metadata": (index_without_metadata, {"GTE018"}, "KeyError"),
+    "dangling": (dangling, {"GTE005"}, "OSError"),
+    "modernbert": (modernbert, set(), "loads 160000 160000"),
+    "modernbert of 5": (lambda path: modernbert(path, rope_parameters=ROPES), {"GTE610"}, "loads 160000 10000"),
+}
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What transformers 4.57.6 does with each case."""
+    folder = tmp_path_factory.mktemp("transformers4")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder / "site"), *PACKAGES]
+    subprocess.run(pip, check=True)
+    for name, (make, _, _) in CASES.items():
+        make(folder / name)
+    environment = {
+        **os.environ, "PYTHONPATH": str(folder / "site"), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "home"),
+    }  # fmt: skip
+    command = [sys.executable, "-c", LOADER, *(str(folder / name) for name in CASES)]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    found = json.loads(said.rpartition("found ")[2])
+    judged = {name: codes(folder / name) for name in CASES}
+    shutil.rmtree(folder)
+    return {name: f"{sorted(judged[name])} {found[str(folder / name)]}" for name in CASES}
+
+
+def codes(path: Path) -> set[str]:
+    findings = run(open_checkpoint(path), consumers=("transformers4",)).findings
+    return {finding.code for finding in findings if finding.severity > Severity.NOTE}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_verdict_is_what_transformers_4_does(name: str, answers: dict[str, str]) -> None:
+    _, wanted, done = CASES[name]
+    assert answers[name] == f"{sorted(wanted)} {done}"
