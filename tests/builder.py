@@ -145,6 +145,39 @@ def write_sidecars(path: Path, ids: int = 60, hidden: int = 32, length: int = 12
     return path
 
 
+def add_module(path: Path, kind: str, settings: Mapping[str, object], weights: Tensors | None = None) -> str:
+    """Put one module more at the end of the modules.json of a sentence-transformers save; its folder."""
+    listed = json.loads((path / "modules.json").read_text())
+    number = len(listed)
+    folder = f"{number}_{kind}"
+    (path / folder).mkdir()
+    write_json(path / folder / "config.json", settings)
+    if weights is not None:
+        save(path / folder / "model.safetensors", weights)
+    entry = {"idx": number, "name": str(number), "path": folder, "type": f"sentence_transformers.models.{kind}"}
+    write_json(path / "modules.json", [*listed, entry])
+    return folder
+
+
+def add_dense(path: Path, wide: int = 32, narrow: int = 16, **changes: object) -> str:
+    """A dense layer behind the pooling, with sound weights for `wide` and `narrow` whatever `changes` say."""
+    weights = {"linear.weight": np.ones((narrow, wide), np.float32), "linear.bias": np.zeros(narrow, np.float32)}
+    function = "torch.nn.modules.activation.Tanh"
+    settings = {"in_features": wide, "out_features": narrow, "bias": True, "activation_function": function}
+    return add_module(path, "Dense", settings | changes, weights)
+
+
+def nest(path: Path, folder: str = "0_Transformer") -> Path:
+    """Move the model of a save into a folder of it, as sentence-transformers wrote it until 2021; `path` again."""
+    inner = path / folder
+    inner.mkdir()
+    for file in [each for each in path.iterdir() if each.is_file() and each.name != "modules.json"]:
+        file.rename(inner / file.name)
+    listed = json.loads((path / "modules.json").read_text())
+    write_json(path / "modules.json", [{**each, "path": each["path"] or folder} for each in listed])
+    return path
+
+
 def template(ids: Mapping[str, int], pair_type: int = 0) -> dict[str, object]:
     """The post-processor of a GTE's tokenizer, as tokenizers writes it: `<s> A </s>`, `<s> A </s> B </s>`."""
 

@@ -56,6 +56,7 @@ __all__ = [
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 INDEX_NAME = "model.safetensors.index.json"
+MODULES_NAME = "modules.json"
 _PICKLES = (".bin", ".pt", ".pth")
 _OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
 _VARIANT = re.compile(r"model\.\w+\.safetensors")
@@ -75,7 +76,8 @@ class Checkpoint:
     `files` are all files below the directory, sorted by name, without `.gte-surgery/` and `.git/`; `links_out` names
     those that are links leading out of it, which are never opened; `restated` those of the shards whose tensors are
     told with other names or shapes than they are stored with (see `restated`). `faults` are in the order of their
-    discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then.
+    discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then. `around` are the files
+    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`).
     """
 
     path: Path
@@ -87,6 +89,7 @@ class Checkpoint:
     links_out: frozenset[str] = frozenset()
     snapshot: Snapshot | None = None
     restated: frozenset[str] = frozenset()
+    around: tuple[FileEntry, ...] = ()
     _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -113,7 +116,7 @@ class Checkpoint:
     def file(self, name: str) -> FileEntry | None:
         """The file called `name`, relative to the directory, or None."""
         if not self._by_name:
-            self._by_name.update((entry.name, entry) for entry in self.files)
+            self._by_name.update((entry.name, entry) for entry in (*self.files, *self.around))
         return self._by_name.get(name)
 
     def has(self, name: str) -> bool:
@@ -141,7 +144,8 @@ def open_checkpoint(path: Path | str) -> Checkpoint:
     except (OSError, ValueError) as error:
         raise no_checkpoint(path, reason_of(error)) from None
     if stat.S_ISDIR(mode):
-        return _open(list_directory(path, (CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME)), WEIGHTS_NAME, is_on_disk=True)
+        expected = (CONFIG_NAME, WEIGHTS_NAME, INDEX_NAME, MODULES_NAME)
+        return _open(list_directory(path, expected), WEIGHTS_NAME, is_on_disk=True)
     if not stat.S_ISREG(mode) or path.suffix != ".safetensors":
         raise no_checkpoint(path, "neither a directory nor a .safetensors file")
     root = path.parent
@@ -189,6 +193,21 @@ def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
     `path` is where it will lie and need not exist. The given paths are trusted: links are followed.
     """
     return _open(list_files(path, files, trusted=tuple(files)), WEIGHTS_NAME, is_on_disk=False)
+
+
+def open_folder(outer: Checkpoint, folder: str) -> Checkpoint:
+    """The checkpoint in a folder of `outer`, which sees the files there as "../modules.json"."""
+    inside = f"{folder}/"
+    files = {file.name: file for file in outer.files}
+    inner = {
+        name.removeprefix(inside): replace(file, name=name.removeprefix(inside))
+        for name, file in files.items()
+        if name.startswith(inside)
+    }
+    links = frozenset(name.removeprefix(inside) for name in outer.links_out if name.startswith(inside))
+    around = (replace(file, name=f"../{name}") for name, file in files.items() if outer.readable(name))
+    opened = _open(Listing(outer.path / folder, inner, {}, links), WEIGHTS_NAME, outer.snapshot is None)
+    return replace(opened, snapshot=outer.snapshot, around=tuple(around))
 
 
 def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:

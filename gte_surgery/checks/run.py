@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from posixpath import normpath
 from shlex import quote
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.sidecars import nested
 from gte_surgery.checks.passes import Passes, Progress
 from gte_surgery.checks.registry import Observation, Rule, all_rules
 from gte_surgery.checks.subject import Expectations, Subject
@@ -45,7 +47,8 @@ def run(
 
     Raises UsageError for a code that matches no rule, or none that is judged, and for an unknown consumer; a bad
     checkpoint never raises."""
-    checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+    given = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
+    checkpoint = nested(given) or given
     rules = _applicable(all_rules(), values, consumers, signed_by is not None)
     chosen = _choose(rules, select, ignore)
     with _Judge(Subject(checkpoint, expectations, values, Passes(progress), signed_by), rules) as judge:
@@ -54,7 +57,15 @@ def run(
         findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
     told = (_pasteable(finding, checkpoint.name) for finding in sorted(findings, key=_place))
-    return Report(checkpoint.name, tuple(told), tuple(skipped), chosen)
+    if checkpoint is not given:
+        told = (_seen_from_above(finding, checkpoint.path.name) for finding in told)
+    return Report(given.name, tuple(told), tuple(skipped), chosen)
+
+
+def _seen_from_above(finding: Finding, folder: str) -> Finding:
+    """The finding with its file named from the save that the checkpoint's folder lies in."""
+    file = normpath(f"{folder}/{finding.location.file}")
+    return replace(finding, location=replace(finding.location, file=file))
 
 
 def _pasteable(finding: Finding, checkpoint: str) -> Finding:

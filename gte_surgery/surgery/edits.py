@@ -224,16 +224,20 @@ class Reinit:
 CURES = (
     "GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE015", "GTE016", "GTE020", "GTE021", "GTE055", "GTE060",
     "GTE066", "GTE103", "GTE104", "GTE145", "GTE200", "GTE209", "GTE210", "GTE211", "GTE215", "GTE230", "GTE241",
-    "GTE250",
+    "GTE250", "GTE638", "GTE639",
 )  # fmt: skip
 """The rules whose findings a `Fix` can mend."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """Mend what the rules `codes`, some of `CURES`, find, where that changes nothing that the model computes."""
+    """Mend what the rules `codes`, some of `CURES`, find, where that changes nothing that the model computes.
+
+    Rules of a program count where `consumers` name it.
+    """
 
     codes: tuple[str, ...] = CURES
+    consumers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for code in self.codes:

@@ -251,12 +251,13 @@ def fix(
     path: Path | str,
     *,
     codes: Sequence[str] = CURES,
+    consumers: Sequence[str] = (),
     **manner: Unpack[Surgical],
 ) -> Outcome:
     """Mends in the checkpoint in `path` what has a cure that changes nothing that the model computes; see `edits.Fix`.
 
-    The plan's `meaning` says what was mended, and what was left alone and why. In place or into `out`; raises as
-    `resize` does.
+    The plan's `meaning` says what was mended, and what was left alone and why. What only some program minds is mended
+    where `consumers` name it ("tei"). In place or into `out`; raises as `resize` does.
 
     >>> from gte_surgery import fix, new
     >>> sizes = dict(layers=2, hidden=64, heads=4, intermediate=96, vocab=640, pad=0)
@@ -265,7 +266,7 @@ def fix(
     >>> fix(place).plan.meaning
     ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
     """
-    return carried_out(path, Fix(tuple(codes)), **manner)
+    return carried_out(path, Fix(tuple(codes), tuple(consumers)), **manner)
 
 
 def new(

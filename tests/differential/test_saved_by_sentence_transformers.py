@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from gte_surgery import convert, new, resize, trim
+from gte_surgery import convert, fix, new, resize, trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
+from tests.builder import nest
 
 pytest.importorskip("sentence_transformers")
 SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 320, "pad": 1, "max_positions": 64}
@@ -124,11 +125,34 @@ def test_a_reranker_of_another_family_is_clean(tmp_path: Path) -> None:
     assert grave(tmp_path / "ce") == []
 
 
-def test_a_wrong_width_under_the_new_key_is_found(tmp_path: Path) -> None:
+def test_the_older_spelling_of_a_pooling_and_the_older_layout_give_the_same_vectors(tmp_path: Path) -> None:
+    import numpy as np
+    from sentence_transformers import SentenceTransformer
+
     path = embedder(tmp_path / "st")
-    settings = json.loads((path / "1_Pooling/config.json").read_text())
-    (path / "1_Pooling/config.json").write_text(json.dumps(settings | {"embedding_dimension": 64}))
-    assert [finding.code for finding in run(open_checkpoint(path), select=("GTE311",)).findings] == ["GTE311"]
+    before = SentenceTransformer(str(path)).encode(TEXTS)
+    fix(path, codes=("GTE638", "GTE639"), consumers=("tei",))
+    assert "word_embedding_dimension" in json.loads((path / "1_Pooling/config.json").read_text())
+    assert "max_seq_length" in json.loads((path / "sentence_bert_config.json").read_text())
+    assert grave(path) == []
+    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
+    (path / "gte-surgery.json").unlink()
+    assert grave(nest(path)) == []
+    assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
+
+
+@pytest.mark.parametrize("settings", [{"in_features": 64}, {"out_features": 8}])
+def test_a_dense_layer_that_does_not_fit_is_found_and_stops_the_program(
+    tmp_path: Path, settings: dict[str, int]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    path = embedder(tmp_path / "st")
+    found = json.loads((path / "2_Dense/config.json").read_text())
+    (path / "2_Dense/config.json").write_text(json.dumps(found | settings))
+    assert "GTE314" in " ".join(f"{finding.code}" for finding in run(open_checkpoint(path)).findings)
+    with pytest.raises(RuntimeError):
+        SentenceTransformer(str(path))
 
 
 def test_a_cross_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:

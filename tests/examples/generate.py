@@ -21,9 +21,11 @@ from tests.builder import (
     ABSENT,
     Config,
     Tensors,
+    add_dense,
     change_config,
     load,
     native_config,
+    nest,
     remote_config,
     save,
     template,
@@ -545,6 +547,11 @@ INVALID: dict[str, Example] = {
         path, "1_Pooling/config.json", pooling_mode_cls_token=False, pooling_mode_mean_tokens=True
     ),
     "GTE311-width-of-base": lambda path: beside(path, "1_Pooling/config.json", word_embedding_dimension=768),
+    "GTE311-width-under-the-new-key": lambda path: beside(
+        path, "1_Pooling/config.json", word_embedding_dimension=ABSENT, embedding_dimension=768
+    ),
+    "GTE314-dense-of-base": lambda path: (complete(path, remote), add_dense(path, 768, 4)),
+    "GTE315-old-save": lambda path: nest(complete(path, remote)),
     "GTE312-long-texts": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=8192),
     "GTE600-remote": remote,
     "GTE601-renamed-rms-norm": lambda path: renamed(path, layer_norm_type="rms_norm"),

@@ -4,10 +4,22 @@ silently misread. Judged only with `--for` and the program's name; what every pr
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
-from gte_surgery.checkpoint.sidecars import MODULES, POOLING_CONFIG, SENTENCE_CONFIG, kind_of_save, width_key
+from gte_surgery.checkpoint.listing import is_unsafe
+from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checkpoint.sidecars import (
+    MODE_KEYS,
+    MODULES,
+    POOLING_CONFIG,
+    SENTENCE_CONFIG,
+    kind_of_save,
+    modules,
+    name_in,
+    width_key,
+)
 from gte_surgery.checks.maths import code_of, local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
@@ -24,6 +36,13 @@ _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _TRAINER = f"--for {Consumer.TRAINER.value}"
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
+_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_FILES = {
+    "Pooling": (("config.json",),),
+    "SpladePooling": (("config.json",),),
+    "Dense": (("config.json",), _WEIGHTS),
+}
+"""Of each kind of module the files that must be in its folder, one of each set."""
 
 
 @rule("GTE600", Severity.ERROR, requires=_SOUND, only_with=_NEW)
@@ -190,11 +209,16 @@ def no_modules(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers finds no modules.json.
 
     It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives ruined
-    vectors. Copy modules.json and the folder 1_Pooling from the release.
+    vectors. Copy modules.json and the folder 1_Pooling from the release. Where the directory above has modules.json,
+    and the model in this folder, judge that one.
     """
     is_embedder = subject.head is not Head.SEQUENCE_CLASSIFICATION and subject.family.facts.pooling != "mean"
-    if not subject.checkpoint.has(MODULES) and is_embedder:
-        yield Observation(Location(file=MODULES), "absent, sentence-transformers would pool by mean")
+    checkpoint = subject.checkpoint
+    if is_embedder and not checkpoint.has(name_in(checkpoint, MODULES)):
+        above = checkpoint.path.parent
+        is_nested = checkpoint.snapshot is None and os.path.isfile(above / MODULES)
+        hint = pasteable("check", above, "--for", Consumer.SENTENCE_TRANSFORMERS.value) if is_nested else ""
+        yield Observation(Location(file=MODULES), "absent, sentence-transformers would pool by mean", hint)
 
 
 @rule("GTE641", Severity.ERROR, requires=("GTE640",), only_with=_SENTENCES)
@@ -202,20 +226,25 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
     """modules.json does not lead to a transformer and a pooling.
 
     It must list a Transformer, whose folder is this directory, and a pooling, whose folder holds a config.json; what a
-    CrossEncoder saves has the Transformer alone. What is not listed is not done; a folder that is listed and not here
-    stops the program, or is looked for on the hub.
+    CrossEncoder saves has the Transformer alone. Of a dense layer config.json and weights must be there. What is not
+    listed is not done; a folder that is listed and not here stops the program, or is looked for on the hub.
     """
-    document = subject.sidecar(MODULES)
+    document, checkpoint = subject.sidecar(MODULES), subject.checkpoint
     if document is None or not isinstance(document.value, list):
         return
-    entries = [entry for entry in document.value if isinstance(entry, dict)]
-    for number, entry in enumerate(entries):
-        folder = entry.get("path")
-        needed = f"{folder}/config.json"
-        if _kind(entry).endswith("Pooling") and isinstance(folder, str) and not subject.checkpoint.has(needed):
-            yield Observation(document.location(f"/{number}/path"), f"{shown(folder)}, but {needed} is absent")
-    wanted = ("Transformer",) if kind_of_save(subject.checkpoint) == "CrossEncoder" else ("Transformer", "Pooling")
-    lacking = [kind for kind in wanted if not any(_kind(entry).endswith(kind) for entry in entries)]
+    entries = modules(document)
+    for entry in entries:
+        place = document.location(f"/{entry.number}/path")
+        if entry.folder and is_unsafe(entry.folder):
+            yield Observation(place, f"{shown(entry.folder)}, must be a folder of this directory")
+        elif entry.kind.endswith("Transformer") and entry.folder != (checkpoint.path.name if checkpoint.around else ""):
+            yield Observation(place, f"{shown(entry.folder)}, but the model judged here lies in another folder")
+        for needed in _FILES.get(entry.kind, ()) if entry.is_own and not is_unsafe(entry.folder) else ():
+            files = [f"{entry.folder}/{each}" for each in needed]
+            if not any(checkpoint.has(name_in(checkpoint, file)) for file in files):
+                yield Observation(place, f"{shown(entry.folder)}, but {files[0]} is absent")
+    wanted = ("Transformer",) if kind_of_save(checkpoint) == "CrossEncoder" else ("Transformer", "Pooling")
+    lacking = [kind for kind in wanted if not any(entry.kind.endswith(kind) for entry in entries)]
     if lacking:
         yield Observation(document.location(""), f"lists no {listed(lacking)}")
 
@@ -254,9 +283,10 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
 def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     """The pooling of sentence-transformers is told too little.
 
-    1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program stops;
-    without a pooling mode it takes the mean, which is right for the GTE of 2023 alone. Set the first to hidden_size,
-    and pooling_mode to "cls" (before 5.4 pooling_mode_cls_token to true).
+    1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program stops,
+    as it does at a pooling_mode that it does not know; without a pooling mode it takes the mean, which is right for the
+    GTE of 2023 alone. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4 pooling_mode_cls_token to
+    true).
     """
     settings = subject.sidecar(POOLING_CONFIG)
     if settings is None or not isinstance(settings.value, dict):
@@ -267,8 +297,8 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     is_stated = any(key.startswith("pooling_mode") for key in settings.value)
     if not is_stated and subject.family.facts.pooling != "mean":
         yield Observation(settings.location("/pooling_mode_cls_token"), "absent, must be true")
-
-
-def _kind(entry: dict[str, object]) -> str:
-    """ "Pooling" of {"type": "sentence_transformers.models.Pooling"}."""
-    return str(entry.get("type")).rpartition(".")[2]
+    named = settings.value.get("pooling_mode", [])
+    for word in named if isinstance(named, list) else [named]:
+        if word not in MODE_KEYS:
+            known = f"sentence-transformers knows {listed(list(MODE_KEYS))}"
+            yield Observation(settings.location("/pooling_mode"), f"{shown(word)}, {known}")

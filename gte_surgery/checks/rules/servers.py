@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from gte_surgery.checkpoint.sidecars import POOLING_CONFIG, SENTENCE_CONFIG
+from gte_surgery.checkpoint.sidecars import MODE_KEYS, POOLING_CONFIG, SENTENCE_CONFIG, spelled_as_before
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.loaders import passed_over
 from gte_surgery.checks.rules.tensors import READABLE
@@ -25,6 +25,7 @@ _NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
 _VLLM = f"--for {Consumer.VLLM.value}"
 _TEI = f"--for {Consumer.TEI.value}"
 _TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
+_CURE = f"gte-surgery check CKPT {_TEI} --fix"
 _TOLERANCE = 0.01
 """Radians at the last position: below this, two ropes count as the same."""
 
@@ -288,7 +289,8 @@ def pooling_unreadable_for_tei(subject: Subject) -> Iterator[Observation]:
 
     It reads the old settings only: pooling_mode_cls_token and pooling_mode_mean_tokens, both true or false
     [text-embeddings-inference a28ad28f, router/src/lib.rs, PoolConfig]. sentence-transformers from 5.4 on writes
-    pooling_mode, a word, and takes both: write all of it beside the new keys, or start it with `--pooling cls`.
+    pooling_mode, a word, and takes both: `gte-surgery check CKPT --for tei --fix` writes the old spelling, which
+    everything reads; or start it with `--pooling cls`.
     """
     settings = subject.sidecar(POOLING_CONFIG)
     members = settings.value if settings is not None and isinstance(settings.value, dict) else None
@@ -296,10 +298,12 @@ def pooling_unreadable_for_tei(subject: Subject) -> Iterator[Observation]:
         return
     lacking = [key for key in _TEI_POOLING if not isinstance(members.get(key), bool)]
     if lacking:
-        named = members.get("pooling_mode", "cls")
-        spelled = ", ".join(f'"{key}": {str(key.startswith(f"pooling_mode_{named}")).lower()}' for key in _TEI_POOLING)
         message = f"{listed(lacking)} absent, text-embeddings-inference needs both"
-        yield Observation(settings.location(""), message, f"write {spelled} beside what is there")
+        on = MODE_KEYS[subject.family.facts.pooling]
+        by = ", ".join(f'"{key}": {str(key == on).lower()}' for key in _TEI_POOLING)
+        is_curable = spelled_as_before(members) is not None and not subject.checkpoint.around
+        hint = _CURE if is_curable else f"write {by} in place of the new keys"
+        yield Observation(settings.location(""), message, hint)
 
 
 @rule("GTE639", Severity.ERROR, requires=("GTE001",), only_with=_TEI)
@@ -308,14 +312,13 @@ def length_unstated_for_tei(subject: Subject) -> Iterator[Observation]:
 
     Where the file is there, it must state the length; without the file max_position_embeddings is taken
     [text-embeddings-inference a28ad28f, router/src/lib.rs, STConfig]. sentence-transformers from 5.4 on leaves the key
-    out, and takes it where it is written.
+    out, and takes it where it is written: `gte-surgery check CKPT --for tei --fix` writes it.
     """
     settings = subject.sidecar(SENTENCE_CONFIG)
     members = settings.value if settings is not None and isinstance(settings.value, dict) else None
     if settings is not None and members is not None and type(members.get("max_seq_length")) is not int:
-        positions = subject.config.max_position_embeddings if subject.config else 8192
         message = "absent, text-embeddings-inference needs it in this file"
-        yield Observation(settings.location("/max_seq_length"), message, f'write "max_seq_length": {positions}')
+        yield Observation(settings.location("/max_seq_length"), message, _CURE)
 
 
 @rule("GTE650", Severity.ERROR, requires=READABLE, only_with=_TEI)

@@ -1,4 +1,5 @@
-"""GTE300 and GTE310 to GTE312: the small files beside the weights, against the config: pooling, sequence length.
+"""GTE300, GTE310 to GTE312, GTE314, GTE315: the small files beside the weights, against the config: pooling and the
+layers behind it, sequence length.
 
 A file that is absent is nobody's fault here; what a program cannot do without is for the rules of that program.
 """
@@ -8,17 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.json.strict import Document
+from gte_surgery.checkpoint.shards import read_shards
 from gte_surgery.checkpoint.sidecars import (
+    MODE_KEYS,
     MODULES,
     POOLING_CONFIG,
     SENTENCE_CONFIG,
+    WIDTH_KEYS,
+    Module,
+    modules,
+    name_in,
     pooling,
-    width_key,
+    read_sidecar,
 )
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import shown
-from gte_surgery.errors import JsonError
+from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, Severity
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
@@ -53,8 +60,9 @@ def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
 
     The GTE of 2024 and those on ModernBERT are trained with CLS pooling, the first generation, BERT, with the mean;
     the other way round ruins a model without an error. Fine-tunes that were trained with another pooling are right to
-    say so, then ignore this rule. Otherwise switch on `pooling_mode_cls_token` or `pooling_mode_mean_tokens`, and the
-    other modes off.
+    say so, then ignore this rule. Otherwise set `pooling_mode` to "cls" or "mean", or in older files switch on
+    `pooling_mode_cls_token` or `pooling_mode_mean_tokens`, and the other modes off. Where a file has both spellings
+    they must agree: sentence-transformers goes by the word, servers by the booleans.
     """
     settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
     by = subject.family.facts.pooling
@@ -62,6 +70,12 @@ def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
     if settings is not None and found is not None and found.mode not in wanted:
         told = f"pools by {found.mode or 'no mode at all'}, the releases by {wanted[0]}"
         yield Observation(settings.location(""), told)
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
+    key = MODE_KEYS.get(str(members.get("pooling_mode")), "")
+    if settings is not None and members.get(key, True) is not True:
+        yield Observation(
+            settings.location(f"/{key}"), f'{shown(members[key])}, beside "pooling_mode": "{members["pooling_mode"]}"'
+        )
 
 
 @rule("GTE311", Severity.ERROR, requires=_SOUND)
@@ -72,11 +86,12 @@ def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
     file comes from another model. Set `embedding_dimension`, or in older files `word_embedding_dimension`, to
     hidden_size.
     """
-    settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
+    settings = subject.sidecar(POOLING_CONFIG)
     hidden = subject.config.hidden_size if subject.config else None
-    if settings is not None and found is not None and found.width is not None and found.width != hidden:
-        members = settings.value if isinstance(settings.value, dict) else {}
-        yield Observation(settings.location(f"/{width_key(members)}"), f"{found.width}, hidden_size is {hidden}")
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
+    for key in WIDTH_KEYS:
+        if settings is not None and type(members.get(key)) is int and members[key] != hidden:
+            yield Observation(settings.location(f"/{key}"), f"{members[key]}, hidden_size is {hidden}")
 
 
 @rule("GTE312", Severity.WARNING, requires=_SOUND)
@@ -92,3 +107,76 @@ def sequence_beyond_positions(subject: Subject) -> Iterator[Observation]:
     if settings is not None and type(length) is int and length > positions:
         place = settings.location("/max_seq_length")
         yield Observation(place, f"{length}, must be at most max_position_embeddings {positions}")
+
+
+@rule("GTE314", Severity.ERROR, requires=(*_SOUND, "GTE300"))
+def layer_does_not_fit(subject: Subject) -> Iterator[Observation]:
+    """A dense layer of the sentence-transformers save does not fit.
+
+    `in_features` of such a folder (2_Dense) must be the width that comes to it, which is hidden_size behind a pooling
+    of one mode, and its weights must have the shapes that its config.json says: otherwise sentence-transformers stops
+    when it loads the layer, or at the first text [sentence-transformers 6.2, base/modules/dense.py]. The folder comes
+    from another model.
+    """
+    widths = {"token_embeddings": subject.config.hidden_size} if subject.config else {}
+    for module in modules(subject.sidecar(MODULES)):
+        if module.kind == "Pooling":
+            pooled = pooling(subject.checkpoint)
+            widths["sentence_embedding"] = widths["token_embeddings"] * len(pooled.modes if pooled else "1") or 0
+        elif module.kind == "Dense" and module.is_own:
+            yield from _dense(subject, module, widths)
+
+
+def _dense(subject: Subject, module: Module, widths: dict[str, int]) -> Iterator[Observation]:
+    """What is wrong with a dense layer; `widths` by the names of what the modules hand on, brought up to date."""
+    name = name_in(subject.checkpoint, module.config)
+    try:
+        settings = read_sidecar(subject.checkpoint, name)
+    except CheckpointError as error:
+        yield Observation(Location(file=name), error.message.removeprefix(f"{name}: "), error.hint)
+        return
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
+    wide, narrow = members.get("in_features"), members.get("out_features")
+    if settings is None or type(wide) is not int or type(narrow) is not int:
+        return  # absent, or told too little: GTE641
+    taken = str(members.get("module_input_name") or "sentence_embedding")
+    if widths.get(taken, wide) != wide:
+        yield Observation(settings.location("/in_features"), f"{wide}, vectors of {widths[taken]} come to it")
+    widths[str(members.get("module_output_name") or taken)] = narrow
+    wanted: dict[str, tuple[int, ...]] = {"linear.weight": (narrow, wide)}
+    if members.get("bias", True):
+        wanted["linear.bias"] = (narrow,)
+    if members.get("use_residual") and wide != narrow:
+        wanted["residual.weight"] = (narrow, wide)
+    yield from _weights(subject, name.replace("config.json", "model.safetensors"), wanted)
+
+
+def _weights(subject: Subject, name: str, wanted: dict[str, tuple[int, ...]]) -> Iterator[Observation]:
+    """How the tensors of a small safetensors file differ in name or shape from those `wanted`; of no file, nothing."""
+    file = subject.checkpoint.readable(name)
+    (shard, *_), faults = read_shards([file]) if file is not None else ((None,), [])
+    for fault in faults:
+        yield Observation(Location(file=name), fault.message, fault.hint)
+    if shard is None or shard.header is None:
+        return
+    found = {entry.name: entry.shape for entry in shard.entries}
+    for tensor in sorted(found.keys() | wanted.keys()):
+        if found.get(tensor) != wanted.get(tensor):
+            stored = f"shape {list(found[tensor])}" if tensor in found else "absent"
+            asked = (
+                f"config.json beside it asks for {list(wanted[tensor])}" if tensor in wanted else "asked for by nothing"
+            )
+            yield Observation(Location(file=name, tensor=tensor), f"{stored}, {asked}")
+
+
+@rule("GTE315", Severity.NOTE)
+def model_in_a_folder(subject: Subject) -> Iterator[Observation]:
+    """The model lies in a folder of a sentence-transformers save.
+
+    Until 2021 saves kept it in 0_Transformer. sentence-transformers still follows modules.json there; transformers and
+    servers look for config.json and the weights in the directory that they are given. Give those, and every command
+    here that writes, the folder.
+    """
+    if subject.checkpoint.around:
+        folder = shown(subject.checkpoint.path.name)
+        yield Observation(Location(), f"the model lies in {folder}, where sentence-transformers alone looks for it")

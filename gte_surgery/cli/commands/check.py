@@ -155,10 +155,10 @@ def command(
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
     expectations = expected(policy, contract, Expectations(vocab, pad, type_vocab, ids=ids))
+    asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
     if fix:
         curable = _curable(_codes(select), suppressions)
-        mend(terminal, checkpoints[0], curable, dry_run, not _tells_text(places))
-    asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
+        mend(terminal, checkpoints[0], curable, asked, dry_run, not _tells_text(places))
     judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html, signed_by)
     report = _one(tuple(each_of(judge, checkpoints, jobs)))
     for line in policy_lines(report):

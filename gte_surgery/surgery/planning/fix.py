@@ -11,8 +11,17 @@ from dataclasses import dataclass, field, replace
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint, is_leftover
 from gte_surgery.checkpoint.index import read_index
+from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.restated import renamed, reshaped, with_readable_headers
+from gte_surgery.checkpoint.sidecars import (
+    POOLING_CONFIG,
+    SENTENCE_CONFIG,
+    longest_text,
+    read_sidecar,
+    spelled_as_before,
+)
+from gte_surgery.checks.registry import all_rules
 from gte_surgery.checks.rules.config import AFFIRMATIVE
 from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
 from gte_surgery.checks.run import run
@@ -25,10 +34,10 @@ from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.reindex import reindexed
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
-from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
 from gte_surgery.surgery.planning.target import DAMAGED_NAMES, Target, understand
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
@@ -47,6 +56,7 @@ class _Cure:
     members: dict[str, object] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
+    files: tuple[TextFile, ...] = ()
 
 
 def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
@@ -63,7 +73,8 @@ def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
         {name: tensor for cure in cures for name, tensor in cure.rewritten.items()},
         [name for cure in cures for name in cure.dropped],
     )
-    weights = rewrite(target.checkpoint, changes) if cures else ((), ())
+    written, emptied = rewrite(target.checkpoint, changes) if cures else ((), ())
+    weights = ((*written, *(file for cure in cures for file in cure.files)), emptied)
     members = {key: value for cure in cures for key, value in cure.members.items()}
     removed = tuple(name for cure in cures for name in cure.removed)
     unset = [key for cure in cures for key in cure.unset]
@@ -73,10 +84,12 @@ def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
 
 def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:
     """The codes of the edit under which something is found."""
-    if not edit.codes:
+    asked = ("", *(f"--for {name}" for name in edit.consumers))
+    codes = [code for code in edit.codes if all_rules()[code].only_with in asked]
+    if not codes:
         return []
-    found = {finding.code for finding in run(checkpoint, select=edit.codes).findings}
-    return [code for code in edit.codes if code in found]
+    found = {finding.code for finding in run(checkpoint, select=codes, consumers=edit.consumers).findings}
+    return [code for code in codes if code in found]
 
 
 def _new_index(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
@@ -202,6 +215,29 @@ def _redundant_decoder(target: Target) -> _Cure:
     return _Cure((f"`{name}` goes: it equals the word embeddings, to which it is tied",), dropped=(name,))
 
 
+def _pooling(target: Target) -> _Cure:
+    """The pooling as every reader has it: the older spelling, which sentence-transformers from 5.4 on reads as well
+    and TEI alone [measured with sentence-transformers 6.2]."""
+    document = read_sidecar(target.checkpoint, POOLING_CONFIG)
+    former = document.value if document is not None and isinstance(document.value, dict) else {}
+    members = spelled_as_before(former)
+    if document is None or members is None:
+        return _Cure((f"{POOLING_CONFIG} stays: it does not state a width and a mode that are known",))
+    text = replace_members(document, members, [key for key in former if key not in members])
+    told = f"{POOLING_CONFIG} says the same in the older spelling, which every reader has"
+    return _Cure((told,), files=(text_file(target.checkpoint, document, text),))
+
+
+def _length(target: Target) -> _Cure:
+    document = read_sidecar(target.checkpoint, SENTENCE_CONFIG)
+    if document is None:
+        return _Cure((f"{SENTENCE_CONFIG} stays: it cannot be read",))
+    most = longest_text(target.checkpoint, target.config.max_position_embeddings)
+    text = replace_members(document, {"max_seq_length": most})
+    told = f"{SENTENCE_CONFIG} states max_seq_length {most:,}, which is what the tokenizer and the positions allow"
+    return _Cure((told,), files=(text_file(target.checkpoint, document, text),))
+
+
 def _is_affirmative(text: str) -> bool:
     return text.lower() in AFFIRMATIVE
 
@@ -216,4 +252,6 @@ _CURES: dict[str, Callable[[Target], _Cure]] = {
     "GTE230": _pad_row,
     "GTE241": _redundant_decoder,
     "GTE250": _buffers,
+    "GTE638": _pooling,
+    "GTE639": _length,
 }

@@ -20,10 +20,13 @@ from tests.builder import (
     ABSENT,
     Config,
     Tensors,
+    add_dense,
+    add_module,
     build,
     change_config,
     load,
     native_config,
+    nest,
     remote_config,
     template,
     tensors,
@@ -131,6 +134,28 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "GTE310", members(POOLING, pooling_mode="mean", pooling_mode_cls_token=ABSENT, pooling_mode_mean_tokens=ABSENT),
     ),
     "pooling of another width": ("GTE311", members(POOLING, word_embedding_dimension=1024)),
+    "pooling of another width under the new key": (
+        "GTE311", members(POOLING, word_embedding_dimension=ABSENT, embedding_dimension=1024),
+    ),
+    "pooling of two widths, the first wrong": ("GTE311", members(POOLING, embedding_dimension=1024)),
+    "pooling of two widths, the second wrong": (
+        "GTE311", members(POOLING, embedding_dimension=32, word_embedding_dimension=1024),
+    ),
+    "pooling by a word and another boolean": ("GTE310", members(POOLING, pooling_mode="mean")),
+    "pooling by a word, its boolean off": (
+        "GTE310", members(POOLING, pooling_mode="cls", pooling_mode_cls_token=False),
+    ),
+    "a dense layer for other vectors": ("GTE314", lambda path: add_dense(path, 64)),
+    "a dense layer that is told another width": ("GTE314", lambda path: add_dense(path, 64, in_features=32)),
+    "a dense layer that is told another output": ("GTE314", lambda path: add_dense(path, out_features=8)),
+    "a dense layer without the bias it is told": ("GTE314", lambda path: add_dense(path, bias=False)),
+    "a second dense layer for the first one's input": ("GTE314", lambda path: (add_dense(path), add_dense(path))),
+    "a dense layer with a broken config": (
+        "GTE314", lambda path: (path / add_dense(path) / "config.json").write_text("{,"),
+    ),
+    "a dense layer with a broken header": (
+        "GTE314", lambda path: (path / add_dense(path) / "model.safetensors").write_bytes(b"\7"),
+    ),
     "a signature of another checkpoint": ("GTE067", text("model.sig", SIGNATURE)),
     "one position too many": ("GTE312", members(SENTENCES, max_seq_length=129)),
 }  # fmt: skip
@@ -398,6 +423,34 @@ CONSUMER_DAMAGES: dict[str, tuple[str, str | None, Callable[[Path], object]]] = 
         "sentence-transformers", "GTE642", lambda path: members(SENTENCES, max_seq_length=ABSENT)(remote(path)),
     ),
     "sentence-transformers, no tokenizer": ("sentence-transformers", "GTE643", without("tokenizer.json")),
+    "sentence-transformers, a mode that it has not": (
+        "sentence-transformers", "GTE644", lambda path: members(POOLING, pooling_mode="cls_token")(remote(path)),
+    ),
+    "sentence-transformers, a transformer elsewhere": (
+        "sentence-transformers", "GTE641",
+        lambda path: text("modules.json", (remote(path) / "modules.json").read_text().replace('""', '"0_T"'))(path),
+    ),
+    "sentence-transformers, a folder above": (
+        "sentence-transformers", "GTE641",
+        lambda path: text("modules.json", (remote(path) / "modules.json").read_text().replace("1_P", "../1_P"))(path),
+    ),
+    "sentence-transformers, a dense layer": ("sentence-transformers", None, lambda path: add_dense(remote(path))),
+    "sentence-transformers, two dense layers": (
+        "sentence-transformers", None, lambda path: (add_dense(remote(path)), add_dense(path, 16, 4)),
+    ),
+    "sentence-transformers, a dense layer of a module of one's own": (
+        "sentence-transformers", None,
+        lambda path: (add_dense(remote(path), 64), (path / "modules.json").write_text(
+            (path / "modules.json").read_text().replace("sentence_transformers.models.Dense", "pylate.models.Dense")
+        )),
+    ),
+    "sentence-transformers, a dense layer without weights": (
+        "sentence-transformers", "GTE641", lambda path: (path / add_dense(remote(path)) / "model.safetensors").unlink(),
+    ),
+    "sentence-transformers, a layer that normalises": (
+        "sentence-transformers", None, lambda path: add_module(remote(path), "Normalize", {}),
+    ),
+    "sentence-transformers, the model in a folder": ("sentence-transformers", None, lambda path: nest(remote(path))),
     "sentence-transformers, no width": (
         "sentence-transformers", "GTE644", lambda path: members(POOLING, word_embedding_dimension=ABSENT)(remote(path)),
     ),

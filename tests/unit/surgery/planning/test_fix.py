@@ -11,20 +11,36 @@ import numpy as np
 import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checkpoint.sidecars import spelled_as_before
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError, UnsoundError, UsageError
 from gte_surgery.surgery.edits import CURES
 from gte_surgery.surgery.verbs import fix, undo
-from tests.builder import build, change_config, load, native_config, remote_config, save, tensors, write, write_json
+from tests.builder import (
+    build,
+    change_config,
+    load,
+    native_config,
+    remote_config,
+    save,
+    tensors,
+    write,
+    write_json,
+    write_sidecars,
+)
 from tests.golden.test_families import with_old_norms
 
 WORDS = "embeddings.word_embeddings.weight"
 INDEX = "model.safetensors.index.json"
 
 
-def codes(path: Path) -> set[str]:
+FOR = {"GTE638": ("tei",), "GTE639": ("tei",)}
+"""The programs that mind what others do not."""
+
+
+def codes(path: Path, consumers: tuple[str, ...] = ()) -> set[str]:
     """The codes of the findings that have a cure."""
-    return {finding.code for finding in run(open_checkpoint(path)).findings} & set(CURES)
+    return {finding.code for finding in run(open_checkpoint(path), consumers=consumers).findings} & set(CURES)
 
 
 def with_trained_pad(path: Path, head: str = "none", **changes: object) -> Path:
@@ -39,6 +55,12 @@ def with_copied_decoder(path: Path) -> Path:
     config = remote_config(architectures=["NewForMaskedLM"])
     arrays = tensors(config, "mlm")
     return write(path, config, {**arrays, "lm_head.decoder.weight": arrays[f"new.{WORDS}"].copy()})
+
+
+def with_sidecar(path: Path, name: str, settings: object) -> Path:
+    """A checkpoint of which sentence-transformers wrote a file as it does today."""
+    write_json(write_sidecars(build(path)) / name, settings)
+    return path
 
 
 def with_wrong_total(path: Path) -> Path:
@@ -139,6 +161,10 @@ DAMAGES: dict[str, Callable[[Path], Path]] = {
     "GTE104": lambda path: build(path, remote_config(unpad_inputs="true", use_memory_efficient_attention=True)),
     "GTE230": with_trained_pad,
     "GTE241": with_copied_decoder,
+    "GTE638": lambda path: with_sidecar(
+        path, "1_Pooling/config.json", {"embedding_dimension": 32, "pooling_mode": "cls", "include_prompt": True}
+    ),
+    "GTE639": lambda path: with_sidecar(path, "sentence_bert_config.json", {"transformer_task": "feature-extraction"}),
 }
 
 
@@ -154,11 +180,12 @@ def test_every_cure_has_a_damage_here() -> None:
 def test_a_cure_mends_its_finding_and_undo_brings_it_back(code: str, tmp_path: Path) -> None:
     path = DAMAGES[code](tmp_path / "ckpt")
     before = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file()}
-    assert codes(path) == {code}
-    outcome = fix(path)
+    consumers = FOR.get(code, ())
+    assert codes(path, consumers) == {code}
+    outcome = fix(path, consumers=consumers)
     assert outcome.receipt is not None
-    assert codes(path) == set()
-    assert fix(path).plan.is_empty
+    assert codes(path, consumers) == set()
+    assert fix(path, consumers=consumers).plan.is_empty
     undo(path)
     after = {file.name: file.read_bytes() for file in path.iterdir() if file.is_file() and file.name in before}
     assert after == before
@@ -168,10 +195,11 @@ def test_a_cure_mends_its_finding_and_undo_brings_it_back(code: str, tmp_path: P
 def test_a_dry_run_and_a_cure_not_asked_for_touch_nothing(code: str, tmp_path: Path) -> None:
     path = DAMAGES[code](tmp_path / "ckpt")
     before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
-    assert not fix(path, dry_run=True).plan.is_empty
+    consumers = FOR.get(code, ())
+    assert not fix(path, consumers=consumers, dry_run=True).plan.is_empty
     for others in ([other for other in CURES if other != code], []):
         try:
-            assert fix(path, codes=others).plan.is_empty
+            assert fix(path, codes=others, consumers=consumers).plan.is_empty
         except UnsoundError:
             assert code in UNSOUND
     assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
@@ -244,3 +272,33 @@ def test_an_unsound_checkpoint_is_refused(tmp_path: Path) -> None:
 def test_a_rule_without_a_cure_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="GTE110"):
         fix(build(tmp_path / "ckpt"), codes=["GTE110"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "on"),
+    [
+        ({"pooling_mode": "cls"}, {"cls_token"}),
+        ({"pooling_mode": ["mean", "weightedmean"]}, {"mean_tokens", "weightedmean_tokens"}),
+        ({"pooling_mode": "mean", "pooling_mode_cls_token": True}, {"mean_tokens"}),
+        ({"pooling_mode_lasttoken": True, "include_prompt": False}, {"lasttoken"}),
+    ],
+)
+def test_a_pooling_says_the_same_in_the_older_spelling(settings: dict[str, object], on: set[str]) -> None:
+    written = spelled_as_before({"embedding_dimension": 32, **settings})
+    assert written is not None
+    assert {key for key in written if key.startswith("pooling_mode_") and written[key]} == {
+        f"pooling_mode_{mode}" for mode in on
+    }
+    assert (written["word_embedding_dimension"], written["include_prompt"]) == (
+        32, settings.get("include_prompt", True),
+    )  # fmt: skip
+    assert spelled_as_before(written) == written
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"pooling_mode": "cls"}, {"embedding_dimension": 32}, {"embedding_dimension": 32, "pooling_mode": "best"},
+     {"embedding_dimension": 32, "pooling_mode": "cls", "of_ones_own": 1}],
+)  # fmt: skip
+def test_a_pooling_that_is_not_understood_is_not_rewritten(settings: dict[str, object]) -> None:
+    assert spelled_as_before(settings) is None
