@@ -197,7 +197,7 @@ class _Search:
 
 def _code(contract: IdContract) -> str:
     """A contract as Python code, without what is at its default."""
-    told = ((each.name, getattr(contract, each.name), each.default) for each in fields(contract))
+    told = ((each.name, getattr(contract, each.name), each.default) for each in fields(contract) if each.repr)
     return f"IdContract({', '.join(f'{name}={value!r}' for name, value, default in told if value != default)})"
 
 

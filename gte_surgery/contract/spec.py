@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,8 @@ class IdContract(Terms):
                 f"{pasteable('resize', opened.name, '--vocab', str(config.vocab_size), '--pad', str(pad))} sets it",
             )
         with _blamed_on(f"{opened.name}: config.json"):
-            return _contract(config, config.pad_token_id, read_tokenizer(opened), dict(_stated(values)))
+            contract = _contract(config, config.pad_token_id, read_tokenizer(opened), dict(_stated(values)))
+            return replace(contract, checkpoint=opened.name)
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "contract.json") -> IdContract:
@@ -91,7 +92,8 @@ class IdContract(Terms):
 
     def to_json(self) -> str:
         """The contract as JSON, one member a line, ending with a newline."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        members = {name: value for name, value in asdict(self).items() if name != "checkpoint"}
+        return json.dumps(members, indent=2) + "\n"
 
     def expectations(self) -> Expectations:
         """What a checkpoint must be to take the batches that keep this contract, for `gte_surgery.check`."""

@@ -6,7 +6,7 @@ Where they come from, and how they are written down, is left to `gte_surgery.con
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import index
 from typing import Literal
 
@@ -32,7 +32,10 @@ def whole(name: str, value: object) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What batches must respect; see `IdContract`. Raises UsageError where the values contradict each other."""
+    """What batches must respect; see `IdContract`. Raises UsageError where the values contradict each other.
+
+    `checkpoint` is what messages call the checkpoint that the terms were read from, "" where they come from elsewhere.
+    """
 
     vocab_size: int
     pad_token_id: int
@@ -44,6 +47,7 @@ class Terms:
     ignore_label: int = IGNORED
     hidden_size: int | None = None
     special_ids: tuple[int, ...] = ()
+    checkpoint: str = field(default="", repr=False, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in _INTEGERS:

@@ -18,7 +18,6 @@ from torch.nn import functional
 from gte_surgery.gte.kinds import Head
 from gte_surgery.smoke.batches import Tensors
 
-CONVERT = "`gte-surgery convert CKPT --to native` makes it run without that code"
 _KNOWN = {
     "get_extended_attention_mask": "transformers removed get_extended_attention_mask in 5.17, and the code calls it",
     "'list' object has no attribute": "its _tied_weights_keys is a list, which transformers 5 takes for a mapping",

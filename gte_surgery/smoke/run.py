@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Finding
 from gte_surgery.gte.kinds import Head
@@ -30,7 +31,7 @@ from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.prove.estimate import require_memory
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
-from gte_surgery.smoke.remote import CONVERT, RemoteCodeError, known_cause, load_remote
+from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote
 from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Timed, Unserved
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
 from gte_surgery.smoke.training import Objective, prove_pad_kept, prove_training, training_tensors
@@ -226,20 +227,22 @@ class _Run:
         wanted = eager_states(native, self.subject) if native is not None else None
         head = native.head if native is not None else Head.NONE
         del native
+        path = self.subject.checkpoint.path
+        hint = f"{pasteable('convert', path, '--to', 'native')} makes it run without that code"
         for name in self.options.dtypes(self.subject.device.type):
             self.ledger.subject = f"{name} remote"
             self.progress(f"proving {name} with the checkpoint's own code")
             try:
-                encoder = load_remote(self.subject.checkpoint.path, self.subject.device, DTYPES[name], head)
+                encoder = load_remote(path, self.subject.device, DTYPES[name], head)
                 prove_rope(self.subject, encoder.model, self.ledger)
                 states = prove_forward(encoder, self.subject.batch, self.ledger)
                 # It has the face of a GteEncoder as far as embeddings go, and no other task is trained.
                 self._step_once(cast(GteEncoder, encoder), "embed")
             except RemoteCodeError as error:
-                self.ledger.fail("GTE550", "the checkpoint's own code runs", str(error), CONVERT)
+                self.ledger.fail("GTE550", "the checkpoint's own code runs", str(error), hint)
                 continue
             except (AttributeError, KeyError, TypeError, ValueError) as error:
-                self.ledger.fail("GTE550", "the checkpoint's own code runs", known_cause(error), CONVERT)
+                self.ledger.fail("GTE550", "the checkpoint's own code runs", known_cause(error), hint)
                 continue
             if wanted is not None:
                 gap = distance(states, wanted)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.terms import Terms
 from gte_surgery.findings import Finding, Location
@@ -124,8 +125,11 @@ def hinted(code: str, contract: Terms, most: float) -> str:
         return HINTS.get(code, "")
     if wanted > limit:
         return "no model has so many: is it an id at all?"
-    rows, types = (int(wanted), "") if code == "GTE414" else (contract.vocab_size, f" --type-vocab {int(wanted)}")
-    return f"`gte-surgery resize CKPT --vocab {rows} --pad {contract.pad_token_id}{types}` gives the table more rows"
+    rows, types = (int(wanted), ()) if code == "GTE414" else (contract.vocab_size, ("--type-vocab", str(int(wanted))))
+    sizes = ("--vocab", str(rows), "--pad", str(contract.pad_token_id), *types)
+    if not contract.checkpoint:
+        return f"`gte-surgery resize`, with {' '.join(sizes)}, gives the checkpoint's table more rows"
+    return f"{pasteable('resize', contract.checkpoint, *sizes)} gives the table more rows"
 
 
 _MOST_ROWS, _MOST_TYPES = 2**31 - 1, 2**16

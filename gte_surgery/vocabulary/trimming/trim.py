@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
@@ -23,7 +24,6 @@ from gte_surgery.vocabulary.trimming.counting import Counted, Progress, count, r
 from gte_surgery.vocabulary.trimming.texts import parts
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 
-_WITHOUT = "to keep rows without a tokenizer, name them: gte-surgery remap CKPT --keep FILE --tokenizer remove"
 _UNCOUNTED = "no text and no count was given: tokens are kept in the order of their ids, as far as the tokenizer can"
 ROUNDS = 20
 """So often what differs is repaired before it is given up."""
@@ -67,7 +67,8 @@ def trimmed(
 
     Raises UsageError and RefusedError; the latter also where the rewritten tokenizer cannot be made to cut as before.
     """
-    source = load(checkpoint, _WITHOUT)
+    instead = pasteable("remap", checkpoint.name, "--keep", "FILE", "--tokenizer", "remove")
+    source = load(checkpoint, f"to keep rows without a tokenizer, name them in a file: {instead}")
     size = max(source.contents.texts, default=0) + 1
     fixed = always(source, special, wish.tokens)
     with TemporaryDirectory(prefix="gte-surgery-") as folder, started(threads) as workers:

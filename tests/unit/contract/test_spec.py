@@ -236,3 +236,14 @@ def test_integers_of_numpy_are_taken_as_what_they_are() -> None:
     contract = IdContract(np.int64(128), np.uint8(1), np.int32(1), small, special_ids=(np.int64(3),))
     assert contract == IdContract(128, 1, 1, 100, special_ids=(3,))
     assert IdContract.from_json(contract.to_json()) == contract
+
+
+def test_a_contract_names_its_checkpoint_in_hints_and_nowhere_else(tmp_path: Path) -> None:
+    path = build(tmp_path / "my ckpt")
+    contract = IdContract.from_checkpoint(path)
+    rows = {"input_ids": [[5, 2 * contract.vocab_size]], "attention_mask": [[1, 1]]}
+    (finding,) = contract.check_batch(rows).findings
+    assert finding.hint.startswith(f"`gte-surgery resize '{path}' --vocab {2 * contract.vocab_size + 1} --pad 1` ")
+    assert str(path) not in f"{contract!r}{contract.to_json()}"
+    (other,) = IdContract.from_json(contract.to_json()).check_batch(rows).findings
+    assert other.hint.startswith("`gte-surgery resize`, with --vocab")

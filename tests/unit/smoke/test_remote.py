@@ -120,7 +120,7 @@ def test_a_method_that_is_gone_is_the_known_cause_and_the_hint_is_to_convert(tmp
     before = "self.get_extended_attention_mask(attention_mask, input_ids.shape)"
     result = run(checkpoint(tmp_path, before=before))
     assert "transformers removed get_extended_attention_mask in 5.17" in failed(result)["GTE550"]
-    assert any("convert CKPT --to native" in finding.hint for finding in result.findings)
+    assert any(f"gte-surgery convert {tmp_path}" in finding.hint for finding in result.findings)
 
 
 def test_code_that_is_not_there_is_a_finding(tmp_path: Path) -> None:

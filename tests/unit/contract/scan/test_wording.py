@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,11 +101,15 @@ def test_offsets_in_lines_are_told_for_what_they_are(cuts: object, found: str, t
 
 def test_a_hint_says_how_many_rows_the_greatest_value_asks_for() -> None:
     def hint(fault: Fault, most: int, value: str) -> str:
-        return worded(FileFault(0, "a.npz", fault, Sums(1, 1), (Offender(0, 0, value),)), CONTRACT, most).hint
+        return worded(FileFault(0, "a.npz", fault, Sums(1, 1), (Offender(0, 0, value),)), contract, most).hint
+
+    contract = replace(CONTRACT, checkpoint="my ckpt")
 
     more = "gives the table more rows"
-    assert hint(Fault.ID_BEYOND, 120, "100") == f"`gte-surgery resize CKPT --vocab 121 --pad 1` {more}"
-    assert hint(Fault.ID_BEYOND, 2**31 - 2, "100") == f"`gte-surgery resize CKPT --vocab {2**31 - 1} --pad 1` {more}"
+    assert hint(Fault.ID_BEYOND, 120, "100") == f"`gte-surgery resize 'my ckpt' --vocab 121 --pad 1` {more}"
+    assert (
+        hint(Fault.ID_BEYOND, 2**31 - 2, "100") == f"`gte-surgery resize 'my ckpt' --vocab {2**31 - 1} --pad 1` {more}"
+    )
     assert hint(Fault.ID_BEYOND, 2**31 - 1, "100") == "no model has so many: is it an id at all?"
-    types = f"`gte-surgery resize CKPT --vocab 100 --pad 1 --type-vocab 5` {more}"
+    types = f"`gte-surgery resize 'my ckpt' --vocab 100 --pad 1 --type-vocab 5` {more}"
     assert hint(Fault.TYPE_BEYOND, 120, "4") == types
