@@ -5,10 +5,11 @@ What a place is, and how it is read, is for `source`.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError
+
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,18 @@ def read_whole(place: Place | Path, limit: int) -> bytes:
         if size > limit:
             raise CheckpointError(f"{shown(place.name)}: {size} bytes, at most {limit} are read")
         return read_at(file, 0, limit)
+
+
+def sha256_of(place: Place, advance: Callable[[int], object] = int) -> str:
+    """The SHA-256 of a whole file as hex digits; `advance` is told of the bytes read. Raises OSError."""
+    digest, done = hashlib.sha256(), 0
+    with closing(place.open()) as file:
+        file.expect([(0, file.identity.size)])
+        while piece := file.read(done, _PIECE):
+            digest.update(piece)
+            done += len(piece)
+            advance(len(piece))
+    return digest.hexdigest()
 
 
 def read_json(file: FileEntry, most_bytes: int = MAX_JSON_BYTES, most_values: int = MAX_JSON_VALUES) -> Document:

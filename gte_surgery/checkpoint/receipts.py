@@ -18,6 +18,8 @@ from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, several
 
 RECEIPT_NAME = "gte-surgery.json"
+LEFT_BEHIND = "left_behind"
+"""Among the edits of a receipt: the tokenizer files that stayed though the ids moved, with the SHA-256 of each."""
 
 Receipt = Mapping[str, object]
 

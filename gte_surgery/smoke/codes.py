@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from gte_surgery.findings import Code, Severity
 
-_ERROR, _NOTE = Severity.ERROR, Severity.NOTE
+_ERROR, _WARNING, _NOTE = Severity.ERROR, Severity.WARNING, Severity.NOTE
 
 _TABLE = (
     Code(
@@ -39,8 +39,10 @@ _TABLE = (
         "GTE503",
         _ERROR,
         "The tokenizer makes ids that the table does not have",
-        "On a CPU such an id is an IndexError, on CUDA a device-side assert that poisons the process. Use the\n"
-        "tokenizer that belongs to the checkpoint, or grow the table: `gte-surgery resize CKPT --vocab N`.",
+        "On a CPU such an id is an IndexError, on CUDA a device-side assert that poisons the process. Measured on\n"
+        "real encodings where the tokenizers package is here, in a process of its own; else by what the files say.\n"
+        "Use the tokenizer that belongs to the checkpoint, or grow the table:\n"
+        "`gte-surgery resize CKPT --vocab N --pad ID`.",
     ),
     Code(
         "GTE504",
@@ -56,6 +58,13 @@ _TABLE = (
         "The rotary frequencies of the model are not those of config.json",
         "They are computed when the model is made, not stored. Frequencies that differ from the formula mean that\n"
         "a loader left the buffer uninitialised, rounded it to the model's dtype, or read the rope otherwise.",
+    ),
+    Code(
+        "GTE506",
+        _WARNING,
+        "The tokenizer was left behind by a surgery that moved the ids",
+        "Its ids mean other rows now, so texts give vectors of other words. As GTE316 of `gte-surgery check`: install\n"
+        "the tokenizer that the rows were chosen for, or remove the files if you feed ids of your own.",
     ),
     Code(
         "GTE510",

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_near
-from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
-from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import GteConfig, family_of, read_config
 from gte_surgery.gte.family import Family
@@ -23,9 +23,11 @@ from gte_surgery.gte.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import Progress, SmokeOptions
-from gte_surgery.vocabulary.tokenizer import read_tokenizer
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
+from gte_surgery.vocabulary.trimming.framing import reached
 
 _JUDGED_FIRST = ("GTE1", "GTE2")
+_LEFT_BEHIND = "GTE316"
 _SAME_FREQUENCY = 1e-5
 """Relative; float32 rounds to 6e-8, and powers in float32 to a few times that."""
 
@@ -66,16 +68,43 @@ class Subject:
 
 
 def prove_soundness(subject: Subject, ledger: Ledger) -> None:
-    """The rules for config and tensors find no error, and the tokenizer's ids lie within the table."""
-    report = run_checks(subject.checkpoint, select=_JUDGED_FIRST)
+    """The rules for config and tensors find no error, and the tokenizer fits the table."""
+    report = run_checks(subject.checkpoint, select=(*_JUDGED_FIRST, _LEFT_BEHIND))
     errors = [finding for finding in report.findings if finding.severity is Severity.ERROR]
     detail = f"{errors[0].code} {errors[0]}" if errors else ""
     ledger.prove("GTE504", "`gte-surgery check` finds no error", len(errors), 0, detail)
-    special = read_tokenizer(subject.checkpoint).ids
-    if special:
-        role, largest = max(special.items(), key=lambda pair: pair[1])
-        told = f"{role} is {largest}, the table has {subject.config.vocab_size} rows"
-        ledger.prove("GTE503", "the tokenizer's ids are in the table", largest, subject.config.vocab_size - 1, told)
+    for finding in report.findings:
+        if finding.code == _LEFT_BEHIND:
+            ledger.found("GTE506", "the tokenizer is the one of before", finding.message, finding.hint)
+    if ledger.rank == 0:
+        _prove_ids(subject, ledger)
+
+
+def _prove_ids(subject: Subject, ledger: Ledger) -> None:
+    """The ids that the tokenizer's files name, and those that it really gives, lie within the table."""
+    most = subject.config.vocab_size - 1
+    named = _named(read_tokenizer(subject.checkpoint))
+    if named:
+        largest, name = max(named, key=lambda pair: pair[0])
+        told = f"{name} is {largest}, the table has {most + 1} rows"
+        ledger.prove("GTE503", "the tokenizer's ids are in the table", largest, most, told)
+    try:
+        found = reached(subject.checkpoint)
+    except RefusedError as error:
+        ledger.fail("GTE503", "the tokenizer encodes texts", error.message, error.hint)
+        return
+    if found is not None:
+        largest, token, text = found
+        told = f"{shown(text)} gives {largest}, {shown(token)}; the table has {most + 1} rows"
+        ledger.prove("GTE503", "what the tokenizer encodes is in the table", largest, most, told)
+
+
+def _named(tokenizer: Tokenizer) -> list[tuple[int, str]]:
+    """The ids that the files of a tokenizer name, each with what it is of."""
+    roles = [(number, role) for role, number in tokenizer.ids.items()]
+    around = [(each.id, each.token) for each in tokenizer.emitted]
+    last = [(tokenizer.rows - 1, "the last of its vocabulary")] if tokenizer.rows else []
+    return [*roles, *tokenizer.tokens.items(), *around, *last]
 
 
 def prove_rope(subject: Subject, model: torch.nn.Module, ledger: Ledger) -> None:

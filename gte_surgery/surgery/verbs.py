@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.hub.address import address_of
-from gte_surgery.checkpoint.receipts import receipts_of
+from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.apply import Manner, apply, rehearse, with_fetch
 from gte_surgery.surgery.commit import recovery
@@ -73,9 +73,9 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             edit = with_renewed(target, edit)
             if edit.roles:
                 moved = resize_as_remap(target, edit)
-                return replace(
-                    _claimed(plan_remap(target, moved), target, moved), command="resize", edits=as_record(edit)
-                )
+                plan = _claimed(plan_remap(target, moved), target, moved)
+                left = {key: value for key, value in plan.edits.items() if key == LEFT_BEHIND}
+                return replace(plan, command="resize", edits={**as_record(edit), **left})
             plan = plan_resize(target, edit)
         case Remap():
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)

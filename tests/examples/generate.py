@@ -304,6 +304,17 @@ def emitting(path: Path, make: Callable[..., Path] = remote, **members: object) 
     (path / "tokenizer.json").write_text(json.dumps(tokenizer | members))
 
 
+def left_behind(path: Path) -> None:
+    """A checkpoint whose receipt says that the tokenizer stayed though the rows moved."""
+    complete(path, remote)
+    digest = hashlib.sha256((path / "tokenizer.json").read_bytes()).hexdigest()
+    edits = {"keep": "ids.txt", "tokenizer": "keep", "left_behind": {"tokenizer.json": digest}}
+    written = [{"name": "config.json", "size": (path / "config.json").stat().st_size}]
+    base = {"tool": "gte-surgery 0.1.0", "time": "2026-01-01T00:00:00Z", "command": "remap", "seed": 0}
+    receipt = {**base, "edits": edits, "sources": [], "written": written, "removed": []}
+    write_json(path / "gte-surgery.json", {"receipts": [receipt]})
+
+
 def hashed_receipt(path: Path) -> None:
     """A receipt whose hash is that of other bytes."""
     remote(path)
@@ -552,6 +563,7 @@ INVALID: dict[str, Example] = {
     ),
     "GTE314-dense-of-base": lambda path: (complete(path, remote), add_dense(path, 768, 4)),
     "GTE315-old-save": lambda path: nest(complete(path, remote)),
+    "GTE316-tokenizer-of-before": left_behind,
     "GTE312-long-texts": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=8192),
     "GTE600-remote": remote,
     "GTE601-renamed-rms-norm": lambda path: renamed(path, layer_norm_type="rms_norm"),

@@ -1,23 +1,23 @@
-"""GTE065, GTE067, GTE068: whether the files are, to the byte, what the last surgery wrote and what was signed."""
+"""GTE065, GTE067, GTE068, GTE316: whether the files are, to the byte, what the last surgery wrote, what was signed, and
+what a surgery left behind.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
 
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.files import FileEntry, sha256_of
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.receipts import receipts_of
-from gte_surgery.checkpoint.source import Place
+from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.signature import Signature, signatures, why_not_by
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
+from gte_surgery.vocabulary.token_files import VOCABULARIES
 
-_PIECE = 1 << 20
 _MOST_THREADS = 4
 MOST_BESIDE = 1 << 30
 """Bytes of a file beside the weights that are hashed."""
@@ -42,6 +42,34 @@ def content_changed(subject: Subject) -> Iterator[Observation]:
         if digest != recorded[file]:
             found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
             yield Observation(Location(file=shown(file.name)), found)
+
+
+@rule("GTE316", Severity.WARNING, requires=("GTE001", "GTE006"))
+def tokenizer_left_behind(subject: Subject) -> Iterator[Observation]:
+    """The tokenizer was left behind by a surgery that moved the ids.
+
+    A `remap` or `resize` that was told to keep the tokenizer's files gave rows to other ids than those that they make:
+    nothing fails, but a text gives the vectors of other words. The receipt says so, as long as the files are the same.
+    Install the tokenizer that the rows were chosen for; if you feed ids of your own, remove these files:
+    `gte-surgery resize CKPT --vocab N --pad ID --tokenizer remove`.
+    """
+    if subject.faults(FaultKind.RECEIPT_UNREADABLE):
+        return
+    config, left = subject.config, dict[str, str]()
+    for receipt in receipts_of(subject.checkpoint):
+        edits = receipt.get("edits")
+        left |= _as_digests(edits.get(LEFT_BEHIND) if isinstance(edits, dict) else None)
+    for name, digest in left.items():
+        file = subject.checkpoint.readable(name)
+        if file is not None and file.size <= MOST_BESIDE and sha256_of(file.place) == digest:
+            rows, pad = (config.vocab_size, config.pad_token_id) if config is not None else (None, None)
+            hint = f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --tokenizer remove" if pad is not None else ""
+            yield Observation(Location(file=name), "was kept by a surgery that gave other rows to its ids", hint)
+
+
+def _as_digests(value: object) -> dict[str, str]:
+    pairs = value.items() if isinstance(value, dict) else ()
+    return {name: digest for name, digest in pairs if name in VOCABULARIES and isinstance(digest, str)}
 
 
 @rule("GTE067", Severity.WARNING, requires=("GTE001", "GTE006"))
@@ -145,18 +173,5 @@ def _digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, s
     if not files:
         return {}
     with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        digests = pool.map(lambda file: _sha256(file.place, advance), files)
+        digests = pool.map(lambda file: sha256_of(file.place, advance), files)
         return dict(zip(files, digests, strict=True))
-
-
-def _sha256(place: Place, advance: Callable[[int], None]) -> str:
-    import hashlib
-
-    digest, done = hashlib.sha256(), 0
-    with closing(place.open()) as file:
-        file.expect([(0, file.identity.size)])
-        while piece := file.read(done, _PIECE):
-            digest.update(piece)
-            done += len(piece)
-            advance(len(piece))
-    return digest.hexdigest()

@@ -22,10 +22,16 @@ CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "m
 def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
     """The sentences for a `Resize`, most consequential first."""
     tokenizer = read_tokenizer(target.checkpoint)
+    is_cut = edit.rows < (tokenizer.vocab_size or 0)
+    if edit.tokenizer == "keep" and is_cut:
+        yield from stale_tokenizer(tokenizer, is_cut)
     yield from _rows(target, edit, tokenizer)
     yield from _pad(target, edit, tokenizer)
     yield from _types(target, edit)
     yield from _special_ids(target, edit, tokenizer)
+    is_other = tokenizer.vocab_size is None or tokenizer.ids.get("pad", edit.pad) != edit.pad
+    if edit.tokenizer == "keep" and is_other and not is_cut:
+        yield from stale_tokenizer(tokenizer, is_cut)
     yield from other_weights(target)
 
 
@@ -139,9 +145,6 @@ def _special_ids(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator
         yield "special ids beyond the new vocabulary: " + ", ".join(f"{role} {token}" for role, token in lost.items())
     if edit.tokenizer == "keep":
         yield from _rowless(target, edit, tokenizer)
-        made = tokenizer.vocab_size
-        if made is None or made > edit.rows or tokenizer.ids.get("pad", edit.pad) != edit.pad:
-            yield from stale_tokenizer(tokenizer)
 
 
 def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
@@ -168,12 +171,13 @@ def special_ids(target: Target, tokenizer: Tokenizer) -> dict[str, int]:
     return found
 
 
-def stale_tokenizer(tokenizer: Tokenizer) -> Iterator[str]:
-    """That the tokenizer files, which stay, no longer fit."""
+def stale_tokenizer(tokenizer: Tokenizer, is_stale: bool) -> Iterator[str]:
+    """That the tokenizer files stay, and where `is_stale` that their ids mean other rows now, or none."""
     if tokenizer.files:
         size = f" of {tokenizer.vocab_size} tokens" if tokenizer.vocab_size else ""
+        misfit = ", which no longer fits the rows" if is_stale else ""
         yield (
-            f"the tokenizer files ({', '.join(tokenizer.files)}) stay, with the old vocabulary{size}: "
+            f"the tokenizer files ({', '.join(tokenizer.files)}) stay, with the old vocabulary{size}{misfit}: "
             "feed your own ids, or drop the files with `--tokenizer remove`"
         )
 

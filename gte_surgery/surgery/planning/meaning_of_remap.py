@@ -17,19 +17,20 @@ from gte_surgery.surgery.planning.meaning import (
     stale_tokenizer,
 )
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.tokens.tokenizer import moves
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 
 def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
     """The sentences for a `Remap` that makes `pad` the pad id, most consequential first."""
     tokenizer = read_tokenizer(target.checkpoint)
+    if edit.tokenizer == "keep":
+        yield from stale_tokenizer(tokenizer, moves(edit.origins, tokenizer))
     yield from _rows(target, edit)
     yield from edit.origins.coverage
     yield from rounding(target, edit.wanted, edit.rows)
     yield from _pad(target, edit, pad)
     yield from _special_ids(target, edit, tokenizer)
-    if edit.tokenizer == "keep":
-        yield from stale_tokenizer(tokenizer)
     yield from other_weights(target)
 
 

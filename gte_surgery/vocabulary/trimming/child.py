@@ -2,7 +2,7 @@
 
 Started by `workers`. It reads one request a line from its standard input and answers each with one line, both JSON:
 "open" a tokenizer, "count" the words of a part of a corpus, "encode" words, "compare" two tokenizers on them, "frame"
-texts as a model takes them.
+texts as a model takes them, tell how far a tokenizer's ids "reach".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 from gte_surgery.errors import GteSurgeryError
 from gte_surgery.vocabulary.token_map import token_map
 from gte_surgery.vocabulary.trimming.texts import Part, texts_of
-from gte_surgery.vocabulary.trimming.words import Words
+from gte_surgery.vocabulary.trimming.words import Words, reach
 
 MEMORY = 2 << 30
 """Bytes of address space beside a hundred times the size of the tokenizer."""
@@ -64,7 +64,7 @@ class _Worker:
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
             "compare": self._compare, "held": self._held, "between": self._between,
-            "frame": self._frame,
+            "frame": self._frame, "reach": self._reach,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
 
@@ -134,6 +134,11 @@ class _Worker:
     def _frame(self, which: str, texts: list[str], longest: int) -> dict[str, Any]:
         """The ids of texts as a model takes them, by one of the tokenizers."""
         return {"ids": self._opened[which].framed(texts, longest)}
+
+    def _reach(self, path: str) -> dict[str, Any]:
+        """The greatest id that comes out of a tokenizer."""
+        _limit(Path(path).stat().st_size)
+        return reach(Path(path))
 
     def _between(self, old: str, new: str) -> dict[str, Any]:
         """The map from the rows of one tokenizer to those of another, as `token_map` makes it."""

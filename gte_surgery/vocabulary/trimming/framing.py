@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -26,6 +27,20 @@ def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int
         asked = [[{"do": "frame", "which": which, "texts": list(group), "longest": longest} for group in groups]
                  for which in files]  # fmt: skip
         return [[ids for answer in workers.spread(each) for ids in answer["ids"]] for each in asked]
+
+
+def reached(checkpoint: Checkpoint) -> tuple[int, str, str] | None:
+    """The greatest id that the checkpoint's tokenizer.json really gives, its token, and the text that it came of; None
+    where the file or the tokenizers package is not there.
+
+    Raises RefusedError for a tokenizer that the package refuses or dies of.
+    """
+    file = checkpoint.readable(TOKENIZER_JSON)
+    if file is None or find_spec("tokenizers") is None:
+        return None
+    with started(1) as workers:
+        (found,) = workers.all({"do": "reach", "path": str(path_of(file.place))})
+    return found["id"], found["token"], found["text"]
 
 
 def _file(checkpoint: Checkpoint) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 
 class Words:
@@ -57,3 +58,27 @@ class Words:
 
     def _normal(self, text: str) -> str:
         return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
+
+
+def reach(path: Path) -> dict[str, Any]:
+    """The greatest id that really comes out of the tokenizer in `path`, its token, and the text that it came of.
+
+    Encoded are a few sentences, nothing at all, and the texts of the tokens with the greatest ids and of all added
+    ones, each alone and beside another, with what the tokenizer puts around them and pads with.
+    """
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    added = tokenizer.get_added_tokens_decoder()
+    last = sorted(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda pair: -pair[1])[:_LAST_TOKENS]
+    texts = [*_SENTENCES, *(token.content for token in added.values()), *(text for text, _ in last)]
+    pairs = [(text, _SENTENCES[0]) for text in texts]
+    found: dict[str, Any] = {"id": -1, "token": "", "text": ""}
+    for text, encoding in zip((*texts, *texts), tokenizer.encode_batch([*texts, *pairs]), strict=True):
+        if (most := max(encoding.ids, default=-1)) > found["id"]:
+            found = {"id": most, "token": tokenizer.id_to_token(most) or "", "text": text}
+    return found
+
+
+_LAST_TOKENS = 256
+_SENTENCES = ("a text of some words", "", "\u0416\u0436 \u6c49\u5b57 \u05d0 \U0001f600", "\x00\ufffd")

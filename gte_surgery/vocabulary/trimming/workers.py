@@ -106,7 +106,7 @@ def started(count: int | None) -> Iterator[Workers]:
 
 def _death(code: int, request: Request) -> tuple[str, str]:
     name = signal.Signals(-code).name if -code in list(signal.Signals) else f"exit {code}"
-    is_opening = request.get("do") in ("open", "between")
+    is_opening = request.get("do") in ("open", "between", "reach")
     what = "opening the tokenizer" if is_opening else "reading the texts"
     how = " (it took too long)" if name == "SIGALRM" else ""
     message = f"tokenizer.json: the tokenizers package died of {what}: {name}{how}"

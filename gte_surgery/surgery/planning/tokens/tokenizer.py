@@ -9,8 +9,9 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from gte_surgery.checkpoint.files import read_json
+from gte_surgery.checkpoint.files import read_json, sha256_of
 from gte_surgery.checkpoint.json.strict import replace_members
+from gte_surgery.checkpoint.receipts import LEFT_BEHIND
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Remap
 from gte_surgery.surgery.planning.plan import Plan, SourceFile, TextFile
@@ -26,6 +27,7 @@ from gte_surgery.vocabulary.token_files import (
     VOCABULARIES,
     token_text,
 )
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 SETTINGS = (TOKENIZER_CONFIG, SPECIAL_TOKENS)
 _NEW_FILE = 0o644
@@ -36,8 +38,10 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
 
     Raises RefusedError where they cannot hold the new ids, or need tokens that get none.
     """
-    if not isinstance(edit, Remap) or edit.tokenizer != "rewrite":
+    if not isinstance(edit, Remap) or edit.tokenizer == "remove":
         return plan
+    if edit.tokenizer == "keep":
+        return _left_behind(plan, target, edit)
     if edit.installed:
         return _installed(plan, target, edit.installed)
     present = [name for name in TOKENIZER_FILES if target.checkpoint.has(name)]
@@ -54,6 +58,21 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     kept = sum(number in ids for number in source.contents.texts)
     told = f"{', '.join(files)} follow: {kept} of {len(source.contents.texts)} tokens are kept, under their new ids"
     return _with_files(plan, target, files, (told,) if files else ())
+
+
+def moves(origins: RowMap, tokenizer: Tokenizer) -> bool:
+    """Whether rows that the tokenizer's ids name are another's, or gone, after a remap."""
+    ids = new_ids(origins)
+    return any(ids.get(number) != number for number in range(tokenizer.vocab_size or 0))
+
+
+def _left_behind(plan: Plan, target: Target, edit: Remap) -> Plan:
+    """The plan that tells, for the receipt, which vocabularies stay though the ids in them mean other rows now."""
+    if plan.is_empty or not moves(edit.origins, read_tokenizer(target.checkpoint)):
+        return plan
+    files = {name: target.checkpoint.readable(name) for name in VOCABULARIES}
+    digests = {name: sha256_of(file.place) for name, file in files.items() if file is not None}
+    return replace(plan, edits={**plan.edits, LEFT_BEHIND: digests})
 
 
 def new_ids(origins: RowMap) -> dict[int, int]:
