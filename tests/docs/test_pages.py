@@ -9,6 +9,7 @@ import pytest
 
 import gte_surgery
 from gte_surgery.cli.codes import all_codes
+from tests.docs import sources
 from tests.docs.picture import PICTURE, drawn, words
 from tests.docs.sessions import CONTRIBUTING, PAGES, PYTHON, README, REFERENCE, ROOT, matches, run, steps
 
@@ -74,6 +75,11 @@ def test_the_files_of_the_reading_order_are_there() -> None:
 def test_every_room_has_its_lines_told() -> None:
     rooms = {path.parent.name for path in (ROOT / "gte_surgery").glob("*/__init__.py")}
     assert {room for room in rooms if f"| `{room}` |" not in text(CONTRIBUTING)} == set()
+
+
+def test_every_rule_of_a_program_names_its_source_and_the_table_is_true() -> None:
+    assert [rule.code for rule in sources.of_programs() if not sources.cited(rule)] == []
+    assert sources.table() in text(CONTRIBUTING)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if list(steps(text(page)))], ids=lambda page: page.name)

@@ -49,9 +49,10 @@ _FILES = {
 def remote_on_transformers_5(subject: Subject) -> Iterator[Observation]:
     """transformers 5 cannot run the remote code of this checkpoint.
 
-    It builds models without memory and leaves the remote code's buffers uninitialised: position numbers are garbage, so
-    that it stops with an IndexError, on CUDA with an assertion, or gives nonsense in silence. The masked-LM decoder is
-    left random as well. `gte-surgery convert CKPT --to native` makes it a config that transformers 5.18 runs itself.
+    It builds models without memory and leaves the remote code's buffers uninitialised: position numbers are
+    garbage, so that it stops with an IndexError, on CUDA with an assertion, or gives nonsense in silence. The
+    masked-LM decoder is left random as well. `gte-surgery convert CKPT --to native` makes it a config that
+    transformers 5.18 runs itself [transformers 5.24, modeling_utils.py, get_init_context].
     """
     if subject.dialect is Dialect.REMOTE:
         message = f'{shown(subject.values.get("model_type"))}, transformers 5 runs this model only as "gte"'
@@ -62,8 +63,9 @@ def remote_on_transformers_5(subject: Subject) -> Iterator[Observation]:
 def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
     """transformers 5 takes this config for its own model's, which cannot do what it asks for.
 
-    model_type "gte" is transformers' own GteModel from 5.18 on. It has LayerNorm, rotary positions and packed q, k, v
-    only; it reads past other wishes and builds another network than the one that was trained.
+    model_type "gte" is transformers' own GteModel from 5.18 on. It has LayerNorm, rotary positions and packed q, k,
+    v only; it reads past other wishes and builds another network than the one that was trained [transformers 5.24,
+    models/gte/configuration_gte.py, GteConfig].
     """
     if subject.dialect is not Dialect.RENAMED or subject.config is None:
         return
@@ -77,9 +79,9 @@ def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
 def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
     """`architectures` names a class that transformers 5 does not have.
 
-    Its classes are GteModel, GteForMaskedLM, GteForSequenceClassification and GteForTokenClassification. Programs that
-    choose the class by this key stop, or load the encoder without its head. `gte-surgery convert CKPT --to native`
-    writes the right one.
+    Its classes are GteModel, GteForMaskedLM, GteForSequenceClassification and GteForTokenClassification. Programs
+    that choose the class by this key stop, or load the encoder without its head. `gte-surgery convert CKPT --to
+    native` writes the right one [transformers 5.24, models/auto/modeling_auto.py, MODEL_MAPPING_NAMES].
     """
     if subject.dialect is Dialect.REMOTE:
         return  # GTE600 says it all
@@ -96,7 +98,8 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
 
     GteModel came with transformers 5.18; before, "gte" is an unknown model type, and the remote code does not read
     `rope_parameters`. `gte-surgery convert CKPT --to remote` makes it the published dialect. ModernBERT it has, and
-    reads the old keys alone, with the usual thetas where they are absent: write both alike.
+    reads the old keys alone, with the usual thetas where they are absent: write both alike [transformers 4.57.6,
+    models/auto/configuration_auto.py, CONFIG_MAPPING_NAMES].
     """
     yield from passed_over(subject, Consumer.TRANSFORMERS_4)
     native = subject.family.native
@@ -126,7 +129,8 @@ def no_code_for_transformers_4(subject: Subject) -> Iterator[Observation]:
     """transformers 4 finds no code for this model.
 
     It has no GTE of its own: `auto_map` must say where the code is, at least that of the config (AutoConfig) and of
-    the model (AutoModel). Copy the key from the release's config.json.
+    the model (AutoModel). Copy the key from the release's config.json [transformers 4.57.6,
+    models/auto/auto_factory.py, from_pretrained].
     """
     if subject.dialect is Dialect.NATIVE:
         return
@@ -141,7 +145,8 @@ def code_not_here(subject: Subject) -> Iterator[Observation]:
     """`auto_map` points to code in this directory that is not here.
 
     Without a repository before "--" the module is a file beside config.json. Copy it from the release, or name the
-    repository that has it: "Alibaba-NLP/new-impl--modeling.NewModel".
+    repository that has it: "Alibaba-NLP/new-impl--modeling.NewModel" [transformers 4.57.6, dynamic_module_utils.py,
+    get_cached_module_file].
     """
     absent = [name for name in local_code(subject.checkpoint) if not subject.checkpoint.has(name)]
     if absent and subject.dialect is not Dialect.NATIVE:
@@ -208,9 +213,10 @@ def names_lost_on_resume(subject: Subject) -> Iterator[Observation]:
 def no_modules(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers finds no modules.json.
 
-    It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives ruined
-    vectors. Copy modules.json and the folder 1_Pooling from the release. Where the directory above has modules.json,
-    and the model in this folder, judge that one.
+    It then puts mean pooling on top of the model, with no more than a line in the log, and a GTE pooled so gives
+    ruined vectors. Copy modules.json and the folder 1_Pooling from the release. Where the directory above has
+    modules.json, and the model in this folder, judge that one [sentence-transformers 6.2,
+    sentence_transformer/model.py, _load_default_modules].
     """
     is_embedder = subject.head is not Head.SEQUENCE_CLASSIFICATION and subject.family.facts.pooling != "mean"
     checkpoint = subject.checkpoint
@@ -225,9 +231,10 @@ def no_modules(subject: Subject) -> Iterator[Observation]:
 def module_not_here(subject: Subject) -> Iterator[Observation]:
     """modules.json does not lead to a transformer and a pooling.
 
-    It must list a Transformer, whose folder is this directory, and a pooling, whose folder holds a config.json; what a
-    CrossEncoder saves has the Transformer alone. Of a dense layer config.json and weights must be there. What is not
-    listed is not done; a folder that is listed and not here stops the program, or is looked for on the hub.
+    It must list a Transformer, whose folder is this directory, and a pooling, whose folder holds a config.json;
+    what a CrossEncoder saves has the Transformer alone. Of a dense layer config.json and weights must be there.
+    What is not listed is not done; a folder that is listed and not here stops the program, or is looked for on the
+    hub [sentence-transformers 6.2, base/model.py, _load_config_modules].
     """
     document, checkpoint = subject.sidecar(MODULES), subject.checkpoint
     if document is None or not isinstance(document.value, list):
@@ -253,9 +260,10 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
 def no_sequence_length(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers is not told how long texts may be.
 
-    Without max_seq_length in sentence_bert_config.json versions before 5.4 take what the tokenizer says, which may be
-    far more than the model's positions, or far less. State it: 8192 for the releases, 512 for those of 2023. Newer
-    versions write transformer_task there and take the smaller of the tokenizer's length and the model's positions.
+    Without max_seq_length in sentence_bert_config.json versions before 5.4 take what the tokenizer says, which may
+    be far more than the model's positions, or far less. State it: 8192 for the releases, 512 for those of 2023.
+    Newer versions write transformer_task there and take the smaller of the tokenizer's length and the model's
+    positions [sentence-transformers 6.2, base/modules/transformer.py, Transformer].
     """
     settings = subject.sidecar(SENTENCE_CONFIG)
     is_new = settings is not None and isinstance(settings.value, dict) and "transformer_task" in settings.value
@@ -273,7 +281,7 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
     """sentence-transformers finds no tokenizer.
 
     It tokenizes texts itself and does not load without tokenizer.json, vocab.txt or a sentencepiece model. Copy the
-    tokenizer's files here.
+    tokenizer's files here [sentence-transformers 6.2, base/modules/transformer.py, Transformer].
     """
     if not any(subject.checkpoint.has(name) for name in VOCABULARIES):
         yield Observation(Location(file=TOKENIZER_JSON), f"absent, needed is one of {', '.join(VOCABULARIES)}")
@@ -283,10 +291,10 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
 def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     """The pooling of sentence-transformers is told too little.
 
-    1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program stops,
-    as it does at a pooling_mode that it does not know; without a pooling mode it takes the mean, which is right for the
-    GTE of 2023 alone. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4 pooling_mode_cls_token to
-    true).
+    1_Pooling/config.json must state embedding_dimension (before 5.4 word_embedding_dimension), or the program
+    stops, as it does at a pooling_mode that it does not know; without a pooling mode it takes the mean, which is
+    right for the GTE of 2023 alone. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4
+    pooling_mode_cls_token to true) [sentence-transformers 6.2, sentence_transformer/modules/pooling.py, Pooling].
     """
     settings = subject.sidecar(POOLING_CONFIG)
     if settings is None or not isinstance(settings.value, dict):

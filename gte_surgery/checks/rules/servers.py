@@ -34,9 +34,10 @@ _TOLERANCE = 0.01
 def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM does not know the class in `architectures`.
 
-    It serves the published configs as GteNewModel and GteNewForSequenceClassification, names that no release states:
-    start it with the override of the hint. model_type "gte" it serves as GteModel only, without a head; convert a
-    reranker with `gte-surgery convert CKPT --to remote` first.
+    It serves the published configs as GteNewModel and GteNewForSequenceClassification, names that no release
+    states: start it with the override of the hint. model_type "gte" it serves as GteModel only, without a head;
+    convert a reranker with `gte-surgery convert CKPT --to remote` first [vLLM 3340a0da,
+    models/bert_with_rope.py, GteNewModel and GteNewForSequenceClassification].
     """
     known = _known_to_vllm(subject)
     if subject.config is None or not known:
@@ -52,8 +53,9 @@ def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
 def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM serves a GTE with gelu only.
 
-    It asserts that hidden_act is "gelu", as in every release, and stops otherwise; in a ModernBERT it computes gelu
-    whatever the config says [vLLM 8ae7ba4d, models/modernbert.py, ModernBertMLP]. A model that was trained with another
+    It asserts that hidden_act is "gelu", as in every release, and stops otherwise [vLLM 0144dd5b, models/config.py,
+    GteNewModelConfig]; in a ModernBERT it computes gelu whatever the config says [vLLM 8ae7ba4d, models/modernbert.py,
+    ModernBertMLP]. A model that was trained with another
     activation needs another server.
     """
     only = _asked(subject, Consumer.VLLM).only
@@ -68,7 +70,8 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM does not find tensors that are stored apart.
 
     It knows attention.qkv_proj and mlp.up_gate_proj, and stops with a KeyError at q_proj or layers.0.self_attn.
-    `gte-surgery convert CKPT --layout a` packs them, `--layout b` where there is a head.
+    `gte-surgery convert CKPT --layout a` packs them, `--layout b` where there is a head [vLLM 3340a0da,
+    models/bert_with_rope.py, GteNewModel].
     """
     found = _split(subject.layout) if subject.layout is not None else ""
     if found and _asked(subject, Consumer.VLLM).is_packed:
@@ -79,7 +82,8 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
 def positions_unstated_for_vllm(subject: Subject) -> Iterator[Observation]:
     """vLLM needs `position_embedding_type`, and it must be "rope".
 
-    It reads the key without a default and stops where it is absent or another. A native config may carry it at no cost.
+    It reads the key without a default and stops where it is absent or another. A native config may carry it at no
+    cost [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeEmbedding].
     """
     only, found = _asked(subject, Consumer.VLLM).only, subject.values.get("position_embedding_type")
     if "position_embedding_type" in only and found != only["position_embedding_type"]:
@@ -187,7 +191,8 @@ def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
 def labels_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference needs the labels of a classifier.
 
-    A reranker or classifier must have both id2label and label2id, even for a single label.
+    A reranker or classifier must have both id2label and label2id, even for a single label
+    [text-embeddings-inference a28ad28f, router/src/lib.rs, run].
     """
     if subject.head in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION) and not _is_embedder(subject):
         for key in ("id2label", "label2id"):
@@ -199,7 +204,8 @@ def labels_absent_for_tei(subject: Subject) -> Iterator[Observation]:
 def pooling_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference does not know how to pool.
 
-    An embedder needs 1_Pooling/config.json, or `--pooling cls` on its command line.
+    An embedder needs 1_Pooling/config.json, or `--pooling cls` on its command line [text-embeddings-inference
+    a28ad28f, router/src/lib.rs, get_backend_model_type].
     """
     if _is_embedder(subject) and not subject.checkpoint.has(POOLING_CONFIG):
         yield Observation(Location(file=POOLING_CONFIG), "absent, text-embeddings-inference needs it for an embedder")
@@ -209,10 +215,11 @@ def pooling_absent_for_tei(subject: Subject) -> Iterator[Observation]:
 def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference turns tokens by other angles than the model was trained with.
 
-    It takes any rope_scaling for plain ntk and passes over the factor in `rope_parameters`: a native ntk config loads
-    without an error and is off by 6.7 % (factor 8) or 2.2 % (factor 2). No single config serves transformers 5 and
-    this program; keep a copy in the remote dialect for it: `gte-surgery convert CKPT --to remote --out DIR`. Of a
-    ModernBERT it reads the old keys alone, not `rope_parameters` nor `layer_types`: write both alike.
+    It takes any rope_scaling for plain ntk and passes over the factor in `rope_parameters`: a native ntk config
+    loads without an error and is off by 6.7 % (factor 8) or 2.2 % (factor 2). No single config serves transformers
+    5 and this program; keep a copy in the remote dialect for it: `gte-surgery convert CKPT --to remote --out DIR`.
+    Of a ModernBERT it reads the old keys alone, not `rope_parameters` nor `layer_types`: write both alike
+    [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs, GTEModel::load].
     """
     yield from passed_over(subject, Consumer.TEI)
     config, reads = subject.config, _asked(subject, Consumer.TEI).rope
@@ -232,7 +239,8 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference does not find the tensors.
 
     It looks for packed tensors under the published names, with or without `new.` before them. `gte-surgery convert
-    CKPT --to remote` gives them those.
+    CKPT --to remote` gives them those [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs,
+    GTEModel::load].
     """
     layout, asked = subject.layout, _asked(subject, Consumer.TEI)
     is_split = layout is not None and asked.is_packed and _split(layout) != ""
@@ -245,8 +253,9 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
 def beyond_tei(subject: Subject) -> Iterator[Observation]:
     """The config asks for what text-embeddings-inference refuses.
 
-    It runs rotary positions only, and neither logn_attention_scale nor logn_attention_clip1, although those do nothing
-    in the published code.
+    It runs rotary positions only, and neither logn_attention_scale nor logn_attention_clip1, although those do
+    nothing in the published code [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs,
+    GTEModel::load].
     """
     asked = _asked(subject, Consumer.TEI)
     for key, only in asked.only.items() if subject.config is not None else ():
