@@ -8,7 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import models as models_of_tokenizers
 
 from gte_surgery import trim
 from gte_surgery.checkpoint.directory import open_checkpoint
@@ -148,6 +149,52 @@ def test_the_curve_is_what_each_size_comes_to(
     html = page.read_text()
     assert "Coverage by the size of the vocabulary" in html
     assert f"<td>{100 * point.coverage:.3f}</td><td>{point.parameters:,}</td>" in html
+
+
+def vocabulary_files(path: Path, kind: str) -> None:
+    """The older files of the tokenizer beside tokenizer.json, as programs before it read them."""
+    value = json.loads((path / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    if kind == "WordPiece":
+        ordered = sorted(value["vocab"], key=value["vocab"].__getitem__)
+        (path / "vocab.txt").write_text("".join(f"{text}\n" for text in ordered), encoding="utf-8")
+    if kind == "BPE":
+        (path / "vocab.json").write_text(json.dumps(value["vocab"]), encoding="utf-8")
+        merges = "".join(f"{left} {right}\n" for left, right in value["merges"])
+        (path / "merges.txt").write_text(f"#version: 0.2\n{merges}", encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_programs_load_the_result_and_agree_with_each_other(kind: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    path = builder.write_sidecars(builder.build(tmp_path / "ckpt", builder.native_config(vocab_size=SIZE)))
+    write_tokenizer(path, kind, SIZE, 2000)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    builder.write_json(path / "tokenizer_config.json", {**settings, "tokenizer_class": "PreTrainedTokenizerFast"})
+    vocabulary_files(path, kind)
+    texts = lines(400)
+    small = trim(path, texts=texts_file(tmp_path / "t.txt", texts), round_to=64, out=tmp_path / "small").target
+    wanted = encoded(tokenizer(small), texts)
+    fast = transformers.AutoTokenizer.from_pretrained(small)
+    assert fast(list(texts))["input_ids"] == wanted
+    assert judged(small) == set()
+    models = [sentence_transformers.SentenceTransformer(str(each), device="cpu") for each in (path, small)]
+    assert [models[1].tokenize([text])["input_ids"][0].tolist() for text in texts[:50]] == wanted[:50]
+    before, after = (model.encode(list(texts[:50]), batch_size=50) for model in models)
+    assert (before == after).all()
+    roles = {f"{role}_token": settings[f"{role}_token"] for role in ("cls", "sep", "pad", "unk", "mask")}
+    match kind:
+        case "WordPiece":
+            from transformers.models.bert.tokenization_bert_legacy import BertTokenizerLegacy
+
+            slow = BertTokenizerLegacy(str(small / "vocab.txt"), **roles)
+            assert [slow(text)["input_ids"] for text in texts] == wanted
+        case "BPE":
+            vocabulary, merges = (str(small / name) for name in ("vocab.json", "merges.txt"))
+            older = Tokenizer(models_of_tokenizers.BPE.from_file(vocabulary, merges))
+            older.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+            assert [[0, *each.ids, 2] for each in older.encode_batch(list(texts))] == wanted
 
 
 def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path) -> None:
