@@ -15,10 +15,6 @@ from gte_surgery.checkpoint.training.archive import Record, read_records
 from gte_surgery.checkpoint.training.unpickle import MOST_BYTES, Tensor, Whole, unpickle
 from gte_surgery.errors import CheckpointError
 
-OPTIMIZER_FILES = ("optimizer.pt", "optimizer.bin")
-"""What transformers' Trainer and accelerate call it [transformers 5.24, trainer.py, OPTIMIZER_NAME; accelerate 1.15,
-utils/constants.py, OPTIMIZER_NAME].
-"""
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 

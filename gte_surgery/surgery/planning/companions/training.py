@@ -12,15 +12,18 @@ from dataclasses import replace
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.training.optimizer import OPTIMIZER_FILES
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head
 from gte_surgery.surgery.edits import Convert, Edit, Resize
-from gte_surgery.surgery.planning.parts.moments import followed
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.plan import Plan, SourceFile
 from gte_surgery.surgery.planning.target import Target
+
+OPTIMIZER_FILES = ("optimizer.pt", "optimizer.bin")
+"""What transformers' Trainer and accelerate call it [transformers 5.24, trainer.py, OPTIMIZER_NAME; accelerate 1.15,
+utils/constants.py, OPTIMIZER_NAME].
+"""
 
 _DROP = "drop it with --training-state drop, and let the optimizer start anew"
 _FOREIGN = {
@@ -65,6 +68,8 @@ def with_training_state(plan: Plan, target: Target, edit: Edit, changes: Sequenc
 
 
 def _follow(plan: Plan, file: FileEntry, changes: Sequence[RowChange], others: set[tuple[int, ...]]) -> Plan:
+    from gte_surgery.surgery.planning.parts.moments import followed
+
     name = shown(file.name)
     try:
         found = followed(file, changes, others)

@@ -16,7 +16,6 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Remap
 from gte_surgery.surgery.planning.plan import Plan, SourceFile, TextFile
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.vocabulary.rewriting.rewrite import load, rewritten, settings_alone
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.token_files import (
     ROLES,
@@ -47,6 +46,8 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     present = [name for name in TOKENIZER_FILES if target.checkpoint.has(name)]
     if not present:
         return plan
+    from gte_surgery.vocabulary.rewriting.rewrite import load, rewritten, settings_alone
+
     ids = new_ids(edit.origins)
     if not any(name in VOCABULARIES for name in present):
         files = settings_alone(target.checkpoint, ids)
