@@ -38,7 +38,7 @@ from gte_surgery.surgery.commit.succession import maker
 from gte_surgery.surgery.commit.undo import undo
 from tests.builder import build, remote_config, write_sidecars
 from tests.corpora import CONTRACT, NAMES, judged, plain, scan, scan_by_processes
-from tests.hostile.watch import SEPARATOR, only_files_below, place, sandbox
+from tests.hostile.watch import SECRET, SEPARATOR, only_files_below, place, sandbox
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -114,13 +114,8 @@ def fuzz_policy(raw: bytes) -> None:
         path.write_bytes(raw)
         try:
             policy = read_policy(path)
-        except UsageError as error:
-            refusal = str(error)
-        else:
-            refusal = ""
-    if refusal:
-        assert refusal.isprintable()
-        return
+        except UsageError:
+            return
     content = tomllib.loads(raw.decode())
     assert {each.code: each.reason for each in policy.suppressions} == content.get("ignore", {})
     expected = content.get("expect", {})
@@ -303,7 +298,7 @@ LEFT = {".git", ".gte-surgery"}
 
 def _require_carried(source: Path, out: Path, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
     for name, content in after.items():
-        assert b"secret" not in content or before.get(name) == content
+        assert SECRET not in content or before.get(name) == content
         assert not (out / name).is_symlink() or (out / name).resolve().is_relative_to(out)
     for name, content in before.items():
         if name not in WRITTEN and name.split("/")[0] not in LEFT and stat.S_ISREG((source / name).lstat().st_mode):

@@ -13,6 +13,8 @@ from pathlib import Path
 WHOLE = 0xFFFFFF
 SEPARATOR = b"\xff\xfe"
 """Between two parts of an input: never in UTF-8."""
+SECRET = b'{"secret":1}'
+"""What the file beside a checkpoint holds."""
 
 
 def size_and_text(raw: bytes) -> tuple[int, bytes]:
@@ -46,7 +48,7 @@ def sandbox() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(dir=shm if os.access(shm, os.W_OK) else None))
     try:
         (folder / "checkpoint").mkdir()
-        (folder / "secret.json").write_text('{"secret":1}')
+        (folder / "secret.json").write_bytes(SECRET)
         (folder / "secret.safetensors").write_bytes(b"\x02\0\0\0\0\0\0\0{}")
         yield folder
     finally:
