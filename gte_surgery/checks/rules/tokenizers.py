@@ -15,6 +15,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.vocabulary.emission import Emitted
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _CLS = ("cls_token", "cls")
@@ -165,13 +166,18 @@ def types_beyond_table(subject: Subject) -> Iterator[Observation]:
     tokenizer_config.json say `"model_input_names": ["input_ids", "attention_mask"]`, or make a second row:
     `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 2`.
     """
-    frame, held = subject.tokenizer.frame, subject.config.type_vocab_size if subject.config else 0
-    if frame is None or subject.dialect is not Dialect.NATIVE or held < 1 or not subject.tokenizer.has_types:
+    frame, config = subject.tokenizer.frame, subject.config
+    held = config.type_vocab_size if config is not None else 0
+    if frame is None or config is None or held < 1 or subject.dialect is not Dialect.NATIVE:
         return
+    if not subject.tokenizer.has_types:
+        return
+    rows, pad = config.vocab_size, usable_pad(subject.tokenizer, config.pad_token_id, config.vocab_size)
     for what, highest in (("a text", frame.single_type), ("the second text of a pair", frame.pair_type)):
         if highest >= held:
             place = Location(file=TOKENIZER_JSON, pointer="/post_processor")
-            yield Observation(place, f"{what} gets type {highest}, must be below type_vocab_size {held}")
+            hint = f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --type-vocab {highest + 1}"
+            yield Observation(place, f"{what} gets type {highest}, must be below type_vocab_size {held}", hint)
             return
 
 
