@@ -95,7 +95,8 @@ def _prove_ids(subject: Subject, ledger: Ledger) -> None:
         return
     if found is not None:
         largest, token, text = found
-        told = f"{shown(text)} gives {largest}, {shown(token)}; the table has {most + 1} rows"
+        called = f", `{shown(token)}`" if token else ""
+        told = f"the text `{shown(text)}` gives {largest}{called}; the table has {most + 1} rows"
         ledger.prove("GTE503", "what the tokenizer encodes is in the table", largest, most, told)
 
 

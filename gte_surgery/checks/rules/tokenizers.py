@@ -19,6 +19,8 @@ from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _CLS = ("cls_token", "cls")
+_MOST_ADDED = 1024
+"""Tokens that somebody may have added; ids further off are those of another vocabulary."""
 _UNUSED_ROLES = ("cls", "sep", "mask", "bos", "eos", "unk")
 
 
@@ -37,7 +39,7 @@ def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
     rows = subject.config.vocab_size
     if found.rows > rows:
         message = f"makes ids up to {found.rows - 1:,}, vocab_size {rows:,} has rows up to {rows - 1:,}"
-        hint = "if no program uses it: resize with --tokenizer remove"
+        hint = f"if no program uses it: {_resize(subject, rows)} --tokenizer remove"
         yield Observation(Location(file=found.source), message, hint)
 
 
@@ -52,12 +54,14 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
     counts on from the end; the ids named here are those in use, and those that programs take from the older files.
     """
     by_file: dict[str, list[str]] = {}
-    rows = subject.config.vocab_size if subject.config else 0
+    rows = most = subject.config.vocab_size if subject.config else 0
     for each in _beyond(subject, "added"):
+        most = max(most, each.id)
         by_file.setdefault(each.file, []).append(f"`{each.token}` {each.id}")
     for name, tokens in by_file.items():
         message = f"{counted(len(tokens), 'token')} beyond vocab_size {rows:,}: {listed(tokens)}"
-        yield Observation(Location(file=name), message)
+        hint = f"{_resize(subject, most + 1)} --round-to 64" if most < rows + _MOST_ADDED else ""
+        yield Observation(Location(file=name), message, hint)
 
 
 @rule("GTE303", Severity.WARNING, requires=_SOUND)
@@ -172,11 +176,10 @@ def types_beyond_table(subject: Subject) -> Iterator[Observation]:
         return
     if not subject.tokenizer.has_types:
         return
-    rows, pad = config.vocab_size, usable_pad(subject.tokenizer, config.pad_token_id, config.vocab_size)
     for what, highest in (("a text", frame.single_type), ("the second text of a pair", frame.pair_type)):
         if highest >= held:
             place = Location(file=TOKENIZER_JSON, pointer="/post_processor")
-            hint = f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --type-vocab {highest + 1}"
+            hint = f"{_resize(subject, config.vocab_size)} --type-vocab {highest + 1}"
             yield Observation(place, f"{what} gets type {highest}, must be below type_vocab_size {held}", hint)
             return
 
@@ -193,6 +196,12 @@ def emitted_is_another(subject: Subject) -> Iterator[Observation]:
         if each.part != "added" and each.own is not None and each.own != each.id:
             place = Location(file=each.file, pointer=each.pointer)
             yield Observation(place, f"{each.id}, `{each.token}` is {each.own} in the vocabulary")
+
+
+def _resize(subject: Subject, rows: int) -> str:
+    """The command that gives the tables so many rows, and keeps the pad id where it can."""
+    pad = usable_pad(subject.tokenizer, subject.config.pad_token_id if subject.config else None, rows)
+    return f"gte-surgery resize CKPT --vocab {rows} --pad {pad}"
 
 
 def _beyond(subject: Subject, *parts: str) -> Iterator[Emitted]:

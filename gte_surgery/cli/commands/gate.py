@@ -142,9 +142,10 @@ def _checkpoint(typed: Path | None, policy: Policy, given: Path | None) -> Path:
 
 def _tell(terminal: Terminal, report: Report, html: Path | None, read: Path) -> None:
     """Which policy applied, on stderr; and the page, where one is wanted."""
+    from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.render.formats.report import policy_lines
 
-    for line in policy_lines(report) or ["policy: none; `gte-surgery gate --init CKPT` writes one"]:
+    for line in policy_lines(report) or [f"policy: none; {pasteable('gate', read, '--init')} writes one"]:
         terminal.message(line)
     if html is not None:
         from gte_surgery import __version__
