@@ -92,7 +92,10 @@ def _contents(path: Path | str) -> Contents:
     file = _opened(path).readable(TOKENIZER_JSON)
     if file is None:
         raise UsageError(f"{path}: no {TOKENIZER_JSON} is here", _HINT)
-    return read_contents(file, _HINT)
+    try:
+        return read_contents(file, _HINT)
+    except RefusedError as error:
+        raise RefusedError(f"{path}: {error.message.removeprefix(f'{TOKENIZER_JSON}: ')}", error.hint) from None
 
 
 def _opened(path: Path | str) -> Checkpoint:

@@ -109,7 +109,7 @@ def _proved(
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
         workers.all({"do": "open", "new": str(place / "new.json")})
         if counted.words is None:
-            return choice, ["no texts were given, so nothing was encoded again: only counts were"]
+            return choice, ["no texts were given, so nothing was encoded again"]
         maps = str(written_map(place, source.contents, new_ids))
         requests = [
             {"do": "compare", "words": str(counted.words), "begin": begin, "end": end, "map": maps}

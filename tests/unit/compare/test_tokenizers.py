@@ -86,3 +86,6 @@ def test_the_command_takes_files_and_folders(tmp_path: Path, capsys: pytest.Capt
     assert run(["diff", one, str(tmp_path), "--tokenizers"]) == 2
     assert "tokenizer.json: no such file" in capsys.readouterr().err
     assert run(["diff", one, other, "--tokenizers", "--values"]) == 2
+    (tmp_path / "text.json").write_text("no tokenizer")
+    assert run(["diff", f"{one}/tokenizer.json", str(tmp_path / "text.json")]) == 3
+    assert f"error: {tmp_path}/text.json: cannot be read: " in capsys.readouterr().err

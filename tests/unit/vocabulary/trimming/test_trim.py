@@ -11,7 +11,7 @@ import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as models_of_tokenizers
 
-from gte_surgery import trim
+from gte_surgery import prover, trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.cli.entry import run as run_command
@@ -149,6 +149,23 @@ def test_the_curve_is_what_each_size_comes_to(
     html = page.read_text()
     assert "Coverage by the size of the vocabulary" in html
     assert f"<td>{100 * point.coverage:.3f}</td><td>{point.parameters:,}</td>" in html
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_twenty_thousand_lines_are_cut_as_before_and_proved(kind: str, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    path = builder.build(tmp_path / "ckpt", builder.native_config(vocab_size=8000))
+    write_tokenizer(path, kind, 8000, 20_000)
+    texts, prove = lines(20_000, 20_000), prover("cpu")
+    outcome = trim(path, texts=texts_file(tmp_path / "t.txt", texts), round_to=64, out=tmp_path / "small", prove=prove)
+    old, new = tokenizer(path), tokenizer(tmp_path / "small")
+    kept = new.get_vocab()
+    for before, after in zip(old.encode_batch(list(texts)), new.encode_batch(list(texts)), strict=True):
+        assert [kept[token] for token in before.tokens] == after.ids
+    assert outcome.receipt is not None
+    assert (outcome.receipt["proved"], outcome.receipt["proof"]["largest_difference"]) == (True, 0.0)
+    assert judged(tmp_path / "small") == set()
 
 
 def vocabulary_files(path: Path, kind: str) -> None:
