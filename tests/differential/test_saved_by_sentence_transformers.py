@@ -141,6 +141,22 @@ def test_the_older_spelling_of_a_pooling_and_the_older_layout_give_the_same_vect
     assert np.array_equal(SentenceTransformer(str(path)).encode(TEXTS), before)
 
 
+def test_layers_before_and_behind_the_pooling_are_clean(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, LayerNorm, Pooling, Transformer
+
+    source = Transformer(str(fresh(tmp_path / "source", "none")))
+    saves = {
+        "no bias, a residual": [Pooling(32, "cls"), Dense(32, 16, bias=False, use_residual=True)],
+        "a residual as wide, a norm": [Pooling(32, "cls"), Dense(32, 32, use_residual=True), LayerNorm(32)],
+        "two layers": [Pooling(32, "cls"), Dense(32, 16), Dense(16, 8)],
+        "tokens first": [Dense(32, 16, module_input_name="token_embeddings"), Pooling(16, "cls")],
+    }
+    for name, behind in saves.items():
+        SentenceTransformer(modules=[source, *behind]).save_pretrained(str(tmp_path / name))
+        assert grave(tmp_path / name) == [], name
+
+
 @pytest.mark.parametrize("settings", [{"in_features": 64}, {"out_features": 8}])
 def test_a_dense_layer_that_does_not_fit_is_found_and_stops_the_program(
     tmp_path: Path, settings: dict[str, int]
