@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
@@ -21,7 +21,7 @@ from gte_surgery.errors import CheckpointError, UnavailableError, UsageError
 
 _COMPAT = "https://model_signing/Digests/v0.1"
 _PREDICATES = ("https://model_signing/signature/v1.0", _COMPAT)
-_OF_GIT = (".git", ".gitattributes", ".github", ".gitignore")
+OF_GIT = (".git", ".gitattributes", ".github", ".gitignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Signature:
     """A signature: the SHA-256 of each file that it names, and the paths that it leaves out.
 
     A digest is "" where it is of another algorithm or of a piece of the file. `trouble` says why nothing can be read.
+    A bill of materials says as much, may state `sizes`, and need not name every file: `is_whole` is False then.
     """
 
     file: FileEntry
@@ -36,10 +37,13 @@ class Signature:
     digests: Mapping[str, str]
     left_out: tuple[str, ...] = ()
     trouble: str = ""
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    is_whole: bool = True
 
     def covers(self, name: str) -> bool:
         """Whether a file of this name has to be among those signed."""
-        return name != self.file.name and not any(name == path or name.startswith(f"{path}/") for path in self.left_out)
+        is_left_out = any(name == path or name.startswith(f"{path}/") for path in self.left_out)
+        return self.is_whole and name != self.file.name and not is_left_out
 
 
 def signatures(checkpoint: Checkpoint) -> Iterator[Signature]:
@@ -104,12 +108,21 @@ def _resources(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
         )
         for each in resources
     }
-    return digests, (*_OF_GIT, *(str(path) for path in serialization.get("ignore_paths", ())))
+    return digests, (*OF_GIT, *(str(path) for path in serialization.get("ignore_paths", ())))
 
 
 def _compat(statement: object) -> tuple[dict[str, str], tuple[str, ...]]:
     subjects = statement["subject"]  # type: ignore[index]
-    return {each["name"]: each["digest"]["sha256"] for each in subjects}, _OF_GIT
+    return {each["name"]: each["digest"]["sha256"] for each in subjects}, OF_GIT
+
+
+def require_model_signing(asker: str) -> None:
+    """Raises UnavailableError where model-signing, or what it imports, is not there."""
+    try:
+        from model_signing._signing import sign_certificate, sign_ec_key  # noqa: F401
+    except ImportError as error:
+        hint = "`pip install 'gte-surgery[sign]'`"
+        raise UnavailableError(f"{error.name}: cannot be imported, {asker} needs it", hint) from error
 
 
 def why_not_by(key: Path, signature: Signature) -> str:
@@ -121,11 +134,9 @@ def why_not_by(key: Path, signature: Signature) -> str:
     import tempfile
     from contextlib import redirect_stdout
 
-    try:
-        from model_signing._signing import sign_certificate, sign_ec_key, sign_sigstore_pb
-    except ImportError as error:
-        hint = "`pip install 'gte-surgery[sign]'`"
-        raise UnavailableError(f"{error.name}: cannot be imported, --signed-by needs it", hint) from error
+    require_model_signing("--signed-by")
+    from model_signing._signing import sign_certificate, sign_ec_key, sign_sigstore_pb
+
     try:
         is_certificate = b"BEGIN CERTIFICATE" in read_whole(key, MAX_JSON_BYTES)
         verifier = sign_certificate.Verifier([key]) if is_certificate else sign_ec_key.Verifier(key)

@@ -340,6 +340,14 @@ def signed_before(path: Path) -> None:
     write_json(path / "model.sig", {"dsseEnvelope": {"payload": payload, "signatures": []}})
 
 
+def listed_before(path: Path) -> None:
+    """A bill of materials that gives config.json another hash, and names a file that is gone."""
+    remote(path)
+    hashes = [{"alg": "SHA-256", "content": "0" * 64}]
+    components = [{"type": "file", "name": name, "hashes": hashes} for name in ("config.json", "vocab.txt")]
+    write_json(path / "bom.json", {"bomFormat": "CycloneDX", "specVersion": "1.6", "components": components})
+
+
 def beyond_half(path: Path) -> None:
     """A float32 checkpoint with one number that float16 does not hold."""
     config = remote_config(**SMALL | {"dtype": "float32"})
@@ -432,6 +440,7 @@ INVALID: dict[str, Example] = {
         shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00003-of-00003.safetensors"),
     ),
     "GTE067-unsigned-and-changed": signed_before,
+    "GTE069-of-before": listed_before,
     "GTE101-electra": lambda path: changed(path, remote, model_type="electra"),
     "GTE102-negative-vocabulary": lambda path: changed(path, remote, vocab_size=-5),
     "GTE103-quoted-false": lambda path: changed(path, remote, unpad_inputs="false"),

@@ -1,24 +1,23 @@
-"""GTE065, GTE067, GTE068, GTE316: whether the files are, to the byte, what the last surgery wrote, what was signed, and
-what a surgery left behind.
+"""GTE065, GTE067 to GTE069, GTE316: whether the files are, to the byte, what a surgery wrote, what was signed or
+listed, and what a surgery left behind.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry, sha256_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
-from gte_surgery.checks.passes import Progress
+from gte_surgery.checks.bill import bills
+from gte_surgery.checks.digests import digests
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.signature import Signature, signatures, why_not_by
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 from gte_surgery.vocabulary.token_files import VOCABULARIES
 
-_MOST_THREADS = 4
 MOST_BESIDE = 1 << 30
 """Bytes of a file beside the weights that are hashed."""
 _SMALL = 1 << 20
@@ -38,7 +37,7 @@ def content_changed(subject: Subject) -> Iterator[Observation]:
         del recorded[file]
         found = f"{file.size} bytes, no weight file of this checkpoint: not hashed beyond {MOST_BESIDE} bytes"
         yield Observation(Location(file=shown(file.name)), found)
-    for file, digest in _digests(list(recorded), subject.passes.begin()).items():
+    for file, digest in digests(list(recorded), subject.passes.begin()).items():
         if digest != recorded[file]:
             found = f"SHA-256 {digest[:16]}…, the receipt says {recorded[file][:16]}…"
             yield Observation(Location(file=shown(file.name)), found)
@@ -109,16 +108,35 @@ def not_signed_by(subject: Subject) -> Iterator[Observation]:
             )
 
 
+@rule("GTE069", Severity.WARNING, requires=("GTE001", "GTE006"))
+def bill_no_longer_fits(subject: Subject) -> Iterator[Observation]:
+    """A bill of materials no longer fits the files.
+
+    A CycloneDX document beside the weights (bom.json or *.cdx.json) gives a file another size or SHA-256, or names one
+    that is gone: it is of the checkpoint before. Make it anew, with `inspect --format cyclonedx` or as you did. What is
+    hashed for it is what is hashed for a signature (GTE067).
+    """
+    for bill in bills(subject.checkpoint):
+        for found in _differences(bill, subject):
+            said = f"the bill of materials no longer fits the files: {found}"
+            yield Observation(Location(file=shown(bill.file.name)), said)
+
+
 def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
     files = {file.name: file for file in subject.checkpoint.files}
     yield from (f"{shown(name)} is missing" for name in signature.digests if name not in files)
     yield from (
         f"{shown(name)} is unsigned" for name in files if name not in signature.digests and signature.covers(name)
     )
+    yield from (
+        f"{shown(name)} has {files[name].size} bytes, {size} are stated"
+        for name, size in signature.sizes.items()
+        if name in files and files[name].size != size
+    )
     signed = {files[name]: digest for name, digest in signature.digests.items() if digest and name in files}
     is_read = {file for file in signed if _is_read(file, subject)}
     actual = {file: digest for file, digest in _recorded(subject) if file not in is_read}
-    actual |= _digests([file for file in signed if file in is_read], subject.passes.begin()) if is_read else {}
+    actual |= digests([file for file in signed if file in is_read], subject.passes.begin()) if is_read else {}
     if subject.has_values:
         yield from (
             f"{shown(file.name)} is not read, for its size or as a link" for file in signed if file not in actual
@@ -157,21 +175,3 @@ def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:
 def _of_the_hub(etag: object) -> object:
     """The SHA-256 that a hub gave for a file of which this is a copy: what is in LFS has it for its ETag."""
     return etag if isinstance(etag, str) and len(etag) == 64 else None
-
-
-def _digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, str]:
-    """SHA-256 of each file as hex digits, a few files at a time. Raises OSError."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    total, done = sum(file.size for file in files), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
-    if not files:
-        return {}
-    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
-        digests = pool.map(lambda file: sha256_of(file.place, advance), files)
-        return dict(zip(files, digests, strict=True))

@@ -97,11 +97,16 @@ def _described(checkpoint: Path) -> Description:
 
 
 def _bill(checkpoint: Path, description: Description) -> str:
+    """Of all files but bills, of which the one that is being written may be there already."""
+    from dataclasses import replace
+
     from gte_surgery import __version__
     from gte_surgery.checkpoint.receipts import receipts_of
+    from gte_surgery.checks.bill import is_bill
     from gte_surgery.render.formats.provenance import bill_of_materials
 
-    return bill_of_materials(description, receipts_of(_opened(checkpoint)), __version__)
+    described = replace(description, files=tuple(file for file in description.files if not is_bill(file.name)))
+    return bill_of_materials(described, receipts_of(_opened(checkpoint)), __version__)
 
 
 def _opened(checkpoint: Path) -> Checkpoint:

@@ -89,6 +89,8 @@ BERT = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0], "tri
 TOKENIZER, POOLING, SENTENCES = "tokenizer_config.json", "1_Pooling/config.json", "sentence_bert_config.json"
 STATEMENT = b'{"predicateType": "https://model_signing/Digests/v0.1", "subject": []}'
 SIGNATURE = json.dumps({"dsseEnvelope": {"payload": base64.b64encode(STATEMENT).decode()}})
+LISTED = {"type": "file", "name": "config.json", "hashes": [{"alg": "SHA-256", "content": "00"}]}
+BILL = json.dumps({"bomFormat": "CycloneDX", "components": [LISTED]})
 SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     **{f"{name} is cut off": ("GTE300", text(name, '{"a": ')) for name in (TOKENIZER, POOLING, SENTENCES)},
     **{f"{name} is a list": ("GTE300", text(name, "[]")) for name in (TOKENIZER, POOLING, SENTENCES)},
@@ -157,6 +159,7 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
         "GTE314", lambda path: (path / add_dense(path) / "model.safetensors").write_bytes(b"\7"),
     ),
     "a signature of another checkpoint": ("GTE067", text("model.sig", SIGNATURE)),
+    "a bill of another checkpoint": ("GTE069", text("bom.json", BILL)),
     "one position too many": ("GTE312", members(SENTENCES, max_seq_length=129)),
 }  # fmt: skip
 

@@ -6,7 +6,6 @@ import base64
 import json
 import shutil
 import sys
-from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,14 @@ from gte_surgery.checks.run import run
 from gte_surgery.checks.signature import signatures
 from gte_surgery.errors import UnavailableError, UsageError
 from tests.builder import build
+from tests.keys import certify, make_key
 
 
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny checkpoint signed with the key beside it, key.pem and key.pub."""
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec
-
     folder = tmp_path_factory.mktemp("signed")
-    key = ec.generate_private_key(ec.SECP256R1())
-    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    (folder / "key.pem").write_bytes(secret)
-    public = key.public_key().public_bytes(form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo)
-    (folder / "key.pub").write_bytes(public)
+    make_key(folder)
     checkpoint = build(folder / "checkpoint")
     (checkpoint / "README.md").write_text("A model.\n")
     sign(checkpoint)
@@ -184,34 +177,6 @@ def test_a_signature_by_a_certificate_is_by_whom_the_chain_says(copy: Path, tmp_
     assert judged(copy, tmp_path / "ours.root") == []
     (found,) = judged(copy, tmp_path / "theirs.root")
     assert found.startswith("not signed by theirs.root")
-
-
-def certify(folder: Path, name: str) -> None:
-    """A root, and a certificate for signing that it vouches for, with the key of the latter."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives import serialization as form
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-    root, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    for end, public, is_root in (("root", root.public_key(), True), ("leaf", key.public_key(), False)):
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} {end}")]))
-            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} root")]))
-            .public_key(public)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(datetime(2026, 1, 1, tzinfo=timezone.utc))
-            .not_valid_after(datetime(2046, 1, 1, tzinfo=timezone.utc))
-            .add_extension(x509.BasicConstraints(ca=is_root, path_length=None), critical=True)
-            .add_extension(x509.KeyUsage(not is_root, *[False] * 4, is_root, *[False] * 3), critical=True)
-        )
-        if not is_root:
-            made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
-        (folder / f"{name}.{end}").write_bytes(made.sign(root, hashes.SHA256()).public_bytes(form.Encoding.PEM))
-    secret = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
-    (folder / f"{name}.key").write_bytes(secret)
 
 
 def test_with_a_key_large_files_are_read_without_values(
