@@ -30,6 +30,7 @@ COMMANDS = (
     "undo",
     "recover",
     "history",
+    "sign",
     "fuzz",
     "scan",
     "smoke",

@@ -69,17 +69,20 @@ def _check(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:
     from gte_surgery.checks.registry import all_rules
     from gte_surgery.checks.run import run
 
-    reads_values = bool(table.get("values"))
+    reads_values, key = bool(table.get("values")), table.get("signed_by")
+    signed_by = policy.path(key) if key else None
 
     def done(onlooker: Onlooker) -> Report:
         stated = expected(policy, None, Expectations())
         with onlooker.progress("reading") as progress:
-            return run(checkpoint, stated, (), (), reads_values, policy.consumers, progress)
+            return run(checkpoint, stated, (), (), reads_values, policy.consumers, progress, signed_by)
 
     weights = "every rule, all weights read" if reads_values else "every rule"
     programs = f", for {', '.join(policy.consumers)}" if policy.consumers else ""
-    codes = tuple(code for code, rule in all_rules().items() if not rule.only_with)
-    return Job("check", f"{named(checkpoint)} by {weights}{programs}", codes, done)
+    told = f", signed by the holder of {key}" if key else ""
+    apart = {"", "--values" if reads_values else "", "--signed-by" if key else ""}
+    codes = tuple(code for code, rule in all_rules().items() if rule.only_with in apart)
+    return Job("check", f"{named(checkpoint)} by {weights}{programs}{told}", codes, done)
 
 
 def _scan(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:

@@ -41,7 +41,7 @@ RENDER_SHOWS = {
 HOMES = {
     "click": "cli/",
     "huggingface_hub": "checkpoint/hub/",
-    "model_signing": "checks/signature.py",
+    "model_signing": ("checks/signature.py", "checks/signing.py"),
     "jsonschema": "gte/schemas.py",
     "referencing": "gte/schemas.py",
     "tomli": "checks/policy.py",
@@ -230,6 +230,7 @@ OPENS_BY_ITSELF = {
     "checkpoint/hub/reading.py": "the spool of what came from the hub",
     "checkpoint/nearby.py": "refs/main of the hub's cache, to guess what was meant",
     "checks/policy.py": "the project's policy",
+    "checks/signing.py": "a signature that another package writes into a folder of its own",
     "gte/schemas.py": "our own schemas",
     "surgery/commit/filesystem.py": "writing, and the state of a surgery",
     "surgery/commit/holder.py": "what the kernel tells of a process",

@@ -17,6 +17,7 @@ import pytest
 from gte_surgery import resize
 from gte_surgery.cli.group import COMMANDS
 from tests.builder import build, remote_config
+from tests.keys import make_key
 from tests.texts import write_tokenizer
 
 SETTINGS = {
@@ -31,13 +32,15 @@ STARTUP = ("sitecustomize", "usercustomize", "conftest", "gte_surgery", "modelin
 GUARD = """
 import os, sys
 here, settings = os.path.realpath(os.getcwd()), set(sys.argv[1].split("|"))
+def asks_for_ipv6():  # as urllib3 does when it is imported: whether ::1 can be bound
+    return sys._getframe(2).f_back.f_code.co_name == "_has_ipv6"
 def guard(event, arguments):
     if event == "open" and isinstance(arguments[0], (str, bytes)):
         path = os.path.realpath(os.fsdecode(arguments[0]))
         is_trap = os.path.basename(path) in settings or path.endswith((".py", ".pyc"))
         if os.path.dirname(path) == here and is_trap and not os.environ.get("MAY_COPY"):
             os.write(2, f"TRAP: opened {path}\\n".encode())
-    if event == "socket.getaddrinfo" or event == "socket.__new__" and arguments[1] in (2, 10):
+    if event == "socket.getaddrinfo" or event == "socket.__new__" and arguments[1] in (2, 10) and not asks_for_ipv6():
         os.write(2, f"TRAP: {event} {arguments[1:]}\\n".encode())
 sys.addaudithook(guard)
 del sys.argv[1]
@@ -67,6 +70,7 @@ LINES = {
     "undo": "undo .",
     "recover": "recover .",
     "history": "history .",
+    "sign": "sign . --key {out}/key.pem",
     "fuzz": "fuzz . --encoder gte_surgery.contract.collate:nothing",
     "scan": "scan . rows.jsonl --html {out}/page.html --write-counts {out}/counts",
     "smoke": "smoke . --device cpu --batch 2 --max-length 8",
@@ -111,8 +115,9 @@ def test_no_command_runs_or_reads_what_lies_in_a_checkpoint(name: str, trapped: 
     shutil.copytree(trapped, here, copy_function=copied)
     guard = tmp_path / "guard.py"
     guard.write_text(GUARD)
+    make_key(tmp_path)
     words = [sys.executable, str(guard), "|".join(SETTINGS), *LINES[name].format(out=tmp_path).split()]
-    environment = os.environ | ({"MAY_COPY": "1"} if "--out" in LINES[name] else {})
+    environment = os.environ | ({"MAY_COPY": "1"} if "--out" in LINES[name] or name == "sign" else {})
     ran = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert "TRAP" not in ran.stderr
     assert sprung(trapped) == []

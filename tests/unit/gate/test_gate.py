@@ -11,6 +11,7 @@ from gte_surgery.checks.policy import read_policy
 from gte_surgery.cli.entry import run
 from gte_surgery.gate import jobs as steps
 from tests.builder import build, change_config, remote_config
+from tests.keys import make_key
 from tests.unit.gate.encoder import ENCODER
 
 POLICY = """
@@ -119,6 +120,16 @@ def test_what_the_policy_asks_for_and_is_not_there_is_an_error_even_when_optiona
     code, report = gated(capsys)
     assert code == 1
     assert [(found["code"], found["step"]) for found in report["findings"]] == [("GTE701", "scan"), ("GTE701", "fuzz")]
+
+
+def test_a_signature_may_be_asked_for(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_key(project)
+    add(project, "[check]\nsigned_by = 'key.pub'\n")
+    code, report = gated(capsys)
+    assert (code, [found["code"] for found in report["findings"]]) == (1, ["GTE068"])
+    assert run(["sign", "ckpt", "--key", "key.pem"]) == 0
+    capsys.readouterr()
+    assert gated(capsys)[0] == 0
 
 
 def test_the_encoder_is_imported_from_the_policys_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
