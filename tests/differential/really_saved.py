@@ -299,7 +299,8 @@ def trainer(path: Path, head: str, **options: Any) -> Any:
         str(path.parent / f"{path.name}.runs"), max_steps=1, save_steps=1, per_device_train_batch_size=4, use_cpu=True,
         report_to="none", disable_tqdm=True, logging_strategy="no", **options,
     )  # fmt: skip
-    return Trainer(model_of(path, head), settings, train_dataset=ROWS)
+    rows = ROWS if head == "mlm" else [{**row, "labels": [0] * 4} for row in ROWS]
+    return Trainer(model_of(path, head), settings, train_dataset=rows)
 
 
 @saves()

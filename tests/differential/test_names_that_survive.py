@@ -161,7 +161,7 @@ def test_the_trainer_of_sentence_transformers_restores_all_names(layout: str, af
     from tests.differential.test_saved_by_sentence_transformers import write_tokenizer
 
     path = tmp_path / "made"
-    new(path, release=RELEASES["none"], dtype="F32", **{**SIZES, "vocab": 320})  # type: ignore[arg-type]
+    new(path, release=RELEASES["none"], head="none", dtype="F32", **{**SIZES, "vocab": 320})  # type: ignore[arg-type]
     write_tokenizer(path)
     convert(path, layout=layout)  # type: ignore[arg-type]
     texts = Dataset.from_dict({"anchor": ["w1 w2", "w3"], "positive": ["w1", "w3 w4"]})

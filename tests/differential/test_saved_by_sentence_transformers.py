@@ -62,7 +62,7 @@ def follows(path: Path, encode: Encode, layout: str) -> None:
         "resized": lambda: resize(path, vocab=384, pad=1),
         "renamed": lambda: convert(path, layout=layout),  # type: ignore[arg-type]
         "in shards": lambda: convert(path, shard_size=20_000),
-        "trimmed": lambda: trim(path, texts=texts),
+        "trimmed": lambda: trim(path, texts=texts, round_to=64),
     }
     for name, operate in surgeries.items():
         operate()
@@ -187,7 +187,7 @@ def test_a_sparse_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None
     def encode(path: Path) -> Any:
         """The scores of the words that a trim keeps: there is one a token."""
         model = SparseEncoder(str(path))
-        scores = model.encode(TEXTS, convert_to_sparse_tensor=False).numpy()
+        scores = model.encode(TEXTS, convert_to_sparse_tensor=False).float().numpy()
         return scores[:, model.tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4", "w5", "w6"])]
 
     follows(tmp_path / "se", encode, "d")
