@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, replace
 from enum import IntEnum
+from shlex import quote
 from typing import Any, ClassVar, Protocol, TypeVar
 
 MOST_ALIKE = 1_000
@@ -61,6 +62,13 @@ class Finding:
     def __str__(self) -> str:
         place = str(self.location)
         return f"{place}: {self.message}" if place else self.message
+
+    def pasteable(self, checkpoint: str) -> Finding:
+        """With the checkpoint's own name, fit for a shell, where the hint says CKPT, and another for DIR."""
+        if "CKPT" not in self.hint:
+            return self
+        hint = self.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {quote(f'{checkpoint}-2')}")
+        return replace(self, hint=hint)
 
 
 @dataclass(frozen=True, slots=True)

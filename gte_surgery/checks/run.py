@@ -10,7 +10,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
@@ -56,7 +55,7 @@ def run(
             judge.judge(code)
         findings = dict.fromkeys(finding for code in chosen for finding in judge.found(code))
     skipped = [SkippedRule(code, judge.skipped[code]) for code in chosen if code in judge.skipped]
-    told = (_pasteable(finding, checkpoint.name) for finding in sorted(findings, key=_place))
+    told = (finding.pasteable(checkpoint.name) for finding in sorted(findings, key=_place))
     if checkpoint is not given:
         told = (_seen_from_above(finding, checkpoint.path.name) for finding in told)
     return Report(given.name, tuple(told), tuple(skipped), chosen)
@@ -66,14 +65,6 @@ def _seen_from_above(finding: Finding, folder: str) -> Finding:
     """The finding with its file named from the save that the checkpoint's folder lies in."""
     file = normpath(f"{folder}/{finding.location.file}")
     return replace(finding, location=replace(finding.location, file=file))
-
-
-def _pasteable(finding: Finding, checkpoint: str) -> Finding:
-    """The finding with the checkpoint's own name, fit for a shell, where its hint says CKPT, and another for DIR."""
-    if "CKPT" not in finding.hint:
-        return finding
-    hint = finding.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {quote(f'{checkpoint}-2')}")
-    return replace(finding, hint=hint)
 
 
 class _Judge:

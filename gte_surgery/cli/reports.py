@@ -30,6 +30,7 @@ format_option = click.option(
 )
 output_option = click.option(
     "--output",
+    "-o",
     type=click.Path(dir_okay=False, path_type=Path),
     multiple=True,
     help="Write the --format before it to this file.",

@@ -99,7 +99,8 @@ def _scan(checkpoint: Path, policy: Policy, table: Mapping[str, Any]) -> Job:
             found = scan(
                 _contract(checkpoint, policy), *paths, columns=columns, workers=workers, limit=limit, progress=progress
             )
-        return Report(_title(paths), (*found.findings, *_hidden(found)), (), found.codes, folder="")
+        told = tuple(each.pasteable(str(checkpoint)) for each in (*found.findings, *_hidden(found)))
+        return Report(_title(paths), told, (), found.codes, folder="")
 
     rows = f"the first {counted(limit, 'row')} of " if limit else ""
     told = f"{rows}{_title(paths)} by the contract of {policy.contract or named(checkpoint)}"

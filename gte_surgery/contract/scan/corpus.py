@@ -107,7 +107,7 @@ def scan(
     (['GTE414'], '100 at row 1, column 1, must be below vocab_size 100')
     """
     _require(workers, limit, max_findings)
-    contract = contract if isinstance(contract, IdContract) else IdContract.read(contract)
+    given, contract = contract, contract if isinstance(contract, IdContract) else IdContract.read(contract)
     columns = columns or Columns()
     names = find([str(path) for path in paths], columns)
     if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
@@ -124,6 +124,8 @@ def scan(
         summary = merged((summary, nothing), max_findings)
     nbytes = sum(os.path.getsize(name) for name in names if os.path.exists(name))
     findings = tuple(worded(fault, contract, summary.max_id) for fault in summary.faults)
+    if not isinstance(given, IdContract) and Path(given).suffix != ".json":
+        findings = tuple(finding.pasteable(str(given)) for finding in findings)
     return CorpusReport(contract, len(names), nbytes, summary, findings, limit)
 
 

@@ -34,7 +34,16 @@ def test_help_of_a_command_is_asked_either_way(capsys: pytest.CaptureFixture[str
 def test_options_may_be_called_as_in_the_config_and_have_short_names(checkpoint: Path, tmp_path: Path) -> None:
     words = ["-q", "resize", str(checkpoint), "--vocab_size", "64", "--pad_token_id", "0", "-o", str(tmp_path / "out")]
     assert run(words) == 0
-    assert run(["check", str(tmp_path / "out"), "--vocab", "64", "--pad-token-id", "0"]) == 0
+    assert run(["check", str(tmp_path / "out"), "--vocab", "64", "--pad-token-id", "0", "-o", str(tmp_path / "r")]) == 0
+    assert "0 errors" in (tmp_path / "r").read_text()
+
+
+def test_a_hint_of_a_scan_names_the_checkpoint(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ids.jsonl").write_text('{"input_ids": [2, 300]}\n')
+    assert run(["scan", str(checkpoint), str(tmp_path / "ids.jsonl")]) == 1
+    assert f"`gte-surgery resize {checkpoint} --vocab 301 --pad 1` gives the table more rows" in capsys.readouterr().out
 
 
 def test_reset_is_reinit(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
