@@ -1,4 +1,4 @@
-"""Texts embedded and trained on by sentence-transformers and by this package: `python -m tests.gpu.rival CKPT FILE`.
+"""Texts embedded and trained on by sentence-transformers and by us: `python -m tests.gpu.rival CKPT FILE [WAY…]`.
 
 Both read the same checkpoint and the same texts, tokenizing included: `encode` of sentence-transformers under SDPA
 against batches of alike long texts through `GteEncoder.embed`, fp16; then one epoch of pairs under in-batch negatives,
@@ -91,6 +91,26 @@ def epoch(encoder: GteEncoder, tokenizer: Any, pairs: tuple[list[str], list[str]
         optimizer.zero_grad(set_to_none=True)
 
 
+def our_encode(place: Path, tokenizer: Any, given: list[str], way: str) -> Callable[[], object]:
+    """`embed` over the texts, loaded and ready."""
+    return partial(embedded, load_encoder(place, "cuda", "float16", compile=way.endswith("compiled")), tokenizer, given)
+
+
+def our_epoch(place: Path, tokenizer: Any, pairs: tuple[list[str], list[str]], way: str) -> Callable[[], object]:
+    """One epoch by a plain loop, loaded and ready."""
+    encoder = load_encoder(place, "cuda", "float32", compile=way.endswith("compiled")).train()
+    return partial(epoch, encoder, tokenizer, pairs)
+
+
+def rival_encode(place: Path, given: list[str]) -> Callable[[], object]:
+    """`encode` of sentence-transformers, loaded and ready."""
+    from sentence_transformers import SentenceTransformer
+
+    kind: dict[str, Any] = {"dtype": torch.float16, "attn_implementation": "sdpa"}
+    model = SentenceTransformer(str(place), device="cuda", model_kwargs=kind)
+    return partial(model.encode, given, batch_size=BATCH, show_progress_bar=False)
+
+
 def rival_epoch(place: Path, pairs: tuple[list[str], list[str]], folder: Path) -> Callable[[], object]:
     """The same by the trainer of sentence-transformers, loaded and ready."""
     from datasets import Dataset
@@ -130,11 +150,11 @@ def measured(table: speeds.Table, name: str, way: str, run: Callable[[], object]
     table.add(name, f"{way}, GiB", speeds.most_memory)
 
 
-def main(checkpoint: str, file: str) -> None:
-    """Measure both; the rival first."""
-    import sentence_transformers
-    from sentence_transformers import SentenceTransformer
+WAYS = ("sentence-transformers, SDPA", "embed", "embed, compiled")
 
+
+def main(checkpoint: str, file: str, ways: tuple[str, ...]) -> None:
+    """Measure the ways, each on the texts and on the pairs."""
     table = speeds.Table(Path(file))
     with tempfile.TemporaryDirectory() as scratch:
         place = prepared(checkpoint, Path(scratch))
@@ -142,25 +162,16 @@ def main(checkpoint: str, file: str) -> None:
         given, pairs = texts(TEXTS, 510, 0), (texts(PAIRS, 126, 1), texts(PAIRS, 126, 2))
         tokens, trained = (sum(len(text.split()) + 2 for text in each) for each in (given, pairs[0] + pairs[1]))
         names = (f"{TEXTS} texts of 16 to 512", f"an epoch of {PAIRS} pairs of 16 to 128")
-        rival = f"sentence-transformers {sentence_transformers.__version__}, SDPA"
-        kind: dict[str, Any] = {"dtype": torch.float16, "attn_implementation": "sdpa"}
-        model = SentenceTransformer(str(place), device="cuda", model_kwargs=kind)
-        measured(
-            table, names[0], rival, partial(model.encode, given, batch_size=BATCH, show_progress_bar=False), tokens
-        )
-        del model
-        for is_compiled in (False, True):
-            encoder = load_encoder(place, "cuda", "float16", compile=is_compiled)
-            way = "embed, compiled" if is_compiled else "embed"
-            measured(table, names[0], way, partial(embedded, encoder, tokenizer, given), tokens)
-            del encoder
-        measured(table, names[1], rival, rival_epoch(place, pairs, Path(scratch)), trained)
-        for is_compiled in (False, True):
-            encoder = load_encoder(place, "cuda", "float32", compile=is_compiled).train()
-            way = "embed, compiled" if is_compiled else "embed"
-            measured(table, names[1], way, partial(epoch, encoder, tokenizer, pairs), trained)
-            del encoder
+        for way in ways:
+            encode = rival_encode(place, given) if way == WAYS[0] else our_encode(place, tokenizer, given, way)
+            measured(table, names[0], way, encode, tokens)
+            del encode
+            train = (
+                rival_epoch(place, pairs, Path(scratch)) if way == WAYS[0] else our_epoch(place, tokenizer, pairs, way)
+            )
+            measured(table, names[1], way, train, trained)
+            del train
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(sys.argv[1], sys.argv[2], tuple(sys.argv[3:]) or WAYS)

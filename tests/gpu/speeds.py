@@ -1,8 +1,8 @@
-"""Tokens a second of an encoder on four sets of lengths, per backend: `python -m tests.gpu.speeds CKPT FILE`.
+"""Tokens a second of an encoder on five sets of lengths, per backend: `python -m tests.gpu.speeds CKPT FILE [WAY…]`.
 
 Real tokens only; a run is one forward under no_grad from a padded batch on the device to the hidden states, packing
 included. Eager attention takes the rows in portions where its scores would not fit. The file is JSON, rewritten after
-every measurement, so that an interrupted run keeps what it has.
+every measurement, so that an interrupted run keeps what it has, and processes one after the other write into one file.
 
 Rates are sustained for a second, in which such a device meets the limit of its power and lowers its clock. The compiled
 path is measured rested as well: a few runs after a pause, before that happens.
@@ -80,7 +80,7 @@ def ways(encoder: GteEncoder) -> Iterator[tuple[str, Choice, bool]]:
     """(name, backends, whether packed) of what is measured without compiling."""
     yield "eager padded", Choice("eager", "eager", {}), False
     yield "sdpa padded", Choice("sdpa", "sdpa", {}), False
-    for backend in ("xformers", "varlen"):
+    for backend in ("xformers", "varlen", "cudnn"):
         yield f"{backend} packed", Choice(backend, backend, {}), True
     yield "auto", encoder.choose_attention(), True
 
@@ -90,7 +90,8 @@ class Table:
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.rates: dict[str, dict[str, float | list[int] | str]] = {}
+        before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        self.rates: dict[str, dict[str, float | list[int] | str]] = before
 
     def add(self, name: str, way: str, measure: Callable[[], float | Rate]) -> None:
         """Measure one cell; what goes wrong is written into it."""
@@ -107,22 +108,23 @@ class Table:
         self.file.write_text(json.dumps(self.rates, indent=2) + "\n", encoding="utf-8")
 
 
-@torch.no_grad()
-def main(checkpoint: str, file: str) -> None:
-    """Measure everything; compiled ways come last, since compiling takes longest."""
-    table = Table(Path(file))
-    encoder = load_encoder(checkpoint, "cuda", "float16", "sdpa")
+def batches(encoder: GteEncoder, lengths: dict[str, torch.Tensor]) -> dict[str, Batch]:
+    """A batch of ids that the encoder knows for each set of lengths, on its device."""
     config = encoder.config
     ids = Ids(config.vocab_size, config.pad_token_id or 0, config.type_vocab_size, config.max_position_embeddings)
-    batches = {
-        name: fill(ids, lengths, torch.Generator().manual_seed(1)).to(encoder.device)
-        for name, lengths in sets().items()
+    return {
+        name: fill(ids, each, torch.Generator().manual_seed(1)).to(encoder.device) for name, each in lengths.items()
     }
-    for name, batch in batches.items():
+
+
+def measure_uncompiled(checkpoint: str, table: Table) -> None:
+    """Every backend, and the most memory of each."""
+    encoder = load_encoder(checkpoint, "cuda", "float16", "sdpa")
+    for name, batch in batches(encoder, sets()).items():
         print(f"{name}: {batch.tokens} tokens, mean length {batch.tokens / batch.rows:.0f}", flush=True)
         for way, choice, is_packed in ways(encoder):
             encoder.choice = choice
-            parts = portions(batch, config.num_attention_heads) if way.startswith("eager") else [batch]
+            parts = portions(batch, encoder.config.num_attention_heads) if way.startswith("eager") else [batch]
 
             def run(parts: list[Batch] = parts, is_packed: bool = is_packed) -> None:
                 for part in parts:
@@ -131,11 +133,12 @@ def main(checkpoint: str, file: str) -> None:
             torch.cuda.reset_peak_memory_stats()
             table.add(name, way, lambda run=run, batch=batch: rate(run, batch.tokens))  # type: ignore[misc]
             table.add(name, f"{way}, GiB", most_memory)
-    begin = time.perf_counter()
+
+
+def measure_compiled(checkpoint: str, table: Table) -> None:
+    """`auto`, compiled; sustained, and rested."""
     compiled = load_encoder(checkpoint, "cuda", "float16", "auto", compile=True)
-    compiled.encode(next(iter(batches.values())).tensors)
-    table.rates["seconds to compile"] = {"compiled": round(time.perf_counter() - begin, 1)}
-    for name, batch in batches.items():
+    for name, batch in batches(compiled, sets()).items():
         torch.cuda.reset_peak_memory_stats()
 
         def run_compiled(batch: Batch = batch) -> None:
@@ -150,5 +153,16 @@ def main(checkpoint: str, file: str) -> None:
         )
 
 
+WAYS = {"uncompiled": measure_uncompiled, "compiled": measure_compiled}
+
+
+@torch.no_grad()
+def main(checkpoint: str, file: str, ways: tuple[str, ...]) -> None:
+    """Measure the ways."""
+    table = Table(Path(file))
+    for way in ways:
+        WAYS[way](checkpoint, table)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(sys.argv[1], sys.argv[2], tuple(sys.argv[3:]) or tuple(WAYS))

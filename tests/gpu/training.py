@@ -17,7 +17,7 @@ from torch.nn import functional
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.encoder import IGNORED, GteEncoder
 from gte_surgery.model.load import load_encoder
-from gte_surgery.smoke.batches import Batch, Ids, fill
+from gte_surgery.smoke.batches import Batch
 from tests.gpu import speeds
 
 HIDDEN_SHARE = 0.3
@@ -73,10 +73,7 @@ def main(checkpoint: str, file: str, ways: tuple[str, ...]) -> None:
     table = speeds.Table(Path(file))
     for way in ways:
         encoder = loaded(checkpoint, way)
-        config = encoder.config
-        ids = Ids(config.vocab_size, config.pad_token_id or 0, config.type_vocab_size, config.max_position_embeddings)
-        for name, lengths in sets().items():
-            batch = fill(ids, lengths, torch.Generator().manual_seed(1)).to(encoder.device)
+        for name, batch in speeds.batches(encoder, sets()).items():
             step = step_of(encoder, batch)
             step()
             torch.cuda.reset_peak_memory_stats()
