@@ -1,11 +1,11 @@
-"""Attention backends, registered with transformers' AttentionInterface: xformers, varlen, sdpa, eager.
+"""Attention backends, registered with transformers' AttentionInterface: cudnn, xformers, varlen, sdpa, eager.
 
 Each takes packed tokens [1, tokens] and what it needs to keep rows apart as keywords, which the model hands through to
-its layers. sdpa and eager pad the packed tokens for the attention alone, as tightly as the batch allows; xformers and
-varlen also take padded batches, and pack them for the attention alone; for padded batches under sdpa and eager there
+its layers. sdpa and eager pad the packed tokens for the attention alone, as tightly as the batch allows; the
+others also take padded batches, and pack them for the attention alone; for padded batches under sdpa and eager there
 are transformers' own functions. A layer with a sliding window names it, and each backend heeds it: varlen by itself,
-sdpa and eager by a mask, xformers in tiles. Under autocast the rotated queries and keys come in float32, and are
-brought to the values' dtype. Which backend works where is for `availability`.
+cudnn by varlen, sdpa and eager by a mask, xformers in tiles. Under autocast the rotated queries and keys come in
+float32, and are brought to the values' dtype. Which backend works where is for `availability`.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import AttentionInterface
 
+from gte_surgery.model import cudnn_library
 from gte_surgery.model.packing import Packing, Slots
 from gte_surgery.model.windows import Windows
 
-Backend = Literal["xformers", "varlen", "sdpa", "eager"]
-BACKENDS: tuple[Backend, ...] = ("xformers", "varlen", "sdpa", "eager")
+Backend = Literal["cudnn", "xformers", "varlen", "sdpa", "eager"]
+BACKENDS: tuple[Backend, ...] = ("cudnn", "xformers", "varlen", "sdpa", "eager")
 Attention = Callable[..., tuple[Tensor, None]]
 _ASIDE = ("window_size_left", "window_size_right")
 
@@ -85,6 +86,17 @@ def _varlen(
     return torch.as_tensor(attended).unsqueeze(0), None
 
 
+def _cudnn(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, /,
+    cu_seqlens: Tensor, longest: int, sliding_window: int | None = None, **unused: Any,
+) -> tuple[Tensor, None]:  # fmt: skip
+    """As `_varlen`, which serves layers with a window."""
+    if sliding_window is not None:
+        return _varlen(module, query, key, value, mask, cu_seqlens, longest, sliding_window)
+    query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
+    return cudnn_library.attend(query, key, value, cu_seqlens, longest)[0].unsqueeze(0), None
+
+
 def _sdpa(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, /,
     slots: Slots, scaling: float, dropout: float = 0.0, sliding_window: int | None = None, **unused: Any,
@@ -122,6 +134,9 @@ def _over_padded(attend: Attention) -> Attention:
     return attend_padded
 
 
-for _backend, _attend in (("xformers", _xformers), ("varlen", _varlen), ("sdpa", _sdpa), ("eager", _eager)):
+_ATTEND: dict[Backend, Attention] = {
+    "cudnn": _cudnn, "xformers": _xformers, "varlen": _varlen, "sdpa": _sdpa, "eager": _eager
+}  # fmt: skip
+for _backend, _attend in _ATTEND.items():
     AttentionInterface.register(f"gte_surgery.{_backend}.packed", _attend)
     AttentionInterface.register(f"gte_surgery.{_backend}.padded", _over_padded(_attend))

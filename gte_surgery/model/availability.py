@@ -13,12 +13,16 @@ from functools import cache
 import torch
 
 from gte_surgery.errors import UnavailableError, UsageError
-from gte_surgery.model import xformers_library
+from gte_surgery.model import cudnn_library, xformers_library
 from gte_surgery.model.attention import BACKENDS, Backend, implementation, keywords
-from gte_surgery.model.packing import pack_mask
+from gte_surgery.model.packing import Packing, pack_mask
 
-_FASTEST_FIRST: tuple[Backend, ...] = ("varlen", "xformers", "sdpa", "eager")
-"""The first two compute alike fast; varlen has less around it, which small batches and training feel."""
+_FASTEST_FIRST: tuple[Backend, ...] = ("cudnn", "varlen", "xformers", "sdpa", "eager")
+"""Of those without cuDNN two compute alike fast; varlen has less around it, which small batches and training feel."""
+_SHORT = 1024
+"""Rows up to here, uncompiled, are for varlen: cuDNN takes longer to launch than it saves."""
+_HOPPER = 9
+"""The major number of the cards on which cuDNN was measured to be the fastest."""
 _FASTEST_WITHOUT_PADS: Backend = "sdpa"
 """With nothing to leave out, torch's own attention over the batch as it is beats packing."""
 
@@ -37,11 +41,20 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The backend taken for packed and for full batches, and why those that were asked for and cannot serve cannot."""
+    """The backend taken for packed and for full batches, and why those that were asked for and cannot serve cannot;
+    and the one for packed batches of short rows, where it is another.
+    """
 
     packed: Backend
     full: Backend
     refused: Mapping[Backend, str]
+    short: Backend | None = None
+
+    def backend(self, packing: Packing) -> Backend:
+        """The one for the batch."""
+        if packing.is_full:
+            return self.full
+        return self.short if self.short is not None and packing.longest <= _SHORT else self.packed
 
 
 def choose(attention: str, use: Use) -> Choice:
@@ -56,7 +69,8 @@ def choose(attention: str, use: Use) -> Choice:
     if attention == "auto":
         packed = next(backend for backend in _FASTEST_FIRST if backend not in refused)
         full = packed if use.is_compiled or _FASTEST_WITHOUT_PADS in refused else _FASTEST_WITHOUT_PADS
-        return Choice(packed, full, refused)
+        short: Backend | None = "varlen" if packed == "cudnn" and not use.is_compiled else None
+        return Choice(packed, full, refused, short)
     (named,) = asked
     if named in refused:
         raise UnavailableError(
@@ -68,24 +82,28 @@ def choose(attention: str, use: Use) -> Choice:
 @cache
 def obstacle(backend: Backend, use: Use) -> str:
     """Why the backend cannot serve this use; "" when it can."""
-    if backend == "xformers":
-        return _xformers_obstacle(use) or _tried(backend, use)
-    if backend == "varlen":
-        return _varlen_obstacle(use) or _tried(backend, use)
-    return ""
+    if backend in ("sdpa", "eager"):
+        return ""
+    if use.device.type != "cuda":
+        return f"has no operator for device {use.device.type}"
+    told = _xformers_obstacle(use) if backend == "xformers" else _half_obstacle(use)
+    if backend == "cudnn":
+        told = told or cudnn_library.trouble() or _card_obstacle(use)
+    return told or _tried(backend, use)
 
 
 def _xformers_obstacle(use: Use) -> str:
-    if use.device.type != "cuda":
-        return f"has no operator for device {use.device.type}"
     if use.is_compiled:
         return "cannot be compiled: its block mask would be a new graph for every batch"
     return xformers_library.trouble()
 
 
-def _varlen_obstacle(use: Use) -> str:
-    if use.device.type != "cuda":
-        return f"has no operator for device {use.device.type}"
+def _card_obstacle(use: Use) -> str:
+    major, minor = torch.cuda.get_device_capability(use.device)
+    return "" if major == _HOPPER else f"was measured on compute capability 9 only, not {major}.{minor}"
+
+
+def _half_obstacle(use: Use) -> str:
     if use.dtype not in (torch.float16, torch.bfloat16):
         return f"takes float16 and bfloat16 only, not {str(use.dtype).removeprefix('torch.')}"
     if use.dropout > 0:

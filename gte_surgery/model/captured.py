@@ -1,8 +1,9 @@
-"""Small batches on CUDA, where launching kernels takes longer than they run: the compiled forward as CUDA graphs.
+"""Small batches on CUDA, where launching kernels takes longer than they run: the compiled body as CUDA graphs.
 
 A graph is for so many tokens, rows and so long a row at most; a batch takes the smallest that holds it. The second
 batch of a size captures it, later ones replay it. What lies beyond the batch's own tokens belongs to no row: nothing
-looks at it, and it is left out of what is given back. Training, larger batches and other backends go to `compiled`.
+looks at it, and it is left out of what is given back. Training is for `replayed`; larger batches and other backends go
+to `compiled`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing
+from gte_surgery.model.replayed import ReplayedLayers
 
 MOST_TOKENS = 16384
 """Larger batches keep the device busy by themselves."""
@@ -53,6 +55,7 @@ class CapturedBody:
         self._seen: set[object] = set()
         self._weights: tuple[int, ...] = ()
         self._lock = Lock()
+        self.layers = ReplayedLayers(compiled)
 
     def __reduce__(self) -> tuple[Callable[[CompiledBody], CapturedBody], tuple[CompiledBody]]:
         """A copy captures its own graphs."""
@@ -65,25 +68,26 @@ class CapturedBody:
         self, inputs: Mapping[str, Tensor | None], packing: Packing, attention: str, keywords: Mapping[str, object]
     ) -> Tensor:
         given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        if not self._is_for_graphs(given, packing, keywords):
-            return self.compiled(inputs, packing, attention, keywords)
-        with self._lock:
-            graph = self._graph(given, packing, attention)
-            if graph is not None:
-                return graph.replay(given, packing)
+        if self._is_for_graphs(given, packing, keywords):
+            if torch.is_grad_enabled():
+                return self.layers(given, packing, attention, keywords)
+            with self._lock:
+                graph = self._graph(given, packing, attention)
+                if graph is not None:
+                    return graph.replay(given, packing)
         return self.compiled(inputs, packing, attention, keywords)
 
     def _is_for_graphs(self, given: Mapping[str, Tensor], packing: Packing, keywords: Mapping[str, object]) -> bool:
-        device = packing.indices.device
+        device, body = packing.indices.device, self.compiled.body
         return (
             device.type == "cuda"
             and packing.tokens <= MOST_TOKENS
-            and not (torch.is_grad_enabled() or self.compiled.body.training or torch.is_autocast_enabled("cuda"))
+            and (torch.is_grad_enabled() or not (body.training or torch.is_autocast_enabled("cuda")))
             and self.compiled.has_fixed_angles
             and keywords.keys() == {"cu_seqlens", "longest"}
             and all(tensor.dim() == 2 for tensor in given.values())
             and torch.cuda.current_stream(device) == torch.cuda.default_stream(device)
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in self.compiled.body.modules())
+            and not any(module._forward_hooks or module._forward_pre_hooks for module in body.modules())
         )
 
     def _graph(self, given: Mapping[str, Tensor], packing: Packing, attention: str) -> _Graph | None:

@@ -23,6 +23,10 @@ from transformers.models.gte.modeling_gte import GteModel, apply_rotary_pos_emb
 from gte_surgery.model.packing import Packing
 
 _FIXED_ROPES = ("default", "linear")
+_OPTIONS = {"fallback_random": True}
+"""Dropout draws as it does uncompiled: the same masks from the same seed, and a third of the time, for inductor's own
+kernels make four random numbers to use one.
+"""
 GRAPHS = 2
 """As many serve every batch that is given by the same members."""
 
@@ -42,9 +46,11 @@ class CompiledBody:
     def __init__(self, body: Any, backend: str = "inductor") -> None:
         self.body = body
         self.has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
-        begin = torch.compile(_begin, backend=backend, fullgraph=True, dynamic=True)
-        self._begin = begin if self.has_fixed_angles else _begin
-        self._layer = torch.compile(_layer, backend=backend, fullgraph=True, dynamic=True)
+        how: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": True}
+        if backend == "inductor":
+            how["options"] = _OPTIONS
+        self._begin = torch.compile(_begin, **how) if self.has_fixed_angles else _begin
+        self._layer = torch.compile(_layer, **how)
 
     def can_run(self, packing: Packing) -> bool:
         """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of."""
@@ -66,9 +72,19 @@ class CompiledBody:
         self, packed: Mapping[str, Tensor], positions: Tensor, attention: str, keywords: Mapping[str, object]
     ) -> Tensor:
         """The last hidden states [tokens, hidden] of packed inputs [tokens, …] and their positions [tokens]."""
+        return self.through_layers(*self.begin(packed, positions), attention, keywords)
+
+    def begin(self, packed: Mapping[str, Tensor], positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What goes into the layers: hidden states [tokens, hidden], cosines and sines [tokens, head size]."""
+        with _distinct_symbols():
+            return self._begin(self.body, packed, positions)
+
+    def through_layers(
+        self, hidden: Tensor, angles: tuple[Tensor, Tensor], attention: str, keywords: Mapping[str, object]
+    ) -> Tensor:
+        """The last hidden states [tokens, hidden]."""
         attend = ALL_ATTENTION_FUNCTIONS[attention]
         with _distinct_symbols():
-            hidden, angles = self._begin(self.body, packed, positions)
             for layer in self.body.layers:
                 hidden = self._through(layer, hidden, angles, attend, keywords)
         return hidden

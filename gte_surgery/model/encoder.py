@@ -236,7 +236,7 @@ class GteEncoder(nn.Module):
         unpads = self.unpad if unpad_inputs is None else unpad_inputs
         packing = pack_full(rows, width, tokens.device) if mask is None else pack_mask(mask)
         choice = self._choice_now()
-        backend = choice.full if packing.is_full else choice.packed
+        backend = choice.backend(packing)
         is_packed = unpads and not (packing.is_full and choice.full != choice.packed)
         return Hidden(self._run(batch, packing, backend, is_packed), packing, is_packed)
 

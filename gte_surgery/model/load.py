@@ -32,7 +32,7 @@ def load_encoder(
 ) -> GteEncoder:
     """The encoder of a checkpoint of any dialect and layout, in eval mode, without running any code from it.
 
-    `dtype` is float32, float16 or bfloat16; `attention` is auto, xformers, varlen, sdpa or eager; `unpad` is the
+    `dtype` is float32, float16 or bfloat16; `attention` is auto, cudnn, xformers, varlen, sdpa or eager; `unpad` is the
     default of the encoder's `unpad_inputs`; `compile` compiles the packed path; `guard`, such as an
     `IdContract`, checks each batch first. Raises CheckpointError when tensors are missing, unexpected or misshapen,
     RefusedError for a network that the native model cannot express or a device or backend that is not here.

@@ -99,7 +99,7 @@ class Matrix:
                 self.unserved.append(Unserved(name, backend, reason))
         if asked == "all":
             return [backend for backend in BACKENDS if backend not in choice.refused]
-        return [choice.packed]
+        return [choice.packed] if choice.short is None else [choice.packed, choice.short]
 
     def _prove_closeness(self, encoder: GteEncoder, states: Tensor, eager: Tensor) -> None:
         tolerance = TOLERANCES[encoder.dtype]

@@ -12,7 +12,7 @@ from gte_surgery.errors import UsageError
 Progress = Callable[[str], None]
 Task = Literal["embed", "mlm", "regression"]
 DTYPE_NAMES = ("fp32", "fp16", "bf16")
-ATTENTION_NAMES = ("auto", "all", "xformers", "varlen", "sdpa", "eager")
+ATTENTION_NAMES = ("auto", "all", "cudnn", "xformers", "varlen", "sdpa", "eager")
 TASKS: tuple[Task, ...] = ("embed", "mlm", "regression")
 
 

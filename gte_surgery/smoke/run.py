@@ -298,7 +298,7 @@ def _device_name(device: torch.device) -> str:
 def _versions() -> Iterator[tuple[str, str]]:
     yield "python", platform.python_version()
     yield "torch", torch.__version__
-    for package in ("transformers", "xformers"):
+    for package in ("transformers", "xformers", "nvidia-cudnn-frontend"):
         try:
             yield package, metadata.version(package)
         except metadata.PackageNotFoundError:

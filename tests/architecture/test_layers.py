@@ -60,6 +60,7 @@ HOMES = {
     "torch": ("model/", "smoke/"),
     "transformers": ("model/", "smoke/"),
     "safetensors": ("model/", "smoke/"),
+    "cudnn": "model/cudnn_library.py",
     "xformers": "model/",
     "pyarrow": ("contract/scan/", "vocabulary/trimming/"),
     "ray": "contract/scan/on_ray.py",

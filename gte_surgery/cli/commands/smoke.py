@@ -50,7 +50,7 @@ def _thresholds(function: Any) -> Any:
 @click.option("--dtype", default="auto", show_default=True, metavar="NAMES", help="auto, or of fp32,fp16,bf16.")
 @click.option(
     "--attention",
-    type=click.Choice(["auto", "all", "xformers", "varlen", "sdpa", "eager"]),
+    type=click.Choice(["auto", "all", "cudnn", "xformers", "varlen", "sdpa", "eager"]),
     default="auto",
     show_default=True,
     help="The fastest backend that works, every one, or this one.",

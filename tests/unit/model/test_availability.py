@@ -23,6 +23,7 @@ def test_on_a_cpu_torchs_own_attention_is_taken_and_the_others_say_why() -> None
     choice = choose("auto", CPU)
     assert (choice.packed, choice.full) == ("sdpa", "sdpa")
     assert dict(choice.refused) == {
+        "cudnn": "has no operator for device cpu",
         "xformers": "has no operator for device cpu",
         "varlen": "has no operator for device cpu",
     }
@@ -34,7 +35,7 @@ def test_a_named_backend_that_does_not_work_is_refused_with_its_reason() -> None
 
 
 def test_a_name_that_is_no_backend_is_a_wrong_request() -> None:
-    with pytest.raises(UsageError, match="must be auto, xformers"):
+    with pytest.raises(UsageError, match="must be auto, cudnn, xformers"):
         choose("flash", CPU)
 
 

@@ -326,6 +326,7 @@ def test_a_backend_that_is_asked_for_by_name_and_cannot_serve_is_refused(golden:
 def test_a_backend_that_auto_passes_over_is_a_note_with_its_reason(golden: Path) -> None:
     result = run(golden / "legacy-base", attention="auto")
     assert {(member.backend, member.reason) for member in result.unserved} == {
+        ("cudnn", "has no operator for device cpu"),
         ("xformers", "has no operator for device cpu"),
         ("varlen", "has no operator for device cpu"),
     }
