@@ -13,7 +13,7 @@ import transformers
 from torch import nn
 
 from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
-from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.sidecars import pooling
 from gte_surgery.errors import CheckpointError, UnavailableError
 from gte_surgery.gte.config import family_of, read_config
@@ -84,9 +84,17 @@ def require_transformers(native: Native) -> None:
 
 
 def _empty_model(native: Native, members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
-    """The model of a native config, on the meta device: shapes without storage."""
+    """The model of a native config, on the meta device: shapes without storage. Raises CheckpointError for an unknown
+    activation.
+    """
     require_transformers(native)
     known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
+    for key in ("hidden_act", "hidden_activation"):
+        if isinstance(name := known.get(key), str) and name not in transformers.activations.ACT2FN:
+            raise CheckpointError(
+                f"{CONFIG_NAME}: {key}: {shown(name)}, is no activation of transformers {transformers.__version__}",
+                "write the one that it was trained with, most often gelu",
+            )
     config = getattr(transformers, f"{native.stem}Config")(**known)
     with torch.device("meta"):
         options = native.options if head is Head.NONE else {}

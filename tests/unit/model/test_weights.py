@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -156,3 +157,9 @@ def test_parameters_have_the_dtype_asked_for_and_angles_stay_float32(tmp_path: P
     encoder = load_encoder(builder.build(tmp_path / "x"), "cpu", "bfloat16")
     assert {parameter.dtype for parameter in encoder.parameters()} == {torch.bfloat16}
     assert encoder.model.rotary_emb.inv_freq.dtype is torch.float32
+
+
+@pytest.mark.parametrize("config", [builder.remote_config, builder.native_config])
+def test_an_activation_that_nobody_knows_is_told(config: Callable[..., builder.Config], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="hidden_act: no_such, is no activation of transformers"):
+        load_encoder(builder.build(tmp_path, config(hidden_act="no_such")), device="cpu", dtype="float32")
