@@ -10,9 +10,9 @@ import os
 import re
 import shlex
 import stat
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
@@ -27,8 +27,10 @@ from gte_surgery.checkpoint.listing import (
     JOURNAL_NAME,
     SURGERY_FOLDER,
     Listing,
+    is_leftover,
     list_directory,
     list_files,
+    ways_to,
     why_unusable,
 )
 from gte_surgery.checkpoint.nearby import WANTED, base_of, nearby, no_checkpoint, others
@@ -227,7 +229,7 @@ def _open(listing: Listing, weights_name: str, is_on_disk: bool) -> Checkpoint:
         faults += found
         faults += compare_receipt(listing, shards)
     faults += several(_leftovers(listing))
-    told = {fault.location.file for fault in faults} | _ways_to(index.shard_names if index else ())
+    told = {fault.location.file for fault in faults} | ways_to(index.shard_names if index else ())
     faults += several(_not_ours(listing, told))
     if is_on_disk:
         faults += _unfinished_surgery(listing.root)
@@ -354,22 +356,11 @@ def _conversion(root: Path, name: str) -> str:
     return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'
 
 
-def is_leftover(name: str) -> bool:
-    """Whether a file, by its relative name, is a temporary one that a save or a download left behind."""
-    bare = name.rpartition("/")[2]
-    return bare.startswith(".tmp") or bare.endswith((".tmp", ".incomplete"))
-
-
 def _leftovers(listing: Listing) -> Iterator[Fault]:
     for file in listing.files.values():
         if is_leftover(file.name):
             message = f"a temporary file of {file.size} bytes"
             yield Fault(FaultKind.LEFTOVER, Location(file=shown(file.name)), message)
-
-
-def _ways_to(names: Iterable[str]) -> set[str]:
-    """Names of files, and of the folders that lead to them."""
-    return {shown(part) for name in names for part in (name, *map(str, PurePosixPath(name).parents))}
 
 
 def _not_ours(listing: Listing, told: Collection[str | None]) -> Iterator[Fault]:

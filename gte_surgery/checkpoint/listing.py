@@ -6,11 +6,12 @@ Folders are walked without following links and without recursion; nothing is ope
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from gte_surgery.checkpoint.files import FileEntry, entry_of, reason_of
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import path_of
 
 SURGERY_FOLDER = ".gte-surgery"
@@ -128,3 +129,14 @@ def is_unsafe(name: str) -> bool:
     """Whether a name is anything but a plain relative path that stays below its directory."""
     parts = name.split("/")
     return "\\" in name or "\0" in name or name[1:2] == ":" or any(part in ("", ".", "..") for part in parts)
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file, by its relative name, is a temporary one that a save or a download left behind."""
+    bare = name.rpartition("/")[2]
+    return bare.startswith(".tmp") or bare.endswith((".tmp", ".incomplete"))
+
+
+def ways_to(names: Iterable[str]) -> set[str]:
+    """Names of files, and of the folders that lead to them."""
+    return {shown(part) for name in names for part in (name, *map(str, PurePosixPath(name).parents))}

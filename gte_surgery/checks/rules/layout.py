@@ -36,7 +36,9 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
         message = f"every name has `{wrapper.prefix}` before it, as {wrapper.origin} saves a model"
-        yield Observation(_anywhere(subject), message, f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}")
+        yield Observation(
+            weights_as_a_whole(subject), message, f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
+        )
         return
     if tables:
         message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"
@@ -44,7 +46,7 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
         names = listed([f"`{name}`" for name in sorted(stored)])
         known = either([*(prefix for prefix in prefixes if prefix.count(".") == 1), "none"])
         message = f"no `{words}` under any of the prefixes {known}; found {names}"
-    yield Observation(_anywhere(subject), message)
+    yield Observation(weights_as_a_whole(subject), message)
 
 
 @rule("GTE115", Severity.ERROR, requires=_READABLE)
@@ -174,14 +176,14 @@ def _head_observation(subject: Subject, problem: str) -> Observation:
 
 
 def _name_observation(subject: Subject, found: str, hint: str = "") -> Observation:
-    return Observation(_anywhere(subject), f"the names have {found}", hint)
+    return Observation(weights_as_a_whole(subject), f"the names have {found}", hint)
 
 
 def _body(layout: Layout) -> str:
     return "layers" if layout.is_renamed else "encoder.layer"
 
 
-def _anywhere(subject: Subject) -> Location:
+def weights_as_a_whole(subject: Subject) -> Location:
     """The weights as a whole: the one file that holds them, or no file in particular."""
     shards = subject.checkpoint.shards
     return Location(file=shards[0].file.name if len(shards) == 1 else "")

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from gte_surgery.checkpoint.sidecars import MODE_KEYS, POOLING_CONFIG, SENTENCE_CONFIG, spelled_as_before
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.layout import weights_as_a_whole
 from gte_surgery.checks.rules.loaders import passed_over
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
@@ -75,7 +76,7 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
     """
     found = _split(subject.layout) if subject.layout is not None else ""
     if found and _asked(subject, Consumer.VLLM).is_packed:
-        yield Observation(_weights(subject), f"{found}, vLLM needs qkv_proj and up_gate_proj packed")
+        yield Observation(weights_as_a_whole(subject), f"{found}, vLLM needs qkv_proj and up_gate_proj packed")
 
 
 @rule("GTE623", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
@@ -134,7 +135,7 @@ def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
             "--to remote" if dialect in asked.prefixes and subject.head is not Head.NONE else _relayout(subject, wanted)
         )
         hint = f"gte-surgery convert CKPT {cure}"
-        yield Observation(_weights(subject), f"{message}, {needed} {subject.values['model_type']}", hint)
+        yield Observation(weights_as_a_whole(subject), f"{message}, {needed} {subject.values['model_type']}", hint)
 
 
 def _relayout(subject: Subject, wanted: Mapping[str, Layout]) -> str:
@@ -246,7 +247,7 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     is_split = layout is not None and asked.is_packed and _split(layout) != ""
     if layout is not None and asked.letters and (layout.letter not in asked.letters or is_split):
         found = _split(layout) or f"names begin with `{layout.prefix}`"
-        yield Observation(_weights(subject), f"{found}, text-embeddings-inference needs {asked.looked_for}")
+        yield Observation(weights_as_a_whole(subject), f"{found}, text-embeddings-inference needs {asked.looked_for}")
 
 
 @rule("GTE635", Severity.ERROR, requires=(*_SOUND, "GTE103"), only_with=_TEI)
@@ -394,9 +395,3 @@ def _is_embedder(subject: Subject) -> bool:
     """Whether the program would make vectors: by the first class that `architectures` names."""
     named = subject.config.architectures[:1] if subject.config else ()
     return named[0].endswith("Model") if named else subject.head is Head.NONE
-
-
-def _weights(subject: Subject) -> Location:
-    """The weights as a whole: the one file that holds them, or no file in particular."""
-    shards = subject.checkpoint.shards
-    return Location(file=shards[0].file.name if len(shards) == 1 else "")

@@ -13,8 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from gte_surgery.checkpoint.directory import is_leftover
-from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES
+from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES, is_leftover
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.records import Record
