@@ -57,7 +57,7 @@ def test_loaded_and_saved_by_transformers(
     model.save_pretrained(tmp_path / "saved")
     assert codes(tmp_path / "saved") == deserved
     model.save_pretrained(tmp_path / "renamed", save_original_format=False)
-    assert codes(tmp_path / "renamed") == {"GTE212"}
+    assert codes(tmp_path / "renamed") == ({"GTE212"} if class_name == "GteModel" else set())
 
 
 @pytest.mark.parametrize("class_name", CLASSES)

@@ -17,6 +17,7 @@ from gte_surgery.checks.description import describe
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.surgery.verbs import fix
+from tests.builder import change_config
 from tests.texts import encoded, lines, write_tokenizer
 
 FOLDER = Path(__file__).parent / "families"
@@ -172,6 +173,10 @@ def test_a_trim_is_proved_scanned_and_undone(name: str, kind: str, tmp_path: Pat
     prove = prover("cpu")
     place = resize(copied(name, tmp_path), vocab=640, pad=1, out=tmp_path / "wide", prove=prove).target
     tokenizer = write_tokenizer(place, kind, 600, 500)
+    roles = {"cls": "<s>", "bos": "<s>", "sep": "</s>", "eos": "</s>"}
+    stated = json.loads((place / "config.json").read_text())
+    keys = {f"{role}_token_id": tokenizer.token_to_id(token) for role, token in roles.items()}
+    change_config(place, **{key: number for key, number in keys.items() if key in stated})
     (tmp_path / "texts.txt").write_text("\n".join(lines(60)))
     shutil.copytree(place, tmp_path / "before")
     receipt = trim(place, texts=tmp_path / "texts.txt", prove=prove).receipt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -219,8 +220,11 @@ def test_a_trim_and_its_scan_and_fuzz_are_those_of_the_local_copy(
     assert run(capsys, "trim", ADDRESS, *texts, tmp_path / "there")[0] == 0
     assert files(tmp_path / "there") == files(tmp_path / "here")
     (tmp_path / "ids.jsonl").write_text('{"input_ids": [0, 639, 2], "attention_mask": [1, 1, 1]}\n')
-    scans = [run(capsys, "scan", place, tmp_path / "ids.jsonl") for place in (local, ADDRESS)]
-    assert scans[0] == scans[1]
+    (code, told, _), (same, found, _) = (
+        run(capsys, "scan", place, tmp_path / "ids.jsonl") for place in (local, ADDRESS)
+    )
+    assert (code, told) == (same, re.sub(rf"{ADDRESS}@\w+ (.*) --out name-edited`", rf"{local} \1`", found))
+    assert "--out name-edited" in found
     fuzzed = ("--encoder", "tests.hub.encoding:encoder", "--examples", "20")
     breaks = [run(capsys, "fuzz", place, *fuzzed) for place in (local, ADDRESS)]
     assert breaks[0] == breaks[1]

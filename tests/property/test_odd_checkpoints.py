@@ -42,7 +42,7 @@ LINES = (
     "convert CKPT --shard-size 8KB --out OUT",
     "reinit CKPT --only *.dense.* --out OUT",
 )
-ELSEWHERE = {"smoke", "fuzz", "gate", "new", "explain", "rules", "schema", "demo"}
+ELSEWHERE = {"smoke", "fuzz", "gate", "new", "explain", "rules", "schema", "demo", "sign"}
 """Commands that read no checkpoint, or are of others."""
 VALUES: tuple[object, ...] = (
     None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "none", "8",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gte_surgery.checkpoint import files
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks import weights
-from gte_surgery.checks.rules import receipts
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Finding
 from gte_surgery.surgery.verbs import new
@@ -78,7 +78,7 @@ def test_hashing_and_looking_at_the_numbers_tell_one_progress_together(made: Pat
 
 def test_hashing_is_given_up_when_the_run_is_cut_short(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the middle of 100 GB does not wait for their hash."""
-    monkeypatch.setattr(receipts, "_PIECE", 1)
+    monkeypatch.setattr(files, "_PIECE", 1)
     read: list[int] = []
 
     def stop(*_: object) -> None:
