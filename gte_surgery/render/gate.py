@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code, Report, Severity, Suppression
-from gte_surgery.render.formats.report import accepted_lines, file_path, part_title, policy_lines, subject_and_message
+from gte_surgery.render.formats.report import accepted_lines, file_path, policy_lines, subject_and_message
 from gte_surgery.render.ink import columns, printable
 from gte_surgery.render.pages import filled
 
@@ -29,7 +29,7 @@ def gate_html(report: Report, codes: Mapping[str, Rule | Code], version: str) ->
         title=report.checkpoint,
         judged=f"in {len(report.parts)} steps",
         counts=[(severity.label, report.count(severity)) for severity in reversed(Severity)],
-        facts=[("step" if number else "steps", part_title(part)) for number, part in enumerate(report.parts)],
+        facts=[("steps", ", ".join(part.step.name for part in report.parts if part.step))],
         figures=[],
         parts=report.parts,
         ordered=lambda part: sorted(part.findings, key=lambda finding: -finding.severity),
