@@ -301,7 +301,7 @@ class CheckpointStory(Story):
 
 
 TestFiles = FilesStory.TestCase
-TestFiles.settings = settings(max_examples=settings.default.max_examples // 2)
+TestFiles.settings = settings(max_examples=settings.default.max_examples // 3)
 TestCheckpoints = CheckpointStory.TestCase
 TestCheckpoints.settings = settings(
     max_examples=max(8, settings.default.max_examples // 8),

@@ -105,11 +105,9 @@ def test_a_control_group_bounds_what_is_free(tmp_path: Path, monkeypatch: pytest
     assert memory.host_bytes() == pytest.approx(before, rel=0.5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
-@pytest.mark.parametrize(
-    ("length", "attention", "train"), [pytest.param(1500, "sdpa", 0, marks=pytest.mark.long), (600, "eager", 2)]
-)
+@pytest.mark.parametrize(("length", "attention", "train"), [(1500, "sdpa", 0), (600, "eager", 2)])
 def test_a_run_takes_what_was_estimated(toy: Path, length: int, attention: str, train: int) -> None:
     command = [sys.executable, "-c", RUN, str(toy), str(length), attention, str(train)]
     took = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
