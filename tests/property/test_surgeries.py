@@ -218,4 +218,6 @@ class Surgeries(RuleBasedStateMachine):
 
 
 TestSurgeries = Surgeries.TestCase
-TestSurgeries.settings = settings(settings.default, max_examples=settings.default.max_examples // 2, stateful_step_count=12)
+TestSurgeries.settings = settings(
+    settings.default, max_examples=settings.default.max_examples // 2, stateful_step_count=12
+)
