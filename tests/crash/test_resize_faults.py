@@ -119,6 +119,7 @@ def is_settled(folder: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_kill_9_at_random_moments_of_every_surgery(tmp_path: Path, long: bool) -> None:
     kills = 600 if long else 15
     command = [sys.executable, str(ROOT / "tests" / "crash" / "kill_loop.py"), str(tmp_path), str(kills)]

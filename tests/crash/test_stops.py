@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="waits for a process by /proc, which is Linux's")
 def test_a_surgery_that_is_asked_to_stop_leaves_one_of_the_checkpoints_says_so_and_clears_up(
     tmp_path: Path, long: bool

@@ -128,6 +128,7 @@ def damaged_values(draw: st.DrawFn) -> tuple[object, int]:
     return header, max(size, 0)
 
 
+@pytest.mark.slow
 @MANY
 @given(
     good_headers(), st.binary(max_size=3).map(lambda raw: raw.translate(bytes(b" \t\n\r"[i % 4] for i in range(256))))

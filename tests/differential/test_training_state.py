@@ -172,6 +172,7 @@ def resumed(checkpoint: Path) -> dict[str, Any]:
     return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
+@pytest.mark.slow
 def test_a_trainer_resumes_ten_steps_as_from_a_checkpoint_made_by_hand(golden: Path, tmp_path: Path) -> None:
     path = shutil.copytree(golden / "legacy-mlm", tmp_path / "start")
     convert(path, to="native", layout="f")

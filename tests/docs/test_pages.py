@@ -82,6 +82,7 @@ def test_every_rule_of_a_program_names_its_source_and_the_table_is_true() -> Non
     assert sources.table() in text(CONTRIBUTING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if list(steps(text(page)))], ids=lambda page: page.name)
 def test_the_output_shown_is_the_output(page: Path, tmp_path: Path) -> None:
     """Runs every console session of a page, in order, in one folder."""

@@ -55,6 +55,7 @@ def test_there_are_four() -> None:
     assert len(recipes()) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_fine_tuning_moves_the_weights_and_leaves_a_sound_checkpoint() -> None:
     left = cook("Fine-tune")

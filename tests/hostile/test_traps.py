@@ -77,6 +77,8 @@ LINES = {
     "demo": "demo",
 }  # fmt: skip
 
+RUN_MODELS = ("smoke", "demo", "gate --init")
+
 
 @pytest.fixture(scope="module")
 def trapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -109,7 +111,10 @@ def test_every_command_is_tried() -> None:
     assert {line.split()[0] for line in LINES.values()} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("name", LINES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("smoke", "demo", "gate --init"))) for name in LINES],
+)
 def test_no_command_runs_or_reads_what_lies_in_a_checkpoint(name: str, trapped: Path, tmp_path: Path) -> None:
     here = tmp_path / "ckpt"
     shutil.copytree(trapped, here, copy_function=copied)

@@ -208,6 +208,7 @@ def test_a_trim_without_out_is_refused_before_anything_is_counted(
     assert hub.asked == []
 
 
+@pytest.mark.slow
 def test_a_trim_and_its_scan_and_fuzz_are_those_of_the_local_copy(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, hub: StandIn
 ) -> None:

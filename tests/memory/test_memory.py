@@ -134,6 +134,7 @@ def test_a_hundred_checkpoints_of_10_gigabytes_need_the_memory_of_one_and_their_
     assert time.monotonic() - begun <= 100 * single / 2
 
 
+@pytest.mark.slow
 def test_a_table_of_zero_rows_is_judged_under_the_limit(tmp_path: Path) -> None:
     """Each of them is a finding; they are counted, and the first are told."""
     assert peak("check", sparse(tmp_path / "ckpt", 300_000), "--values") <= LIMIT
@@ -180,6 +181,7 @@ def test_drawing_folding_and_casting_stay_under_twice_the_limit(tmp_path: Path) 
     sys.stderr.write(f"{ {name: found >> 20 for name, found in peaks.items()} }\n")
 
 
+@pytest.mark.slow
 def test_comparing_stays_under_the_limit(tmp_path: Path) -> None:
     """Every third row of the table differs: more ranges than are kept."""
     left, right = sparse(tmp_path / "left", 100_000), sparse(tmp_path / "right", 100_000)

@@ -109,6 +109,7 @@ def test_every_dtype(dtype: str, is_all: bool, good: Path, tmp_path: Path, capsy
         assert "Traceback" not in told.err + told.out, line
 
 
+@pytest.mark.slow
 @given(st.sampled_from(KEYS), st.sampled_from(VALUES), st.booleans())
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_every_value_of_the_config(

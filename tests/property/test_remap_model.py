@@ -10,6 +10,7 @@ from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -174,6 +175,7 @@ def test_remap_makes_what_the_model_says(case: Case, long: int) -> None:
         tables.LONG = before_long
 
 
+@pytest.mark.slow
 @given(case=cases(), threads=st.integers(2, 5))
 def test_the_number_of_threads_changes_no_byte_and_undo_takes_it_all_back(case: Case, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

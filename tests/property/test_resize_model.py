@@ -189,6 +189,7 @@ def test_plans_keep_their_invariants_and_are_deterministic(case: Case) -> None:
         assert sizes.keys() == {shard.file.name for shard in checkpoint.shards}
 
 
+@pytest.mark.slow
 @given(case=cases(), threads=st.integers(1, 5))
 def test_out_of_place_equals_in_place_for_any_number_of_threads(case: Case, threads: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -35,6 +35,7 @@ def test_it_has_as_many_tensors_as_asked_for(tmp_path: Path) -> None:
     assert len(open_checkpoint(tmp_path / "ckpt").tensors) == 500
 
 
+@pytest.mark.slow
 def test_every_operation_is_measured_and_the_last_ones_change_the_checkpoint(tmp_path: Path) -> None:
     points = list(curve(tmp_path, 1, 0.1, lambda words: None))
     assert [point.operation for point in points] == [operation.name for operation in OPERATIONS]

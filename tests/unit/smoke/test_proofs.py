@@ -292,6 +292,7 @@ def test_a_file_that_is_no_reference_is_refused(tmp_path: Path, golden: Path) ->
         run(golden / "legacy-base", compare=tmp_path / "absent")
 
 
+@pytest.mark.slow
 def test_compiled_the_packed_path_agrees_and_makes_no_more_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

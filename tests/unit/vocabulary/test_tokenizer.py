@@ -251,6 +251,7 @@ def test_the_sidecars_of_the_tests_are_read(tmp_path: Path) -> None:
     assert found.tokens == {0: "<s>", 1: "<pad>", 2: "</s>", 3: "<unk>", 4: "<mask>"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_vocabulary_longer_than_any_one_value_may_be_is_read(tmp_path: Path, indent: int | None) -> None:
     count = json_stream.SMALL // 24

@@ -180,6 +180,7 @@ def test_judging_lists_imports_no_array_library() -> None:
     assert ran.stdout.strip() == "GTE414 set()"
 
 
+@pytest.mark.slow
 def test_torch_tensors_are_judged_without_numpy_being_imported_by_us() -> None:
     """A process that has torch loaded but where importing anything else of it would show."""
     script = (

@@ -203,6 +203,7 @@ def wait_for_listener(port: int) -> None:
 ON_RAY = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
 
 
+@pytest.mark.slow
 @ON_RAY
 @pytest.mark.parametrize("task", [1, 50_000])
 def test_ray_gives_what_this_machine_gives(
@@ -224,6 +225,7 @@ def test_ray_gives_what_this_machine_gives(
     assert seen(limited) == seen(scan(CONTRACT, tmp_path, limit=1300))
 
 
+@pytest.mark.slow
 @ON_RAY
 def test_a_killed_worker_is_replaced_and_the_result_the_same(
     cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -252,6 +254,7 @@ def test_a_killed_worker_is_replaced_and_the_result_the_same(
     assert seen(report) == seen(scan(CONTRACT, corpus))
 
 
+@pytest.mark.slow
 @ON_RAY
 def test_a_node_with_another_version_is_refused(cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 10)

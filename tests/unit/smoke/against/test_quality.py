@@ -205,6 +205,7 @@ def test_positives_that_are_not_found_any_more_are_told(folder: Path, tmp_path: 
     assert fell["GTE593"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_writes_a_page_and_follows_its_schema(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -312,6 +312,7 @@ def test_damage_of_the_other_families_is_refuted(
                 resize(path, vocab=160, pad=0, prove=planted(numbers(tensor, change)))
 
 
+@pytest.mark.slow
 def test_where_both_do_not_fit_one_comes_after_the_other_and_the_answer_is_the_same(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

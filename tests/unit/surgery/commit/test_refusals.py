@@ -66,6 +66,7 @@ def test_a_hard_linked_file_is_refused(name: str, tmp_path: Path) -> None:
     assert picture(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["../outside.safetensors", "{absolute}", "link.safetensors"])
 def test_an_index_that_leads_out_is_refused_by_every_command(place: str, tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt", shards=2)

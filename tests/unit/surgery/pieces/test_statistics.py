@@ -101,6 +101,7 @@ print(hashlib.sha256(evaluate(piece, read)).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_neither_our_threads_nor_those_of_blas_change_a_bit() -> None:
     """Nor the kernels that BLAS chooses for another processor."""
     cases = [("1", {}), ("3", {"OPENBLAS_NUM_THREADS": "1"}), ("2", {"OPENBLAS_CORETYPE": "Prescott"})]

@@ -281,6 +281,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("members", HOSTILE.values(), ids=list(HOSTILE))
 def test_a_tokenizer_that_kills_the_package_is_refused(tmp_path: Path, members: dict[str, object]) -> None:
     path = builder.build(tmp_path / "ckpt")
