@@ -55,6 +55,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield source, old, new
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [3], indirect=True)
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_resize_stopped_anywhere_is_all_old_or_all_new(

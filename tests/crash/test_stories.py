@@ -300,7 +300,7 @@ class CheckpointStory(Story):
             return snapshot(FaultyFilesystem(), out if is_elsewhere else copy)
 
 
-TestFiles = FilesStory.TestCase
+TestFiles = pytest.mark.slow(FilesStory.TestCase)
 TestFiles.settings = settings(max_examples=settings.default.max_examples // 3)
 TestCheckpoints = CheckpointStory.TestCase
 TestCheckpoints.settings = settings(

@@ -179,6 +179,7 @@ def test_a_cross_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
     follows(tmp_path / "ce", lambda path: CrossEncoder(str(path)).predict(pairs), "b")
 
 
+@pytest.mark.slow
 def test_a_sparse_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None:
     from sentence_transformers import SparseEncoder
 

@@ -28,6 +28,7 @@ def test_the_readme_is_one_that_one_reads() -> None:
     assert len(text(README).splitlines()) <= 340
 
 
+@pytest.mark.slow
 def test_the_picture_reads_what_the_commands_print() -> None:
     assert words(text(PICTURE)) == words(drawn())
 

@@ -164,6 +164,7 @@ def test_the_other_commands_take_them_as_well(name: str, tmp_path: Path) -> None
     assert not diff(place, FOLDER / name).is_equal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), [("bert-mlm", "WordPiece"), ("modernbert-mlm", "BPE")])
 def test_a_trim_is_proved_scanned_and_undone(name: str, kind: str, tmp_path: Path) -> None:
     pytest.importorskip("torch")

@@ -100,6 +100,7 @@ ACCIDENT = st.tuples(
 """A surgery, at which request it begins to go wrong, at how many, what, and whether weights lie on another host."""
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(accident=ACCIDENT)
 def test_the_whole_result_or_nothing(world: World, accident: tuple[str, int, int, Trouble | str, bool]) -> None:

@@ -58,6 +58,7 @@ def codes(result: SmokeResult) -> set[str]:
     return {finding.code for finding in result.findings}
 
 
+@pytest.mark.slow
 def test_an_exact_trim_scores_1_in_everything(folder: Path) -> None:
     result = compared(folder, folder / "small", queries=folder / "queries.jsonl")
     assert result.has_passed
@@ -112,6 +113,7 @@ def test_planted_damage_is_caught_by_the_default_thresholds(damage: Any, folder:
     assert quality(result).cosine < 0.99
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_encoders_and_numpy(folder: Path, tmp_path: Path) -> None:
     path = damaged(folder, tmp_path)
     words = builder.load(path)[WORDS]
@@ -142,6 +144,7 @@ def by_hand(path: Path) -> np.ndarray:
     return torch.cat(rows).double().numpy()
 
 
+@pytest.mark.slow
 def test_ids_serve_where_texts_do_not_and_those_that_went_are_left_out(folder: Path, tmp_path: Path) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "old" / "tokenizer.json"))
     kept = [tokenizer.encode(text).ids for text in TEXTS[:20]]
@@ -154,6 +157,7 @@ def test_ids_serve_where_texts_do_not_and_those_that_went_are_left_out(folder: P
     assert found.worst[0].text.startswith("ids 0 ")
 
 
+@pytest.mark.slow
 def test_without_a_map_texts_can_still_be_compared_but_not_ids(folder: Path, tmp_path: Path) -> None:
     path = damaged(folder, tmp_path)
     (path / "gte-surgery.json").unlink()

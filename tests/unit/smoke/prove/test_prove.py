@@ -273,6 +273,7 @@ def without_tokenizer(after: Checkpoint) -> Checkpoint:
     return open_listing(after.path, listed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stale_tokenizer_is_refuted_after_a_trim_and_the_rewritten_one_proved(kind: str, tmp_path: Path) -> None:
     path = builder.build(tmp_path / "ckpt", builder.remote_config(vocab_size=1200))

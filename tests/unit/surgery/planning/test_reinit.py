@@ -245,6 +245,7 @@ def test_undo_takes_a_reinit_back(tmp_path: Path) -> None:
 PATTERNS = ("*", "encoder.layer.0.*", "*.weight", "*.bias", "*norm*", "embeddings.*", "lm_head.*", "new.*", "*_ln.?ias")
 
 
+@pytest.mark.slow
 @given(
     only=st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3),
     head=st.sampled_from(["none", "mlm", "reranker"]),

@@ -127,6 +127,7 @@ def test_texts_of_a_file_count_as_often_as_its_weight_says(place: Path, tmp_path
     assert dict(map(int, line.replace("\t# ", " ").split()) for line in counts.read_text().splitlines()) == wanted
 
 
+@pytest.mark.slow
 def test_the_curve_is_what_each_size_comes_to(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
