@@ -9,7 +9,6 @@ to `compiled`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -18,32 +17,18 @@ from torch import Tensor
 
 from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing
-from gte_surgery.model.replayed import ReplayedLayers
+from gte_surgery.model.replayed import ReplayedLayers, Size, power_of_two
 
 MOST_TOKENS = 16384
 """Larger batches keep the device busy by themselves."""
 MOST_GRAPHS = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """What a graph holds at most; tokens in steps of an eighth to a quarter, the others in powers of two."""
-
-    tokens: int
-    rows: int
-    longest: int
-
-    @classmethod
-    def of(cls, packing: Packing) -> Size:
-        """The smallest that holds the batch."""
-        step = max(_power(packing.tokens) // 8, 32)
-        tokens = -(-packing.tokens // step) * step
-        return cls(tokens, max(_power(packing.rows), 16), max(_power(packing.longest), 128))
-
-
-def _power(number: int) -> int:
-    """The smallest power of two that is not less."""
-    return 1 << (number - 1).bit_length()
+def size_of(packing: Packing) -> Size:
+    """The smallest that holds the batch: tokens in steps of an eighth to a quarter, the others in powers of two."""
+    step = max(power_of_two(packing.tokens) // 8, 32)
+    tokens = -(-packing.tokens // step) * step
+    return Size(tokens, max(power_of_two(packing.rows), 16), max(power_of_two(packing.longest), 128))
 
 
 class CapturedBody:
@@ -97,7 +82,7 @@ class CapturedBody:
             self.graphs.clear()
             self._seen.clear()
             self._weights = weights
-        size = Size.of(packing)
+        size = size_of(packing)
         key = (size, *given)
         if key not in self.graphs and key in self._seen and len(self.graphs) < MOST_GRAPHS:
             self.graphs[key] = _Graph(self.compiled, size, given, packing, attention)

@@ -28,7 +28,7 @@ _PARTS = 32
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a pair holds at most."""
+    """What a graph, or a pair of them, holds at most."""
 
     tokens: int
     rows: int
@@ -37,12 +37,13 @@ class Size:
     @classmethod
     def of(cls, packing: Packing) -> Size:
         """The smallest that holds the batch, and behind it rows that are no longer than its own may be."""
-        step, longest = max(_power(packing.tokens) // _PARTS, 128), max(_power(packing.longest), 128)
+        step, longest = max(power_of_two(packing.tokens) // _PARTS, 128), max(power_of_two(packing.longest), 128)
         tokens = -(-packing.tokens // step) * step
-        return cls(tokens, max(_power(packing.rows + -(-step // longest)), 16), longest)
+        return cls(tokens, max(power_of_two(packing.rows + -(-step // longest)), 16), longest)
 
 
-def _power(number: int) -> int:
+def power_of_two(number: int) -> int:
+    """The smallest that is not less."""
     return 1 << (number - 1).bit_length()
 
 

@@ -15,7 +15,7 @@ pytest.importorskip("transformers", minversion="5.18")
 
 from gte_surgery.model import encoder as encoder_module  # noqa: E402
 from gte_surgery.model.attention import implementation, keywords  # noqa: E402
-from gte_surgery.model.captured import Size  # noqa: E402
+from gte_surgery.model.captured import size_of  # noqa: E402
 from gte_surgery.model.compiled import GRAPHS, CompiledBody, graphs_made  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.model.packing import pack_mask  # noqa: E402
@@ -222,7 +222,7 @@ def test_where_autocast_begins_and_ends_auto_is_chosen_anew_and_a_name_is_not(
 def test_a_captured_size_holds_every_batch_and_wastes_less_than_a_quarter() -> None:
     for tokens in (*range(2, 600), 4095, 4096, 4097, 16384):
         packing = pack_mask(torch.ones(1, tokens, dtype=torch.int64))
-        size = Size.of(packing)
+        size = size_of(packing)
         assert size.tokens >= tokens
         assert size.rows >= 16
         assert size.longest >= tokens
