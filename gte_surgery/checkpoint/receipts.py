@@ -6,7 +6,7 @@ The file is {"receipts": [...]}, oldest first. Writing it is left to `surgery`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
@@ -40,6 +40,12 @@ def receipts_of(checkpoint: Files) -> tuple[Receipt, ...]:
     """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
     document = _document_of(checkpoint)
     return _receipts_of(document) if document else ()
+
+
+def written_of(receipt: Receipt) -> list[dict[str, Any]]:
+    """The records of the files that a surgery wrote; each has a name."""
+    found = receipt.get("written")
+    return found if isinstance(found, list) else []
 
 
 def members_of(checkpoint: Files) -> Mapping[str, object]:
@@ -83,8 +89,7 @@ def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fau
 
 def _compare(receipt: Receipt, listing: Listing, shards: Mapping[str, Shard]) -> Iterator[Fault]:
     """Opens nothing: the header of a shard has been read, and that of another file is not worth a second look."""
-    written = receipt.get("written", [])
-    for name, record in {each["name"]: each for each in written}.items() if isinstance(written, list) else ():
+    for name, record in {each["name"]: each for each in written_of(receipt)}.items():
         file = listing.files.get(name)
         difference = "is gone" if file is None else _difference(record, file, shards.get(name))
         if difference:

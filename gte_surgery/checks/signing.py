@@ -14,7 +14,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.receipts import Receipt, receipts_of
+from gte_surgery.checkpoint.receipts import receipts_of, written_of
 from gte_surgery.checks.digests import digests
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.signature import OF_GIT, require_model_signing, signatures
@@ -79,17 +79,12 @@ def _recorded(checkpoint: Checkpoint) -> Iterator[tuple[FileEntry, str]]:
         return
     headers = {shard.file.name: shard.header.digest for shard in checkpoint.shards if shard.header}
     receipts = receipts_of(checkpoint)
-    latest = {record["name"]: (record, each.get("time")) for each in receipts for record in _written(each)}
+    latest = {record["name"]: (record, each.get("time")) for each in receipts for record in written_of(each)}
     for name, (record, time) in latest.items():
         file, digest = checkpoint.readable(name), record.get("sha256")
         is_same = file is not None and record.get("size") == file.size and _is_before(file, time)
         if file and is_same and isinstance(digest, str) and record.get("header", "") == headers.get(name, ""):
             yield file, digest
-
-
-def _written(receipt: Receipt) -> list[dict[str, Any]]:
-    found = receipt.get("written")
-    return found if isinstance(found, list) else []
 
 
 def _is_before(file: FileEntry, time: object) -> bool:

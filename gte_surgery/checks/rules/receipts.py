@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry, sha256_of
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
+from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of, written_of
 from gte_surgery.checks.bill import bills
 from gte_surgery.checks.digests import digests
 from gte_surgery.checks.registry import Observation, rule
@@ -164,8 +164,7 @@ def _recorded(subject: Subject) -> Iterator[tuple[FileEntry, str]]:
         return
     changed = {fault.location.file for fault in subject.faults(FaultKind.RECEIPT_MISMATCH)}
     receipts = receipts_of(subject.checkpoint)
-    written = receipts[-1].get("written") if receipts else None
-    for record in written if isinstance(written, list) else ():
+    for record in written_of(receipts[-1]) if receipts else ():
         file = subject.checkpoint.readable(record["name"])
         digest = record.get("sha256") or _of_the_hub(record.get("etag"))
         if file is not None and isinstance(digest, str) and shown(file.name) not in changed:
