@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from copy import copy
 from importlib import import_module
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from gte_surgery import __version__
 from gte_surgery.cli.terminal import Terminal
@@ -44,24 +47,45 @@ OTHER_NAMES = {
     "validate": "check",
     "lint": "check",
     "verify": "check",
-    "fix": "check",
     "compare": "diff",
     "shrink": "resize",
     "grow": "resize",
     "reset": "reinit",
     "create": "new",
-    "init": "new",
     "revert": "undo",
     "log": "history",
     "test": "smoke",
 }
-"""What other programs call a command like one of ours."""
+"""What other programs call a command of ours."""
 
+NEAR_NAMES = {"fix": "check", "init": "new"}
+"""What other programs call a command that does something like one of ours, and is not run for it."""
 
 CONFIG_NAMES = {"pad-token-id": "pad", "vocab-size": "vocab", "type-vocab-size": "type-vocab"}
 """Options as config.json calls them, with either kind of dash."""
 
 _HELP = ["-h", "--help"]
+
+
+def _behind(option: click.Parameter) -> click.Parameter:
+    """An option of all commands as one command takes it, behind its name."""
+    behind = copy(option)
+    if isinstance(behind, click.Option):
+        behind.hidden = True
+    if option.expose_value:
+        behind.expose_value, behind.callback = False, _heed
+    return behind
+
+
+def _heed(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    given = ctx.find_root().params
+    if option.name and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE:
+        given[option.name] = value
+        ctx.obj = Terminal.for_streams(**given)
+
+
+def _has(command: click.Command, option: click.Parameter) -> bool:
+    return any(option.name == other.name for other in command.params)
 
 
 class LazyGroup(click.Group):
@@ -71,12 +95,14 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        name = OTHER_NAMES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
             return None
-        command = import_module(f"gte_surgery.cli.commands.{cmd_name}").command
+        command = import_module(f"gte_surgery.cli.commands.{name}").command
         if not isinstance(command, click.Command):
             return None
         command.context_settings.setdefault("help_option_names", _HELP)  # click keeps the first help option it makes
+        command.params += [_behind(option) for option in self.params if not _has(command, option)]
         return command
 
     def resolve_command(
@@ -89,11 +115,11 @@ class LazyGroup(click.Group):
             if len(args) == 1:
                 click.echo(ctx.get_help())
                 ctx.exit()
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in {*COMMANDS, *OTHER_NAMES} and not args[0].startswith("-"):
             from difflib import get_close_matches
 
             close = get_close_matches(args[0], COMMANDS, n=1)
-            meant = OTHER_NAMES.get(args[0]) or "".join(close)
+            meant = NEAR_NAMES.get(args[0]) or "".join(close)
             raise UsageError(f"{args[0]}: no such command", typed=args[0], meant=meant)
         return super().resolve_command(ctx, args)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from gte_surgery.cli.group import COMMANDS, PROGRAM, program
+from gte_surgery.cli.group import COMMANDS, OTHER_NAMES, PROGRAM, program
 
 _COMMAND = re.compile(r"`[a-z][\w-]* [^`]+`")
 """A command line inside a hint."""
@@ -47,8 +47,6 @@ def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
     match error:
         case click.MissingParameter(param=click.Option(help=str(told))):
             return hint_of(arguments, f"{told[:1].lower()}{told[1:].rstrip('.')}")
-        case click.NoSuchOption(option_name=name) if line := _moved(arguments, name):
-            return f"{name} stands before the command: `{line}`"
         case click.NoSuchOption(option_name=name, possibilities=[first, *_]):
             return hint_of(arguments, "", name, str(first))
         case click.BadParameter(message=message) if " is not one of " in message:
@@ -114,20 +112,6 @@ def _amended(arguments: Sequence[str], typed: str, meant: str) -> str:
     return ""
 
 
-def _moved(arguments: Sequence[str], name: str) -> str:
-    """The command line with an option of all commands in front of the command; "" for any other option."""
-    from shlex import join
-
-    option = next((each for each in program.params if name in each.opts and isinstance(each, click.Option)), None)
-    at = next((at for at, word in enumerate(arguments) if word.partition("=")[0] == name), None)
-    if option is None or at is None:
-        return ""
-    end = at + (1 if option.is_flag or "=" in arguments[at] else 2)
-    if end > len(arguments):
-        return ""
-    return join((PROGRAM, *arguments[at:end], *arguments[:at], *arguments[end:]))
-
-
 def _swapped(word: str, typed: str, meant: str) -> str:
     """The word, or `meant` if it is `typed` or its path; of --option=value and of a,list each part."""
     if word.lower() == typed.lower() or os.path.realpath(word) == os.path.realpath(typed):
@@ -147,7 +131,7 @@ def _takes(arguments: Sequence[str], option: str) -> bool:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    return next((word for word in arguments if word in COMMANDS), "")
+    return next((name for word in arguments if (name := OTHER_NAMES.get(word, word)) in COMMANDS), "")
 
 
 def _help(arguments: Sequence[str]) -> str:

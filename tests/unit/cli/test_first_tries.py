@@ -10,7 +10,7 @@ import pytest
 
 from gte_surgery import check, describe, resize
 from gte_surgery.cli.entry import run
-from gte_surgery.cli.group import COMMANDS, program
+from gte_surgery.cli.group import COMMANDS, OTHER_NAMES, program
 from tests.builder import build
 
 
@@ -46,9 +46,38 @@ def test_a_hint_of_a_scan_names_the_checkpoint(
     assert f"`gte-surgery resize {checkpoint} --vocab 301 --pad 1` gives the table more rows" in capsys.readouterr().out
 
 
-def test_reset_is_reinit(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["reset", str(checkpoint)]) == 2
-    assert f"did you mean `gte-surgery reinit {checkpoint}`?" in capsys.readouterr().err
+def test_options_of_all_commands_stand_before_a_command_or_behind_it(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resized = ["resize", str(checkpoint), "--vocab", "64", "--pad", "0", "-o"]
+    for words, told in ((["resize"], True), (["-q", "resize"], False), (["resize", "-q"], False)):
+        assert run([*words, *resized[1:], str(tmp_path / "-".join(words))]) == 0
+        assert bool(capsys.readouterr().err) is told
+    for words in (
+        ["--color", "always", "check"],
+        ["check", "--color=always"],
+        ["--color", "never", "check", "--color", "always"],
+    ):
+        assert run([*words, str(checkpoint)]) == 0
+        assert "\x1b[" in capsys.readouterr().out
+    assert run(["check", "--version"]) == 0
+    assert capsys.readouterr().out.startswith("gte-surgery, version")
+
+
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_a_command_by_another_name_is_that_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == run([OTHER_NAMES[name], "--help"]) == 0
+    found = capsys.readouterr().out.split("Usage: ")[1:]
+    assert found[0].split("\n", 1)[1] == found[1].split("\n", 1)[1]
+
+
+def test_a_mistake_behind_another_name_is_told_of_the_command(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["reset", str(checkpoint), "--sead", "3"]) == 2
+    assert f"`gte-surgery reset {checkpoint} --seed 3`" in capsys.readouterr().err
+    assert run(["reset", str(checkpoint), "--seed", "x"]) == 2
+    assert "`gte-surgery reinit --help`" in capsys.readouterr().err
 
 
 def test_a_config_with_a_null_where_the_other_has_nothing_prints_no_absence_for_absence(

@@ -76,7 +76,7 @@ def test_every_option_is_explained(name: str) -> None:
     [
         ("frobnicate", "see `gte-surgery --help`"),
         ("reszie", "did you mean `gte-surgery resize`?"),
-        ("shrink", "did you mean `gte-surgery resize`?"),
+        ("fix", "did you mean `gte-surgery check`?"),
     ],
 )
 def test_an_unknown_command_is_a_usage_error(typed: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -150,9 +150,7 @@ MISTAKES = {
     "a command that is none": Mistake(
         "chekc ckpt", 2, "chekc: no such command", "did you mean `gte-surgery check ckpt`?"
     ),
-    "a command by another name": Mistake(
-        "validate ckpt", 2, "validate: no such", "did you mean `gte-surgery check ckpt`?"
-    ),
+    "a command that is like ours": Mistake("fix ckpt", 2, "fix: no such", "did you mean `gte-surgery check ckpt`?"),
     "an option that is none": Mistake(
         "check ckpt --valeus", 2, "--valeus: no such option", "did you mean `gte-surgery check ckpt --values`?"
     ),
@@ -203,15 +201,6 @@ MISTAKES = {
     "no map": Mistake("remap ckpt", 2, "remap: the new rows must be named in one way", "give one of --map, --keep"),
     "a map that is not there": Mistake("remap ckpt --keep ids.txt", 2, "ids.txt: no such file", "--help`"),
     "no file to scan": Mistake("scan ckpt corpus", 3, "corpus: no file to scan, must be a file", "`gte-surgery scan"),
-    "an option of all commands behind one": Mistake(
-        "check ckpt --quiet",
-        2,
-        "--quiet: no such option",
-        "stands before the command: `gte-surgery --quiet check ckpt`",
-    ),
-    "and one with a value": Mistake(
-        "check --color never ckpt", 2, "--color: no such option", "`gte-surgery --color never check ckpt`"
-    ),
     "a slip in a list": Mistake(
         "check ckpt --for vllm,tie",
         2,
