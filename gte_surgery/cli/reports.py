@@ -1,16 +1,19 @@
-"""Where the reports of `check` go: `--format` may be given several times, each with the `--output` that follows it."""
+"""Where reports go: `--format` may be given several times, each with the `--output` that follows it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from gte_surgery.cli import exits
+from gte_surgery.cli.options import json_option
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.outputs import require_output, write_output
 
@@ -19,22 +22,6 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
 _ORDER = "gte_surgery.cli.reports.order"
-
-
-format_option = click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    multiple=True,
-    help="How to write the report; may be repeated.  [default: text; github inside GitHub Actions]",
-)
-output_option = click.option(
-    "--output",
-    "-o",
-    type=click.Path(dir_okay=False, path_type=Path),
-    multiple=True,
-    help="Write the --format before it to this file.",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,31 +76,87 @@ def _outputs(order: Sequence[str], outputs: Sequence[Path]) -> list[tuple[int, P
     return list(zip(counts, outputs, strict=True))
 
 
-def require_destinations(places: Sequence[Destination], *read: Path) -> None:
-    """Raises RefusedError when one of them is a link or a file of what is read."""
-    for place in places:
-        if place.path is not None and not place.is_stdout:
-            require_output(place.path, read)
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """The destinations that a command was given, and its terminal; commands get one from `reporting_options`."""
+
+    places: tuple[Destination, ...]
+    terminal: Terminal
+
+    @property
+    def tells_text(self) -> bool:
+        """Whether one of them is text on stdout."""
+        return any(place.is_stdout and place.form == "text" for place in self.places)
+
+    def require_free(self, *read: Path) -> None:
+        """Raises RefusedError when one of the places is a link or a file of what is read."""
+        for place in self.places:
+            if place.path is not None and not place.is_stdout:
+                require_output(place.path, read)
+
+    def deliver(
+        self,
+        report: Report,
+        bar: Severity,
+        *read: Path,
+        own: Mapping[str, Callable[[bool], str]] = MappingProxyType({}),
+    ) -> int:
+        """Writes the report about what was read in each format to its place; `own` has the formats that a command
+        renders itself, given whether in colour. The exit code: findings as bad as the bar. Raises OSError and
+        RefusedError.
+        """
+        for place in self.places:
+            has_color = place.is_stdout and self.terminal.has_color
+            text = own[place.form](has_color) if place.form in own else rendered(report, place.form, bar, has_color)
+            if place.is_stdout:
+                self.terminal.result(text)
+            elif place.path is not None:
+                write_output(place.path, text + "\n", read)
+        return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
 
 
-def deliver(
-    report: Report,
-    fail_on: Severity,
-    places: Sequence[Destination],
-    terminal: Terminal,
-    *read: Path,
-    own: Mapping[str, Callable[[bool], str]] = MappingProxyType({}),
-) -> None:
-    """Writes the report about what was read in each format to its place; `own` has the formats that a command renders
-    itself, given whether in colour. Raises OSError and RefusedError.
-    """
-    for place in places:
-        has_color = place.is_stdout and terminal.has_color
-        text = own[place.form](has_color) if place.form in own else rendered(report, place.form, fail_on, has_color)
-        if place.is_stdout:
-            terminal.result(text)
-        elif place.path is not None:
-            write_output(place.path, text + "\n", read)
+def reporting_options(command: Callable[..., int]) -> Callable[..., int]:
+    """--format, --output and --json, from which the command gets its `reports`."""
+
+    @click.pass_context
+    @wraps(command)
+    def given(
+        ctx: click.Context, /, *args: Any, form: tuple[str, ...], output: tuple[Path, ...], as_json: bool, **rest: Any
+    ) -> int:
+        places = destinations(ctx, form, output, as_json)
+        return command(*args, reports=Reports(places, ctx.ensure_object(Terminal)), **rest)
+
+    for option in reversed(_OPTIONS):
+        given = option(given)
+    return given
+
+
+def fail_on_option(usual: str) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """--fail-on; `usual` tells what applies without it."""
+    return click.option(
+        "--fail-on",
+        type=click.Choice(["error", "warning", "note"]),
+        help=f"Exit with 1 when a finding is at least this bad.  [default: {usual}]",
+    )
+
+
+_OPTIONS = (
+    click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        multiple=True,
+        help="How to write the report; may be repeated.  [default: text; github inside GitHub Actions]",
+    ),
+    click.option(
+        "--output",
+        "-o",
+        type=click.Path(dir_okay=False, path_type=Path),
+        multiple=True,
+        help="Write the --format before it to this file.",
+    ),
+    json_option,
+)
 
 
 def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:

@@ -10,21 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gte_surgery.cli import exits
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.policies import over, policy_of
-from gte_surgery.cli.reports import (
-    Destination,
-    OrderedCommand,
-    deliver,
-    destinations,
-    format_option,
-    output_option,
-    require_destinations,
-)
+from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
@@ -49,13 +40,8 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
     ),
 )
 @checkpoints_argument
-@format_option
-@output_option
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "note"]),
-    help="Exit with 1 when a finding is at least this bad.  [default: error]",
-)
+@reporting_options
+@fail_on_option("error")
 @click.option(
     "--select",
     multiple=True,
@@ -114,8 +100,7 @@ def command(
     terminal: Terminal,
     /,
     checkpoints: tuple[Path, ...],
-    form: tuple[str, ...],
-    output: tuple[Path, ...],
+    reports: Reports,
     fail_on: str | None,
     select: tuple[str, ...],
     ignore: tuple[str, ...],
@@ -149,8 +134,7 @@ def command(
         raise click.UsageError("--dry-run goes with --fix only", ctx)
     require_one(ctx, checkpoints, ("--fix", fix), ("--html", html))
     require_page(html, *checkpoints)
-    places = destinations(ctx, form, output)
-    require_destinations(places, *checkpoints)
+    reports.require_free(*checkpoints)
     policy = policy_of(checkpoints, config, no_config)
     suppressions = (*_suppressions(ignore), *policy.suppressions)
     bar = Severity[fail_on.upper()] if fail_on else policy.fail_on or Severity.ERROR
@@ -158,13 +142,12 @@ def command(
     asked = tuple(dict.fromkeys((*consumers, *policy.consumers)))
     if fix:
         curable = _curable(_codes(select), suppressions)
-        mend(terminal, checkpoints[0], curable, asked, dry_run, not _tells_text(places))
+        mend(terminal, checkpoints[0], curable, asked, dry_run, not reports.tells_text)
     judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html, signed_by)
     report = _one(tuple(each_of(judge, checkpoints, jobs)))
     for line in policy_lines(report):
         terminal.message(line)
-    deliver(report, bar, places, terminal, *checkpoints)
-    return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+    return reports.deliver(report, bar, *checkpoints)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,10 +189,6 @@ def _one(reports: tuple[Report, ...]) -> Report:
         return reports[0]
     passed_over = dict.fromkeys(path for report in reports for path in report.passed_over)
     return Report.of(f"{len(reports)} checkpoints", reports, reports[0].policy, tuple(passed_over))
-
-
-def _tells_text(places: Sequence[Destination]) -> bool:
-    return any(place.is_stdout and place.form == "text" for place in places)
 
 
 def _curable(selected: tuple[str, ...], suppressions: Sequence[Suppression]) -> list[str]:

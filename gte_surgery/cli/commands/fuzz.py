@@ -8,17 +8,8 @@ from pathlib import Path
 
 import click
 
-from gte_surgery.cli import exits
-from gte_surgery.cli.options import checkpoint_argument, example, json_option
-from gte_surgery.cli.reports import (
-    OrderedCommand,
-    deliver,
-    destinations,
-    format_option,
-    output_option,
-    require_destinations,
-)
-from gte_surgery.cli.terminal import Terminal, pass_terminal
+from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.reports import OrderedCommand, Reports, reporting_options
 
 CUT = "; it is given max_length, and may cut to it"
 
@@ -43,23 +34,14 @@ CUT = "; it is given max_length, and may cut to it"
 @click.option(
     "--strict-exceptions", is_flag=True, help="Let a clean ValueError on input that need not be taken count as well."
 )
-@format_option
-@output_option
-@json_option
-@pass_terminal
-@click.pass_context
+@reporting_options
 def command(
-    ctx: click.Context,
-    terminal: Terminal,
-    /,
     checkpoint: Path,
     encoder: str,
     examples: int,
     seed: int,
     strict_exceptions: bool,
-    form: tuple[str, ...],
-    output: tuple[Path, ...],
-    as_json: bool,
+    reports: Reports,
 ) -> int:
     """Look for the smallest sequences of ids for which an encoder's batch does not fit CHECKPOINT.
 
@@ -79,8 +61,7 @@ def command(
         from gte_surgery.contract.fuzz import fuzz
     except ModuleNotFoundError as error:
         raise UsageError(f"{error.name}: not installed, fuzz needs it", "`pip install 'gte-surgery[fuzz]'`") from error
-    places = destinations(ctx, form, output, as_json)
-    require_destinations(places, checkpoint)
+    reports.require_free(checkpoint)
     contract = IdContract.read(checkpoint)
     found, is_class = find_encoder(encoder)
     encoder += "()" * is_class
@@ -91,8 +72,5 @@ def command(
         "json": lambda _: fuzz_json(breaks, encoder, contract),
     }
     codes = tuple(code for code in CODES if code < "GTE480" or code >= "GTE490")
-    deliver(
-        Report(encoder, tuple(each.finding for each in breaks), (), codes),
-        Severity.ERROR, places, terminal, checkpoint, own=own,
-    )  # fmt: skip
-    return exits.FINDINGS if breaks else exits.GOOD
+    report = Report(encoder, tuple(each.finding for each in breaks), (), codes)
+    return reports.deliver(report, Severity.ERROR, checkpoint, own=own)

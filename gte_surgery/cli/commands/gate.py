@@ -11,17 +11,10 @@ import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
-from gte_surgery.cli.options import example, json_option, some_of
+from gte_surgery.cli.options import example, some_of
 from gte_surgery.cli.page import require_page
 from gte_surgery.cli.policies import over, policy_of
-from gte_surgery.cli.reports import (
-    OrderedCommand,
-    deliver,
-    destinations,
-    format_option,
-    output_option,
-    require_destinations,
-)
+from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import RefusedError, UsageError
 
@@ -54,14 +47,8 @@ def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
 )
 @_steps_option("--only", "Take these steps only, comma apart.")
 @_steps_option("--skip", "Take all steps but these, comma apart.")
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "note"]),
-    help="Exit with 1 when a finding is at least this bad.  [default: the policy's, else error]",
-)
-@format_option
-@output_option
-@json_option
+@fail_on_option("the policy's, else error")
+@reporting_options
 @click.option(
     "--html",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -82,9 +69,7 @@ def command(
     only: tuple[str, ...],
     skip: tuple[str, ...],
     fail_on: str | None,
-    form: tuple[str, ...],
-    output: tuple[Path, ...],
-    as_json: bool,
+    reports: Reports,
     html: Path | None,
     init: bool,
     explain: bool,
@@ -115,12 +100,10 @@ def command(
         terminal.result(explained(policy.source, told, bar, policy.suppressions))
         return exits.GOOD
     require_page(html, place)
-    places = destinations(ctx, form, output, as_json)
-    require_destinations(places, place)
+    reports.require_free(place)
     report = replace(run(place, steps, policy, terminal), passed_over=over(place, policy))
     _tell(terminal, report, html, place)
-    deliver(report, bar, places, terminal, place)
-    return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+    return reports.deliver(report, bar, place)
 
 
 def _checkpoint(typed: Path | None, policy: Policy, given: Path | None) -> Path:

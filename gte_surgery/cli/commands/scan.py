@@ -11,18 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
-from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.options import checkpoint_argument, example
 from gte_surgery.cli.page import require_page
-from gte_surgery.cli.reports import (
-    OrderedCommand,
-    deliver,
-    destinations,
-    format_option,
-    output_option,
-    require_destinations,
-)
+from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
 from gte_surgery.outputs import require_output, write_output
 
@@ -83,20 +75,10 @@ def _columns(function: Any) -> Any:
     metavar="FILE",
     help="Also write a page with a histogram here.",
 )
-@click.option(
-    "--fail-on",
-    type=click.Choice(["error", "warning", "note"]),
-    default="error",
-    show_default=True,
-    help="Exit with 1 when a finding is at least this bad.",
-)
-@format_option
-@output_option
-@json_option
+@fail_on_option("error")
+@reporting_options
 @pass_terminal
-@click.pass_context
 def command(
-    ctx: click.Context,
     terminal: Terminal,
     /,
     checkpoint: Path,
@@ -108,10 +90,8 @@ def command(
     max_findings: int,
     write_counts: Path | None,
     html: Path | None,
-    fail_on: str,
-    form: tuple[str, ...],
-    output: tuple[Path, ...],
-    as_json: bool,
+    fail_on: str | None,
+    reports: Reports,
     **names: str | None,
 ) -> int:
     """Judge DATA, files, folders and patterns, by the contract of CHECKPOINT or of a JSON file.
@@ -126,8 +106,7 @@ def command(
 
     read = (checkpoint, *map(Path, paths))
     require_page(html, *read)
-    places = destinations(ctx, form, output, as_json)
-    require_destinations(places, *read)
+    reports.require_free(*read)
     if write_counts is not None:
         require_output(write_counts, read)
     with terminal.progress("scanning") as advance:
@@ -147,14 +126,13 @@ def command(
         write_output(write_counts, counts_text(report), read)
     if html is not None:
         write_output(html, _page(paths, report), read)
-    bar = Severity[fail_on.upper()]
+    bar = Severity[(fail_on or "error").upper()]
     own: dict[str, Callable[[bool], str]] = {
         "text": partial(corpus_text, report),
         "json": lambda _: corpus_json(report),
     }
     whole = Report(_title(paths), report.findings, (), report.codes, folder="")
-    deliver(whole, bar, places, terminal, *read, own=own)
-    return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+    return reports.deliver(whole, bar, *read, own=own)
 
 
 def _title(paths: tuple[str, ...]) -> str:

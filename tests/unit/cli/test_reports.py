@@ -68,6 +68,13 @@ def test_an_output_before_its_format_or_without_one_is_understood(
     assert json.loads(capsys.readouterr().out)["counts"]["warning"] == 1
 
 
+def test_json_is_short_for_that_format(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check(checkpoint, "--format", "json") == 0
+    text = capsys.readouterr().out
+    assert check(checkpoint, "--json") == 0
+    assert capsys.readouterr().out == text
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
