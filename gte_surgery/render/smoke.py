@@ -42,11 +42,10 @@ def smoke_json(result: SmokeResult) -> str:
 
 def quality_facts(quality: Quality) -> Iterator[tuple[str, str]]:
     """What there is to say of texts, by subject."""
+    told = f"{quality.texts:,}, {quality.tokens_before:,} tokens before, {quality.tokens_after:,} after"
     left_out = f", {quality.left_out:,} left out" if quality.left_out else ""
-    yield (
-        "texts",
-        f"{quality.texts:,}, {quality.tokens_before:,} tokens before, {quality.tokens_after:,} after{left_out}",
-    )
+    cut = f", {quality.cut:,} cut to {quality.longest:,} tokens" if quality.cut else ""
+    yield "texts", f"{told}{left_out}{cut}"
     yield "cosine", f"mean {quality.cosine:.6f}, least {quality.least_cosine:.6f}"
     yield "neighbours", f"{quality.neighbours:.4f} of the nearest {quality.nearest} in common, tau {quality.tau:.4f}"
     if (found := quality.retrieval) is not None:

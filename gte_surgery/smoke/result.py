@@ -90,12 +90,15 @@ class Retrieval:
 @dataclass(frozen=True, slots=True)
 class Quality:
     """What became of texts: of how many distinct `texts`, with `tokens` before and after, and how many were `left_out`
-    for want of an id. Means over the texts: `cosine` of both embeddings, `neighbours`, the share of the `nearest` in
-    common, `tau` of the order of those before. `histogram` has (from, to, texts) of cosines, `worst` the ten lowest.
+    for want of an id; `cut` were cut to the `longest` tokens that both take. Means over the texts: `cosine` of both
+    embeddings, `neighbours`, the share of the `nearest` in common, `tau` of the order of those before. `histogram` has
+    (from, to, texts) of cosines, `worst` the ten lowest.
     """
 
     texts: int
     left_out: int
+    cut: int
+    longest: int
     tokens_before: int
     tokens_after: int
     cosine: float

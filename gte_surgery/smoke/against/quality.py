@@ -39,6 +39,8 @@ def measure_quality(before: Checkpoint, after: Checkpoint, corpus: Corpus, devic
     return Quality(
         texts=corpus.documents,
         left_out=corpus.left_out,
+        cut=corpus.cut,
+        longest=corpus.longest,
         tokens_before=sum(map(len, corpus.before[: corpus.documents])),
         tokens_after=sum(map(len, corpus.after[: corpus.documents])),
         cosine=float(near.mean()),
@@ -58,14 +60,14 @@ def embedded(checkpoint: Checkpoint, rows: Sequence[Ids], device: torch.device, 
     that fill the device. The model is gone afterwards.
     """
     encoder = load_encoder(checkpoint, str(device), dtype, "auto", unpad=device.type == "cuda")
-    longest, table = int(encoder.config.max_position_embeddings), len(encoder.input_table())
+    table = len(encoder.input_table())
     pad = encoder.config.pad_token_id or 0
     largest = max(max(row) for row in rows)
     if largest >= table:
         raise RefusedError(f"{checkpoint.name}: id {largest} of a text, the table has {table} rows")
     vectors = torch.empty(len(rows), encoder.config.hidden_size, dtype=torch.float64)
-    for places in batched([min(len(row), longest) for row in rows], _TOKENS[device.type]):
-        batch = _batch([rows[at][:longest] for at in places], pad).to(device)
+    for places in batched([len(row) for row in rows], _TOKENS[device.type]):
+        batch = _batch([rows[at] for at in places], pad).to(device)
         with watched(batch, f"embedding texts by {checkpoint.name}"):
             vectors[places] = encoder.embed(batch.tensors).double().cpu()
     del encoder

@@ -28,7 +28,7 @@ class Queries:
 @dataclass(frozen=True, slots=True)
 class Corpus:
     """Distinct texts: how each begins, its ids before and after. The first `documents` are searched, the others only
-    ask. `left_out` had an id that no longer is, or no id at all.
+    ask. `left_out` had an id that no longer is, or no id at all; `cut` were longer than `longest` tokens, in either.
     """
 
     shown: tuple[str, ...]
@@ -36,6 +36,8 @@ class Corpus:
     after: tuple[Ids, ...]
     documents: int
     left_out: int
+    cut: int
+    longest: int
     labels: Queries | None = None
 
 
@@ -64,10 +66,12 @@ def read_corpus(
     pairs = [pair for pair in ids if pair is not None]
     return Corpus(
         tuple(_beginning(shown[at]) for at in kept),
-        tuple(before for before, _ in pairs),
-        tuple(after for _, after in pairs),
+        tuple(before for before, _, _ in pairs),
+        tuple(after for _, after, _ in pairs),
         known,
         len(ids) - len(kept),
+        sum(is_cut for _, _, is_cut in pairs),
+        longest,
         _labels(asked, numbers) if queries is not None else None,
     )
 
@@ -90,17 +94,21 @@ def _in_both(
     checkpoints: tuple[Checkpoint, Checkpoint],
     new_ids: Mapping[int, int] | None,
     longest: int,
-) -> list[tuple[Ids, Ids] | None]:
+) -> list[tuple[Ids, Ids, bool] | None]:
+    """The ids of each row before and after, and whether it was cut in either; None for one that has none."""
     texts = [row for row in rows if isinstance(row, str)]
-    cut = iter(zip(*framed(checkpoints, texts, longest), strict=True)) if texts else iter(())
-    pairs = [next(cut) if isinstance(row, str) else _moved(row[:longest], new_ids) for row in rows]
-    return [pair if pair is not None and all(pair) else None for pair in pairs]
+    both = zip(*framed(checkpoints, texts, longest), strict=True) if texts else ()
+    given = iter([(old, new, is_old_cut or is_new_cut) for (old, is_old_cut), (new, is_new_cut) in both])
+    found = [next(given) if isinstance(row, str) else _moved(row, new_ids, longest) for row in rows]
+    return [each if each is not None and each[0] and each[1] else None for each in found]
 
 
-def _moved(ids: Ids, new_ids: Mapping[int, int] | None) -> tuple[Ids, Ids] | None:
+def _moved(row: Ids, new_ids: Mapping[int, int] | None, longest: int) -> tuple[Ids, Ids, bool] | None:
     if new_ids is None:
         raise UsageError("texts: they are ids, and nobody knows the new ones", "name the row map: --map FILE")
-    return (ids, [new_ids[each] for each in ids]) if all(each in new_ids for each in ids) else None
+    ids = row[:longest]
+    known = all(each in new_ids for each in ids)
+    return (ids, [new_ids[each] for each in ids], len(row) > longest) if known else None
 
 
 def _distinct(rows: Sequence[Row]) -> dict[object, Row]:

@@ -15,8 +15,9 @@ from gte_surgery.vocabulary.trimming.workers import started
 _AT_ONCE = 256
 
 
-def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int) -> list[list[list[int]]]:
-    """For each checkpoint the ids of each text, with what its tokenizer.json puts around a text, at most `longest`.
+def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int) -> list[list[tuple[list[int], bool]]]:
+    """For each checkpoint the ids of each text, with what its tokenizer.json puts around a text, at most `longest`, and
+    whether that cut it.
 
     Raises RefusedError where there is no such file, and for one that the tokenizers package refuses or dies of.
     """

@@ -42,11 +42,11 @@ class Words:
         """The ids of a text, without what is put around it."""
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def framed(self, texts: list[str], longest: int) -> list[list[int]]:
-        """The ids of each text with what is put around it, at most `longest`."""
+    def framed(self, texts: list[str], longest: int) -> list[tuple[list[int], bool]]:
+        """The ids of each text with what is put around it, at most `longest`, and whether that cut it."""
         self._tokenizer.enable_truncation(longest)
         try:
-            return [list(encoding.ids) for encoding in self._tokenizer.encode_batch(texts)]
+            return [(list(each.ids), bool(each.overflowing)) for each in self._tokenizer.encode_batch(texts)]
         finally:
             self._tokenizer.no_truncation()
 

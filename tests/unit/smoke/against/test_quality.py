@@ -19,6 +19,7 @@ from gte_surgery import SmokeOptions, load_encoder, smoke, trim  # noqa: E402
 from gte_surgery.cli.entry import run  # noqa: E402
 from gte_surgery.errors import RefusedError, UsageError  # noqa: E402
 from gte_surgery.gte.schemas import violations  # noqa: E402
+from gte_surgery.render.smoke import smoke_text  # noqa: E402
 from gte_surgery.smoke.result import Quality, SmokeResult  # noqa: E402
 from tests import builder  # noqa: E402
 from tests.texts import lines, write_tokenizer  # noqa: E402
@@ -113,6 +114,18 @@ def test_planted_damage_is_caught_by_the_default_thresholds(damage: Any, folder:
     assert quality(result).cosine < 0.99
 
 
+def test_texts_that_are_cut_are_counted(folder: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(folder / "old" / "tokenizer.json"))
+    tokenizer.no_truncation()
+    lengths = [len(tokenizer.encode(text).ids) for text in TEXTS]
+    longest = sorted(lengths)[40]
+    result = compared(folder, folder / "small", max_length=longest)
+    found = quality(result)
+    assert (found.cut, found.longest) == (sum(length > longest for length in lengths), longest)
+    assert f", {found.cut} cut to {longest} tokens" in smoke_text(result)
+    assert quality(compared(folder, folder / "small", max_length=9000)).longest == 128
+
+
 @pytest.mark.slow
 def test_the_figures_are_those_of_the_encoders_and_numpy(folder: Path, tmp_path: Path) -> None:
     path = damaged(folder, tmp_path)
@@ -153,7 +166,9 @@ def test_ids_serve_where_texts_do_not_and_those_that_went_are_left_out(folder: P
     file = tmp_path / "ids.jsonl"
     file.write_text("\n".join(json.dumps({"input_ids": ids}) for ids in [*kept, [0, gone, 2], kept[0]]))
     found = quality(compared(folder, folder / "small", texts=file, column="input_ids"))
-    assert (found.texts, found.left_out, found.cosine) == (20, 1, 1.0)
+    assert (found.texts, found.left_out, found.cut, found.cosine) == (20, 1, 0, 1.0)
+    cut = quality(compared(folder, folder / "small", texts=file, column="input_ids", max_length=len(kept[0]) - 1))
+    assert cut.cut == sum(len(ids) >= len(kept[0]) for ids in kept)
     assert found.worst[0].text.startswith("ids 0 ")
 
 
