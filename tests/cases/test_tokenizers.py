@@ -46,6 +46,21 @@ def test_a_tokenizer_that_is_kept_though_the_rows_moved_is_told_first_and_found_
     assert "GTE316" not in codes(path)
 
 
+def test_a_tokenizer_that_was_left_behind_fits_again_once_the_rows_are_back(tmp_path: Path) -> None:
+    path = spoken(tmp_path / "c")
+    for there in (True, False, True, False):
+        told = kept(path).plan.meaning  # ROWS is its own inverse
+        assert ("no longer fits" in told[0]) is there
+        assert ("GTE316" in codes(path)) is there
+    resize(path, vocab=192, pad=1)
+    assert "GTE316" not in codes(path)
+    kept(path)
+    resize(path, vocab=128, pad=1)
+    assert "GTE316" in codes(path)
+    remap(path, keep=ROWS[::-1], vocab=128, pad=58, tokenizer="keep")
+    assert "GTE316" in codes(path)
+
+
 def test_its_hint_removes_it(tmp_path: Path) -> None:
     path = spoken(tmp_path / "c")
     kept(path)

@@ -25,7 +25,7 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
     """The sentences for a `Remap` that makes `pad` the pad id, most consequential first."""
     tokenizer = read_tokenizer(target.checkpoint)
     if edit.tokenizer == "keep":
-        yield from stale_tokenizer(tokenizer, moves(edit.origins, tokenizer))
+        yield from stale_tokenizer(tokenizer, moves(edit.origins, target.checkpoint))
     yield from _rows(target, edit)
     yield from edit.origins.coverage
     yield from rounding(target, edit.wanted, edit.rows)

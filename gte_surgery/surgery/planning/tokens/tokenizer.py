@@ -8,13 +8,16 @@ import json
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 
+from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import read_json, sha256_of
 from gte_surgery.checkpoint.json.strict import replace_members
-from gte_surgery.checkpoint.receipts import LEFT_BEHIND
-from gte_surgery.errors import RefusedError
+from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
+from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.surgery.edits import Edit, Remap
 from gte_surgery.surgery.planning.plan import Plan, SourceFile, TextFile
+from gte_surgery.surgery.planning.recorded import MOST_ROWS, claims_of_receipt
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.token_files import (
@@ -26,7 +29,7 @@ from gte_surgery.vocabulary.token_files import (
     VOCABULARIES,
     token_text,
 )
-from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 SETTINGS = (TOKENIZER_CONFIG, SPECIAL_TOKENS)
 _NEW_FILE = 0o644
@@ -61,19 +64,52 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     return _with_files(plan, target, files, (told,) if files else ())
 
 
-def moves(origins: RowMap, tokenizer: Tokenizer) -> bool:
+def moves(origins: RowMap, checkpoint: Checkpoint) -> bool:
     """Whether rows that the tokenizer's ids name are another's, or gone, after a remap."""
-    ids = new_ids(origins)
-    return any(ids.get(number) != number for number in range(tokenizer.vocab_size or 0))
+    ids, rows = new_ids(origins), _rows_since(checkpoint)
+    size = read_tokenizer(checkpoint).vocab_size or 0
+    return any(ids.get(number if rows is None else rows.get(number, -1)) != number for number in range(size))
 
 
 def _left_behind(plan: Plan, target: Target, edit: Remap) -> Plan:
-    """The plan that tells, for the receipt, which vocabularies stay though the ids in them mean other rows now."""
-    if plan.is_empty or not moves(edit.origins, read_tokenizer(target.checkpoint)):
+    """The plan that tells, for the receipt, which vocabularies stay though the ids in them mean other rows now; of one
+    that was left behind and fits again there is no SHA-256.
+    """
+    is_left = moves(edit.origins, target.checkpoint)
+    if plan.is_empty or not (is_left or _rows_since(target.checkpoint) is not None):
         return plan
-    files = {name: target.checkpoint.readable(name) for name in VOCABULARIES}
-    digests = {name: sha256_of(file.place) for name, file in files.items() if file is not None}
+    digests = {name: digest if is_left else "" for name, digest in _digests(target.checkpoint).items()}
     return replace(plan, edits={**plan.edits, LEFT_BEHIND: digests})
+
+
+def _rows_since(checkpoint: Checkpoint) -> dict[int, int] | None:
+    """Row by tokenizer id, where surgeries left the tokenizer behind and their receipts tell how the rows moved."""
+    receipts = receipts_of(checkpoint)
+    edits = [each.get("edits") for each in receipts]
+    left = [each.get(LEFT_BEHIND) if isinstance(each, dict) else None for each in edits]
+    digests = _digests(checkpoint) if any(left) else {}
+    at = next((at for at, each in enumerate(left) if each and _is_one_of(each, digests)), None)
+    if at is None:
+        return None
+    try:
+        claims = [claim for each in receipts[at:] for claim in claims_of_receipt(each, MOST_ROWS)]
+    except CheckpointError:
+        return None
+    moved = [new_ids(claim.ids) for claim in claims if claim.kind == "rows" and claim.ids is not None]
+    return (
+        reduce(lambda before, then: {old: then[row] for old, row in before.items() if row in then}, moved)
+        if moved
+        else None
+    )
+
+
+def _is_one_of(left: object, digests: Mapping[str, str]) -> bool:
+    return isinstance(left, dict) and any(left.get(name) == digest for name, digest in digests.items())
+
+
+def _digests(checkpoint: Checkpoint) -> dict[str, str]:
+    files = {name: checkpoint.readable(name) for name in VOCABULARIES}
+    return {name: sha256_of(file.place) for name, file in files.items() if file is not None}
 
 
 def new_ids(origins: RowMap) -> dict[int, int]:
