@@ -167,6 +167,15 @@ def add_dense(path: Path, wide: int = 32, narrow: int = 16, **changes: object) -
     return add_module(path, "Dense", settings | changes, weights)
 
 
+def add_adapter(path: Path, rows: int, hidden: int = 32, kind: str = "weight", **settings: object) -> None:
+    """An adapter as peft names its tensors, with so many rows of the word table."""
+    path.mkdir(exist_ok=True)
+    shape = (4, rows) if kind == "lora_embedding_A" else (rows, hidden)
+    table = f"base_model.model.embeddings.word_embeddings.{kind}"
+    save(path / "adapter_model.safetensors", {table: np.ones(shape, np.float32)})
+    write_json(path / "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "base", **settings})
+
+
 def nest(path: Path, folder: str = "0_Transformer") -> Path:
     """Move the model of a save into a folder of it, as sentence-transformers wrote it until 2021; `path` again."""
     inner = path / folder

@@ -1,5 +1,5 @@
-"""GTE300, GTE310 to GTE312, GTE314, GTE315: the small files beside the weights, against the config: pooling and the
-layers behind it, sequence length.
+"""GTE300, GTE310 to GTE312, GTE314, GTE315, GTE317: what lies beside the weights, against the config and the table:
+pooling and the layers behind it, sequence length, adapters.
 
 A file that is absent is nobody's fault here; what a program cannot do without is for the rules of that program.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gte_surgery.checkpoint.adapters import adapters_of, word_rows
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.shards import read_shards
 from gte_surgery.checkpoint.sidecars import (
@@ -180,3 +181,18 @@ def model_in_a_folder(subject: Subject) -> Iterator[Observation]:
     if subject.checkpoint.around:
         folder = shown(subject.checkpoint.path.name)
         yield Observation(Location(), f"the model lies in {folder}, where sentence-transformers alone looks for it")
+
+
+@rule("GTE317", Severity.WARNING, requires=_SOUND)
+def adapter_of_another_vocabulary(subject: Subject) -> Iterator[Observation]:
+    """An adapter beside the weights does not fit the vocabulary.
+
+    It lies in the checkpoint's folder or below it, and holds a table, a column for each id, or rows of some ids: of a
+    table with another number of rows. peft 0.21 stops at it with a size mismatch, or an IndexError. It was trained
+    before the table was resized, or on another base; `gte-surgery inspect` of its folder tells which. Surgeries make
+    the adapters follow that fit.
+    """
+    rows = word_rows(subject.checkpoint.tensors)
+    for adapter in adapters_of(subject.checkpoint) if rows is not None else ():
+        if misfit := adapter.misfit(rows or 0):
+            yield Observation(Location(file=adapter.shard.file.name), misfit)

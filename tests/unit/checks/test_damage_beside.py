@@ -20,6 +20,7 @@ from tests.builder import (
     ABSENT,
     Config,
     Tensors,
+    add_adapter,
     add_dense,
     add_module,
     build,
@@ -157,6 +158,13 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     ),
     "a dense layer with a broken header": (
         "GTE314", lambda path: (path / add_dense(path) / "model.safetensors").write_bytes(b"\7"),
+    ),
+    "an adapter with the table of another": ("GTE317", lambda path: add_adapter(path / "adapter", 129)),
+    "an adapter with columns of another": (
+        "GTE317", lambda path: add_adapter(path / "adapter", 127, kind="lora_embedding_A"),
+    ),
+    "an adapter with a row for an id too many": (
+        "GTE317", lambda path: add_adapter(path, 1, kind="trainable_tokens_delta", trainable_token_indices=[128]),
     ),
     "a signature of another checkpoint": ("GTE067", text("model.sig", SIGNATURE)),
     "a bill of another checkpoint": ("GTE069", text("bom.json", BILL)),
