@@ -148,7 +148,7 @@ class LazyGroup(click.Group):
 def program(ctx: click.Context, quiet: bool, color: str) -> None:
     """Validate, rewrite and mend GTE encoder checkpoints, safely and without loading them.
 
-    Nothing runs code from a checkpoint, and nothing touches the network.
+    Nothing runs code from a checkpoint, and nothing touches the network unless you type hf://.
     """
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())

@@ -7,6 +7,7 @@ sentence-transformers 6.2].
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ _ORIGINS = {
 }
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Words that wrappers leave in the middle of names: no module of a GTE is called so."""
+_MODULE_OF_6 = re.compile(r"\b0\.model\.")
+"""What sentence-transformers calls a model since 5.4, the first of the modules of a SentenceTransformer."""
 _HEADS = ("lm_head.", "classifier.", "qa_outputs.", "cls.", "head.", "decoder.")
 
 
@@ -65,5 +68,6 @@ def _fits(family: Family, stored: list[str], prefix: str) -> bool:
 
 
 def _origin(prefix: str) -> str:
+    prefix = _MODULE_OF_6.sub("auto_model.", prefix)
     known = dict.fromkeys(_ORIGINS[part] for part in reversed(prefix.split(".")) if part in _ORIGINS)
     return " within ".join(known) if known else "a module that holds the model"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from gte_surgery.cli.entry import run as main
 from gte_surgery.findings import Finding
 from tests.builder import (
     ABSENT,
+    Config,
     build,
     change_config,
     load,
@@ -81,14 +83,42 @@ def test_a_shard_of_an_older_save_is_mentioned(tmp_path: Path) -> None:
     assert finding.location.file == old.name
 
 
-def test_a_hidden_size_that_is_not_stated_is_read_off_the_table(tmp_path: Path) -> None:
-    path = build(tmp_path / "c")
-    change_config(path, hidden_size=ABSENT)
+@pytest.mark.parametrize("build_config", [native_config, remote_config])
+@pytest.mark.parametrize(
+    ("stated", "told"),
+    [
+        ({"hidden_size": ABSENT}, '"hidden_size": 32'),
+        ({"hidden_size": 64}, '"hidden_size": 32'),
+        ({"intermediate_size": 64}, '"intermediate_size": 48'),
+        ({"num_hidden_layers": 3}, '"num_hidden_layers": 2'),
+        ({"num_hidden_layers": 1}, '"num_hidden_layers": 2'),
+        ({"type_vocab_size": 3}, '"type_vocab_size": 1'),
+        ({"vocab_size": 64}, '"vocab_size": 128'),
+        ({"hidden_size": 64, "intermediate_size": 96}, '"hidden_size": 32, "intermediate_size": 48'),
+        ({"num_hidden_layers": 12, "vocab_size": 256}, '"num_hidden_layers": 2, "vocab_size": 128'),
+    ],
+)
+def test_the_sizes_that_the_tensors_have_are_read_off_them(
+    build_config: Callable[..., Config], tmp_path: Path, stated: Config, told: str
+) -> None:
+    path = build(tmp_path / "c", build_config())
+    change_config(path, **stated)
     found = errors(path)
     assert found
-    assert {finding.hint for finding in found if "hidden_size" in finding.hint} == {
-        'the word table is 32 wide: set "hidden_size": 32'
-    }
+    assert all(f"set {told}" in finding.hint for finding in found)
+    change_config(path, **json.loads(f"{{{told}}}"))
+    assert errors(path) == []
+
+
+@pytest.mark.parametrize("name", ["embeddings.word_embeddings", "layer.1.mlp.down_proj"])
+def test_no_sizes_are_told_for_a_table_that_is_turned_over(tmp_path: Path, name: str) -> None:
+    path = build(tmp_path / "c", native_config())
+    arrays = load(path)
+    (whole,) = [each for each in arrays if each.endswith(f"{name}.weight")]
+    save(path / "model.safetensors", {**arrays, whole: np.ascontiguousarray(arrays[whole].T)})
+    found = errors(path)
+    assert [finding.code for finding in found] == ["GTE204"]
+    assert found[0].hint == ""
 
 
 @pytest.mark.parametrize("types", [0, 1, 2])

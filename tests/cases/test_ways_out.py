@@ -38,6 +38,13 @@ def test_a_wrapper_is_named_and_taken_off(tmp_path: Path, prefix: str, shards: i
     assert all((found[name] == array).all() for name, array in arrays.items())
 
 
+@pytest.mark.parametrize("prefix", ["0.auto_model.", "0.model.", "encoder.0.model."])
+def test_both_words_of_sentence_transformers_are_known(tmp_path: Path, prefix: str) -> None:
+    path, _ = wrapped(tmp_path / "c", prefix)
+    (finding,) = run(path).findings
+    assert finding.message.endswith("as sentence-transformers saves a model")
+
+
 @pytest.mark.parametrize("layout", ["b", "d", "f"])
 def test_a_wrapper_goes_where_the_names_change_anyway(tmp_path: Path, layout: str) -> None:
     path, _ = wrapped(tmp_path / "c", "_orig_mod.")

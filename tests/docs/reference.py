@@ -63,7 +63,7 @@ def usage(of: click.Command, name: str) -> str:
 def options(of: click.Command) -> Iterator[tuple[str, str]]:
     """Each option with its value, and what it does with its default."""
     for each in of.params:
-        if isinstance(each, click.Option):
+        if isinstance(each, click.Option) and not each.hidden:
             shown = ", ".join(sorted(each.opts, key=len))
             default = each.default if each.show_default and not callable(each.default) else None
             ending = f"  [default: {default}]" if default is not None else "  [required]" if each.required else ""

@@ -5,13 +5,15 @@ Judged from headers alone; no tensor's bytes are read here.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import counted, first, listed, shape
+from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.vocabulary.tokenizer import usable_pad
@@ -23,6 +25,7 @@ SHAPED = ("GTE204", "GTE205", "GTE209")
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
 FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+_LAYER = re.compile(r"\.([0-9]+)\.")
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
 
 
@@ -41,6 +44,7 @@ def missing(subject: Subject) -> Iterator[Observation]:
     hint = f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
         hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
+    hint = _sizes_hint(subject) or hint
     for spec, ending in first(absent):
         yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
 
@@ -62,7 +66,8 @@ def denied(subject: Subject) -> Iterator[Observation]:
     """
     for name, ending in first([name for name in _unasked(subject) if _is_gte(subject, name)]):
         found = shape(subject.checkpoint.tensors[name].shape)
-        yield Observation(subject.at_tensor(name), f"{found}, but the config asks for no such tensor{ending}")
+        message = f"{found}, but the config asks for no such tensor{ending}"
+        yield Observation(subject.at_tensor(name), message, _sizes_hint(subject))
 
 
 @rule("GTE203", Severity.WARNING, requires=COMPLETE)
@@ -94,7 +99,8 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
     ]
     for (spec, found), ending in first(wrong):
         message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
-        yield Observation(subject.at_tensor(spec.name), message, _rows_hint(subject, spec, found))
+        hint = _sizes_hint(subject) or _rows_hint(subject, spec, found)
+        yield Observation(subject.at_tensor(spec.name), message, hint)
 
 
 @rule("GTE205", Severity.ERROR, requires=READABLE)
@@ -207,7 +213,7 @@ def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
         table = subject.checkpoint.tensors.get(spec.name)
         if spec.canonical == subject.names.types and table is not None and _is_misshapen(spec, table.shape):
             message = f"shape {shape(table.shape)}, config needs {shape(spec.shape)}"
-            yield Observation(subject.at_tensor(spec.name), message)
+            yield Observation(subject.at_tensor(spec.name), message, _sizes_hint(subject))
 
 
 def _apart_from_types(subject: Subject, specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
@@ -235,15 +241,48 @@ def _is_misshapen(spec: TensorSpec, found: tuple[int, ...]) -> bool:
     return found != spec.shape and not _is_emptied(spec, found) and not is_flattened(spec, found)
 
 
-def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> str:
-    """For a table that has another number of rows than the config's vocabulary, and is right otherwise.
+def _sizes_hint(subject: Subject) -> str:
+    """The sizes with which config.json would fit every stored tensor, where there are such."""
+    words, config, types = subject.stored(subject.names.words), subject.config, subject.stored(subject.names.types)
+    layers = {match[1] for name in subject.canonical if (match := _LAYER.search(name))}
+    if config is None or words is None or len(words.shape) != 2:
+        return ""
+    found = dict(zip(("vocab_size", "hidden_size"), words.shape, strict=True)) | {"num_hidden_layers": len(layers)}
+    if config.type_vocab_size > 0 and types is not None and types.shape:
+        found["type_vocab_size"] = types.shape[0]
+    widths = Counter(size for tensor in subject.model_tensors for size in tensor.shape)
+    for width in (config.intermediate_size, *(size for size, _ in widths.most_common(8))):
+        sizes = {**found, "intermediate_size": width}
+        if _fits(subject, {**subject.values, **sizes}):
+            wrong = sorted(key for key, size in sizes.items() if subject.values.get(key) != size)
+            told = ", ".join(f'"{key}": {sizes[key]}' for key in wrong)
+            return f"all tensors fit one config: set {told}, or take the weights it was set for"
+    return ""
 
-    The word table decides: where it has the rows of the config, a head's tensor was left behind, and a resize to just
-    those rows lets it follow; where it has others, the config is what is wrong.
+
+def _fits(subject: Subject, values: Mapping[str, object]) -> bool:
+    """Whether a config of these members asks for just the tensors that are stored, in their shapes."""
+    try:
+        config = subject.family.read_config(values)
+    except CheckpointError:
+        return False
+    if subject.layout is None:
+        return False
+    stored = {name: tensor.shape for name, tensor in subject.checkpoint.tensors.items()}
+    wanted = subject.family.inventory(config, subject.layout, subject.head)
+    allowed = subject.family.optional(config, subject.layout, subject.head)
+    asked = {spec.name for spec in (*wanted, *allowed)}
+    return all(stored.get(spec.name) == spec.shape for spec in wanted) and not any(
+        name not in asked and _is_gte(subject, name) for name in stored
+    )
+
+
+def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> str:
+    """For a tensor that has another number of rows than the word table, which has those of the config: a head's was
+    left behind, and a resize to just those rows lets it follow. Where others do not fit the config either, its
+    `vocab_size` is what is wrong.
     """
     words, config = subject.stored(subject.names.words), subject.config
-    if words is not None and config is not None and len(words.shape) == 2 and words.shape[1] != config.hidden_size:
-        return f'the word table is {words.shape[1]} wide: set "hidden_size": {words.shape[1]}'
     is_sized = subject.family.is_sized_by_vocabulary(spec.canonical)
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
