@@ -215,7 +215,7 @@ def _staged(transaction: Transaction, carried: Mapping[str, Path]) -> Checkpoint
 def _proved(plan: Plan, before: Checkpoint | None, after: Checkpoint, manner: Manner) -> Verdict | None:
     """What running the plan's claims came to; raises RefusedError where they do not hold, or nobody can say."""
     verdict = manner.prove(plan.claims, before, after) if manner.prove is not None else None
-    if verdict is None or verdict.outcome == "proved" or not plan.files:
+    if verdict is None or verdict.outcome == "proved":
         return verdict
     if verdict.outcome == "refuted":
         raise RefusedError(f"the proof failed: {verdict.told}; nothing was changed", "this is a bug worth reporting")

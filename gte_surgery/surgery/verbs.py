@@ -91,14 +91,14 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         case Fix():
             plan = plan_fix(checkpoint, edit)
             plan = with_signatures_aside(plan, checkpoint)
-            return plan if plan.is_empty else replace(plan, claims=claims_of_fix(checkpoint.values))
+            return replace(plan, claims=claims_of_fix(checkpoint.values))
     return _claimed(plan, target, edit)
 
 
 def _claimed(plan: Plan, target: Target, edit: Edit) -> Plan:
     """The plan with what lies beside the weights, and with what it preserves."""
     plan = with_signatures_aside(with_companions(plan, target, edit), target.checkpoint)
-    return replace(plan, claims=() if plan.is_empty else claims_of(target, edit))
+    return replace(plan, claims=claims_of(target, edit))
 
 
 def resize(

@@ -21,7 +21,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from gte_surgery import convert, load_encoder, new, prover, reinit, remap, resize, trim  # noqa: E402
+from gte_surgery import convert, fix, load_encoder, new, prover, reinit, remap, resize, trim  # noqa: E402
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint, open_listing  # noqa: E402
 from gte_surgery.checkpoint.json.strict import parse_document  # noqa: E402
 from gte_surgery.checkpoint.source import path_of  # noqa: E402
@@ -228,6 +228,23 @@ def test_what_only_copies_is_equal_bit_for_bit(trained: Path) -> None:
     assert receipt["proof"] == {
         "device": "cpu", "dtypes": ["float32"], "batches": 3, "tokens": 645, "largest_difference": 0.0, "told": "",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{"vocab": 256, "pad": 1}, {"to": "remote"}, {}], ids=["resize", "convert", "fix"])
+def test_a_copy_of_what_was_already_so_is_proved_to_be_equal(
+    options: dict[str, Any], trained: Path, tmp_path: Path
+) -> None:
+    words = builder.load(trained / "model.safetensors")
+    words[WORDS][1] = 0
+    builder.save(trained / "model.safetensors", words)
+    surgery: Any = {"vocab": resize, "to": convert}.get(next(iter(options), ""), fix)
+    outcome = surgery(trained, **options, out=tmp_path / "out", prove=prover("cpu"))
+    assert outcome.plan.is_empty
+    assert outcome.receipt["proved"] is True
+    assert outcome.receipt["proof"]["largest_difference"] == 0.0
+    assert outcome.receipt["proof"]["batches"] > 0
+    with pytest.raises(RefusedError, match="the proof failed: "):
+        surgery(trained, **options, out=tmp_path / "damaged", prove=planted(numbers(WORDS, at((9, 3), 1.0))))
 
 
 @pytest.mark.parametrize("name", ["legacy-absolute", "legacy-rmsnorm"])
