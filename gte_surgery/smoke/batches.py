@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.fields import LARGEST_SIZE
+from gte_surgery.records import dataclass
 
 Tensors = dict[str, Tensor]
 MORE_PADDING = 16

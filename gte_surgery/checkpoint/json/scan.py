@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+
+from gte_surgery.records import dataclass
 
 MAX_DEPTH = 127  # what serde_json, and with it the safetensors package, accepts
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from gte_surgery.errors import UsageError
+from gte_surgery.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)
