@@ -26,7 +26,7 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
     tokenizer = read_tokenizer(target.checkpoint)
     if edit.tokenizer == "keep":
         yield from stale_tokenizer(tokenizer, moves(edit.origins, target.checkpoint))
-    yield from _rows(target, edit)
+    yield from _rows(target, edit, -1 if pad is None else pad)
     yield from edit.origins.coverage
     yield from rounding(target, edit.wanted, edit.rows)
     yield from _pad(target, edit, pad)
@@ -34,7 +34,7 @@ def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[s
     yield from other_weights(target)
 
 
-def _rows(target: Target, edit: Remap) -> Iterator[str]:
+def _rows(target: Target, edit: Remap, pad: int) -> Iterator[str]:
     origins, held = edit.origins, target.tensors[target.names.words].shape[0]
     means, kept_bits = 0, bytearray(-(-held // 8))
     for begin, end in pairwise(origins.offsets):
@@ -49,10 +49,12 @@ def _rows(target: Target, edit: Remap) -> Iterator[str]:
         yield f"{again} new rows repeat a row that another one has as well"
     if means:
         yield f"{means} new rows are means of several old ones"
-    if fresh := edit.rows - len(origins.new):
-        first = next((at for at, new in enumerate(origins.new) if at != new), len(origins.new))
+    without = [(begin, end) for begin, end, has_origin in origins.stretches(0, edit.rows) if not has_origin]
+    fresh = sum(end - begin for begin, end in without) - any(begin <= pad < end for begin, end in without)
+    if fresh:
+        first = next(at for begin, end in without for at in (begin, begin + 1) if at != pad and at < end)
         how = fresh_rows(edit.init, target.config.initializer_range)
-        yield f"{fresh} new rows have no origin, the first is {first}: {how}"
+        yield f"{fresh} new {'rows have no origin, the first is' if fresh > 1 else 'row has no origin,'} {first}: {how}"
 
 
 def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
