@@ -6,12 +6,10 @@ Plain frozen data. Rules make these values, `render` turns them into text, the c
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import Field, replace
+from dataclasses import Field, dataclass, replace
 from enum import IntEnum
 from shlex import quote
 from typing import Any, ClassVar, Protocol, TypeVar
-
-from gte_surgery.records import dataclass
 
 MOST_ALIKE = 1_000
 """Faults of one kind that are told one by one, whatever the format; a hostile index could make a million."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from gte_surgery.checkpoint.files import FileEntry, read_json
@@ -16,7 +17,6 @@ from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, read_shards
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"

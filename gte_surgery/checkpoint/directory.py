@@ -11,7 +11,7 @@ import re
 import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,7 +39,6 @@ from gte_surgery.checkpoint.receipts import compare_receipt
 from gte_surgery.checkpoint.shards import Shard, StoredTensor, duplicate_tensors, read_shards
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, several
-from gte_surgery.records import dataclass
 
 if TYPE_CHECKING:
     from gte_surgery.checkpoint.hub.snapshot import Snapshot

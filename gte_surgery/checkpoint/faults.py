@@ -5,12 +5,12 @@ Facts only; how bad each one is, and its code, is for the rules to say.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
-from gte_surgery.records import dataclass
 
 
 class FaultKind(Enum):

@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
@@ -17,7 +18,6 @@ from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 _PIECE = 1 << 20
 

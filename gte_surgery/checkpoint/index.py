@@ -7,6 +7,7 @@ The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map`
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
@@ -17,7 +18,6 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, several
-from gte_surgery.records import dataclass
 
 _FIX = "gte-surgery check CKPT --fix"
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gte_surgery.checkpoint.files import FileEntry, entry_of, reason_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import path_of
-from gte_surgery.records import dataclass
 
 SURGERY_FOLDER = ".gte-surgery"
 """In a checkpoint: all state of a surgery."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
@@ -12,7 +13,6 @@ from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEnt
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location, several
-from gte_surgery.records import dataclass
 
 _HINTS = {
     Content.LFS_POINTER: "fetch the file itself: `git lfs pull`",

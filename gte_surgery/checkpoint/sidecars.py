@@ -7,6 +7,7 @@ tokenizer's files come to is for `vocabulary`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import (
     CONFIG_NAME,
@@ -20,7 +21,6 @@ from gte_surgery.checkpoint.files import read_json
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import is_unsafe
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 POOLING_CONFIG = "1_Pooling/config.json"
 SENTENCE_CONFIG = "sentence_bert_config.json"

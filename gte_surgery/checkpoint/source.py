@@ -11,11 +11,10 @@ import errno
 import os
 import stat
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
-
-from gte_surgery.records import dataclass
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
 NOT_REGULAR = "not a regular file"

@@ -10,14 +10,13 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.checks.statistics import TensorStatistics
-from gte_surgery.records import dataclass
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
@@ -22,7 +23,6 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Release
 from gte_surgery.gte.rope import describe as rope_in_words
 from gte_surgery.gte.rope import inv_freq
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 PART_NAMES = ("embeddings", "layers", "head", "other")

@@ -10,7 +10,7 @@ import os
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.hub.address import address_of
@@ -18,7 +18,6 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Severity, Suppression
-from gte_surgery.records import dataclass
 
 POLICY_NAME = "gte-surgery.toml"
 

@@ -8,6 +8,7 @@ Codes are permanent: a retired code is never given to another rule.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
 
@@ -15,7 +16,6 @@ from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
-from gte_surgery.records import dataclass
 
 RULE_MODULES = (
     "directory",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
@@ -18,7 +18,6 @@ from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.checkpoint.json.strict import parse_document
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, UnavailableError, UsageError
-from gte_surgery.records import dataclass
 
 _COMPAT = "https://model_signing/Digests/v0.1"
 _PREDICATES = ("https://model_signing/signature/v1.0", _COMPAT)

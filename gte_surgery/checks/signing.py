@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -18,7 +19,6 @@ from gte_surgery.checks.digests import digests
 from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.signature import OF_GIT, require_model_signing, signatures
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 
 SIGNATURE = "model.sig"
 _LEFT_OUT = (".gte-surgery", SIGNATURE)

@@ -7,7 +7,7 @@ the rules that report why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, family_of
 from gte_surgery.gte.family import Family, Names
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 from gte_surgery.whole import make_whole
 

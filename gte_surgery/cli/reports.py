@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +16,6 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.options import json_option
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.outputs import require_output, write_output
-from gte_surgery.records import dataclass
 
 if TYPE_CHECKING:
     from gte_surgery.findings import Report, Severity

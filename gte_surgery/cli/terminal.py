@@ -9,11 +9,11 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import click
 
-from gte_surgery.records import dataclass
 from gte_surgery.render.ink import harmless
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
@@ -17,7 +17,6 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.fields import LARGEST_WIDTH
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.apply import Progress
 from gte_surgery.surgery.commit.recovery import require_settled
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES

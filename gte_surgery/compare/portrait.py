@@ -10,13 +10,13 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.rows import read_rows, row_nbytes
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.rope import inv_freq
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, decode
 
 if TYPE_CHECKING:

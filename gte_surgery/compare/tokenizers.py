@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_listing
 from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import read_contents
 from gte_surgery.vocabulary.rewriting.tokenizer_json import rewritten_json

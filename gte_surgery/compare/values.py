@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.source import Opened
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.evaluate import decode
 from gte_surgery.surgery.pieces.piece import element_bytes
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, Protocol
 
@@ -18,7 +19,6 @@ from gte_surgery.contract.frameworks import FrameworkName, plain
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import BatchError, RefusedError
 from gte_surgery.findings import Location, Report
-from gte_surgery.records import dataclass
 
 Rows = dict[str, list[Any]]
 """Members of a batch as lists of rows."""

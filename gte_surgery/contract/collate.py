@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 from gte_surgery.contract.batch.check import check_batch
@@ -16,7 +16,6 @@ from gte_surgery.contract.batch.structure import IDS, LABELS, MASK
 from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 Batch = dict[str, Any]
 

@@ -7,13 +7,13 @@ is all tokens, row 1 has two tokens or more and at least two pads. `strategies` 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions
 from gte_surgery.contract.frameworks import Framework, greatest
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.records import dataclass
 
 Choose = Callable[[int, int], int]
 """Draws an integer from the first to the second, both included."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from importlib import import_module
@@ -17,7 +18,6 @@ from math import inf
 from typing import Any, Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 FrameworkName = Literal["torch", "numpy", "lists"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.token_files import CONTRACTED
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 

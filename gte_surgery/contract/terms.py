@@ -6,12 +6,11 @@ Where they come from, and how they are written down, is left to `gte_surgery.con
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from operator import index
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 IGNORED = -100
 """The label that the loss skips [torch.nn.CrossEntropyLoss, ignore_index]."""

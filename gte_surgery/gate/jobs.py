@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,7 +20,6 @@ from gte_surgery.errors import UnavailableError
 from gte_surgery.findings import Finding, Location, Report
 from gte_surgery.gate.expected import expected
 from gte_surgery.gte.wording import counted
-from gte_surgery.records import dataclass
 from gte_surgery.smoke.codes import CODES as SMOKE_CODES
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
 from gte_surgery.gte.config import family_of, read_config
 from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.rope import describe, inv_freq
-from gte_surgery.records import dataclass
 
 _FIELDS = (
     "vocab_size",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 
 from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.rope import Rope
-from gte_surgery.records import dataclass
 
 
 class Consumer(Enum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gte_surgery.errors import RefusedError
@@ -17,7 +17,6 @@ from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope, angle_gap
 from gte_surgery.gte.tensors import Dim, Part, Symbol, TensorSpec
-from gte_surgery.records import dataclass
 
 Members = Callable[[Values, Head, bool], dict[str, object]]
 """The members of a config.json in another dialect, for the same network with this head, and for code that lies beside

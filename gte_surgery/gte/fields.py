@@ -6,13 +6,13 @@ A reader refuses only what no model could be built from; whether the values are 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypedDict
 
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.rope import LARGEST_NUMBER, Rope
 from gte_surgery.gte.wording import shown
-from gte_surgery.records import dataclass
 
 Values = Mapping[str, object]
 """The members of a config.json."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 RopeKind = Literal["default", "ntk", "mixed-ntk", "linear", "longrope", "none", "unsupported"]
 

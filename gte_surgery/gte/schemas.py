@@ -10,13 +10,13 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gte_surgery.errors import UsageError
 from gte_surgery.gte.wording import either, shown
-from gte_surgery.records import dataclass
 
 _SUFFIX = ".schema.json"
 _URN = "urn:gte-surgery:schema:"

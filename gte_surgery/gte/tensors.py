@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
-
-from gte_surgery.records import dataclass
 
 Symbol = Literal["V", "H", "I", "T", "P", "K", "1"]
 Need = Literal["must", "usual", "spare"]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from gte_surgery.gte.family import Family
-from gte_surgery.records import dataclass
 
 _ORIGINS = {
     "_orig_mod": "torch.compile",

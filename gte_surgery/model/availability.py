@@ -7,6 +7,7 @@ device.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 
 import torch
@@ -15,7 +16,6 @@ from gte_surgery.errors import UnavailableError, UsageError
 from gte_surgery.model import cudnn_library, xformers_library
 from gte_surgery.model.attention import BACKENDS, Backend, implementation, keywords
 from gte_surgery.model.packing import Packing, pack_mask
-from gte_surgery.records import dataclass
 
 _FASTEST_FIRST: tuple[Backend, ...] = ("cudnn", "varlen", "xformers", "sdpa", "eager")
 """Of those without cuDNN two compute alike fast; varlen has less around it, which small batches and training feel."""

@@ -12,13 +12,12 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-
-from gte_surgery.records import dataclass
 
 _MOST_NUMBERS = (1 << 31) - 1
 """Offsets into the packed numbers are 32 bits wide."""

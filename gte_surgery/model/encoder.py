@@ -7,6 +7,7 @@ and where they came from, is for `native`, reading a checkpoint for `load`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
@@ -24,7 +25,6 @@ from gte_surgery.model.captured import CapturedBody
 from gte_surgery.model.compiled import CompiledBody, is_compilable
 from gte_surgery.model.native import body_of
 from gte_surgery.model.packing import Packing, pack_full, pack_mask
-from gte_surgery.records import dataclass
 
 IGNORED = -100
 """The label of a place that was not hidden."""

@@ -6,6 +6,7 @@ Everything that a batch needs is made here once, with a single wait for the devi
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -14,7 +15,6 @@ from torch.nn import functional
 
 from gte_surgery.errors import UsageError
 from gte_surgery.model.windows import Windows
-from gte_surgery.records import dataclass
 
 
 @dataclass(frozen=True)

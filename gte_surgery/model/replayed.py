@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -19,7 +20,6 @@ from torch.autograd.function import once_differentiable
 
 from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing
-from gte_surgery.records import dataclass
 
 MOST_PAIRS = 32
 _PARTS = 32

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,6 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Family, Naming
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
-from gte_surgery.records import dataclass
 
 _SHOWN = 5
 

@@ -6,13 +6,11 @@ square of the longest row.
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-
-from gte_surgery.records import dataclass
 
 _MULTIPLE = 8
 """A bias must be aligned to so many numbers."""

@@ -6,9 +6,9 @@ this module, the plots from `plots`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from gte_surgery.records import dataclass
 from gte_surgery.render.ink import printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 from gte_surgery.checks.description import Part
 from gte_surgery.compare.portrait import RowNorms, Spread
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.row_map import Point
 
 _WIDTH, _HEIGHT = 640, 280

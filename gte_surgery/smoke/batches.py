@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.fields import LARGEST_SIZE
-from gte_surgery.records import dataclass
 
 Tensors = dict[str, Tensor]
 MORE_PADDING = 16

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 Progress = Callable[[str], None]
 Task = Literal["embed", "mlm", "regression"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
@@ -16,7 +17,6 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from gte_surgery.records import dataclass
 from gte_surgery.smoke.batches import Batch, Tensors
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.proofs import TOLERANCES, distance

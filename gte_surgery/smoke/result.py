@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from gte_surgery.findings import Finding, Severity
-from gte_surgery.records import dataclass
 
 Path = Literal["packed", "padded"]
 Outcome = Literal["passed", "failed", "skipped"]

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 
 import torch
 
-from gte_surgery.records import dataclass
 from gte_surgery.smoke.batches import Batch, Ids, fill
 from gte_surgery.smoke.trouble import BrokenRunError, watched
 

@@ -6,6 +6,7 @@ that the model's rotary frequencies are the formula's.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,7 +20,6 @@ from gte_surgery.findings import Severity
 from gte_surgery.gte.config import GteConfig, family_of, read_config
 from gte_surgery.gte.family import Family
 from gte_surgery.gte.rope import inv_freq
-from gte_surgery.records import dataclass
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import Progress, SmokeOptions

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gte_surgery import __version__
@@ -19,7 +19,6 @@ from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, members_of
 from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem

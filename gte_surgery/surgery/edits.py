@@ -5,12 +5,11 @@ the planners.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.whole import make_whole
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.apply import Progress
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.planning.claim import Prove

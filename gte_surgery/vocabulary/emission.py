@@ -7,10 +7,10 @@ Formats: tokenizers 0.23, `processors` (template.rs, bert.rs, roberta.rs, byte_l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeGuard
 
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

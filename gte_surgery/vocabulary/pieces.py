@@ -10,10 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.files import read_at
 from gte_surgery.checkpoint.source import Opened
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.json_stream import PIECE, SMALL, STRING, JsonStream, StreamError, string_of
 
 MOST_TOKENS = 1 << 22

@@ -7,11 +7,10 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 
 ID_LIMIT = 2**31
 """Ids are below this."""

@@ -5,14 +5,13 @@ whole. What cannot be read says why in `trouble`; nothing is raised.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.json.strict import escape
 from gte_surgery.checkpoint.sidecars import members_of
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.emission import is_id
 from gte_surgery.vocabulary.json_stream import JsonStream, StreamError
 from gte_surgery.vocabulary.pieces import Pieces, json_pieces, line_pieces, sentencepiece_pieces

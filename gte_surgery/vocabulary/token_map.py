@@ -9,12 +9,12 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.row_map import Places, RowMap
 from gte_surgery.vocabulary.token_text import Cutter, Spelling
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from gte_surgery.records import dataclass
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,11 +9,10 @@ transformers 5 with the tokens of the older files. Where no tokenizer.json lies,
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.emission import Emitted, Frame, emitted_by, frame_of, is_id
 from gte_surgery.vocabulary.pieces import Pieces
 from gte_surgery.vocabulary.token_files import (

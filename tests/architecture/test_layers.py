@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    "records", "findings", "errors", "whole", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery",
-    "compare", "contract", "model", "smoke", "gate", "cli",
+    "findings", "errors", "whole", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery", "compare",
+    "contract", "model", "smoke", "gate", "cli",
 )  # fmt: skip
 """Each may import those before it."""
 
@@ -22,7 +22,6 @@ RENDER_SHOWS = {
     "contract.fuzz",
     "contract.spec",
     "findings",
-    "records",
     "checks.description",
     "checks.registry",
     "contract.scan.corpus",
@@ -174,14 +173,6 @@ def test_what_is_imported_by_name_is_ours_or_has_a_reason(module: Path) -> None:
     named = [ast.unparse(call.args[0]) for call in calls if ast.unparse(call.func) in ("import_module", "__import__")]
     foreign = [name for name in named if not re.match(r"f?[\"']gte_surgery\.", name)]
     assert bool(foreign) == (module.as_posix() in IMPORTED_BY_NAME), foreign
-
-
-@pytest.mark.parametrize("module", [module for module in MODULES if room(module) != "records"], ids=str)
-def test_what_is_frozen_is_a_record_which_is_sooner_made(module: Path) -> None:
-    text = (PACKAGE / module).read_text(encoding="utf-8")
-    made = set(re.findall(r"@dataclass(.*)", text))
-    if re.search(r"^from dataclasses import .*\bdataclass\b", text, re.MULTILINE):
-        assert [each for each in made if "frozen" not in each or "order" in each], made
 
 
 def test_every_room_has_a_place_in_the_order() -> None:

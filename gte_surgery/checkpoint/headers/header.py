@@ -12,7 +12,7 @@ import math
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
 from pathlib import Path
@@ -26,7 +26,6 @@ from gte_surgery.checkpoint.json.strict import decode
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.errors import HeaderError
-from gte_surgery.records import dataclass
 
 __all__ = [
     "DTYPE_BITS",

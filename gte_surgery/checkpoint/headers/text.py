@@ -9,9 +9,9 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.json.strict import decode_first
-from gte_surgery.records import dataclass
 
 MAX_MEMBER_BYTES = 1 << 20
 MAX_ODD_BYTES = 1 << 24

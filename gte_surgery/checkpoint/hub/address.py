@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 PREFIX = "hf://"
 _COLLAPSED = "hf:/"

@@ -10,7 +10,7 @@ import glob
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -26,7 +26,6 @@ from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Disk, LocalFile, Opened, Place
 from gte_surgery.errors import FetchError
-from gte_surgery.records import dataclass
 
 HEAD = 256 << 10
 """A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""

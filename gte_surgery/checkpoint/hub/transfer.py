@@ -13,13 +13,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import FetchError
-from gte_surgery.records import dataclass
 
 ATTEMPTS = 6
 """So often is asked in a row without anything coming of it."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-
-from gte_surgery.records import dataclass
+from dataclasses import dataclass
 
 MAX_DEPTH = 127  # what serde_json, and with it the safetensors package, accepts
 

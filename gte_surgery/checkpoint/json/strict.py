@@ -10,7 +10,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Collection, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NoReturn
 
@@ -19,7 +19,6 @@ from gte_surgery.checkpoint.json.scan import Member, Offence
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import JsonError
 from gte_surgery.findings import Location
-from gte_surgery.records import dataclass
 
 _SPACE = " \t\n\r"
 _PLACED = 1 << 22  # offences are placed within so many characters; beyond them they are only named

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 Read = Callable[[int, int], bytes]
 """(offset, count) -> so many bytes of the file; fewer only at its end."""

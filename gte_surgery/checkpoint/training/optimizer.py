@@ -7,13 +7,13 @@ read, and its bytes are named, so that a moment can be cut like any other table.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.archive import Record, read_records
 from gte_surgery.checkpoint.training.unpickle import MOST_BYTES, Tensor, Whole, unpickle
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 _BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 

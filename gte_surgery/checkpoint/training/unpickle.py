@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 
 MOST_BYTES = 1 << 24
 """Of a pickle: one of 1,000 parameters with three moments each takes half a megabyte."""

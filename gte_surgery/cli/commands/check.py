@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,6 @@ from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, rep
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.gte.consumers import Consumer
-from gte_surgery.records import dataclass
 
 if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy

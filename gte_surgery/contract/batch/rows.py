@@ -6,6 +6,7 @@ Slow and exact, the same for every framework. `verdict` spares a clean batch the
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import repeat
 from math import isfinite
 from typing import Any
@@ -15,7 +16,6 @@ from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSI
 from gte_surgery.contract.frameworks import Kind, Member
 from gte_surgery.contract.terms import Terms
 from gte_surgery.findings import Finding
-from gte_surgery.records import dataclass
 
 _HUGE = -1000.0
 """What is added to attention scores to switch a position off is below this in every code base."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
 
 from gte_surgery.errors import UsageError
-from gte_surgery.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,7 +21,6 @@ from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.terms import whole
 from gte_surgery.errors import UnavailableError, UsageError
 from gte_surgery.findings import Finding, Severity
-from gte_surgery.records import dataclass
 
 Progress = Callable[[int, int, int], None]
 """(bytes on disk done, bytes in all, tokens seen): called now and then."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-
-from gte_surgery.records import dataclass
 
 PORTION = 4 << 20
 """Bytes on disk that make a portion worth its while; a row group or batch is never cut. Small, so that workers end at

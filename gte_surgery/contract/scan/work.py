@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -22,7 +22,6 @@ from gte_surgery.contract.scan.portions import EXPANDED, Format, Portion, Source
 from gte_surgery.contract.scan.summary import Summary
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.records import dataclass
 
 _NO_ROWS = "no row, some were to be expected"
 _NO_MEMORY = "needs more memory than a file of its size should; smaller row groups or record batches need less"

@@ -5,11 +5,11 @@ a row map leads to those after.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.trimming.framing import framed
 from gte_surgery.vocabulary.trimming.texts import Row, labelled, parts, rows_of
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from gte_surgery.records import dataclass
 
 LENGTHS = (1, 2, 3, 17, 64)
 """Tokens of the rows, beside one that is as long as may be."""

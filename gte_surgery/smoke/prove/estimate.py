@@ -7,11 +7,11 @@ square of the length, everything else with the length.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from gte_surgery.errors import UnavailableError
 from gte_surgery.gte.wording import counted
 from gte_surgery.model.encoder import MOST_LOGITS
-from gte_surgery.records import dataclass
 from gte_surgery.smoke.batches import MORE_PADDING
 from gte_surgery.smoke.prove.memory import free_bytes, host_bytes, weight_bytes
 from gte_surgery.smoke.speeds import LONGEST, ROWS

@@ -17,10 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.source import read_fully
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.holder import Holder, is_dead, is_running, started, this_process
 
 COPY_BLOCK = 8 << 20

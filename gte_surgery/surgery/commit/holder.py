@@ -7,9 +7,8 @@ where there is one, tells of it.
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-
-from gte_surgery.records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

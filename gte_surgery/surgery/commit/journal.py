@@ -10,12 +10,11 @@ import json
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES, is_leftover
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.records import Record
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, status

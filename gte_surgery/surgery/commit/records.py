@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.tree import status
 

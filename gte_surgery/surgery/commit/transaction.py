@@ -18,13 +18,13 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from types import MappingProxyType
 
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.errors import RefusedError, UsageError, WriteError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import set_aside
 from gte_surgery.surgery.commit.journal import Journal, name_fault, write_note

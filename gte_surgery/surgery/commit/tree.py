@@ -12,14 +12,13 @@ import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from os import stat_result
 from pathlib import Path
 from shlex import quote
 
 from gte_surgery.checkpoint.listing import JOURNAL_NAME, KEPT_FOLDER, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.hub.coalesce import Range, coalesced
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
 
 

@@ -7,8 +7,8 @@ One pass over the bytes to be cast, on several threads, a few blocks in memory. 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.pieces.cutting import split
 from gte_surgery.surgery.pieces.evaluate import Read, decode, encode, evaluate

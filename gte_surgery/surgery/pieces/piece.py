@@ -7,11 +7,11 @@ a small one into bytes, and the writer lets the kernel copy the long `CopyRange`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 
 BLOCK = 1 << 18
 """Elements that one random generator draws: the unit in which random streams are addressed."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate

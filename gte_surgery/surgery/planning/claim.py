@@ -6,11 +6,11 @@ A claim speaks of ids by a row map (new id, old id), and of equality as bits or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.row_map import RowMap
 
 Kind = Literal["rows", "tensors", "states", "outputs", "drawn", "pad", "tokens"]

@@ -7,7 +7,7 @@ it is only asked which of them found something.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.index import read_index
@@ -31,7 +31,6 @@ from gte_surgery.gte.families import family_of
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import unwrapped, wrapper_of
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.fetching import Fetch
 from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
 from gte_surgery.surgery.planning.claim import Claim

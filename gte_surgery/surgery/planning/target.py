@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
@@ -14,7 +15,6 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family, Names
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.records import dataclass
 
 SOUNDNESS = ("GTE0", "GTE2")
 """The rule families whose errors forbid surgery: the container and the tensors."""

@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from gte_surgery.checkpoint.json.scan import Member, members, skip_space
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.emission import Emitted, emitted_by
 from gte_surgery.vocabulary.token_files import AddedToken, TokenizerJson
 

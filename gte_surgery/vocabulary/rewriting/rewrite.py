@@ -7,11 +7,11 @@ they go (`closure` says which those are).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required

@@ -5,11 +5,11 @@ stays to the byte, and each entry that stays is the text that it was.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.json.scan import Member, members
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.rewriting.contents import Contents, Merge
 from gte_surgery.vocabulary.token_files import token_text
 

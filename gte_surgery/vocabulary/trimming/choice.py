@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import Source

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.trimming.texts import Part
 from gte_surgery.vocabulary.trimming.workers import Workers, started

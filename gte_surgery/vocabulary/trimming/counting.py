@@ -7,11 +7,10 @@ from __future__ import annotations
 import heapq
 from array import array
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.trimming.texts import Part
 from gte_surgery.vocabulary.trimming.workers import Workers
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import TypeGuard
 
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.emission import is_id
 
 PART = 1 << 23

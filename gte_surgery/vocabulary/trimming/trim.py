@@ -7,14 +7,13 @@ from __future__ import annotations
 import hashlib
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
 from gte_surgery.vocabulary.row_map import Places, Point, RowMap

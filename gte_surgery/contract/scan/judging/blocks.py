@@ -6,14 +6,13 @@ The way from one to the other is `alignment`. Nothing here looks at a row on its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gte_surgery.contract.scan.faults import Fault
-from gte_surgery.records import dataclass
 
 Array = npt.NDArray[Any]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -16,7 +17,6 @@ from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import SHAPE_FAULTS, CorpusError, Fault
 from gte_surgery.contract.scan.judging.blocks import Array, Ragged, RawBlock
 from gte_surgery.contract.scan.portions import BLOCK, PORTION, Source, Span, numbered
-from gte_surgery.records import dataclass
 
 OFFSETS = ("offsets", "cu_seqlens")
 """Names of offsets that are looked for unasked."""

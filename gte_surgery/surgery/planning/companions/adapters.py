@@ -6,14 +6,13 @@ What holds nothing of the vocabulary fits as before; what is of another size tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gte_surgery.checkpoint.adapters import INDICES, Adapter, adapters_of
 from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import StoredTensor
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
 from gte_surgery.surgery.planning.parts.row_changes import RowChange

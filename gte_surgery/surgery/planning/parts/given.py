@@ -10,12 +10,12 @@ import ast
 import re
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.source import LocalFile, Opened
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, first_endless
 from gte_surgery.surgery.pieces.piece import Cast, Fill, GatherRows, Overlay, Piece, element_bytes
 from gte_surgery.surgery.planning.plan import SourceFile

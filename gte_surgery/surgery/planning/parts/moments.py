@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at
 from gte_surgery.checkpoint.printable import shown
@@ -17,7 +17,6 @@ from gte_surgery.checkpoint.training.archive import Record, frame
 from gte_surgery.checkpoint.training.optimizer import Moment, OptimizerState, read_optimizer
 from gte_surgery.checkpoint.training.unpickle import Whole, rewritten
 from gte_surgery.errors import CheckpointError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece

@@ -5,12 +5,11 @@ copied byte for byte; the index follows. Every surgery on an existing checkpoint
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint, Index, Shard, StoredTensor
 from gte_surgery.checkpoint.headers.header import TensorEntry
 from gte_surgery.checkpoint.json.strict import Document, replace_members
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.plan import ConfigChange, OutputFile, PlannedTensor, SourceFile, TextFile, WeightFile
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap, kept_rows

@@ -6,12 +6,12 @@ never arithmetic.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.family import Naming
 from gte_surgery.gte.kinds import Layout
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.parts.rewrite import copied
 from gte_surgery.surgery.planning.plan import PlannedTensor

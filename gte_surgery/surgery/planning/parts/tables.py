@@ -9,7 +9,7 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from typing import Protocol
@@ -17,7 +17,6 @@ from typing import Protocol
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError
-from gte_surgery.records import dataclass
 from gte_surgery.surgery.edits import copied_row
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import (
