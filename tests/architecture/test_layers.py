@@ -42,6 +42,8 @@ HOMES = {
     "click": "cli/",
     "huggingface_hub": "checkpoint/hub/",
     "model_signing": ("checks/signature.py", "checks/signing.py"),
+    "jsonschema": "gte/schemas.py",
+    "referencing": "gte/schemas.py",
     "tomli": "checks/policy.py",
     "hypothesis": ("contract/strategies.py", "contract/fuzz.py"),
     "jinja2": "render/pages.py",
