@@ -23,6 +23,8 @@ from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 
 _SHOWN = 5
+_ALIGNMENT = 64
+"""Bytes to which torch's allocator for the CPU aligns [c10/core/alignment.h]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,14 @@ def _listed(names: list[str]) -> str:
 def read_parameters(sources: Iterable[Source], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
     """The parameters by name, on the device and in the dtype; raises CheckpointError for a file that does not open."""
     with ExitStack() as files:
-        return {name: tensor.to(dtype) for name, tensor in _read(sources, device, files)}
+        return {name: _aligned(tensor.to(dtype)) for name, tensor in _read(sources, device, files)}
+
+
+def _aligned(tensor: Tensor) -> Tensor:
+    """The tensor as torch allocates it, not where its file has it: how a product adds up depends on the place, so that
+    the same weights behind another header gave other last digits [oneDNN and MKL on AVX-512, torch 2.13].
+    """
+    return tensor if tensor.data_ptr() % _ALIGNMENT == 0 else tensor.clone()
 
 
 def _read(sources: Iterable[Source], device: torch.device, files: ExitStack) -> Iterator[tuple[str, Tensor]]:

@@ -163,3 +163,25 @@ def test_parameters_have_the_dtype_asked_for_and_angles_stay_float32(tmp_path: P
 def test_an_activation_that_nobody_knows_is_told(config: Callable[..., builder.Config], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="hidden_act: no_such, is no activation of transformers"):
         load_encoder(builder.build(tmp_path, config(hidden_act="no_such")), device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F64"])
+def test_the_place_of_the_numbers_in_the_file_makes_no_difference(tmp_path: Path, dtype: str) -> None:
+    """A longer header moves all tensors, and products of vectors add up as their addresses are."""
+    config = builder.remote_config(initializer_range=0.3, architectures=["NewForSequenceClassification"])
+    arrays = builder.tensors(config, "classifier")
+    stored = {name: array.astype({"F32": "f4", "F64": "f8"}[dtype]) for name, array in arrays.items()}
+    folder = builder.write(tmp_path / "c", config, stored)
+    file = folder / "model.safetensors"
+    whole = file.read_bytes()
+    header, numbers = (
+        whole[8 : 8 + int.from_bytes(whole[:8], "little")],
+        whole[8 + int.from_bytes(whole[:8], "little") :],
+    )
+    said = []
+    for more in range(0, 64, 4):
+        file.write_bytes((len(header) + more).to_bytes(8, "little") + header + b" " * more + numbers)
+        model = load_encoder(folder, "cpu", "float32").model
+        assert {parameter.data_ptr() % 64 for parameter in model.parameters()} == {0}
+        said.append(say(folder))
+    assert all(torch.equal(each, said[0]) for each in said)
