@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gte_surgery.errors import UsageError
-from gte_surgery.gte.bert import BERT
 from gte_surgery.gte.family import Family, Release
 from gte_surgery.gte.fields import Values
-from gte_surgery.gte.modernbert import MODERNBERT
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.wording import either, shown
 
-FAMILIES: tuple[Family, ...] = (NEW_IMPL, BERT, MODERNBERT)
-"""The first stands in where a config is absent or tells nothing."""
+
+def families() -> Iterator[Family]:
+    """Every family, imported when its turn comes; the first stands in where a config is absent or tells nothing."""
+    yield NEW_IMPL
+    from gte_surgery.gte.bert import BERT
+
+    yield BERT
+    from gte_surgery.gte.modernbert import MODERNBERT
+
+    yield MODERNBERT
 
 
 def family_of(values: Values) -> Family:
     """The family of a config.json's members, by `model_type`; the first one where no family knows it."""
-    return next((family for family in FAMILIES if family.dialect_of(values) is not None), FAMILIES[0])
+    return next((family for family in families() if family.dialect_of(values) is not None), NEW_IMPL)
 
 
 _NOT_COVERED = {
@@ -52,12 +60,12 @@ def unknown_config(values: Values) -> tuple[str, str]:
 
 def model_types() -> tuple[str, ...]:
     """Every `model_type` that some family has: ("new", "gte", …)."""
-    return tuple(name for family in FAMILIES for name in family.model_types)
+    return tuple(name for family in families() for name in family.model_types)
 
 
 def releases() -> dict[str, tuple[Family, Release]]:
     """Every published release by name, with its family."""
-    return {release.name: (family, release) for family in FAMILIES for release in family.releases}
+    return {release.name: (family, release) for family in families() for release in family.releases}
 
 
 def find_release(name: str) -> tuple[Family, Release]:

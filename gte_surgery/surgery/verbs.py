@@ -41,16 +41,8 @@ from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions.following import with_companions
 from gte_surgery.surgery.planning.companions.signature import with_signatures_aside
-from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
-from gte_surgery.surgery.planning.fix import plan_fix
-from gte_surgery.surgery.planning.fresh import plan_new
 from gte_surgery.surgery.planning.plan import Plan
-from gte_surgery.surgery.planning.reinit import plan_reinit
-from gte_surgery.surgery.planning.remap import plan_remap
-from gte_surgery.surgery.planning.resize import plan_resize
 from gte_surgery.surgery.planning.target import Target, understand
-from gte_surgery.surgery.planning.tokens.renewed import with_renewed
-from gte_surgery.surgery.planning.tokens.roles import resize_as_remap, with_roles
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
@@ -64,31 +56,48 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     `threads` work on what a plan must know of the numbers; their number changes nothing.
     """
     if isinstance(edit, New):
+        from gte_surgery.surgery.planning.fresh import plan_new
+
         return replace(plan_new(edit), claims=claims_of(None, edit))
     if checkpoint is None:
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
         case Resize():
+            from gte_surgery.surgery.planning.resize import plan_resize
+            from gte_surgery.surgery.planning.tokens.renewed import with_renewed
+
             target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
             edit = with_renewed(target, edit)
             if edit.roles:
+                from gte_surgery.surgery.planning.remap import plan_remap
+                from gte_surgery.surgery.planning.tokens.roles import resize_as_remap
+
                 moved = resize_as_remap(target, edit)
                 plan = _claimed(plan_remap(target, moved), target, moved)
                 left = {key: value for key, value in plan.edits.items() if key == LEFT_BEHIND}
                 return replace(plan, command="resize", edits={**as_record(edit), **left})
             plan = plan_resize(target, edit)
         case Remap():
+            from gte_surgery.surgery.planning.remap import plan_remap
+            from gte_surgery.surgery.planning.tokens.roles import with_roles
+
             target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
             edit = with_roles(target, edit) if edit.roles else edit
             plan = replace(plan_remap(target, edit), curve=edit.origins.curve)
         case Convert():
+            from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
+
             target = understand(prepared(checkpoint, edit), cured_codes=CURED if edit.to is not None else ())
             plan = plan_convert(target, edit, threads)
         case Reinit():
+            from gte_surgery.surgery.planning.reinit import plan_reinit
+
             is_whole = edit.only is None
             target = understand(checkpoint, lambda names: (names.decoder,) if is_whole else ())
             plan = plan_reinit(target, edit)
         case Fix():
+            from gte_surgery.surgery.planning.fix import plan_fix
+
             plan = plan_fix(checkpoint, edit)
             plan = with_signatures_aside(plan, checkpoint)
             return replace(plan, claims=claims_of_fix(checkpoint.values))
@@ -290,6 +299,8 @@ def new(
     **manner: Unpack[Writing],
 ) -> Outcome:
     """Makes a checkpoint with random weights in the new directory `out`; see `edits.New`. Raises as `resize` does."""
+    from gte_surgery.surgery.planning.fresh import plan_new
+
     edit = New(
         release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
         shard_size,

@@ -9,8 +9,6 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checks.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
-from gte_surgery.surgery.planning.parts.heads import drawn_head, with_head
-from gte_surgery.surgery.planning.reinit import drawn_names
 from gte_surgery.surgery.planning.resize import folds
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import Places, RowMap, kept_rows
@@ -121,6 +119,8 @@ def _of_remap(target: Target, edit: Remap) -> Iterator[Claim]:
 
 
 def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:
+    from gte_surgery.surgery.planning.parts.heads import drawn_head, with_head
+
     ids, none = kept_rows(target.config.vocab_size), frozenset[int]()
     yield from same_tokens(target.checkpoint, ids, none)
     after = with_head(target, edit)
@@ -139,6 +139,8 @@ def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:
 
 
 def _of_reinit(target: Target, edit: Reinit) -> Iterator[Claim]:
+    from gte_surgery.surgery.planning.reinit import drawn_names
+
     drawn = tuple(drawn_names(target, edit))
     others = len(target.tensors) - len(drawn)
     yield Claim("drawn", f"{counted(len(drawn), 'tensor')} are drawn anew by the model's own rules", tensors=drawn)

@@ -49,7 +49,8 @@ TOY = Family(
 
 @pytest.fixture
 def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(families, "FAMILIES", (*families.FAMILIES, TOY))
+    everyone = tuple(families.families())
+    monkeypatch.setattr(families, "families", lambda: iter((*everyone, TOY)))
     draw = np.random.default_rng(7).standard_normal
     shapes = {"toy.tok.weight": (100, 8), "toy.pos.weight": (32, 8), "toy.block.0.mix.weight": (8, 8)}
     shapes |= {"toy.block.1.mix.weight": (8, 8), "sort.weight": (2, 8), "sort.bias": (2,)}
