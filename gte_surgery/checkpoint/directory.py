@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
@@ -79,7 +79,8 @@ class Checkpoint:
     those that are links leading out of it, which are never opened; `restated` those of the shards whose tensors are
     told with other names or shapes than they are stored with (see `restated`). `faults` are in the order of their
     discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then. `around` are the files
-    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`).
+    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`). `known` is
+    for who reads more of it, and once.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class Checkpoint:
     around: tuple[FileEntry, ...] = ()
     _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
+    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:

@@ -20,6 +20,7 @@ PIECE = 1 << 20
 SMALL = 1 << 22
 """A value that is read whole, and any one string, has fewer bytes."""
 
+_BATCH = 4096
 STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _TOKEN = re.compile(rb"[ \t\n\r]*(?:(" + STRING + rb")|([\[{])|([\]}])|([:,])|([^ \t\n\r\"\[\]{}:,]+))", re.DOTALL)
 _OPENING = re.compile(rb"[ \t\n\r]*([\[{])")
@@ -89,6 +90,22 @@ class JsonStream:
             yield key
             if self.after_entry():
                 return
+
+    def entries(self, pattern: re.Pattern[bytes]) -> Iterator[list[tuple[bytes, ...]]]:
+        """The groups of the entries at the cursor, some thousands at a time. The last group is what follows an entry:
+        a comma, or the bracket that ends them. Raises StreamError where no entry stands.
+        """
+        while found := self.match(pattern):
+            entry = found.groups()
+            batch, at, match, buffer = [entry], self._at, pattern.match, self._buffer
+            while entry[-1] == b"," and len(batch) < _BATCH and (found := match(buffer, at)):
+                entry, at = found.groups(), found.end()
+                batch.append(entry)
+            self._at = at
+            yield batch
+            if entry[-1] != b",":
+                return
+        raise StreamError(f"an entry of the vocabulary that is none, at byte {self.offset}")
 
     def after_entry(self) -> bool:
         """Goes behind the comma after a member or an element; True where the container ends instead."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.files import read_at
@@ -44,13 +44,15 @@ class _Tally:
         self.rows = self.count = 0
         self.ids: dict[str, int] = {}
 
-    def take_literal(self, literal: bytes, number: int) -> None:
-        """Notes an entry whose text is a JSON literal."""
-        self._take(number)
-        if literal in self._literals or b"\\" in literal:
-            text = string_of(literal)
-            if text in self._wanted:
-                self.ids[text] = number
+    def take_literals(self, literals: Sequence[bytes], numbers: Sequence[int]) -> None:
+        """Notes entries whose texts are JSON literals."""
+        known = self._literals
+        if not known.isdisjoint(literals) or b"\\" in b"".join(literals):
+            for literal, number in zip(literals, numbers, strict=True):
+                if (literal in known or b"\\" in literal) and (text := string_of(literal)) in self._wanted:
+                    self.ids[text] = number
+        self.count += len(literals) - 1
+        self._take(max(numbers))
 
     def take(self, text: str, number: int) -> None:
         """Notes an entry."""
@@ -83,15 +85,11 @@ def json_pieces(stream: JsonStream, wanted: Collection[str]) -> Pieces:
         raise StreamError("the vocabulary is neither a list nor an object")
     if stream.is_at_end():
         return tally.pieces()
-    pattern, is_scored = (_SCORED, True) if opening == "[" else (_NUMBERED, False)
-    number = 0
-    while found := stream.match(pattern):
-        literal, *rest = found.groups()
-        tally.take_literal(literal, number if is_scored else int(rest[0]))
-        number += 1
-        if rest[-1] != b",":
-            return tally.pieces()
-    raise StreamError(f"an entry of the vocabulary that is none, at byte {stream.offset}")
+    for batch in stream.entries(_SCORED if opening == "[" else _NUMBERED):
+        literals, *numbers, _ = zip(*batch, strict=True)
+        counted = range(tally.count, tally.count + len(batch))
+        tally.take_literals(literals, list(map(int, numbers[0])) if numbers else counted)
+    return tally.pieces()
 
 
 def line_pieces(file: Opened, wanted: Collection[str]) -> Pieces:

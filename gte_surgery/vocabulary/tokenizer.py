@@ -82,7 +82,14 @@ def usable_pad(tokenizer: Tokenizer, pad: int | None, rows: int) -> int:
 
 
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
-    """The tokenizer of a checkpoint; an empty value where it has none. Never raises."""
+    """The tokenizer of a checkpoint, read once; an empty value where it has none. Never raises."""
+    if "tokenizer" not in checkpoint.known:
+        checkpoint.known["tokenizer"] = _read(checkpoint)
+    found: Tokenizer = checkpoint.known["tokenizer"]
+    return found
+
+
+def _read(checkpoint: Checkpoint) -> Tokenizer:
     files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))
     if not files:
         return Tokenizer()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from tokenizers import Tokenizer as Package
 from tokenizers.models import WordLevel
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
-from gte_surgery.vocabulary import json_stream
+from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.surgery.verbs import resize
+from gte_surgery.vocabulary import json_stream, token_files
 from gte_surgery.vocabulary.emission import Emitted, Frame
+from gte_surgery.vocabulary.token_files import TokenizerJson, read_tokenizer_json
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 from tests.builder import build, template, write_sidecars
 
@@ -45,6 +49,21 @@ def checkpoint_of(root: Path, **files: object) -> Checkpoint:
         path = root / name.replace("__", ".")
         path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     return open_checkpoint(root)
+
+
+def test_a_plan_walks_through_the_vocabulary_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a published model that is a quarter of a million entries."""
+    checkpoint = build(tmp_path / "checkpoint")
+    write_sidecars(checkpoint)
+    walked = []
+
+    def counted(file: FileEntry, wanted: Collection[str]) -> TokenizerJson:
+        walked.append(file.name)
+        return read_tokenizer_json(file, wanted)
+
+    monkeypatch.setattr(token_files, "read_tokenizer_json", counted)
+    resize(checkpoint, vocab=64, pad=0, dry_run=True)
+    assert walked == ["tokenizer.json"]
 
 
 @pytest.mark.parametrize(("model", "rows"), [(UNIGRAM, len(AWKWARD)), (WORDLEVEL, 3 * len(AWKWARD) - 2)])
