@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,6 +81,19 @@ def matches(expected: str, output: str) -> bool:
     return re.fullmatch(pattern, f"{output}\n") is not None
 
 
+def cut_as(expected: str, output: str) -> str:
+    """The output without what the expected one left out: `...` again stands for the lines that it stood for."""
+    old, new, kept = expected.split("\n"), output.split("\n"), []
+    for _, begin, end, first, last in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        changed = old[begin:end]
+        if "..." in changed and changed != new[first:last]:
+            before, after = changed.index("..."), last - (len(changed) - changed.index("...") - 1)
+            kept += [*new[first : first + before], "...", *new[after:last]]
+        else:
+            kept += new[first:last]
+    return "\n".join(kept)
+
+
 def renewed(page: str) -> str:
     """A page with the real output of every step whose written output is not it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -88,7 +102,8 @@ def renewed(page: str) -> str:
             lines = []
             for step in steps(f"```console\n{block[0]}```"):
                 output = run(step.command, Path(folder))
-                lines += [f"$ {step.command}", step.output if matches(step.output, output) else output]
+                same = matches(step.output, output)
+                lines += [f"$ {step.command}", step.output if same else cut_as(step.output, output)]
             return "".join(f"{line}\n" for line in lines if line)
 
         return _BLOCK.sub(renew, page)

@@ -11,7 +11,7 @@ import gte_surgery
 from gte_surgery.cli.codes import all_codes
 from tests.docs import sources
 from tests.docs.picture import PICTURE, drawn, words
-from tests.docs.sessions import CONTRIBUTING, PAGES, PYTHON, README, REFERENCE, ROOT, matches, run, steps
+from tests.docs.sessions import CONTRIBUTING, PAGES, PYTHON, README, REFERENCE, ROOT, cut_as, matches, run, steps
 
 
 def text(page: Path) -> str:
@@ -97,6 +97,19 @@ def test_no_session_is_told_twice() -> None:
     """But for making the checkpoint that a page works on."""
     told = [step.command for page in PAGES for step in steps(text(page)) if " new " not in step.command]
     assert {command for command in told if told.count(command) > 2} == set()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        ("a\n1 b\n...\nd", "a\n2 b\nc\nc\nd", "a\n2 b\n...\nd"),
+        ("a\n...\n1 d", "a\nb\nc\n2 d", "a\n...\n2 d"),
+        ("a\n...\nd\n1", "a\nb\nd\n2", "a\n...\nd\n2"),
+        ("a\n1", "a\n2\n3", "a\n2\n3"),
+    ],
+)
+def test_what_a_page_leaves_out_stays_left_out_where_a_line_changes(old: str, new: str, wanted: str) -> None:
+    assert cut_as(old, new) == wanted
 
 
 @pytest.mark.parametrize(
