@@ -4,7 +4,7 @@ whole. What cannot be read says why in `trouble`; nothing is raised.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -31,6 +31,7 @@ VOCABULARIES = (TOKENIZER_JSON, WORDS, NUMBERED_WORDS, *SENTENCEPIECE)
 """Those that hold a vocabulary, the first that is there before the others."""
 
 ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+_EXTRA = ("extra_special_tokens", "additional_special_tokens")
 CONTRACTED = ("cls", "sep", "mask", "unk")
 """The parts beside the pad whose ids a batch is held to."""
 FAR_BYTES = 1 << 18
@@ -135,10 +136,13 @@ def _stated_pieces(members: Mapping[str, object]) -> Pieces:
     return Pieces(rows, rows, ids)
 
 
-def settings(checkpoint: Checkpoint) -> Iterator[Mapping[str, object]]:
-    """tokenizer_config.json and special_tokens_map.json, as far as they can be read."""
-    for name in (TOKENIZER_CONFIG, SPECIAL_TOKENS):
-        yield members_of(checkpoint, name)
+def settings(checkpoint: Checkpoint) -> list[Mapping[str, object]]:
+    """tokenizer_config.json and special_tokens_map.json, as far as they can be read, the one that is believed first.
+
+    That is the latter where the former has no added_tokens_decoder [transformers 5.24, tokenization_utils_base.py].
+    """
+    stated, older = (members_of(checkpoint, name) for name in (TOKENIZER_CONFIG, SPECIAL_TOKENS))
+    return [stated, older] if "added_tokens_decoder" in stated else [older, stated]
 
 
 def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
@@ -153,6 +157,19 @@ def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
         if text and key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key)):
             found.append(AddedToken(text, int(key), TOKENIZER_CONFIG, f"/added_tokens_decoder/{key}"))
     yield from sorted(found, key=lambda token: token.id)
+
+
+def named_tokens(stated: Iterable[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
+    """(key, text) of the special tokens that settings name. Those that a vocabulary has not are added to it, each with
+    the next id [transformers 5.24, tokenization_utils_tokenizers.py]."""
+    for source in stated:
+        for key in (f"{role}_token" for role in ROLES):
+            if text := token_text(source.get(key)):
+                yield key, text
+        key = next((key for key in _EXTRA if source.get(key)), "")
+        named = source.get(key)
+        tokens = named if isinstance(named, list) else named.values() if isinstance(named, dict) else ()
+        yield from ((key, text) for token in tokens if (text := token_text(token)))
 
 
 def token_text(token: object) -> str:

@@ -18,14 +18,15 @@ from gte_surgery.vocabulary.pieces import Pieces
 from gte_surgery.vocabulary.token_files import (
     ROLES,
     SENTENCEPIECE,
+    TOKENIZER_CONFIG,
     TOKENIZER_FILES,
     TOKENIZER_JSON,
     AddedToken,
     TokenizerJson,
+    named_tokens,
     older_tokens,
     read_files,
     settings,
-    token_text,
 )
 
 ALIKE = {
@@ -93,13 +94,18 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))
     if not files:
         return Tokenizer()
-    stated, older = list(settings(checkpoint)), list(older_tokens(checkpoint))
-    texts = dict(_role_texts(stated))
-    wanted = {*texts.values(), *(token.text for token in older), *(text for texts in ALIKE.values() for text in texts)}
+    first, second = settings(checkpoint)
+    stated, older = {**second, **first}, list(older_tokens(checkpoint))
+    named = list(named_tokens([stated]))
+    texts = {role: text for role in ROLES for key, text in named if key == f"{role}_token"}
+    alike = (text for texts in ALIKE.values() for text in texts)
+    wanted = {*(text for _, text in named), *(token.text for token in older), *alike}
     found = read_files(checkpoint, wanted)
     whole = found.whole
     pieces = whole.pieces if whole else _shifted(found.words, found.source)
     added = list(_settled(whole, older, pieces))
+    if pieces is not None:
+        added += _added_by_name(named, pieces, added)
     by_text = {**(pieces.ids if pieces else {}), **{token.text: token.id for token in added}}
     frame = frame_of(whole.members.get("post_processor")) if whole else None
     return Tokenizer(
@@ -117,15 +123,12 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     )
 
 
-def _role_texts(stated: Iterable[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
-    """(role, text) as tokenizer_config.json says it, else special_tokens_map.json."""
-    seen: set[str] = set()
-    for source in stated:
-        for role in ROLES:
-            text = token_text(source.get(f"{role}_token"))
-            if text and role not in seen:
-                seen.add(role)
-                yield role, text
+def _added_by_name(named: Iterable[tuple[str, str]], pieces: Pieces, added: list[AddedToken]) -> Iterator[AddedToken]:
+    """The special tokens that neither the vocabulary nor the added tokens have: they get the next ids."""
+    texts = {text: key for key, text in reversed([*named]) if text not in pieces.ids}
+    have, beside = {token.text for token in added}, max([pieces.rows, *(token.id + 1 for token in added)])
+    new = [text for text in reversed([*texts]) if text not in have]
+    return (AddedToken(text, beside + at, TOKENIZER_CONFIG, f"/{texts[text]}") for at, text in enumerate(new))
 
 
 def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
@@ -193,21 +196,21 @@ def _emitted(
         yield Emitted(each.id, shown(each.text), each.file, each.pointer, "added", settled[each.text])
 
 
-def _side(stated: list[Mapping[str, object]], whole: TokenizerJson | None) -> str | None:
+def _side(stated: Mapping[str, object], whole: TokenizerJson | None) -> str | None:
     """Where it pads: as tokenizer_config.json says, else as tokenizer.json's padding does [transformers 5.24 takes the
     latter where the former is silent]."""
-    side = stated[0].get("padding_side")
+    side = stated.get("padding_side")
     if side is None and whole is not None:
         side = _padding(whole).get("direction")
     return side.lower() if isinstance(side, str) and side.lower() in ("left", "right") else None
 
 
-def _has_types(stated: list[Mapping[str, object]]) -> bool:
+def _has_types(stated: Mapping[str, object]) -> bool:
     """Whether programs get token types from it; XLM-R's tokenizer gives none [transformers: model_input_names]."""
-    names = stated[0].get("model_input_names")
+    names = stated.get("model_input_names")
     if isinstance(names, list):
         return "token_type_ids" in names
-    return "Roberta" not in str(stated[0].get("tokenizer_class"))
+    return "Roberta" not in str(stated.get("tokenizer_class"))
 
 
 def _padding(whole: TokenizerJson) -> Mapping[str, object]:

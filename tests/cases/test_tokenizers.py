@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gte_surgery import remap, resize, undo
+from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.cli.entry import run as main
 from gte_surgery.surgery.outcome import Outcome
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests.builder import build, native_config, remote_config, template, write_json, write_sidecars
 
 ROWS = [0, 1, 2, 3, 4, *range(59, 4, -1)]
@@ -148,6 +150,34 @@ def test_ids_that_a_tokenizer_really_gives_are_found_by_check_and_by_smoke(
     failed = [proof for proof in result.proofs if proof.outcome == "failed"]
     assert {proof.code for proof in failed} == {"GTE503"}
     assert any(told in finding.message for finding in result.findings)
+
+
+def test_special_tokens_that_only_the_settings_name_take_the_next_ids(tmp_path: Path) -> None:
+    """As transformers 5.24 gives them: first the roles', then the others."""
+    path = spoken(tmp_path / "c")
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    extra = {"mask_token": "<hidden>", "extra_special_tokens": [f"<{at}>" for at in range(68)]}
+    write_json(path / "tokenizer_config.json", settings | extra)
+    found = read_tokenizer(open_checkpoint(path))
+    assert (found.ids["mask"], found.vocab_size) == (60, 129)
+    (finding,) = run(path).findings
+    assert (finding.code, finding.location.file) == ("GTE302", "tokenizer_config.json")
+    assert finding.message == "1 token beyond vocab_size 128: `<67>` 128"
+
+
+@pytest.mark.parametrize(("decoder", "pad"), [(None, 2), ({}, 1)])
+def test_an_older_map_of_special_tokens_is_believed_where_no_decoder_is_stated(
+    tmp_path: Path, decoder: dict[str, object] | None, pad: int
+) -> None:
+    """As in transformers 5.24 and 4.57, _from_pretrained."""
+    path = spoken(tmp_path / "c")
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    settings.pop("added_tokens_decoder", None)
+    write_json(
+        path / "tokenizer_config.json", settings | ({} if decoder is None else {"added_tokens_decoder": decoder})
+    )
+    write_json(path / "special_tokens_map.json", {"pad_token": "</s>"})
+    assert read_tokenizer(open_checkpoint(path)).ids["pad"] == pad
 
 
 def test_smoke_tells_of_a_tokenizer_left_behind_and_of_one_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from gte_surgery.vocabulary.rewriting.contents import Contents
-from gte_surgery.vocabulary.token_files import ROLES, token_text
+from gte_surgery.vocabulary.token_files import named_tokens
 
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
@@ -78,16 +78,9 @@ def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> It
         yield each.id, f"the {'padding' if each.part == 'padding' else 'post-processor'} holds it"
     if contents.unknown is not None:
         yield contents.unknown, "it stands for what is unknown"
-    for source in settings:
-        for role in ROLES:
-            text = token_text(source.get(f"{role}_token"))
-            if text in contents.ids:
-                yield contents.ids[text], f"it is the {role} token"
-        for key in ("additional_special_tokens", "extra_special_tokens"):
-            named = source.get(key)
-            for token in named if isinstance(named, list) else named.values() if isinstance(named, dict) else ():
-                if token_text(token) in contents.ids:
-                    yield contents.ids[token_text(token)], f"{key} names it"
+    for key, text in named_tokens(settings):
+        if text in contents.ids:
+            yield contents.ids[text], f"{key} names it"
     if contents.is_scored and contents.entries:
         lowest = min(contents.entries, key=lambda entry: entry.score)
         yield lowest.id, "the score of what is unknown is counted from its own, the lowest"

@@ -130,7 +130,7 @@ def test_ids_come_from_tokenizer_config_alone(tmp_path: Path) -> None:
 def test_ids_come_from_the_lines_of_vocab_txt(tmp_path: Path) -> None:
     texts = {"pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[GONE]"}
     found = read(tmp_path, vocab__txt="[PAD]\n[unused0]\n[CLS]\nthe\n", tokenizer_config__json=texts)
-    assert (found.rows, found.ids, found.source) == (4, {"pad": 0, "cls": 2}, "vocab.txt")
+    assert (found.rows, found.ids, found.source) == (4, {"pad": 0, "cls": 2, "mask": 4}, "vocab.txt")
 
 
 def test_the_tokens_of_added_tokens_json_count(tmp_path: Path) -> None:
