@@ -24,6 +24,9 @@ _ORIGINS = {
 }
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """Words that wrappers leave in the middle of names: no module of a GTE is called so."""
+UNMERGED = (
+    "an adapter's layers are not merged: `model.merge_and_unload()` of peft, and save_pretrained of what it returns"
+)
 _MODULE_OF_6 = re.compile(r"\b0\.model\.")
 """What sentence-transformers calls a model since 5.4, the first of the modules of a SentenceTransformer."""
 _HEADS = ("lm_head.", "classifier.", "qa_outputs.", "cls.", "head.", "decoder.")
@@ -31,10 +34,15 @@ _HEADS = ("lm_head.", "classifier.", "qa_outputs.", "cls.", "head.", "decoder.")
 
 @dataclass(frozen=True, slots=True)
 class Wrapper:
-    """`prefix` stands before all names but the heads'; `origin` says in words what puts it there."""
+    """`prefix` stands before all names but the heads', or in the middle of some; `origin` says what puts it there."""
 
     prefix: str
     origin: str
+    place: str = "every name has `{}` before it"
+
+    @property
+    def told(self) -> str:
+        return f"{self.place.format(self.prefix)}, as {self.origin} saves a model"
 
 
 def wrapper_of(family: Family, names: Iterable[str]) -> Wrapper | None:
@@ -44,7 +52,7 @@ def wrapper_of(family: Family, names: Iterable[str]) -> Wrapper | None:
     """
     stored, words = list(names), family.names.words
     if family.naming.detect(stored) is not None:
-        return None
+        return _inside(stored)
     for before in (name.removesuffix(words) for name in stored if name.endswith(words)):
         for inner in sorted(family.naming.prefixes, key=len, reverse=True):
             prefix = before.removesuffix(inner) if before.endswith(inner) else ""
@@ -53,12 +61,28 @@ def wrapper_of(family: Family, names: Iterable[str]) -> Wrapper | None:
     return None
 
 
+def is_unmerged(names: Iterable[str]) -> bool:
+    """Whether there are layers of an adapter beside or around those of the model, as PEFT has them before a merge."""
+    return any(".base_layer." in name or ".lora_" in name for name in names)
+
+
+def takes_off(prefix: str, name: str) -> bool:
+    """Whether the prefix stands where `unwrapped` takes it off."""
+    return name.startswith(prefix) or (prefix in _INSIDE and prefix in name)
+
+
 def unwrapped(name: str, prefix: str) -> str:
     """The name without the prefix, and without what wrappers leave in its middle."""
     name = name.removeprefix(prefix)
     for word in _INSIDE:
         name = name.replace(word, "")
     return name
+
+
+def _inside(stored: list[str]) -> Wrapper | None:
+    word = next((word for word in _INSIDE for name in stored if word in name), None)
+    is_one = len({unwrapped(name, "") for name in stored}) == len(stored)
+    return Wrapper(word, _origin(word), "names have `{}` inside") if word and is_one else None
 
 
 def _fits(family: Family, stored: list[str], prefix: str) -> bool:

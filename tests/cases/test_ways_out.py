@@ -12,7 +12,7 @@ from gte_surgery import convert, fix, resize
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
-from tests.builder import Tensors, build, load, native_config, remote_config, save, tensors, write
+from tests.builder import Tensors, build, change_config, load, native_config, remote_config, save, tensors, write
 from tests.cases.test_config import config_of, grave
 
 PREFIXES = ["_orig_mod.", "module._orig_mod.", "auto_model.", "0.auto_model.", "base_model.model."]
@@ -63,6 +63,48 @@ def test_words_that_fsdp_leaves_in_the_middle_go_as_well(tmp_path: Path) -> None
     fix(path)
     assert grave(path) == set()
     assert set(load(path)) == set(arrays)
+
+
+@pytest.mark.parametrize("word", ["_orig_mod.", "_checkpoint_wrapped_module."])
+def test_layers_that_were_wrapped_one_by_one_are_named_and_freed(tmp_path: Path, word: str) -> None:
+    config = remote_config()
+    arrays = tensors(config)
+    inside = {name.replace("layer.1.", "layer.1." + word): array for name, array in arrays.items()}
+    path = write(tmp_path / "c", config, inside)
+    (finding,) = run(path).findings
+    assert finding.message.startswith(f"names have `{word}` inside, as ")
+    assert finding.hint == f"gte-surgery convert {path} --strip-prefix {word}"
+    convert(path, strip_prefix=word)
+    assert grave(path) == set()
+    assert set(load(path)) == set(arrays)
+
+
+@pytest.mark.parametrize(("prefix", "code"), [("base_model.model.", "GTE200"), ("", "GTE201")])
+def test_an_adapter_that_is_not_merged_is_told_and_not_unwrapped(tmp_path: Path, prefix: str, code: str) -> None:
+    path, arrays = wrapped(tmp_path / "c", prefix)
+    part = next(name for name in arrays if name.endswith("qkv_proj.weight"))
+    arrays[part.replace(".weight", ".base_layer.weight")] = arrays.pop(part)
+    arrays[part.replace(".weight", ".lora_A.default.weight")] = np.zeros((4, 32), "f4")
+    save(path / "model.safetensors", {prefix + name: array for name, array in arrays.items()})
+    (finding,) = run(path).findings
+    assert finding.code == code
+    assert "merge_and_unload" in finding.hint
+    with pytest.raises(RefusedError, match=code):
+        fix(path)
+    assert {found.code for found in run(path).findings} == {code}
+
+
+@pytest.mark.parametrize(("end", "dtype", "code"), [(".qweight", "i4", "GTE201"), (".weight", "u1", "GTE204")])
+def test_what_a_quantiser_wrote_is_told_by_its_name(tmp_path: Path, end: str, dtype: str, code: str) -> None:
+    path, arrays = wrapped(tmp_path / "c", "")
+    for name in [name for name in arrays if name.endswith("_proj.weight")]:
+        arrays[name.replace(".weight", end)] = np.zeros((8, 1), dtype)
+        arrays.pop(name) if end == ".qweight" else None
+    save(path / "model.safetensors", arrays)
+    change_config(path, quantization_config={"quant_method": "gptq"})
+    found = [finding for finding in run(path).findings if finding.code == code]
+    assert found
+    assert all(finding.hint.startswith('quantised by "gptq"') for finding in found)
 
 
 def test_a_prefix_that_no_name_has_is_refused(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.wording import either
-from gte_surgery.gte.wrappers import wrapper_of
+from gte_surgery.gte.wrappers import UNMERGED, is_unmerged, wrapper_of
 
 _CONTAINER = ("GTE0",)
 _MENDED = "`gte-surgery check CKPT --fix` mends it"
@@ -30,15 +30,13 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     `gte-surgery convert CKPT --strip-prefix PREFIX` takes off; or the weights are another model's; or two saves were
     mixed. transformers leaves what it cannot find at random values, with a warning.
     """
-    if subject.layout is not None or not subject.checkpoint.tensors:
-        return
     stored, words, prefixes = subject.checkpoint.tensors, subject.names.words, subject.family.naming.prefixes
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
-        message = f"every name has `{wrapper.prefix}` before it, as {wrapper.origin} saves a model"
-        yield Observation(
-            weights_as_a_whole(subject), message, f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
-        )
+        hint = UNMERGED if is_unmerged(stored) else f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
+        yield Observation(weights_as_a_whole(subject), wrapper.told, hint)
+        return
+    if subject.layout is not None or not stored:
         return
     if tables:
         message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import counted, first, listed, shape
+from gte_surgery.checks.wording import counted, first, listed, shape, shown
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.tensors import TensorSpec
+from gte_surgery.gte.wrappers import UNMERGED, is_unmerged
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
@@ -41,10 +42,10 @@ def missing(subject: Subject) -> Iterator[Observation]:
     tensors = subject.checkpoint.tensors
     absent = [spec for spec in _apart_from_types(subject, subject.wanted) if spec.name not in tensors]
     strangers = _strangers(subject)
-    hint = f"stored, but not asked for: {listed(strangers)}" if strangers else ""
+    hint = UNMERGED if is_unmerged(tensors) else f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
         hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
-    hint = _sizes_hint(subject) or hint
+    hint = _quantised(subject) or _sizes_hint(subject) or hint
     for spec, ending in first(absent):
         yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
 
@@ -99,7 +100,7 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
     ]
     for (spec, found), ending in first(wrong):
         message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
-        hint = _sizes_hint(subject) or _rows_hint(subject, spec, found)
+        hint = _quantised(subject) or _sizes_hint(subject) or _rows_hint(subject, spec, found)
         yield Observation(subject.at_tensor(spec.name), message, hint)
 
 
@@ -159,7 +160,17 @@ def not_floating_point(subject: Subject) -> Iterator[Observation]:
     wrong = [tensor for tensor in _model_tensors(subject) if tensor.dtype not in FLOATS]
     for tensor, ending in first(wrong):
         message = f"{tensor.dtype}, must be one of {', '.join(FLOATS)}{ending}"
-        yield Observation(subject.at_tensor(tensor.name), message)
+        yield Observation(subject.at_tensor(tensor.name), message, _quantised(subject))
+
+
+def _quantised(subject: Subject) -> str:
+    """What to do about weights that a quantiser wrote, by config.json's word; "" where they are not its."""
+    found = subject.values.get("quantization_config")
+    if not isinstance(found, dict) or all(tensor.dtype in FLOATS for tensor in subject.checkpoint.tensors.values()):
+        return ""
+    name = found.get("quant_method")
+    by = f" by {shown(name)}" if isinstance(name, str) else ""
+    return f"quantised{by}, says /quantization_config: take the checkpoint that it was made from"
 
 
 @rule("GTE208", Severity.NOTE, requires=(*COMPLETE, "GTE207"))

@@ -19,7 +19,7 @@ from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.wording import either, listed
-from gte_surgery.gte.wrappers import unwrapped, wrapper_of
+from gte_surgery.gte.wrappers import takes_off, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
@@ -70,7 +70,7 @@ def prepared(checkpoint: Checkpoint, edit: Convert) -> Checkpoint:
     if prefix is None and (edit.to or edit.layout) and (wrapper := wrapper_of(family, checkpoint.tensors)) is not None:
         prefix = wrapper.prefix
     if prefix is not None:
-        if not any(name.startswith(prefix) for name in checkpoint.tensors):
+        if not any(takes_off(prefix, name) for name in checkpoint.tensors):
             raise RefusedError(f"strip-prefix: {prefix}, no tensor name begins so", _names_of(checkpoint))
         taken = prefix
         checkpoint = renamed(checkpoint, lambda name: unwrapped(name, taken))

@@ -30,7 +30,7 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.wording import counted
-from gte_surgery.gte.wrappers import unwrapped, wrapper_of
+from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
@@ -110,7 +110,8 @@ def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     if "GTE055" in found:
         checkpoint = with_readable_headers(checkpoint)
         told.append("the header is padded with spaces")
-    if "GTE200" in edit.codes and (wrapper := wrapper_of(family_of(checkpoint.values), checkpoint.tensors)) is not None:
+    wrapper = None if is_unmerged(checkpoint.tensors) else wrapper_of(family_of(checkpoint.values), checkpoint.tensors)
+    if "GTE200" in edit.codes and wrapper is not None:
         prefix = wrapper.prefix
         checkpoint = renamed(checkpoint, lambda name: unwrapped(name, prefix))
         told.append(f"`{wrapper.prefix}`, which {wrapper.origin} put there, goes from the tensor names")
