@@ -38,6 +38,12 @@ class Destination(Protocol):
     def copy_from(self, descriptor: int, offset: int, count: int) -> None:
         """Append a range of another file of this disk, through the kernel where that can be."""
 
+    def write_at(self, content: memoryview, at: int) -> None:
+        """Put all of `content` where it belongs, behind the end."""
+
+    def skip(self, begin: int, count: int) -> None:
+        """Append the `count` bytes that stand behind the end already, which is at `begin`."""
+
 
 class Opened(Protocol):
     """A file open for reading. All of it raises OSError."""
@@ -57,6 +63,12 @@ class Opened(Protocol):
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """That these ranges will be read soon, in this order: what lies far away may be brought near."""
+
+    def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
+        """That these bytes will be copied to `at` of `destination`: what is brought near may be put there at once."""
+
+    def withdraw(self, destination: Destination) -> None:
+        """That the destination is closed: nothing more may be put there."""
 
     def give_up(self) -> None:
         """Who waits for bytes of it in another thread waits no longer, and fails."""
@@ -149,6 +161,12 @@ class _OpenedLocal:
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """What lies on this disk is near."""
+
+    def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
+        """It is copied when its turn comes."""
+
+    def withdraw(self, destination: Destination) -> None:
+        """Nothing is on its way."""
 
     def give_up(self) -> None:
         """Nobody waits for a disk."""

@@ -52,6 +52,15 @@ def union(ranges: Iterable[Range]) -> Iterator[Range]:
         yield last
 
 
+def repeated(ranges: Iterable[Range]) -> Iterator[Range]:
+    """The bytes that are in more than one of `ranges`."""
+    furthest = 0
+    for begin, end in sorted(ranges):
+        if begin < min(end, furthest):
+            yield begin, min(end, furthest)
+        furthest = max(furthest, end)
+
+
 def without(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:
     """The bytes of `ranges` that are in none of `taken`, as ascending ranges."""
     others = list(union(taken))

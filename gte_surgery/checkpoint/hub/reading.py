@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gte_surgery.checkpoint.hub.coalesce import GAP, LONGEST, Range, union
-from gte_surgery.checkpoint.hub.spool import Spool
+from gte_surgery.checkpoint.hub.spool import Landing, Part, Spool
 from gte_surgery.checkpoint.hub.transfer import Hub, Remote
 from gte_surgery.checkpoint.source import Destination, Identity, Opened, count_read
 from gte_surgery.errors import FetchError
@@ -59,8 +59,7 @@ class OpenedRemote(Opened):
         end = min(offset + len(room), self._remote.size)
         room = room[: max(0, end - offset)]
         spool = self._snapshot.spool(self._remote)
-        if spool is not None and spool.holds(offset, end):
-            spool.wait(offset, end)
+        if spool is not None and _is_spooled(spool, offset, end):
             os.preadv(spool.descriptor, [room], offset)
         elif (stop := self._expected_end(offset)) is None and len(room) <= SMALL:
             begin, block = self._snapshot.block(self._remote, offset, end)
@@ -74,12 +73,27 @@ class OpenedRemote(Opened):
         end = offset + count
         spool = self._snapshot.spool(self._remote)
         if spool is not None and spool.holds(offset, end):
-            spool.wait(offset, end)
-            destination.copy_from(spool.descriptor, offset, count)
+            parts = spool.wait(offset, end)
         else:
-            for chunk in self._snapshot.hub.chunks(self._remote, offset, end):
-                destination.write(chunk)
+            spool, parts = None, [Part(offset, end, None)]
+        for part in parts:
+            landing = part.landing
+            if landing is not None and landing.destination is destination:
+                destination.skip(landing.place_of(part.begin), part.end - part.begin)
+            elif spool is not None and landing is None:
+                destination.copy_from(spool.descriptor, part.begin, part.end - part.begin)
+            else:
+                for chunk in self._snapshot.hub.chunks(self._remote, part.begin, part.end):
+                    destination.write(chunk)
         count_read(count)
+
+    def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
+        if (spool := self._snapshot.spool(self._remote)) is not None:
+            spool.land(Landing(offset, offset + count, destination, at))
+
+    def withdraw(self, destination: Destination) -> None:
+        if (spool := self._snapshot.spool(self._remote)) is not None:
+            spool.withdraw(destination)
 
     def give_up(self) -> None:
         spool = self._snapshot.spool(self._remote)
@@ -104,6 +118,11 @@ class OpenedRemote(Opened):
             tape = self._tape = _Tape(self._arriving(offset, stop), offset, stop)
         tape.skip(offset - tape.at)
         return tape
+
+
+def _is_spooled(spool: Spool, begin: int, end: int) -> bool:
+    """Whether all of [begin, end) is in the spool's own file; waits for it. Raises FetchError."""
+    return spool.holds(begin, end) and all(part.landing is None for part in spool.wait(begin, end))
 
 
 @dataclass(slots=True)

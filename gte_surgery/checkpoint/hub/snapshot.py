@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,7 +31,7 @@ HEAD = 256 << 10
 """A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
 _MOST_FILES = 10_000
 _MOST_KEPT = 8 << 20
-_CONNECTIONS = 6
+_CONNECTIONS = 3
 _LOADED = (".json", ".txt", ".model", ".safetensors", ".py")
 """How the names of files end that a model is loaded from."""
 
@@ -177,9 +177,7 @@ class Snapshot:
 def open_snapshot(address: Address) -> Snapshot:
     """The commit that the address means now. Raises FetchError where the hub does not say, or says what cannot be."""
     hub = Hub()
-    found = _asked_model(hub, address)
-    commit = str(found.sha)
-    remotes = [_remote(address, commit, sibling) for sibling in found.siblings or ()]
+    commit, remotes = _asked_model(hub, address)
     if len(remotes) > _MOST_FILES:
         raise FetchError(f"{address}: {len(remotes)} files, at most {_MOST_FILES} are looked at")
     _require_sane(address, [remote.name for remote in remotes])
@@ -232,9 +230,8 @@ def cached_snapshot(address: Address) -> Path | None:
     return Path(found, address.folder)
 
 
-def _asked_model(hub: Hub, address: Address) -> Any:
+def _asked_model(hub: Hub, address: Address) -> tuple[str, list[Remote]]:
     """What the hub says of the model: the commit, and all its files."""
-    from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError
 
     patience = Patience(str(address), Event())
@@ -242,12 +239,9 @@ def _asked_model(hub: Hub, address: Address) -> Any:
         try:
             with hub.transient():
                 try:
-                    return HfApi().model_info(
-                        address.repository,
-                        revision=address.revision or None,
-                        files_metadata=True,
-                        timeout=float(constants.HF_HUB_DOWNLOAD_TIMEOUT),
-                    )
+                    found = hub.model(address.repository, address.revision)
+                    commit = str(found["sha"])
+                    return commit, [_remote(address, commit, sibling) for sibling in found.get("siblings") or ()]
                 except HfHubHTTPError as error:
                     status = error.response.status_code
                     if status not in (408, 429) and status < 500:
@@ -272,12 +266,12 @@ def _refused(address: Address, error: Exception, status: int) -> FetchError:
     return FetchError(f"{address}: the hub answered {status}", login if status in (401, 403) else "")
 
 
-def _remote(address: Address, commit: str, sibling: Any) -> Remote:
-    lfs = getattr(sibling, "lfs", None)
-    size, etag = sibling.size, lfs.sha256 if lfs is not None else sibling.blob_id
+def _remote(address: Address, commit: str, sibling: Mapping[str, Any]) -> Remote:
+    name, lfs, size = str(sibling["rfilename"]), sibling.get("lfs"), sibling.get("size")
+    etag = lfs.get("sha256") if lfs else sibling.get("blobId")
     if type(size) is not int or not 0 <= size < 2**63 or not isinstance(etag, str) or not etag:
-        raise FetchError(f"{address}: {shown(str(sibling.rfilename))}: the hub does not say size and ETag")
-    return Remote(address.repository, commit, str(sibling.rfilename), size, etag)
+        raise FetchError(f"{address}: {shown(name)}: the hub does not say size and ETag")
+    return Remote(address.repository, commit, name, size, etag)
 
 
 def _require_sane(address: Address, names: list[str]) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import FetchError
@@ -84,12 +84,12 @@ class Hub:
     """The hub that huggingface_hub is configured for: HF_ENDPOINT, HF_TOKEN, proxies, its one HTTP client."""
 
     def __init__(self) -> None:
-        from huggingface_hub import HfApi, constants, get_session
+        from huggingface_hub import constants, get_session
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         from gte_surgery import __version__
 
-        self.endpoint = HfApi().endpoint
+        self.endpoint = str(constants.ENDPOINT)
         self.stop = Event()
         self._timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT)
         self._client: Any = get_session()
@@ -99,6 +99,20 @@ class Hub:
         self._failures: type[Exception] = sys.modules[type(self._client).__module__.partition(".")[0]].HTTPError
         self._places: dict[str, str] = {}
         self._marks: dict[str, str] = {}
+
+    def model(self, repository: str, revision: str) -> Any:
+        """What the hub says of a model and its files, as JSON. Raises what `transient` knows, HfHubHTTPError and
+        ValueError.
+
+        As huggingface_hub's `HfApi.model_info`, the import of which takes as long as a whole check.
+        """
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+        at = f"/revision/{quote(revision, safe='')}" if revision else ""
+        url = f"{self.endpoint}/api/models/{repository}{at}"
+        answer = self._client.get(url, headers=self._headers, params={"blobs": True}, timeout=self._timeout)
+        hf_raise_for_status(answer)
+        return answer.json()
 
     def chunks(self, remote: Remote, begin: int, end: int) -> Iterator[bytes]:
         """The bytes [begin, end) of a file, as they arrive. Raises FetchError."""

@@ -86,6 +86,18 @@ class Filesystem:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
 
+    def write_at(self, descriptor: int, content: memoryview, at: int) -> None:
+        """Write all of `content` at an offset; the descriptor's position stays."""
+        while content:
+            count = os.pwrite(descriptor, content, at)
+            content, at = content[count:], at + count
+
+    def skip(self, descriptor: int, begin: int, count: int) -> None:
+        """Move the descriptor's position from `begin` past `count` bytes; an `OSError` (EINVAL) if it is elsewhere."""
+        if os.lseek(descriptor, 0, os.SEEK_CUR) != begin:
+            raise OSError(errno.EINVAL, f"not at byte {begin} of a file")
+        os.lseek(descriptor, count, os.SEEK_CUR)
+
     def pread(self, descriptor: int, count: int, offset: int) -> bytes:
         """The `count` bytes from `offset`; fewer only where the file ends."""
         return read_fully(descriptor, count, offset)
@@ -265,6 +277,14 @@ class Writing:
     def copy_from(self, descriptor: int, offset: int, count: int) -> None:
         """Append a range of an open file; see `Filesystem.copy_range`."""
         self.filesystem.copy_range(descriptor, self.descriptor, offset, count)
+
+    def write_at(self, content: memoryview, at: int) -> None:
+        """Put all of `content` behind the end; see `Filesystem.write_at`."""
+        self.filesystem.write_at(self.descriptor, content, at)
+
+    def skip(self, begin: int, count: int) -> None:
+        """Take what stands behind the end at `begin` as appended; see `Filesystem.skip`."""
+        self.filesystem.skip(self.descriptor, begin, count)
 
 
 @contextmanager

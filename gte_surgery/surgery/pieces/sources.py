@@ -12,6 +12,7 @@ from gte_surgery.checkpoint.headers.header import read_digest
 from gte_surgery.checkpoint.source import Destination, Opened
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.refusals import changed
+from gte_surgery.surgery.pieces.cutting import merge
 from gte_surgery.surgery.pieces.fetching import needed
 from gte_surgery.surgery.pieces.piece import CopyRange, Piece
 from gte_surgery.surgery.planning.plan import SourceFile
@@ -47,6 +48,21 @@ class Sources:
         if far:
             for name, ranges in needed(pieces, far).items():
                 self._opened[name].expect(ranges)
+
+    @contextmanager
+    def landing(self, pieces: Iterable[Piece], begin: int, destination: Destination) -> Iterator[None]:
+        """Within the block, what the pieces copy of files that are far away, the first to `begin`, may be put there as
+        it arrives."""
+        far = {name: self._opened[name] for name, file in self._files.items() if file.place.near is None}
+        for piece in merge(pieces) if far else ():
+            if isinstance(piece, CopyRange) and piece.source in far:
+                far[piece.source].land(piece.begin, piece.nbytes, destination, begin)
+            begin += piece.nbytes
+        try:
+            yield
+        finally:
+            for opened in far.values():
+                opened.withdraw(destination)
 
     @contextmanager
     def awaited(self) -> Iterator[None]:

@@ -99,7 +99,8 @@ def _write_file(
     descriptor = filesystem.create(folder / job.name, job.mode)
     writing = Writing(filesystem, descriptor)
     try:
-        with FollowingHash(descriptor, filesystem, hashes) as following:
+        following = FollowingHash(descriptor, filesystem, hashes)
+        with following, sources.landing(pieces, len(job.head), writing):
             size = 0
             for part in _stream(job.head, pieces, sources.read, pool, ahead):
                 match part:
