@@ -95,6 +95,9 @@ class StandIn:
     redirects: bool = False
     extra_names: list[str] = field(default_factory=list)
     url: str = ""
+    rate: float = 0.0
+    """Bytes a second over all connections, as a network has them; 0 for as many as loopback gives."""
+    busy_until: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def publish(self, repository: str, folder: Path, branch: str = "main") -> str:
@@ -111,6 +114,15 @@ class StandIn:
     def sent(self) -> int:
         """Bytes of all bodies so far."""
         return sum(asked.sent for asked in self.asked)
+
+    def pace(self, count: int) -> None:
+        """Wait until so many bytes have gone over the network that all connections share."""
+        if not self.rate:
+            return
+        with self.lock:
+            self.busy_until = max(self.busy_until, time.monotonic()) + count / self.rate
+            wait = self.busy_until - time.monotonic()
+        time.sleep(max(0.0, wait))
 
     def forget(self) -> None:
         """Start counting anew."""
@@ -251,7 +263,8 @@ class _Answer(BaseHTTPRequestHandler):
         stop = end if trouble.cut is None else min(end, begin + trouble.cut)
         with blob.path.open("rb") as file:
             while begin < stop:
-                count = min(stop - begin, 1 << 20)
+                count = min(stop - begin, 1 << 18 if self.server.hub.rate else 1 << 20)
+                self.server.hub.pace(count)
                 if trouble.flips or trouble.drips:
                     block = os.pread(file.fileno(), 1 if trouble.drips else count, begin)
                     self.connection.sendall(bytes(byte ^ 1 for byte in block) if trouble.flips else block)
