@@ -70,7 +70,7 @@ class TensorStatistics:
         import numpy as np
 
         positive = self.norms[self.norms > 0] if self.norms is not None else ()
-        return float(np.median(positive)) if len(positive) else 0.0
+        return float(np.median(positive, overwrite_input=True)) if len(positive) else 0.0
 
     def far_rows(self, median: float, times: float, most: int) -> tuple[int, list[tuple[int, float]]]:
         """How many rows that are not zero have norms beyond `times` the median or below that part of it, and (row,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import threading
 import time
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 from gte_surgery import check, open_checkpoint, remap, resize
 from gte_surgery.checkpoint.hub import coalesce, snapshot, transfer
-from gte_surgery.errors import FetchError, GteSurgeryError
+from gte_surgery.errors import FetchError, GteSurgeryError, WriteError
 from tests.builder import build, remote_config
+from tests.crash.faults import Fault, FaultyFilesystem
 from tests.hub.conftest import configure
 from tests.hub.stand_in import Asked, StandIn, Trouble, serving
 
@@ -191,6 +193,16 @@ def test_content_that_is_not_what_its_etag_says_is_refused(world: World) -> None
     with pytest.raises(FetchError, match="the content is not what its ETag"):
         SURGERIES["resize"](f"hf://{NAME}", world.folder / "out")
     hub.trouble = lambda asked: None
+    assert not (world.folder / "out").exists()
+
+
+@pytest.mark.parametrize("at", [0, 1, 5])
+def test_a_disk_that_is_full_where_bytes_arrive_ends_it(world: World, at: int) -> None:
+    world.hub.publish(NAME, world.before)
+    filesystem = FaultyFilesystem(Fault(at, error=errno.ENOSPC, counted=frozenset({"write_at"})))
+    with pytest.raises(WriteError, match="No space left on device; nothing was changed"):
+        resize(f"hf://{NAME}", vocab=100, pad=0, out=world.folder / "out", filesystem=filesystem)
+    assert filesystem.failed == "write_at"
     assert not (world.folder / "out").exists()
 
 

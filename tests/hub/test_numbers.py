@@ -21,8 +21,7 @@ pytestmark = pytest.mark.long
 ADDRESS = "hf://org/name"
 ROW_BYTES = 2 * 768
 MEMORY = 64 << 20
-LIBRARY = 32 << 20
-"""What huggingface_hub and its HTTP client take by being imported [2.4 with httpx2: 30 MiB]."""
+"""Of all that a command takes, Python, numpy, huggingface_hub and its HTTP client among it."""
 
 DOWNLOAD = """
 from huggingface_hub import hf_hub_download
@@ -79,7 +78,7 @@ def test_a_check_costs_few_requests_and_less_than_a_megabyte(
     found, peak, _ = run(environment, "-m", "gte_surgery", "check", ADDRESS)
     assert len(hub.asked) <= 8, [asked.path for asked in hub.asked]
     assert hub.sent <= 1_000_000
-    assert peak < MEMORY + LIBRARY
+    assert peak < MEMORY
     wanted, _, _ = run(environment, "-m", "gte_surgery", "check", local)
     (commit,) = hub.commits["org/name"]
     assert found.replace(f"{ADDRESS}@{commit}", str(local)) == wanted
@@ -92,7 +91,7 @@ def test_a_shrink_fetches_what_it_keeps(hub: StandIn, environment: dict[str, str
     kept = sum(path.stat().st_size for path in (tmp_path / "here").rglob("*") if path.is_file())
     print(f"shrink: kept {kept}, sent {hub.sent}, {len(hub.asked)} requests, {seconds:.2f} s, peak {peak >> 20} MiB")
     assert hub.sent <= 1.01 * kept + 1_000_000
-    assert peak < MEMORY + LIBRARY
+    assert peak < MEMORY
     for name in ("model.safetensors", "config.json", "modules.json"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
@@ -108,7 +107,7 @@ def test_scattered_rows_cost_little_more_than_they_are(
     kept = sum(path.stat().st_size for path in (tmp_path / "here").rglob("*") if path.is_file())
     print(f"remap: kept {kept}, sent {hub.sent}, {len(hub.asked)} requests, {seconds:.2f} s, peak {peak >> 20} MiB")
     assert hub.sent <= 1.3 * kept
-    assert peak < MEMORY + LIBRARY
+    assert peak < MEMORY
     weights = "model.safetensors"
     assert (tmp_path / "there" / weights).read_bytes() == (tmp_path / "here" / weights).read_bytes()
 
@@ -141,4 +140,4 @@ def test_all_values_are_read_once(hub: StandIn, environment: dict[str, str], loc
     total = sum(path.stat().st_size for path in local.rglob("*") if path.is_file())
     print(f"values: sent {hub.sent} of {total}, {len(hub.asked)} requests, peak {peak >> 20} MiB")
     assert hub.sent <= 1.02 * total
-    assert peak < MEMORY + LIBRARY
+    assert peak < MEMORY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
@@ -26,13 +27,13 @@ def coalesced(ranges: Iterable[Range]) -> list[Range]:
     """
     whole = list(union(ranges))
     room = int(WASTE * sum(end - begin for begin, end in whole))
-    gaps = sorted((after[0] - before[1], at) for at, (before, after) in enumerate(pairwise(whole)))
-    bridged = set()
-    for gap, at in gaps:
-        if gap >= GAP or gap > room:
+    gaps = array("q", (after[0] - before[1] for before, after in pairwise(whole)))
+    bridged = bytearray(len(gaps))
+    for at in sorted(range(len(gaps)), key=gaps.__getitem__):
+        if gaps[at] >= GAP or gaps[at] > room:
             break
-        room -= gap
-        bridged.add(at)
+        room -= gaps[at]
+        bridged[at] = True
     return [part for joined in _joined(whole, bridged) for part in _cut(joined)]
 
 
@@ -78,10 +79,10 @@ def without(ranges: Iterable[Range], taken: Iterable[Range]) -> Iterator[Range]:
             yield begin, end
 
 
-def _joined(whole: list[Range], bridged: set[int]) -> Iterator[Range]:
+def _joined(whole: list[Range], bridged: bytearray) -> Iterator[Range]:
     begin = 0
     for at in range(len(whole)):
-        if at not in bridged:
+        if at == len(bridged) or not bridged[at]:
             yield whole[begin][0], whole[at][1]
             begin = at + 1
 

@@ -31,7 +31,7 @@ HEAD = 256 << 10
 """A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
 _MOST_FILES = 10_000
 _MOST_KEPT = 8 << 20
-_CONNECTIONS = 3
+_CONNECTIONS = 6
 _LOADED = (".json", ".txt", ".model", ".safetensors", ".py")
 """How the names of files end that a model is loaded from."""
 
@@ -218,11 +218,13 @@ def _fetched(snapshot: Snapshot, download: Callable[[], str]) -> str:
 
 def cached_snapshot(address: Address) -> Path | None:
     """Where HF_HUB_OFFLINE says that no hub is to be asked, the folder in the cache on this disk. Raises FetchError."""
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub import constants
 
     if not constants.HF_HUB_OFFLINE:
         return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     try:
         found = snapshot_download(address.repository, revision=address.revision or None, local_files_only=True)
     except LocalEntryNotFoundError:

@@ -24,8 +24,8 @@ from gte_surgery.checkpoint.hub.transfer import Hub, Remote
 from gte_surgery.checkpoint.source import Destination
 from gte_surgery.errors import FetchError
 
-_BLOCK = 1 << 18
-"""So many bytes that have arrived are written at once."""
+_TELLING = 1 << 18
+"""After so many bytes those are told who wait: each time several threads wake up."""
 
 
 class Crew:
@@ -160,15 +160,14 @@ class Spool:
         """Fetch one range; who waits for it is told when it is there, or why it will not be."""
         if self._failure is not None:
             return
-        at, landings = begin, self._begun(begin, end)
+        at, told, landings = begin, begin, self._begun(begin, end)
         try:
-            for block in _blocks(self._hub.chunks(self._remote, begin, end)):
-                for part in _parts(at, at + len(block), landings):
-                    self._put(part, memoryview(block)[part.begin - at : part.end - at])
-                at += len(block)
-                with self._changed:
-                    self._arrived[begin] = at
-                    self._changed.notify_all()
+            for chunk in self._hub.chunks(self._remote, begin, end):
+                for part in _parts(at, at + len(chunk), landings):
+                    self._put(part, memoryview(chunk)[part.begin - at : part.end - at])
+                at += len(chunk)
+                if at >= min(end, told + _TELLING):
+                    told = self._tell(begin, at)
         except BaseException as failure:  # noqa: BLE001 - it is raised to whoever waits for these bytes
             self.give_up(failure)
 
@@ -182,6 +181,13 @@ class Spool:
                 return []
             self._landed[begin] = found
             return found
+
+    def _tell(self, begin: int, at: int) -> int:
+        """That a request has arrived up to `at`, which it returns."""
+        with self._changed:
+            self._arrived[begin] = at
+            self._changed.notify_all()
+        return at
 
     def _put(self, part: Part, content: memoryview) -> None:
         if part.landing is None:
@@ -203,15 +209,3 @@ def _parts(begin: int, end: int, landings: Sequence[Landing]) -> Iterator[Part]:
     for each in landings:
         if each.begin < end and begin < each.end:
             yield Part(max(begin, each.begin), min(end, each.end), each)
-
-
-def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in fewer parts: for each one that arrives, several threads wake up."""
-    held, size = list[bytes](), 0
-    for chunk in chunks:
-        held.append(chunk)
-        size += len(chunk)
-        if size >= _BLOCK:
-            yield b"".join(held)
-            held, size = [], 0
-    yield b"".join(held)
