@@ -86,9 +86,9 @@ def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:
     if summary.unmasked:
         yield "mask", f"absent from {count(summary.unmasked, 'row')}, derived there from the pads"
     if summary.max_id >= 0:
-        yield "ids", f"largest {summary.max_id:,} of {vocab_size:,} rows of the table"
+        yield "ids", f"largest {summary.max_id:,}, the contract has {vocab_size:,}"
         share = _percent(report.unused_ids, vocab_size)
-        yield "unused", f"{count(report.unused_ids, 'id')} ({share} of the table), which `remap` could drop"
+        yield "unused", f"{count(report.unused_ids, 'id')} ({share} of them), which `remap` could drop"
     if summary.lengths.any():
         middle, most = length_within(summary, 0.5), length_within(summary, 0.95)
         yield (

@@ -69,6 +69,8 @@ def tell(path: str) -> tuple[Format, int] | str:
         return Format.JSON_LINES, status.st_size
     if content is Content.UNKNOWN and _is_named(path, (".jsonl", ".ndjson", ".json")):
         return Format.JSON_LINES, status.st_size
+    if content is Content.UNKNOWN:
+        return f"{content.value}, must be ids and masks: parquet, Arrow, JSON lines, .npy, .npz or safetensors"
     return "a JSON array, must be one object a line" if content is Content.JSON else content.value
 
 

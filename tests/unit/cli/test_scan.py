@@ -54,7 +54,7 @@ def test_a_good_corpus_is_good(contract: Path, tmp_path: Path, capsys: pytest.Ca
         "  rows     2",
         "  tokens   8, 7 of them real (87.5 %)",
         "  mask     absent from 2 rows, derived there from the pads",
-        "  ids      largest 5 of 16 rows of the table",
+        "  ids      largest 5, the contract has 16",
     ]
     assert text.splitlines()[-1] == "0 errors, 0 warnings, 0 notes"
 
