@@ -100,11 +100,13 @@ class Reports:
         bar: Severity,
         *read: Path,
         own: Mapping[str, Callable[[bool], str]] = MappingProxyType({}),
+        worst: Severity | None = None,
     ) -> int:
         """Writes the report about what was read in each format to its place; `own` has the formats that a command
-        renders itself, given whether in colour. The exit code: findings as bad as the bar. Raises OSError and
-        RefusedError.
+        renders itself, given whether in colour. The exit code tells whether the worst finding, also of those that the
+        report leaves out, is as bad as the bar. Raises OSError and RefusedError.
         """
+        worst = report.worst if worst is None else worst
         for place in self.places:
             has_color = place.is_stdout and self.terminal.has_color
             text = own[place.form](has_color) if place.form in own else rendered(report, place.form, bar, has_color)
@@ -112,7 +114,7 @@ class Reports:
                 self.terminal.result(text)
             elif place.path is not None:
                 write_output(place.path, text + "\n", read)
-        return exits.FINDINGS if report.worst is not None and report.worst >= bar else exits.GOOD
+        return exits.FINDINGS if worst is not None and worst >= bar else exits.GOOD
 
 
 def reporting_options(command: Callable[..., int]) -> Callable[..., int]:

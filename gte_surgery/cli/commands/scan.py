@@ -132,7 +132,7 @@ def command(
         "json": lambda _: corpus_json(report),
     }
     whole = Report(_title(paths), report.findings, (), report.codes, folder="")
-    return reports.deliver(whole, bar, *read, own=own)
+    return reports.deliver(whole, bar, *read, own=own, worst=report.worst)
 
 
 def _title(paths: tuple[str, ...]) -> str:

@@ -107,6 +107,7 @@ def test_findings_that_are_not_shown_are_counted(
 ) -> None:
     for name in ("a.npy", "b.npy"):
         ids(tmp_path / name, [0, 16, 17])
+    printed(capsys, 1, "scan", contract, tmp_path, "--max-findings", "0")
     lines = printed(capsys, 1, "scan", contract, tmp_path, "--max-findings", "1").splitlines()
     assert lines[0].startswith(f"error GTE414 {tmp_path}/a.npy: 16 at row 0, column 1, must be below vocab_size 16")
     assert lines[0].endswith("(2 such in 1 row: [0, 1], [0, 2])")

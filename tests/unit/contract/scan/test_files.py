@@ -21,6 +21,7 @@ from gte_surgery.errors import RefusedError, UsageError
 from tests.corpora import CONTRACT, plain, scan
 
 GOOD = [[0, 5, 7], [0, 3]]
+FORMATS = "parquet, Arrow, JSON lines, .npy, .npz or safetensors"
 
 
 def parquet(path: Path, ids: list[list[int]] | pa.Array = GOOD, name: str = "input_ids", **columns: object) -> Path:
@@ -135,7 +136,7 @@ def test_what_would_be_scanned_is_told_where_there_is_nothing(pattern: str, want
         ("a.ndjson", b"nonsense", Format.JSON_LINES),
         ("a.json", b"nonsense", Format.JSON_LINES),
         ("a.jsonl.gz", b"nonsense", Format.JSON_LINES),
-        ("a.parquet", b"nonsense", "of unknown content"),
+        ("a.parquet", b"nonsense", "of unknown content, must be ids and masks: " + FORMATS),
         ("a.jsonl", b"", "empty"),
         ("a.jsonl", b"[{}]", "a JSON array, must be one object a line"),
         ("a", b"\xef\xbb\xbf\r\n\t [{}]", "a JSON array, must be one object a line"),
