@@ -21,7 +21,8 @@ SMALL = 1 << 22
 """A value that is read whole, and any one string, has fewer bytes."""
 
 _BATCH = 4096
-STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+SPACES = rb"[ \t\n\r]*"
+STRING = rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"'
 _TOKEN = re.compile(rb"[ \t\n\r]*(?:(" + STRING + rb")|([\[{])|([\]}])|([:,])|([^ \t\n\r\"\[\]{}:,]+))", re.DOTALL)
 _OPENING = re.compile(rb"[ \t\n\r]*([\[{])")
 _CLOSING = re.compile(rb"[ \t\n\r]*[\]}]")
@@ -31,6 +32,11 @@ _SPACE = b" \t\n\r"
 _SCALAR = re.compile(rb"[ \t\n\r]*(" + STRING + rb"|[^ \t\n\r\"\[\]{}:,]+)", re.DOTALL)
 _KEY = re.compile(rb"[ \t\n\r]*(" + STRING + rb")[ \t\n\r]*:", re.DOTALL)
 _NEXT = re.compile(rb"[ \t\n\r]*([,\]}])")
+
+
+def entry_of(*parts: bytes) -> re.Pattern[bytes]:
+    """The pattern of an entry for `JsonStream.entries`: parts that may have white space before them."""
+    return re.compile(b"".join(SPACES + part for part in parts), re.DOTALL)
 
 
 class StreamError(Exception):
@@ -93,19 +99,20 @@ class JsonStream:
 
     def entries(self, pattern: re.Pattern[bytes]) -> Iterator[list[tuple[bytes, ...]]]:
         """The groups of the entries at the cursor, some thousands at a time. The last group is what follows an entry:
-        a comma, or the bracket that ends them. Raises StreamError where no entry stands.
+        a comma, or the bracket that ends them. Raises StreamError where no entry stands, or one that is not UTF-8.
         """
         while found := self.match(pattern):
-            entry = found.groups()
+            entry, begin = found.groups(), self._at - len(found[0])
             batch, at, match, buffer = [entry], self._at, pattern.match, self._buffer
             while entry[-1] == b"," and len(batch) < _BATCH and (found := match(buffer, at)):
                 entry, at = found.groups(), found.end()
                 batch.append(entry)
             self._at = at
+            _require_text(buffer[begin:at])
             yield batch
             if entry[-1] != b",":
                 return
-        raise StreamError(f"an entry of the vocabulary that is none, at byte {self.offset}")
+        raise StreamError(f"an entry that is none, at byte {self.offset}")
 
     def after_entry(self) -> bool:
         """Goes behind the comma after a member or an element; True where the container ends instead."""
@@ -123,6 +130,15 @@ class JsonStream:
         """Goes behind the bracket that closes an empty container; False where it holds something."""
         return self.match(_CLOSING) is not None
 
+    def require_end(self) -> None:
+        """Raises StreamError where anything but white space follows."""
+        while not self._buffer[self._at :].lstrip(_SPACE):
+            self._buffer, self._at = read_at(self._file, self._end, self._piece), 0
+            if not self._buffer:
+                return
+            self._end += len(self._buffer)
+        raise StreamError(f"more text behind its end, at byte {self.offset}")
+
     def value(self) -> object:
         """The value at the cursor, read whole and strictly."""
         parts: list[bytes] = []
@@ -139,12 +155,7 @@ class JsonStream:
             raise StreamError(offence.reason)
         return value
 
-    def skip(self) -> None:
-        """Goes behind the value at the cursor, however long, without parsing it."""
-        for _ in self._tokens(most=self._file.identity.size):
-            pass
-
-    def _tokens(self, most: int = SMALL) -> Iterator[bytes]:
+    def _tokens(self) -> Iterator[bytes]:
         depth = length = 0
         while True:
             found = self.match(_TOKEN)
@@ -152,8 +163,8 @@ class JsonStream:
                 raise StreamError(f"not JSON at byte {self.offset}")
             depth += (found[2] is not None) - (found[3] is not None)
             length += len(found[0])
-            if length > most:
-                raise StreamError(f"one value of more than {most} bytes")
+            if length > SMALL:
+                raise StreamError(f"one value of more than {SMALL} bytes")
             yield found[0]
             if depth < 0 or (depth == 0 and found[4] is not None):
                 raise StreamError(f"not JSON at byte {self.offset}")
@@ -163,10 +174,17 @@ class JsonStream:
 
 def string_of(literal: bytes) -> str:
     """The text of a JSON string literal; raises StreamError for one that is not UTF-8, or half a surrogate pair."""
+    text = _require_text(literal)
     try:
-        text = literal.decode("utf-8")
-        value = json.loads(text, strict=False) if "\\" in text else text[1:-1]
+        value = json.loads(text) if "\\" in text else text[1:-1]
         value.encode("utf-8")
     except ValueError:
         raise StreamError("a string that is not UTF-8") from None
     return str(value)
+
+
+def _require_text(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise StreamError("a string that is not UTF-8") from None

@@ -8,20 +8,32 @@ line), sentencepiece's `sentencepiece_model.proto` (ModelProto.pieces).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.files import read_at
 from gte_surgery.checkpoint.source import Opened
-from gte_surgery.vocabulary.json_stream import PIECE, SMALL, STRING, JsonStream, StreamError, string_of
+from gte_surgery.vocabulary.json_stream import (
+    PIECE,
+    SMALL,
+    SPACES,
+    STRING,
+    JsonStream,
+    StreamError,
+    entry_of,
+    string_of,
+)
 
 MOST_TOKENS = 1 << 22
 """Four million; the largest published vocabularies have a tenth of that."""
-_SCORED = re.compile(rb"\s*\[\s*(" + STRING + rb")\s*,\s*-?[0-9.eE+-]+\s*\]\s*([,\]])", re.DOTALL)
+_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_TEXT = rb"(" + STRING + rb")"
+_SCORED = entry_of(rb"\[", _TEXT, rb",", _NUMBER, rb"\]", rb"([,\]])")
 """An entry of a Unigram vocabulary, whose ids count from 0: ["▁the", -3.4]."""
-_NUMBERED = re.compile(rb"\s*(" + STRING + rb")\s*:\s*([0-9]{1,9})\s*([,}])", re.DOTALL)
+_NUMBERED = entry_of(_TEXT, rb":", rb"(0|[1-9][0-9]{0,8})", rb"([,}])")
 """An entry of a WordPiece, BPE or WordLevel vocabulary: "the": 262."""
+_MERGE = entry_of(rb"(?:" + _TEXT + rb"|\[" + SPACES.join((b"", _TEXT, b",", _TEXT, rb"\])")), rb"([,\]])")
+"""An entry of the merges of BPE: "th e", or ["th", "e"]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +102,15 @@ def json_pieces(stream: JsonStream, wanted: Collection[str]) -> Pieces:
         counted = range(tally.count, tally.count + len(batch))
         tally.take_literals(literals, list(map(int, numbers[0])) if numbers else counted)
     return tally.pieces()
+
+
+def skip_merges(stream: JsonStream) -> None:
+    """Goes behind the merges at the cursor. Raises StreamError for what are none."""
+    if stream.opens() != "[":
+        raise StreamError("the merges are no list")
+    for batch in () if stream.is_at_end() else stream.entries(_MERGE):
+        for literal in {part for entry in batch for part in entry if part and b"\\" in part}:
+            string_of(literal)
 
 
 def line_pieces(file: Opened, wanted: Collection[str]) -> Pieces:

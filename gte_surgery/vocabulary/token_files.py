@@ -14,7 +14,7 @@ from gte_surgery.checkpoint.sidecars import members_of
 from gte_surgery.errors import CheckpointError
 from gte_surgery.vocabulary.emission import is_id
 from gte_surgery.vocabulary.json_stream import JsonStream, StreamError
-from gte_surgery.vocabulary.pieces import Pieces, json_pieces, line_pieces, sentencepiece_pieces
+from gte_surgery.vocabulary.pieces import Pieces, json_pieces, line_pieces, sentencepiece_pieces, skip_merges
 
 TOKENIZER_JSON = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -117,10 +117,11 @@ def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJs
                     begin, asked = stream.offset, len(texts)
                     pieces = json_pieces(stream, texts)
                 elif inner == "merges":
-                    stream.skip()
+                    skip_merges(stream)
                 else:
                     model[inner] = stream.value()
         texts |= set(_own_texts(members)) | {text for text in (model.get("unk_token"),) if isinstance(text, str)}
+        stream.require_end()
         if pieces is None:
             raise StreamError("holds no vocabulary")
         if len(texts) > asked:

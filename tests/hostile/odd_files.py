@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from itertools import product
 from pathlib import Path
 
@@ -43,7 +44,7 @@ HUGE = (
 """What makes a text long or deep: one in thirty is."""
 
 
-OF_HEADERS = ("GTE03", "GTE04", "GTE05")
+OF_HEADERS = ("GTE005", "GTE03", "GTE04", "GTE05")
 
 
 def odd(sound: bytes, chance: random.Random) -> bytes:
@@ -75,7 +76,7 @@ def _change(value: object, chance: random.Random) -> None:
             case 1 if isinstance(value, dict):
                 value[chance.choice(("x", "", "a/b", "\u2028", str(key) * 2))] = inner
             case _:
-                value[key] = chance.choice(ODD)  # type: ignore[index]
+                value[key] = deepcopy(chance.choice(ODD))  # type: ignore[index]
         return
 
 

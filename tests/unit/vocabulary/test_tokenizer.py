@@ -212,11 +212,32 @@ def test_padding_says_its_id_and_its_side(tmp_path: Path) -> None:
         '{"added_tokens": ' + "[" * 100_000,
         '{"added_tokens": [' + "9" * 10_000 + "]}",
         "\0",
+        '{"model":{"vocab":{"a\x01":0}}}',
+        '{"model":{"vocab":{"a":007}}}',
+        '{"model":{"vocab":{"a":\v0}}}',
+        '{"model":{"vocab":{"\\q":0}}}',
+        '{"model":{"vocab":{"a":0,}}}',
+        '{"model":{"vocab":[["a",1.2.3]]}}',
+        '{"model":{"vocab":{"a":0}}} 1',
+        '{"model":{"vocab":{"a":0}}}}',
+        *(f'{{"model":{{"vocab":{{"a":0}},"merges":{merges}}}}}'
+          for merges in ("{}", "3", "[1]", '["a b",]', '["a b" "c d"]', '[["a"]]', '["\\ud800"]', '["\n"]', "[,]")),
     ],
-)
+)  # fmt: skip
 def test_what_holds_no_vocabulary_is_trouble_and_no_error(tmp_path: Path, text: str) -> None:
     found = read(tmp_path, tokenizer__json=text)
     assert (found.rows, found.tokens, list(found.trouble)) == (None, {}, ["tokenizer.json"])
+
+
+@pytest.mark.parametrize("damaged", [b'"a', b"th", b"h e"])
+def test_bytes_that_are_no_text_are_trouble_and_merges_are_passed_over(tmp_path: Path, damaged: bytes) -> None:
+    merges = ["th e", ["\n", "é"], " ", "]"] * 3
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 7}, "merges": merges, "unk_token": None}
+    found = read(tmp_path, tokenizer__json=json.dumps(whole(model), indent=1))
+    assert (found.rows, found.trouble) == (8, {})
+    path = tmp_path / "tokenizer.json"
+    path.write_bytes(path.read_bytes().replace(damaged, damaged[:1] + b"\xff"))
+    assert list(read(tmp_path).trouble) == ["tokenizer.json"]
 
 
 @pytest.mark.parametrize(
