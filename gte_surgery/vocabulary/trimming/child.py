@@ -31,6 +31,7 @@ SECONDS = 600
 """A request that takes longer ends the process."""
 MOST_WORDS = 250_000
 """So many distinct words are held before they are written down."""
+_U32 = array("I").itemsize
 _WORD, _TEXT = "W", "T"
 """How the lines of a file of words begin: a word as the model gets it, or a whole text that holds an added token."""
 
@@ -104,31 +105,39 @@ class _Worker:
         self._runs += 1
         return {}
 
-    def _encode(self, words: str, begin: int, end: int, ids: int, out: str) -> dict[str, Any]:
-        """Counts the ids of words, written to `out` as an array of 64-bit numbers, one for each id."""
+    def _encode(self, words: str, begin: int, end: int, ids: int, out: str, cut: str) -> dict[str, Any]:
+        """Counts the ids of words, written to `out` as an array of 64-bit numbers, one for each id; `cut` gets the ids
+        of each word, how many they are before them.
+        """
         counts = array("q", bytes(8 * ids))
         tokens = 0
-        for kind, word, times in _range(words, begin, end):
-            found = self._ids("old", kind, word)
-            tokens += times * len(found)
-            for number in found:
-                counts[number] += times
+        with Path(cut).open("wb") as written:
+            for kind, word, times in _range(words, begin, end):
+                found = self._ids("old", kind, word)
+                written.write(array("I", (len(found), *found)))
+                tokens += times * len(found)
+                for number in found:
+                    counts[number] += times
         Path(out).write_bytes(counts.tobytes())
         return {"tokens": tokens}
 
-    def _compare(self, words: str, begin: int, end: int, map: str) -> dict[str, Any]:
-        """Encodes words with both tokenizers: those of which all tokens are kept must give corresponding ones."""
+    def _compare(self, words: str, begin: int, end: int, map: str, cut: str) -> dict[str, Any]:
+        """Encodes words with the new tokenizer: those of which all tokens are kept must give what corresponds to the
+        old ones, which are in `cut`.
+        """
         new_ids = array("q", Path(map).read_bytes())
         same = changed = changed_times = 0
         differing: list[str] = []
-        for kind, word, times in _range(words, begin, end):
-            moved = [new_ids[number] for number in self._ids("old", kind, word)]
-            if -1 in moved:
-                changed, changed_times = changed + 1, changed_times + times
-            elif moved == self._ids("new", kind, word):
-                same += 1
-            elif len(differing) < 100_000:
-                differing.append(word)
+        with Path(cut).open("rb") as file:
+            for kind, word, times in _range(words, begin, end):
+                (count,) = array("I", file.read(_U32))
+                moved = [new_ids[number] for number in array("I", file.read(_U32 * count))]
+                if -1 in moved:
+                    changed, changed_times = changed + 1, changed_times + times
+                elif moved == self._ids("new", kind, word):
+                    same += 1
+                elif len(differing) < 100_000:
+                    differing.append(word)
         return {"same": same, "changed": changed, "changed_times": changed_times, "differing": differing}
 
     def _frame(self, which: str, texts: list[str], longest: int) -> dict[str, Any]:

@@ -57,6 +57,7 @@ def count(
             "end": end,
             "ids": ids,
             "out": str(folder / f"{begin}.ids"),
+            "cut": str(folder / f"{begin}.cut"),
         }
         for begin, end in ranges(words)
     ]

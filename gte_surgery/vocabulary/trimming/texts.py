@@ -6,17 +6,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.emission import is_id
 
 PART = 1 << 23
-"""Bytes of a part of a file that is read by lines."""
+"""Bytes of a part of a file that is read by lines; of others at least."""
+_MOST_PARTS = {"csv": 8, "parquet": 64}
+"""What lies before a part of a csv must be read too, since only that tells where a row begins."""
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
 TEXT_COLUMN = "text"
@@ -28,7 +30,7 @@ Row = str | list[int]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Lines that begin in bytes [begin, end) of a file, or row groups [begin, end) of a parquet file; all of a csv."""
+    """Lines that begin in bytes [begin, end) of a file, the rows of a csv, or the row groups of a parquet file."""
 
     path: str
     kind: str
@@ -51,7 +53,7 @@ def parts(paths: list[Path], column: str | None, weights: Sequence[int] = ()) ->
             path.suffix.lower(), "text"
         )
         size = path.stat().st_size
-        step = size if kind in ("csv", "parquet") else PART
+        step = max(PART, -(-size // _MOST_PARTS[kind])) if kind in _MOST_PARTS else PART
         for begin in range(0, max(size, 1), max(step, 1)):
             found.append(Part(str(path), kind, column or TEXT_COLUMN, begin, min(begin + step, size), weight))
     return found
@@ -132,12 +134,35 @@ def _parsed(line: str, path: str, at: int) -> object:
 
 
 def _csv(part: Part) -> Iterator[str]:
+    size = Path(part.path).stat().st_size
     with Path(part.path).open(encoding="utf-8", errors="replace", newline="") as file:
-        for at, row in enumerate(csv.DictReader(file), 2):
-            text = row.get(part.column)
-            if text is None:
-                raise RefusedError(f"{part.path}: row {at}: no column `{part.column}`", "name it: --column NAME")
-            yield text
+        lines = _Lines(file)
+        rows = csv.reader(lines)
+        place = {name: place for place, name in enumerate(next(rows, []))}.get(part.column, LONGEST)
+        begin = lines.done
+        for at, row in enumerate(rows, 2):
+            if min(begin, size - 1) >= part.end:
+                return
+            if row and begin >= part.begin:
+                if place >= len(row):
+                    raise RefusedError(f"{part.path}: row {at}: no column `{part.column}`", "name it: --column NAME")
+                yield row[place]
+            begin = lines.done
+
+
+class _Lines:
+    """The lines of a text file, with the bytes `done`."""
+
+    def __init__(self, file: Iterable[str]) -> None:
+        self._file, self.done = iter(file), 0
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._file)
+        self.done += len(line) if line.isascii() else len(line.encode())
+        return line
 
 
 def _parquet(part: Part, has_ids: bool) -> Iterator[Row]:
@@ -148,6 +173,14 @@ def _parquet(part: Part, has_ids: bool) -> Iterator[Row]:
     with parquet.ParquetFile(part.path, memory_map=False) as file:
         if part.column not in file.schema_arrow.names:
             raise RefusedError(f"{part.path}: no column `{part.column}`", "name it: --column NAME")
-        for batch in file.iter_batches(batch_size=1024, columns=[part.column]):
+        begins = [_begin(file.metadata.row_group(number).column(0), part.path) for number in range(file.num_row_groups)]
+        groups = [number for number, begin in enumerate(begins) if part.begin <= begin < part.end]
+        for batch in file.iter_batches(batch_size=1024, columns=[part.column], row_groups=groups) if groups else ():
             values = batch.column(0).to_pylist()
             yield from (each for each in values if isinstance(each, str) or (has_ids and _is_row(each)))
+
+
+def _begin(column: Any, path: str) -> int:
+    """Where a row group says that its first column lies, within the file."""
+    begin = int(column.dictionary_page_offset if column.has_dictionary_page else column.data_page_offset)
+    return max(0, min(begin, Path(path).stat().st_size - 1))

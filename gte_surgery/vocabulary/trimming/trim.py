@@ -112,7 +112,14 @@ def _proved(
             return choice, ["no texts were given, so nothing was encoded again"]
         maps = str(written_map(place, source.contents, new_ids))
         requests = [
-            {"do": "compare", "words": str(counted.words), "begin": begin, "end": end, "map": maps}
+            {
+                "do": "compare",
+                "words": str(counted.words),
+                "begin": begin,
+                "end": end,
+                "map": maps,
+                "cut": str(place / f"{begin}.cut"),
+            }
             for begin, end in ranges(counted.words)
         ]
         answers = list(workers.spread(requests))

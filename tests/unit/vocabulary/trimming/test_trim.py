@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import Counter
@@ -18,7 +19,7 @@ from gte_surgery.cli.entry import run as run_command
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.schemas import violations
-from gte_surgery.vocabulary.trimming import choice
+from gte_surgery.vocabulary.trimming import choice, texts
 from gte_surgery.vocabulary.trimming.child import escaped, is_held, unescaped
 from gte_surgery.vocabulary.trimming.texts import parts, texts_of
 from tests import builder
@@ -308,6 +309,33 @@ def test_texts_are_read_from_files_of_each_kind(
     for size in (1, 5, 1 << 20):
         monkeypatch.setattr("gte_surgery.vocabulary.trimming.texts.PART", size)
         assert [text for part in parts([tmp_path / name], None) for text in texts_of(part)] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.jsonl", "t.csv", "t.parquet"])
+def test_a_file_is_split_over_the_processors_and_nothing_is_read_twice_or_lost(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(texts, "PART", 700)
+    wanted = [f'{number} ü "{"x," * (number % 7)}' for number in range(300)]
+    path = tmp_path / name
+    if name == "t.txt":
+        path.write_text("\n".join(wanted))
+    elif name == "t.jsonl":
+        path.write_text("\n".join(json.dumps({"text": text}) for text in wanted))
+    elif name == "t.csv":
+        wanted = [f"{text}\r\nsecond line" if len(text) % 3 else text for text in wanted]
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([("n", "text"), *enumerate(wanted), ()])
+        path.write_bytes(path.read_bytes() + b"7,\xff\xfe\n")
+        wanted.append("\ufffd\ufffd")
+    else:
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        parquet.write_table(pyarrow.table({"n": range(300), "text": wanted}), path, row_group_size=23)
+    split = parts([path], None)
+    assert len(split) > 4
+    found = [list(texts_of(part)) for part in split]
+    assert [text for each in found for text in each] == wanted
+    assert sum(map(bool, found)) > 4
 
 
 def test_texts_are_read_from_parquet(tmp_path: Path) -> None:
