@@ -54,7 +54,10 @@ def build_model(
     tied = {naming.stored(name, own): naming.stored(source, own) for name, source in family.facts.copies.items()}
     asked = model.state_dict().keys() - parameters.keys()
     parameters |= {name: parameters[tied[name]] for name in asked if name in tied}
-    model.load_state_dict(parameters, strict=True, assign=True)
+    try:
+        model.load_state_dict(parameters, strict=True, assign=True)
+    except RuntimeError as error:
+        raise _refused("the weights do not fit the model that", error, told) from None
     _renew_buffers(model)
     model.to(device=device)
     return model.train(False), family, head
@@ -84,8 +87,8 @@ def require_transformers(native: Native) -> None:
 
 
 def _empty_model(native: Native, members: dict[str, object], head: Head) -> transformers.PreTrainedModel:
-    """The model of a native config, on the meta device: shapes without storage. Raises CheckpointError for an unknown
-    activation.
+    """The model of a native config, on the meta device: shapes without storage. Raises CheckpointError for what
+    transformers makes none of, such as an unknown activation.
     """
     require_transformers(native)
     known: dict[str, Any] = {key: value for key, value in members.items() if key not in ("dtype", "torch_dtype")}
@@ -95,13 +98,22 @@ def _empty_model(native: Native, members: dict[str, object], head: Head) -> tran
                 f"{CONFIG_NAME}: {key}: {shown(name)}, is no activation of transformers {transformers.__version__}",
                 "write the one that it was trained with, most often gelu",
             )
-    config = getattr(transformers, f"{native.stem}Config")(**known)
-    with torch.device("meta"):
-        options = native.options if head is Head.NONE else {}
-        model = getattr(transformers, native.architecture(head))(config, **options)
+    options = native.options if head is Head.NONE else {}
+    try:
+        config = getattr(transformers, f"{native.stem}Config")(**known)
+        with torch.device("meta"):
+            model = getattr(transformers, native.architecture(head))(config, **options)
+    except Exception as error:  # noqa: BLE001 - a config is input, and what its classes raise for one is theirs
+        raise _refused("no model is what", error, "write what it asks for, or take the member out") from None
     if not isinstance(model, transformers.PreTrainedModel):
         raise TypeError(type(model).__name__)
     return model
+
+
+def _refused(what: str, error: Exception, hint: str) -> CheckpointError:
+    said = shown(" ".join(str(error).split())[:300])
+    made = f"{what} transformers {transformers.__version__} makes of {CONFIG_NAME}"
+    return CheckpointError(f"{made}: {type(error).__name__}: {said}", hint)
 
 
 def _renew_buffers(model: transformers.PreTrainedModel) -> None:

@@ -28,10 +28,11 @@ class Ids:
     @classmethod
     def of(cls, config: GteConfig, special: dict[str, int]) -> Ids:
         """From an effective config and the tokenizer's special ids, those that the table has."""
-        known = {role: number for role, number in special.items() if 0 <= number < config.vocab_size}
+        named = {**special, "pad": config.pad_token_id or 0}
+        known = {role: number for role, number in named.items() if 0 <= number < config.vocab_size}
         return cls(
             config.vocab_size,
-            config.pad_token_id or 0,
+            known.get("pad", 0),
             config.type_vocab_size,
             config.max_position_embeddings,
             known.get("cls"),

@@ -42,7 +42,9 @@ LINES = (
     "convert CKPT --shard-size 8KB --out OUT",
     "reinit CKPT --only *.dense.* --out OUT",
 )
-ELSEWHERE = {"smoke", "fuzz", "gate", "new", "explain", "rules", "schema", "demo", "sign"}
+RUNS = "smoke CKPT --device cpu --batch 2 --max-length 8 --dtype fp32"
+"""Of config values a few more alone, for it imports torch and makes the model."""
+ELSEWHERE = {"fuzz", "gate", "new", "explain", "rules", "schema", "demo", "sign"}
 """Commands that read no checkpoint, or are of others."""
 VALUES: tuple[object, ...] = (
     None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**30, 0.5, -0.0, 1e308, float("nan"), float("inf"), "", "none", "8",
@@ -63,7 +65,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_tried() -> None:
-    assert {line.split()[0] for line in LINES} | ELSEWHERE == set(COMMANDS)
+    assert {line.split()[0] for line in (*LINES, RUNS)} | ELSEWHERE == set(COMMANDS)
 
 
 def of_dtype(path: Path, dtype: str, is_all: bool) -> Path:
@@ -82,13 +84,13 @@ def of_dtype(path: Path, dtype: str, is_all: bool) -> Path:
     return path
 
 
-def answered(checkpoint: Path, good: Path, out: Path) -> Iterator[tuple[str, int]]:
+def answered(checkpoint: Path, good: Path, out: Path, lines: tuple[str, ...] = LINES) -> Iterator[tuple[str, int]]:
     """(line, exit code) of every line; what is refused has left the checkpoint as it was."""
     before = {file.name: file.read_bytes() for file in checkpoint.iterdir() if file.is_file()}
     beside = good.parent
     places = {"CKPT": checkpoint, "GOOD": good, "OUT": out, "ROWS": beside / "rows.jsonl", "IDS": beside / "ids.txt"}
     places["COUNTS"] = beside / "counts.tsv"
-    for line in LINES:
+    for line in lines:
         shutil.rmtree(out, ignore_errors=True)
         code = run(["--quiet", *(str(places.get(word, word)) for word in line.split())])
         yield line, code
@@ -115,10 +117,25 @@ def test_every_dtype(dtype: str, is_all: bool, good: Path, tmp_path: Path, capsy
 def test_every_value_of_the_config(
     good: Path, tmp_path_factory: pytest.TempPathFactory, key: str, value: object, is_native: bool
 ) -> None:
-    folder = tmp_path_factory.mktemp("value")
+    _try_value(good, tmp_path_factory.mktemp("value"), key, value, is_native, LINES)
+
+
+@pytest.mark.slow
+@given(st.sampled_from(KEYS), st.sampled_from(VALUES), st.booleans())
+@settings(
+    max_examples=settings().max_examples // 5,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_every_value_of_the_config_is_run(
+    good: Path, tmp_path_factory: pytest.TempPathFactory, key: str, value: object, is_native: bool
+) -> None:
+    _try_value(good, tmp_path_factory.mktemp("run"), key, value, is_native, (RUNS,))
+
+
+def _try_value(good: Path, folder: Path, key: str, value: object, is_native: bool, lines: tuple[str, ...]) -> None:
     config = native_config() if is_native else remote_config()
     checkpoint = build(folder / "ckpt", config)
     (checkpoint / "config.json").write_text(json.dumps({**config, key: value}), encoding="utf-8")
-    for line, code in answered(checkpoint, good, folder / "out"):
+    for line, code in answered(checkpoint, good, folder / "out", lines):
         assert code in (0, 1, 2, 3), (line, key, value)
     shutil.rmtree(folder)

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.description import describe
 from gte_surgery.checks.registry import Observation, all_rules
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.cli.reports import FORMATS, rendered
+from gte_surgery.compare.portrait import portray
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Location, Report, Severity
+from gte_surgery.render.formats.html import page_html
 from tests.builder import build, change_config, native_config, remote_config, write
 
 
@@ -34,7 +37,7 @@ def test_a_sound_checkpoint_has_no_finding_and_every_rule_is_judged(tmp_path: Pa
     assert report.checkpoint == str(tmp_path)
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", [*FORMATS, "html"])
 def test_a_rule_that_finds_no_end_of_faults_tells_a_thousand_and_counts_the_rest(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,9 +45,13 @@ def test_a_rule_that_finds_no_end_of_faults_tells_a_thousand_and_counts_the_rest
         all_rules()["GTE112"], check=lambda _: (Observation(Location(f"{n}.tmp"), "x") for n in range(60_000))
     )
     monkeypatch.setattr("gte_surgery.checks.run.all_rules", lambda: {"GTE112": rule})
-    report = run(open_checkpoint(build(tmp_path)))
+    checkpoint = open_checkpoint(build(tmp_path))
+    report = run(checkpoint)
     assert len(report.findings) == 1_000
-    text = rendered(report, form, Severity.NOTE, color=False)
+    if form == "html":
+        text = page_html(describe(checkpoint), portray(checkpoint), report, all_rules(), "0")
+    else:
+        text = rendered(report, form, Severity.NOTE, color=False)
     assert text.count(".tmp") < 2_500
     assert "x (and 59000 more such)" in re.sub("&#40;", "(", re.sub("&#41;", ")", text))
 

@@ -159,6 +159,22 @@ def test_parameters_have_the_dtype_asked_for_and_angles_stay_float32(tmp_path: P
     assert encoder.model.rotary_emb.inv_freq.dtype is torch.float32
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("id2label", "x"), ("attention_probs_dropout_prob", None), ("layer_norm_eps", 1), ("num_labels", None)],
+)
+def test_a_config_that_transformers_makes_no_model_of_is_told(member: str, value: object, tmp_path: Path) -> None:
+    checkpoint = builder.build(tmp_path / "checkpoint", builder.native_config(**{member: value}))
+    with pytest.raises(CheckpointError, match=r"no model is what transformers \S+ makes of config.json: \w+Error: "):
+        load_encoder(checkpoint, "cpu", "float32")
+
+
+def test_weights_that_do_not_fit_the_model_are_told(tmp_path: Path) -> None:
+    checkpoint = builder.build(tmp_path / "checkpoint", builder.native_config(num_attention_heads=3))
+    with pytest.raises(CheckpointError, match="the weights do not fit the model that transformers"):
+        load_encoder(checkpoint, "cpu", "float32")
+
+
 @pytest.mark.parametrize("config", [builder.remote_config, builder.native_config])
 def test_an_activation_that_nobody_knows_is_told(config: Callable[..., builder.Config], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="hidden_act: no_such, is no activation of transformers"):
