@@ -233,6 +233,13 @@ _TABLE = (
         "serve all.",
     ),
     Code(
+        "GTE571",
+        _ERROR,
+        "Compiled training gives other gradients",
+        "One step of the compiled model, or of its layers replayed from captured graphs, is not the step of the\n"
+        "uncompiled one. Train without compile, and report it with the versions above.",
+    ),
+    Code(
         "GTE580",
         _ERROR,
         "The checkpoint does not preserve what it should",

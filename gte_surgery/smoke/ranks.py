@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from gte_surgery.smoke.batches import Batch, Tensors
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.proofs import TOLERANCES, distance
-from gte_surgery.smoke.training import Objective, Trainer, prove_losses
+from gte_surgery.smoke.training import Objective, Trainer, gradient_of, gradients, prove_losses
 from gte_surgery.smoke.trouble import watched
 
 Value = TypeVar("Value")
@@ -79,14 +79,15 @@ def prove_ranks(
     batch, tensors = batches[here.rank]
     counted = _counted(batches, here.size)
     with watched(batch, f"{ledger.subject} training on {here.size} processes"):
-        wanted = _joined_gradient(objective, batches, dtype, counted)
+        each = gradients(objective, [tensors for _, tensors in batches], dtype, counted)
+        wanted = torch.as_tensor(sum(each) / len(batches))
         spread = DistributedDataParallel(objective, device_ids=[device.index] if device.type == "cuda" else None)
         trainer = Trainer(spread, dtype, device)
         losses = []
         for step in range(steps):
             losses.append(trainer.backward(tensors, counted))
             if step == 0:
-                gap = distance(_gradient(objective), wanted)
+                gap = distance(gradient_of(objective), wanted)
                 ledger.prove("GTE562", "gradient equals the joined batch's", gap, TOLERANCES[dtype])
             trainer.step()
         with torch.no_grad():
@@ -113,21 +114,3 @@ def _counted(batches: list[tuple[Batch, Tensors]], size: int) -> float | None:
     """Masked positions a process, on average: so that averaging the processes' losses averages over all positions."""
     labels = [tensors["labels"] for _, tensors in batches if "labels" in tensors]
     return sum(int((member >= 0).sum()) for member in labels) / size if labels else None
-
-
-def _joined_gradient(
-    objective: Objective, batches: list[tuple[Batch, Tensors]], dtype: torch.dtype, counted: float | None
-) -> torch.Tensor:
-    trainer = Trainer(objective, dtype, objective.encoder.device)
-    total: torch.Tensor | None = None
-    for _, tensors in batches:
-        trainer.backward(tensors, counted)
-        gradient = _gradient(objective)
-        total = gradient if total is None else total + gradient
-        trainer.scaler.update()
-    trainer.optimizer.zero_grad(set_to_none=True)
-    return total / len(batches) if total is not None else torch.zeros(0)
-
-
-def _gradient(objective: Objective) -> torch.Tensor:
-    return torch.cat([value.grad.flatten() for value in objective.parameters() if value.grad is not None])

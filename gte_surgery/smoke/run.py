@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import cast
@@ -34,7 +35,7 @@ from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote
 from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Timed, Unserved
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
-from gte_surgery.smoke.training import Objective, prove_pad_kept, prove_training, training_tensors
+from gte_surgery.smoke.training import Objective, prove_compiled, prove_pad_kept, prove_training, training_tensors
 from gte_surgery.smoke.trouble import BrokenRunError
 
 
@@ -117,6 +118,8 @@ class _Run:
         for name in self.options.dtypes(self.subject.device.type) if self.options.train else ():
             for backend in matrix.serving(name, encoder):
                 self._train(name, backend)
+            if self.options.compile:
+                self._train_compiled(name)
         if not self.options.train:
             encoder.choose_attention()
             self.ledger.subject = "fp32"
@@ -160,9 +163,10 @@ class _Run:
         if options.save_reference is not None and self.here.rank == 0:
             save_reference(options.save_reference, self.subject.checkpoint.path, encoder, self.subject.batch)
 
-    def _objective(self, name: str, backend: str) -> Objective:
+    def _objective(self, name: str, backend: str, is_compiled: bool = False) -> Objective:
         """A freshly loaded float32 model, whose attention works in the dtype of training."""
-        encoder = load_encoder(self.subject.checkpoint, str(self.subject.device), "float32", "eager")
+        place = str(self.subject.device)
+        encoder = load_encoder(self.subject.checkpoint, place, "float32", "eager", compile=is_compiled)
         encoder.choose_attention(backend, DTYPES[name])
         return Objective(encoder, self.options.task, self.options.seed)
 
@@ -186,6 +190,13 @@ class _Run:
         del objective
         _release()
 
+    def _train_compiled(self, name: str) -> None:
+        self.progress(f"training {name} compiled")
+        self.ledger.subject = f"{name} compiled"
+        batch, made = self.subject.batch, partial(self._objective, name, self.options.one_attention)
+        prove_compiled(made, batch, self._tensors(batch, self.options.task), DTYPES[name], self.ledger)
+        _release()
+
     def _step_once(self, encoder: GteEncoder, task: Task) -> None:
         objective = Objective(encoder, task, self.options.seed)
         pad = self.subject.config.pad_token_id
@@ -205,7 +216,7 @@ class _Run:
         batches = [self._batch_of(rank) for rank in range(self.here.size)]
         try:
             prove_ranks(
-                self._objective(name, self.options.one_attention),
+                self._objective(name, self.options.one_attention, self.options.compile),
                 batches,
                 DTYPES[name],
                 self.options.train,

@@ -6,7 +6,7 @@ Dropout is off, so that the loss is a function of the weights alone. Several pro
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +18,7 @@ from gte_surgery.model.encoder import IGNORED, GteEncoder
 from gte_surgery.smoke.batches import Batch, Ids, Tensors
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import Task
+from gte_surgery.smoke.proofs import TOLERANCES, distance
 from gte_surgery.smoke.trouble import watched
 
 _MASKED_SHARE = 0.15
@@ -170,6 +171,36 @@ def prove_pad_kept(objective: Objective, batch: Batch, tensors: Tensors, pad: in
         prove_gradients(objective, ledger)
         optimizer.step()
     prove_pad_row(objective, pad, ledger)
+
+
+def prove_compiled(
+    made: Callable[[bool], Objective], batch: Batch, tensors: Tensors, dtype: torch.dtype, ledger: Ledger
+) -> None:
+    """The gradient of a step is the same compiled, and once more: small batches on CUDA are replayed from then on.
+
+    `made` loads the objective, compiled or not.
+    """
+    with watched(batch, f"{ledger.subject} training"):
+        (wanted,) = gradients(made(False), [tensors], dtype)
+        gap = max(distance(found, wanted) for found in gradients(made(True), [tensors] * 2, dtype))
+    ledger.prove("GTE571", "gradients are the uncompiled model's", gap, TOLERANCES[dtype])
+
+
+def gradients(
+    objective: Objective, given: Iterable[Tensors], dtype: torch.dtype, counted: float | None = None
+) -> Iterator[Tensor]:
+    """All gradients in one row, for each of the batches; no step is taken, and nothing is left in place."""
+    trainer = Trainer(objective, dtype, objective.encoder.device)
+    for tensors in given:
+        trainer.backward(tensors, counted)
+        trainer.scaler.update()
+        yield gradient_of(objective)
+    trainer.optimizer.zero_grad(set_to_none=True)
+
+
+def gradient_of(objective: Objective) -> Tensor:
+    """The gradients that are in place, in one row."""
+    return torch.cat([value.grad.flatten() for value in objective.parameters() if value.grad is not None])
 
 
 def prove_losses(losses: list[float], ledger: Ledger) -> None:

@@ -293,25 +293,29 @@ def test_a_file_that_is_no_reference_is_refused(tmp_path: Path, golden: Path) ->
 
 
 @pytest.mark.slow
-def test_compiled_the_packed_path_agrees_and_makes_no_more_graphs(
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
+def test_compiled_the_packed_path_agrees_trains_alike_and_makes_no_more_graphs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gte_surgery.model import compiled, encoder
 
     folder = broken(tmp_path, lambda tensors: None)
     monkeypatch.setattr(encoder, "CompiledBody", lambda body: compiled.CompiledBody(body, "eager"))
-    result = run(folder, compile=True)
+    result = run(folder, compile=True, train=1)
     assert failed(result) == set()
+    assert "GTE571" in {proof.code for proof in result.proofs}
     assert any(speed.backend == "sdpa compiled" for speed in result.speeds)
     torch._dynamo.reset()
 
-    def of_fixed_sizes(body: torch.nn.Module) -> compiled.CompiledBody:
+    def broken_twice(body: torch.nn.Module) -> compiled.CompiledBody:
+        """Its graphs are of fixed sizes, and half of what goes into a layer has no gradient."""
         made = compiled.CompiledBody(body, "eager")
-        monkeypatch.setattr(made, "_layer", torch.compile(compiled._layer, backend="eager", dynamic=False))
+        layer = torch.compile(compiled._layer, backend="eager", dynamic=False)
+        made._layer = lambda of, hidden, *given: layer(of, (hidden + hidden.detach()) / 2, *given)
         return made
 
-    monkeypatch.setattr(encoder, "CompiledBody", of_fixed_sizes)
-    assert failed(run(folder, compile=True)) == {"GTE570"}
+    monkeypatch.setattr(encoder, "CompiledBody", broken_twice)
+    assert failed(run(folder, compile=True, train=1)) == {"GTE570", "GTE571"}
 
 
 def test_masked_lm_needs_its_head(golden: Path) -> None:
