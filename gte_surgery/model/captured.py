@@ -1,9 +1,9 @@
 """Small batches on CUDA, where launching kernels takes longer than they run: the compiled body as CUDA graphs.
 
 A graph is for so many tokens, rows and so long a row at most; a batch takes the smallest that holds it. The second
-batch of a size captures it, later ones replay it. What lies beyond the batch's own tokens belongs to no row: nothing
-looks at it, and it is left out of what is given back. Training is for `replayed`; larger batches and other backends go
-to `compiled`.
+batch of a size captures it, later ones replay it; all share the memory between what goes in and what comes out. What
+lies beyond the batch's own tokens belongs to no row: nothing looks at it, and it is left out of what is given back.
+Training is for `replayed`; larger batches and other backends go to `compiled`.
 """
 
 from __future__ import annotations
@@ -17,18 +17,11 @@ from torch import Tensor
 
 from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing
-from gte_surgery.model.replayed import ReplayedLayers, Size, power_of_two
+from gte_surgery.model.replayed import ReplayedLayers, Size
 
-MOST_TOKENS = 16384
+MOST_TOKENS = 24576
 """Larger batches keep the device busy by themselves."""
 MOST_GRAPHS = 32
-
-
-def size_of(packing: Packing) -> Size:
-    """The smallest that holds the batch: tokens in steps of an eighth to a quarter, the others in powers of two."""
-    step = max(power_of_two(packing.tokens) // 8, 32)
-    tokens = -(-packing.tokens // step) * step
-    return Size(tokens, max(power_of_two(packing.rows), 16), max(power_of_two(packing.longest), 128))
 
 
 class CapturedBody:
@@ -40,6 +33,7 @@ class CapturedBody:
         self._seen: set[object] = set()
         self._weights: tuple[int, ...] = ()
         self._lock = Lock()
+        self._pool: Any = None
         self.layers = ReplayedLayers(compiled)
 
     def __reduce__(self) -> tuple[Callable[[CompiledBody], CapturedBody], tuple[CompiledBody]]:
@@ -81,11 +75,11 @@ class CapturedBody:
         if weights != self._weights:
             self.graphs.clear()
             self._seen.clear()
-            self._weights = weights
-        size = size_of(packing)
-        key = (size, *given)
+            self._weights, self._pool = weights, torch.cuda.graph_pool_handle()
+        size = Size.of(packing)
+        key = (size, attention, *given)
         if key not in self.graphs and key in self._seen and len(self.graphs) < MOST_GRAPHS:
-            self.graphs[key] = _Graph(self.compiled, size, given, packing, attention)
+            self.graphs[key] = _Graph(self.compiled, size, given, packing, attention, self._pool)
         self._seen.add(key)
         return self.graphs.get(key)
 
@@ -94,8 +88,9 @@ class _Graph:
     """One captured forward, and the tensors that it reads and writes."""
 
     def __init__(
-        self, compiled: CompiledBody, size: Size, given: Mapping[str, Tensor], packing: Packing, attention: str
-    ) -> None:
+        self, compiled: CompiledBody, size: Size, given: Mapping[str, Tensor], packing: Packing, attention: str,
+        pool: Any,
+    ) -> None:  # fmt: skip
         device = packing.indices.device
         self.inputs = {name: torch.zeros(size.tokens, dtype=each.dtype, device=device) for name, each in given.items()}
         self.positions = torch.zeros(size.tokens, dtype=packing.position_ids.dtype, device=device)
@@ -106,7 +101,7 @@ class _Graph:
         )  # fmt: skip
         compiled.states(*asked)  # what is made when it is first needed cannot be made during a capture
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
+        with torch.cuda.graph(self.graph, pool=pool, capture_error_mode="thread_local"):
             self.states = compiled.states(*asked)
 
     def _fill(self, given: Mapping[str, Tensor], packing: Packing) -> None:

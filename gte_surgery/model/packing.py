@@ -110,10 +110,16 @@ class Slots:
         return padded.transpose(1, 2).flatten(0, 1).index_select(0, self.indices).unsqueeze(0)
 
 
-def pack_mask(mask: Tensor) -> Packing:
+def power_of_two(number: int) -> int:
+    """The smallest that is not less."""
+    return 1 << (number - 1).bit_length()
+
+
+def pack_mask(mask: Tensor, device: torch.device | None = None) -> Packing:
     """The packing of an attention mask [rows, width] of 1 and 0, integers or booleans, wherever the ones stand.
 
-    Waits for the device once, for the lengths. Raises UsageError for a float mask (an additive one would be read
+    Waits for the mask's device once, for the lengths. A mask on the CPU beside tokens on `device` waits for nothing:
+    the device goes on with what it was given before. Raises UsageError for a float mask (an additive one would be read
     inside out) and for a row without a token.
 
     mask [[1, 1, 0], [1, 0, 0]] → indices [0, 1, 3], cu_seqlens [0, 2, 3], position_ids [[0, 1, 0]], lengths (2, 1)
@@ -129,6 +135,9 @@ def pack_mask(mask: Tensor) -> Packing:
     lengths = tuple(counts.tolist())
     if 0 in lengths:
         raise UsageError(f"attention_mask: row {lengths.index(0)} has no token", "leave empty rows out of the batch")
+    if device is not None and device != mask.device:
+        indices, positions, cu_seqlens = (each.pin_memory().to(device, non_blocking=True) for each in waiting)
+        waiting = indices, positions, cu_seqlens
     return _packing(waiting, lengths, mask.shape[1])
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from gte_surgery.model.compiled import CompiledBody
-from gte_surgery.model.packing import Packing
+from gte_surgery.model.packing import Packing, power_of_two
 
 MOST_PAIRS = 32
 _PARTS = 32
@@ -40,11 +40,6 @@ class Size:
         step, longest = max(power_of_two(packing.tokens) // _PARTS, 128), max(power_of_two(packing.longest), 128)
         tokens = -(-packing.tokens // step) * step
         return cls(tokens, max(power_of_two(packing.rows + -(-step // longest)), 16), longest)
-
-
-def power_of_two(number: int) -> int:
-    """The smallest that is not less."""
-    return 1 << (number - 1).bit_length()
 
 
 class _Turn:
