@@ -86,15 +86,15 @@ def _varlen(
     return torch.as_tensor(attended).unsqueeze(0), None
 
 
-def _cudnn(
+def cudnn(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, /,
     cu_seqlens: Tensor, longest: int, sliding_window: int | None = None, **unused: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """As `_varlen`, which serves layers with a window."""
     if sliding_window is not None:
         return _varlen(module, query, key, value, mask, cu_seqlens, longest, sliding_window)
-    query, key, value = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
-    return cudnn_library.attend(query, key, value, cu_seqlens, longest)[0].unsqueeze(0), None
+    together = torch.stack([tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)], 1)
+    return cudnn_library.attend(together, cu_seqlens, longest)[0].unsqueeze(0), None
 
 
 def _sdpa(
@@ -135,7 +135,7 @@ def _over_padded(attend: Attention) -> Attention:
 
 
 _ATTEND: dict[Backend, Attention] = {
-    "cudnn": _cudnn, "xformers": _xformers, "varlen": _varlen, "sdpa": _sdpa, "eager": _eager
+    "cudnn": cudnn, "xformers": _xformers, "varlen": _varlen, "sdpa": _sdpa, "eager": _eager
 }  # fmt: skip
 for _backend, _attend in _ATTEND.items():
     AttentionInterface.register(f"gte_surgery.{_backend}.packed", _attend)

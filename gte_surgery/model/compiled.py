@@ -2,9 +2,9 @@
 
 Both are compiled whole (`fullgraph`), with sizes as symbols; layers are alike, so one graph serves them all. They are
 the native model's own modules over packed tokens without a dimension of rows, [tokens, hidden], except that queries,
-keys and values come from one matrix product (gate and up from one were measured: slower in training, alike in a
-forward). A layer whose activations are not kept for the backward is run again through the same graph. The model itself
-stays as it is, for everything that is not packed.
+keys and values come from one matrix product and stay one tensor, also in the backward (gate and up from one product
+were measured: slower in training, alike in a forward). A layer whose activations are not kept for the backward is run
+again through the same graph. The model itself stays as it is, for everything that is not packed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,22 @@ from torch import Tensor, nn
 from torch.fx.experimental import _config as _symbols
 from torch.nn import functional
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
-from transformers.models.gte.modeling_gte import GteModel, apply_rotary_pos_emb
+from transformers.models.gte.modeling_gte import GteModel, rotate_half
 
+from gte_surgery.model import cudnn_library
+from gte_surgery.model.attention import cudnn
 from gte_surgery.model.packing import Packing
 
 _FIXED_ROPES = ("default", "linear")
-_OPTIONS = {"fallback_random": True}
-"""Dropout draws as it does uncompiled: the same masks from the same seed, and a third of the time, for inductor's own
-kernels make four random numbers to use one.
+_OPTIONS = {
+    "fallback_random": True,
+    "max_autotune_pointwise": True,
+    "triton.mix_order_reduction_non_strict_mode": True,
+}
+"""Of these, what this torch knows. Dropout draws as it does uncompiled: the same masks from the same seed, and a third
+of the time, for inductor's own kernels make four random numbers to use one. Kernels between the products are tried in
+more shapes, which takes seconds more and a thirtieth off a step. Gradients of layer norms are summed alike for few
+tokens and for many: else the graph of a small batch would not hold for a large one.
 """
 GRAPHS = 2
 """As many serve every batch that is given by the same members."""
@@ -48,7 +56,7 @@ class CompiledBody:
         self.has_fixed_angles = body.rotary_emb.rope_type in _FIXED_ROPES
         how: dict[str, Any] = {"backend": backend, "fullgraph": True, "dynamic": True}
         if backend == "inductor":
-            how["options"] = _OPTIONS
+            how["options"] = {name: _OPTIONS[name] for name in torch._inductor.list_options() if name in _OPTIONS}
         self._begin = torch.compile(_begin, **how) if self.has_fixed_angles else _begin
         self._layer = torch.compile(_layer, **how)
 
@@ -124,23 +132,34 @@ def _attention(
     keywords: Mapping[str, object],
 ) -> Tensor:
     """[tokens, hidden] → [tokens, hidden] [transformers modeling_gte.py, GteAttention]."""
-    query, key, value = (
-        each.view(len(hidden), -1, attention.head_dim).transpose(0, 1) for each in _projected(attention, hidden)
-    )
-    query, key = apply_rotary_pos_emb(query, key, *angles, unsqueeze_dim=0)
-    dropout = attention.attention_dropout if attention.training else 0.0
-    packed = (each.unsqueeze(0) for each in (query, key, value))
-    attended, _ = attend(attention, *packed, None, dropout=dropout, scaling=attention.scaling, **keywords)
+    together = _turned(_projected(attention, hidden).view(len(hidden), 3, -1, attention.head_dim), *angles)
+    if attend is cudnn:
+        attended, _ = cudnn_library.attend(together, **keywords)
+    else:
+        packed = (each.transpose(0, 1).unsqueeze(0) for each in together.unbind(1))
+        dropout = attention.attention_dropout if attention.training else 0.0
+        attended, _ = attend(attention, *packed, None, dropout=dropout, scaling=attention.scaling, **keywords)
     return torch.as_tensor(attention.o_proj(attended.reshape(len(hidden), -1)))
 
 
-def _projected(attention: Any, hidden: Tensor) -> tuple[Tensor, ...]:
-    """Queries, keys and values; by one product where the projections are what they were made as, not adapted ones."""
+def _projected(attention: Any, hidden: Tensor) -> Tensor:
+    """Queries, keys and values, one behind the other; by one product where the projections are what they were made as,
+    not adapted ones.
+    """
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     if any(type(each) is not nn.Linear for each in projections):
-        return tuple(each(hidden) for each in projections)
+        return torch.cat([each(hidden) for each in projections], -1)
     weight, bias = (torch.cat([getattr(each, name) for each in projections]) for name in ("weight", "bias"))
-    return functional.linear(hidden, weight, bias).chunk(3, dim=-1)
+    return functional.linear(hidden, weight, bias)
+
+
+def _turned(together: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """[tokens, 3, heads, size], of which queries and keys are rotated by the angles [tokens, size]; the values by none,
+    so that all are one tensor, forward and backward [transformers modeling_gte.py, apply_rotary_pos_emb].
+    """
+    is_value = torch.arange(3, device=together.device)[:, None, None] == 2
+    cosines, sines = torch.where(is_value, 1, cosines[:, None, None]), torch.where(is_value, 0, sines[:, None, None])
+    return torch.as_tensor(together * cosines + rotate_half(together) * sines).to(together.dtype)
 
 
 @contextmanager
