@@ -227,14 +227,18 @@ class GteEncoder(nn.Module):
         return functional.cross_entropy(self.through_head(states).float(), wanted, reduction="sum")
 
     def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
-        """The hidden states, packed or padded as they were worked on."""
+        """The hidden states, packed or padded as they were worked on.
+
+        `attention_mask` may stay on the CPU; then nothing here waits for the device, unless there is a guard.
+        """
         if self.guard is not None:
-            _refuse_bad(self.guard.check_batch({key: value for key, value in batch.items() if value is not None}))
+            given = {key: value.to(self.device) for key, value in batch.items() if value is not None}
+            _refuse_bad(self.guard.check_batch(given))
         tokens = _tokens(batch)
         rows, width = tokens.shape[:2]
         mask = batch.get("attention_mask")
         unpads = self.unpad if unpad_inputs is None else unpad_inputs
-        packing = pack_full(rows, width, tokens.device) if mask is None else pack_mask(mask)
+        packing = pack_full(rows, width, tokens.device) if mask is None else pack_mask(mask, tokens.device)
         choice = self._choice_now()
         backend = choice.backend(packing)
         is_packed = unpads and not (packing.is_full and choice.full != choice.packed)
@@ -246,11 +250,11 @@ class GteEncoder(nn.Module):
         attention, needed = implementation(backend, is_packed), keywords(backend, packing, is_packed)
         if is_packed and self.compiled is not None and self.compiled.can_run(packing):
             return self.compiled(inputs, packing, attention, needed)
-        mask = None if packing.is_full else batch.get("attention_mask")
+        mask = batch.get("attention_mask")
+        mask = None if is_packed or packing.is_full or mask is None else mask.to(packing.indices.device)
         if is_packed:
             inputs = {name: packing.pack(tensor) for name, tensor in inputs.items()}
             inputs |= {"position_ids": packing.position_ids}
-            mask = None
         before, self.config._attn_implementation = self.config._attn_implementation, attention
         try:
             return torch.as_tensor(body_of(self.model)(**inputs, attention_mask=mask, **needed).last_hidden_state)

@@ -67,7 +67,7 @@ def batches(tokenizer: Any, given: list[str]) -> Iterator[dict[str, Tensor]]:
     order = sorted(range(len(given)), key=lambda at: -len(given[at]))
     for at in range(0, len(order), BATCH):
         made = tokenizer([given[place] for place in order[at : at + BATCH]], padding=True, return_tensors="pt")
-        yield {name: made[name].cuda(non_blocking=True) for name in ("input_ids", "attention_mask")}
+        yield {"input_ids": made["input_ids"].cuda(), "attention_mask": made["attention_mask"]}
 
 
 @torch.no_grad()
@@ -83,7 +83,7 @@ def epoch(encoder: GteEncoder, tokenizer: Any, pairs: tuple[list[str], list[str]
         both = [text for side in pairs for text in side[at : at + BATCH]]
         made = tokenizer(both, padding=True, return_tensors="pt")
         with torch.autocast("cuda", torch.bfloat16):
-            vectors = encoder.embed({name: made[name].cuda() for name in ("input_ids", "attention_mask")})
+            vectors = encoder.embed({"input_ids": made["input_ids"].cuda(), "attention_mask": made["attention_mask"]})
             one, other = vectors.chunk(2)
             loss = functional.cross_entropy(SCALE * one @ other.T, torch.arange(len(one), device=one.device))
         loss.backward()  # type: ignore[no-untyped-call]

@@ -55,18 +55,19 @@ Rate = tuple[float, float, float]
 """Tokens a second: the median, and the first and the third quartile."""
 
 
-def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: float = 0.0) -> Rate:
-    """Of runs over about so many seconds, after two warm ones and a pause."""
+def rate(run: Callable[[], object], tokens: int, seconds: float = 1.0, pause: float = 0.0, together: int = 1) -> Rate:
+    """Of runs over about so many seconds, after two warm ones and a pause; so many at once between two waits."""
     for _ in range(2):
         run()
     torch.cuda.synchronize()
     time.sleep(pause)
     taken: list[float] = []
-    while len(taken) < 3 or (sum(taken) < seconds and len(taken) < 100):
+    while len(taken) < 3 or (together * sum(taken) < seconds and len(taken) < 100):
         begin = time.perf_counter()
-        run()
+        for _ in range(together):
+            run()
         torch.cuda.synchronize()
-        taken.append(time.perf_counter() - begin)
+        taken.append((time.perf_counter() - begin) / together)
     taken.sort(reverse=True)
     return tokens / taken[len(taken) // 2], tokens / taken[len(taken) // 4], tokens / taken[3 * len(taken) // 4]
 

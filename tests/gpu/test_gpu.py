@@ -48,7 +48,7 @@ def test_every_backend_agrees_with_eager_packed_and_padded(folder: Path, dtype: 
 
 
 @pytest.mark.parametrize("backend", ["cudnn", "xformers", "varlen", "sdpa"])
-def test_a_batch_waits_for_the_device_once(folder: Path, backend: str) -> None:
+def test_a_batch_waits_for_the_device_once_and_with_its_mask_on_the_cpu_never(folder: Path, backend: str) -> None:
     encoder = load_encoder(folder, "cuda", "float16", "sdpa")
     refused = encoder.choose_attention().refused
     if backend in refused:
@@ -58,7 +58,15 @@ def test_a_batch_waits_for_the_device_once(folder: Path, backend: str) -> None:
     with torch.no_grad():
         encoder.encode(batch.tensors)
         waits = waits_of(lambda: encoder.encode(batch.tensors))
-    assert len(waits) == 1, waits
+        assert len(waits) == 1, waits
+        wanted = encoder(**batch.tensors)
+        beside = batch.tensors | {"attention_mask": batch.tensors["attention_mask"].cpu()}
+        assert torch.equal(encoder(**beside), wanted)
+        assert torch.equal(
+            encoder(**beside, unpad_inputs=False)[batch.real], encoder(**batch.tensors, unpad_inputs=False)[batch.real]
+        )
+        waits = waits_of(lambda: encoder.encode(beside))
+    assert not waits
 
 
 def test_without_pads_the_padded_path_is_taken(folder: Path) -> None:
