@@ -92,6 +92,7 @@ def prove_ranks(
             trainer.step()
         with torch.no_grad():
             losses.append(float(trainer.loss(tensors, counted)))
+            objective.encoder.compiled = None  # or one process would replay what another launches, rounded otherwise
             common = float(Trainer(objective, dtype, device).loss(batches[0][1], counted))
         prove_losses(losses, ledger)
         _prove_sameness(objective, common, here, ledger)
