@@ -65,7 +65,9 @@ def _thresholds(function: Any) -> Any:
     help="What to train: embeddings, masked tokens, a linear head on the CLS state.",
 )
 @click.option("--train", type=int, default=0, show_default=True, metavar="STEPS", help="Take real training steps.")
-@click.option("--compile", is_flag=True, help="Prove and time the compiled packed path as well.")
+@click.option(
+    "--compile", is_flag=True, help="Prove and time the compiled packed path as well; its gradients with --train."
+)
 @click.option("--save-reference", type=_FILE, metavar="FILE", help="Save the batch and its embeddings.")
 @click.option("--compare", type=_FILE, metavar="FILE", help="Compare with a saved reference.")
 @click.option(
