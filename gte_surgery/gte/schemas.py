@@ -84,9 +84,7 @@ def _validator(name: str) -> Validator:
     from referencing import Registry, Resource
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: _is_integer(value))
-    registry: Registry[Any] = Registry().with_resources(
-        (_URN + other, Resource.from_contents(load(other))) for other in names()
-    )
+    registry: Registry[Any] = Registry(retrieve=lambda urn: Resource.from_contents(load(urn.removeprefix(_URN))))  # type: ignore[call-arg]
     strict = extend(Draft202012Validator, {"required": _required}, type_checker=checker)  # type: ignore[no-untyped-call]
     validator: Validator = strict(load(name), registry=registry)
     return validator

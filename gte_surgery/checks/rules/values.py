@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import prod, sqrt
+from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import StoredTensor
-from gte_surgery.checks.block_reader import number_of
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
-from gte_surgery.checks.statistics import TensorStatistics
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import SHOWN, counted, first, listed
 from gte_surgery.findings import Severity
+
+if TYPE_CHECKING:
+    from gte_surgery.checks.statistics import TensorStatistics
 
 _VALUES = "--values"
 _FINITE = (*READABLE, "GTE260", "GTE261")
@@ -186,6 +188,8 @@ def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:
 
 def _constants(subject: Subject) -> Iterator[tuple[StoredTensor, float]]:
     """The tensors of more than one number whose numbers are all the same, with that number."""
+    from gte_surgery.checks.block_reader import number_of
+
     for tensor, seen in _measured(subject):
         if seen.constant is not None and seen.count > 1:
             yield tensor, number_of(seen.constant, tensor.dtype)
