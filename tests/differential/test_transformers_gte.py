@@ -134,6 +134,14 @@ def test_a_rope_that_we_call_refused_makes_transformers_fail(keys: dict[str, Any
         transformers.GteModel(transformers.GteConfig(**TINY, **keys))
 
 
+@pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn"])
+def test_a_rope_of_a_part_of_each_head_is_refused_and_makes_transformers_fail(kind: str) -> None:
+    rope = {"rope_type": kind, "factor": 2.0, "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    assert read_config({"model_type": "gte", **TINY, "rope_parameters": dict(rope)}).rope.refusal
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        transformers.GteModel(transformers.GteConfig(**TINY, rope_parameters=rope))(torch.tensor([[2, 3]]))
+
+
 def test_the_longrope_attention_factor_counts_as_transformers_counts_it() -> None:
     longrope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [1.0] * 4}
     for extra, is_plain in (({}, True), ({"original_max_position_embeddings": 16}, False), ({"factor": 2.0}, False)):

@@ -113,8 +113,9 @@ def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
     if theta is None:
         return _refused(str(kind), f"rope_theta: {shown(found_theta)}, {_POSITIVE}")
     partial = parameters.get("partial_rotary_factor", config.get("partial_rotary_factor"))
-    if kind != "default" and partial not in (None, 1):
-        return Rope("unsupported", theta, rope_type=f"{kind} with partial_rotary_factor {partial}")
+    if kind not in ("default", "proportional") and partial not in (None, 1):
+        # transformers 5.24, modeling_gte.py: apply_rotary_pos_emb turns whole heads and stops at fewer angles.
+        return _refused(str(kind), f"partial_rotary_factor: {shown(partial)}, must be 1 or absent with {kind}", theta)
     match kind:
         case "default":
             return Rope("default", theta)

@@ -161,8 +161,8 @@ def test_a_native_rope_in_a_remote_config_is_refused_unless_a_theta_stands_besid
 
 
 def test_only_what_rides_along_in_a_remote_config_unread_is_left_behind() -> None:
-    members = native_members(native_config(head_dim=8, partial_rotary_factor=0.5), Head.NONE)
-    assert (members["head_dim"], members["partial_rotary_factor"]) == (8, 0.5)
+    members = native_members(native_config(head_dim=8, partial_rotary_factor=1), Head.NONE)
+    assert (members["head_dim"], members["partial_rotary_factor"]) == (8, 1)
 
 
 @pytest.mark.parametrize("rope", [{"rope_type": "ntk", "factor": 2.0}, {"rope_type": "linear", "factor": "2"}])

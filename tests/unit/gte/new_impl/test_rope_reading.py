@@ -212,7 +212,12 @@ def test_absolute_positions_keep_the_theta_that_nobody_uses() -> None:
         ),
         (
             {"rope_type": "linear", "rope_theta": 7, "factor": 2, "partial_rotary_factor": 0.5},
-            Rope("unsupported", 7.0, rope_type="linear with partial_rotary_factor 0.5"),
+            Rope(
+                "unsupported",
+                7.0,
+                rope_type="linear",
+                refusal="partial_rotary_factor: 0.5, must be 1 or absent with linear",
+            ),
         ),
         (
             {"rope_type": "su", "rope_theta": 7},
@@ -246,7 +251,7 @@ def test_an_unsupported_native_rope_keeps_its_theta_and_type(parameters: object,
 def test_a_partial_rotary_factor_may_stand_beside_the_parameters() -> None:
     parameters = {"rope_type": "linear", "rope_theta": 7, "factor": 2}
     found = native(rope_parameters=parameters, partial_rotary_factor=0.25)
-    assert found == Rope("unsupported", 7.0, rope_type="linear with partial_rotary_factor 0.25")
+    assert found.refusal == "partial_rotary_factor: 0.25, must be 1 or absent with linear"
     assert native(rope_parameters={**parameters, "partial_rotary_factor": 1}, partial_rotary_factor=0.25).factor == 2.0
 
 
