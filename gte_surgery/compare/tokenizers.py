@@ -13,6 +13,7 @@ from typing import Any, Literal
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_listing
 from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.origins import tokenizer_file
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import read_contents
 from gte_surgery.vocabulary.rewriting.tokenizer_json import rewritten_json
@@ -102,7 +103,7 @@ def _opened(path: Path | str) -> Checkpoint:
     """A folder with the tokenizer.json that a path names."""
     if address_of(path) is not None:
         return open_found(path)
-    file = Path(path) / TOKENIZER_JSON if Path(path).is_dir() else Path(path)
+    file = tokenizer_file(path)
     if not file.is_file():
         raise UsageError(f"{file}: no such file", _HINT)
     return open_listing(file.parent, {TOKENIZER_JSON: file})

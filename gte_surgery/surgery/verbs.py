@@ -43,7 +43,7 @@ from gte_surgery.surgery.planning.companions.following import with_companions
 from gte_surgery.surgery.planning.companions.signature import with_signatures_aside
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target, understand
-from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins
+from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins, tokenizer_file
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ def remap(
 
         pinned, from_tokenizer = downloaded_file(address, TOKENIZER_JSON)
         path = str(pinned)
+    to_tokenizer = None if to_tokenizer is None else tokenizer_file(to_tokenizer)
     origins = row_origins(
         Path(path),
         map=map,
@@ -195,7 +196,7 @@ def remap(
         to_tokenizer=to_tokenizer,
         allow_repeats=allow_repeats,
     )
-    installed = {} if to_tokenizer is None else beside(Path(to_tokenizer))
+    installed = {} if to_tokenizer is None else beside(to_tokenizer)
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed, roles)
     return carried_out(path, edit, **manner)

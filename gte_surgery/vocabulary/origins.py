@@ -50,6 +50,11 @@ def row_origins(
     return _kept(keep or (), allow_repeats)
 
 
+def tokenizer_file(path: Path | str) -> Path:
+    """A tokenizer.json, given by its own path or by a folder that holds it."""
+    return Path(path) / TOKENIZER_JSON if Path(path).is_dir() else Path(path)
+
+
 def beside(tokenizer: Path) -> dict[str, bytes]:
     """The content of a tokenizer.json and of the tokenizer's other files in its folder, by the name that each has in a
     checkpoint; of a file of another name beside a tokenizer.json nothing but its own. Raises UsageError for a file
@@ -77,7 +82,7 @@ def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: 
     from gte_surgery.vocabulary.trimming.workers import started
 
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    old = Path(from_tokenizer) if from_tokenizer is not None else folder / TOKENIZER_JSON
+    old = tokenizer_file(from_tokenizer if from_tokenizer is not None else folder)
     if not old.is_file():
         raise UsageError(f"{old}: no such file", "give the tokenizer that the rows belong to with --from-tokenizer")
     require_package()

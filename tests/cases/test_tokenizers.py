@@ -94,15 +94,18 @@ def test_a_receipt_that_names_anything_is_not_followed(tmp_path: Path) -> None:
         assert "GTE316" not in codes(path)
 
 
-def test_a_tokenizer_that_is_given_comes_with_its_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["given.json", "given"])
+def test_a_tokenizer_that_is_given_comes_with_its_rows(tmp_path: Path, name: str) -> None:
     """The same tokens in another order: every token has the row that it had."""
     path = spoken(tmp_path / "c")
     tokenizer = json.loads((path / "tokenizer.json").read_text())
     words = tokenizer["model"]["vocab"]
     turned = dict(zip(words, [0, 1, 2, 3, 4, *range(59, 4, -1)], strict=True))
     tokenizer["model"]["vocab"] = turned
-    given = tmp_path / "given.json"
-    write_json(given, tokenizer)
+    given = tmp_path / name
+    if name == "given":  # a folder will do
+        given.mkdir()
+    write_json(given if given.suffix else given / "tokenizer.json", tokenizer)
     remap(path, to_tokenizer=given, vocab=64)
     assert json.loads((path / "tokenizer.json").read_text())["model"]["vocab"] == turned
     assert codes(path) == set()
