@@ -20,7 +20,7 @@ from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
-from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, shard_files
+from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, saves_of, shard_files
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import (
     JOURNAL_FORMATS,
@@ -339,6 +339,7 @@ def _weights_missing(listing: Listing, weights_name: str) -> Fault:
         hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
         return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
     hint = _conversion(listing.root, pickles[0]) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
+    hint = "gte-surgery check CKPT --fix" if saves_of(listing.files) else hint
     if len(others) == 1 and _VARIANT.fullmatch(others[0]):
         renamed = shlex.join(["mv", *(str(listing.root / name) for name in (others[0], weights_name))])
         hint = f"a variant, which loaders take only by name; `{renamed}` makes it the weights"

@@ -6,7 +6,8 @@ The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
@@ -20,6 +21,8 @@ from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, several
 
 _FIX = "gte-surgery check CKPT --fix"
+_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors", re.ASCII)
+"""How a shard is called: the save's name, the shard's number, and how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,3 +159,12 @@ def _name_fault(name: str, entry: FileEntry | None, listing: Listing) -> tuple[F
         found = "a link that leads to no file" if entry.is_symlink else "not a regular file"
         return FaultKind.INDEX_MISSING_FILE, f"{shown(name)} is {found}"
     return None
+
+
+def saves_of(names: Iterable[str]) -> list[list[str]]:
+    """The names of shards by the save that they are numbered as, of each save that has all its numbers."""
+    saves: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        if found := _NUMBERED.fullmatch(name):
+            saves.setdefault((found[1], found[3]), []).append(name)
+    return [shards for (_, total), shards in sorted(saves.items()) if len(shards) == int(total)]

@@ -47,7 +47,7 @@ def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
     match error:
         case click.MissingParameter(param=click.Option(help=str(told))):
             return hint_of(arguments, f"{told[:1].lower()}{told[1:].rstrip('.')}")
-        case click.NoSuchOption(option_name=name, possibilities=[first, *_]):
+        case click.NoSuchOption(option_name=name, possibilities=[first, *_]) if first != "--help":
             return hint_of(arguments, "", name, str(first))
         case click.BadParameter(message=message) if " is not one of " in message:
             return hint_of(arguments, "", *_choice(message))

@@ -162,6 +162,19 @@ def test_whatever_is_written_says_its_format(tmp_path: Path) -> None:
             assert opened.metadata()["format"] == "pt"
 
 
+def test_shards_without_an_index_are_told_what_makes_it_if_all_are_there(tmp_path: Path) -> None:
+    path = build(tmp_path / "c", shards=3)
+    (path / "model.safetensors.index.json").unlink()
+    (finding,) = run(path).findings
+    assert (finding.code, finding.hint) == ("GTE004", f"gte-surgery check {path} --fix")
+    fix(path)
+    assert grave(path) == set()
+    (path / "model.safetensors.index.json").unlink()
+    next(path.glob("*-00002-of-*")).unlink()
+    (finding,) = run(path).findings
+    assert finding.hint == ""
+
+
 def test_an_adapter_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     (finding,) = run(open_checkpoint(tmp_path)).findings

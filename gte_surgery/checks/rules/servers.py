@@ -26,6 +26,7 @@ _NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
 _VLLM = f"--for {Consumer.VLLM.value}"
 _TEI = f"--for {Consumer.TEI.value}"
 _TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
+_COPY = "gte-surgery convert CKPT --to remote --out DIR"
 _CURE = f"gte-surgery check CKPT {_TEI} --fix"
 _TOLERANCE = 0.01
 """Radians at the last position: below this, two ropes count as the same."""
@@ -74,9 +75,9 @@ def split_for_vllm(subject: Subject) -> Iterator[Observation]:
     `gte-surgery convert CKPT --layout a` packs them, `--layout b` where there is a head [vLLM 3340a0da,
     models/bert_with_rope.py, GteNewModel].
     """
-    found = _split(subject.layout) if subject.layout is not None else ""
-    if found and _asked(subject, Consumer.VLLM).is_packed:
-        yield Observation(weights_as_a_whole(subject), f"{found}, vLLM needs qkv_proj and up_gate_proj packed")
+    if (found := _split(subject.layout)) and _asked(subject, Consumer.VLLM).is_packed:
+        told = f"{found}, vLLM needs qkv_proj and up_gate_proj packed"
+        yield Observation(weights_as_a_whole(subject), told, _cure(subject))
 
 
 @rule("GTE623", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
@@ -101,10 +102,9 @@ def no_place_in_vllm(subject: Subject) -> Iterator[Observation]:
     stored buffer or any other addition [vLLM 3340a0da, models/bert_with_rope.py, and 8ae7ba4d, modernbert.py,
     load_weights]; only of a BERT it passes over them. `gte-surgery convert CKPT --drop NAME` leaves them out.
     """
-    if not _asked(subject, Consumer.VLLM).lacks:
+    if not (lacks := _asked(subject, Consumer.VLLM).lacks):
         return
-    is_lacked = subject.head in _asked(subject, Consumer.VLLM).lacks
-    head = sorted(subject.canonical[name] for name in _of_head(subject) if is_lacked)
+    head = sorted(subject.canonical[name] for name in _of_head(subject) if subject.head in lacks)
     known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
     strange = sorted(name for name in subject.checkpoint.tensors if name not in known and name not in head)
     for names, dropped in ((head, _drops(subject)), (strange, f"--drop '{''.join(strange[:1])}'")):
@@ -125,24 +125,27 @@ def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
     layout, dialect, asked = subject.layout, subject.dialect, subject.family.demands.get(Consumer.VLLM)
     if layout is None or dialect is None or asked is None:
         return
-    is_served = subject.family.architecture(subject.head, dialect) in asked.classes[dialect]
-    wanted = subject.family.naming.layouts(subject.head if is_served else Head.NONE)
-    allowed = asked.prefixes.get(dialect, [each.prefix for each in wanted.values()])
+    allowed = asked.prefixes.get(dialect, [each.prefix for each in _served_layouts(subject).values()])
     if layout.prefix not in allowed:
         message = f"names begin with `{layout.prefix}`" if layout.prefix else "names have no prefix"
         needed = f"vLLM needs {listed([f'`{each}`' for each in allowed if each]) or 'none'} for model_type"
-        cure = (
-            "--to remote" if dialect in asked.prefixes and subject.head is not Head.NONE else _relayout(subject, wanted)
-        )
-        hint = f"gte-surgery convert CKPT {cure}"
-        yield Observation(weights_as_a_whole(subject), f"{message}, {needed} {subject.values['model_type']}", hint)
+        told = f"{message}, {needed} {subject.values['model_type']}"
+        yield Observation(weights_as_a_whole(subject), told, _cure(subject))
 
 
-def _relayout(subject: Subject, wanted: Mapping[str, Layout]) -> str:
-    """The options that take a head off which is not wanted, and bring one of the layouts."""
-    is_bare = any(not layout.prefix for layout in wanted.values())
-    dropped = f"{_drops(subject)} " if is_bare and subject.head is not Head.NONE else ""
-    return f"{dropped}--layout {next(iter(wanted))}"
+def _served_layouts(subject: Subject) -> Mapping[str, Layout]:
+    """The layouts of the head where vLLM has a class for it, else those without one."""
+    named = subject.family.architecture(subject.head, subject.dialect) if subject.dialect is not None else ""
+    return subject.family.naming.layouts(subject.head if named in _known_to_vllm(subject) else Head.NONE)
+
+
+def _cure(subject: Subject) -> str:
+    """The command that gives the tensors names that vLLM knows, and takes a head off which is not wanted."""
+    wanted, is_bare = _served_layouts(subject), subject.head is Head.NONE
+    if not is_bare and subject.dialect in _asked(subject, Consumer.VLLM).prefixes:
+        return "gte-surgery convert CKPT --to remote"
+    dropped = "" if is_bare or all(layout.prefix for layout in wanted.values()) else f"{_drops(subject)} "
+    return f"gte-surgery convert CKPT {dropped}--layout {next(iter(wanted))}"
 
 
 def _drops(subject: Subject) -> str:
@@ -231,8 +234,7 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     if not is_known or angle_gap(config.rope, applied, config.head_size, positions - 1) > _TOLERANCE:
         key = next((key for key in ("rope_scaling", "rope_parameters") if subject.values.get(key)), "rope_theta")
         message = f"{describe(config.rope)}, text-embeddings-inference applies {describe(applied)}"
-        hint = "gte-surgery convert CKPT --to remote --out DIR" if subject.dialect is Dialect.NATIVE else ""
-        yield Observation(subject.at(key), message, hint)
+        yield Observation(subject.at(key), message, _COPY if subject.dialect is Dialect.NATIVE else "")
 
 
 @rule("GTE634", Severity.ERROR, requires=_NAMED, only_with=_TEI)
@@ -247,7 +249,8 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     is_split = layout is not None and asked.is_packed and _split(layout) != ""
     if layout is not None and asked.letters and (layout.letter not in asked.letters or is_split):
         found = _split(layout) or f"names begin with `{layout.prefix}`"
-        yield Observation(weights_as_a_whole(subject), f"{found}, text-embeddings-inference needs {asked.looked_for}")
+        message = f"{found}, text-embeddings-inference needs {asked.looked_for}"
+        yield Observation(weights_as_a_whole(subject), message, _COPY)
 
 
 @rule("GTE635", Severity.ERROR, requires=(*_SOUND, "GTE103"), only_with=_TEI)
@@ -372,15 +375,14 @@ def _asked(subject: Subject, consumer: Consumer) -> Demands:
 
 
 def _known_to_vllm(subject: Subject) -> tuple[str, ...]:
-    classes = _asked(subject, Consumer.VLLM).classes
-    return classes.get(subject.dialect, ()) if subject.dialect is not None else ()
+    return _asked(subject, Consumer.VLLM).classes.get(subject.dialect, ()) if subject.dialect is not None else ()
 
 
-def _split(layout: Layout) -> str:
+def _split(layout: Layout | None) -> str:
     """How projections that servers want packed are stored instead; "" when they are packed."""
-    if layout.is_renamed:
+    if layout is not None and layout.is_renamed:
         return "transformers' own names"
-    return "projections stored apart" if layout.has_split_qkv or layout.has_split_mlp else ""
+    return "projections stored apart" if layout is not None and (layout.has_split_qkv or layout.has_split_mlp) else ""
 
 
 def _override(subject: Subject) -> str:

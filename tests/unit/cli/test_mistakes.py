@@ -150,6 +150,9 @@ MISTAKES = {
     "a command that is none": Mistake(
         "chekc ckpt", 2, "chekc: no such command", "did you mean `gte-surgery check ckpt`?"
     ),
+    "an option that is like --help alone": Mistake(
+        "contract ckpt --sep 2", 2, "--sep: no such option", "see `gte-surgery contract --help`"
+    ),
     "a command that is like ours": Mistake("fix ckpt", 2, "fix: no such", "did you mean `gte-surgery check ckpt`?"),
     "an option that is none": Mistake(
         "check ckpt --valeus", 2, "--valeus: no such option", "did you mean `gte-surgery check ckpt --values`?"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from math import prod
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
+from gte_surgery.checkpoint.index import saves_of
 from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
@@ -16,7 +16,6 @@ from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.parts.sharding import render_index
 from gte_surgery.surgery.planning.plan import TextFile
 
-_NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors", re.ASCII)
 _OF_THE_INDEX = (
     FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
     FaultKind.INDEX_TENSOR_ABSENT, FaultKind.INDEX_TENSOR_UNLISTED, FaultKind.INDEX_METADATA, FaultKind.INDEX_DOTTED,
@@ -51,11 +50,7 @@ def _candidates(checkpoint: Checkpoint) -> Iterator[Collection[str]]:
         return
     if checkpoint.index is not None:
         yield checkpoint.index.shard_names
-    saves: dict[tuple[str, str], list[str]] = {}
-    for file in checkpoint.files:
-        if found := _NUMBERED.fullmatch(file.name):
-            saves.setdefault((found[1], found[3]), []).append(file.name)
-    yield from (names for (_, total), names in sorted(saves.items()) if len(names) == int(total))
+    yield from saves_of(file.name for file in checkpoint.files)
 
 
 def _index(checkpoint: Checkpoint) -> bytes:
