@@ -19,7 +19,7 @@ from gte_surgery.checks.registry import Observation, Rule, all_rules
 from gte_surgery.checks.subject import Expectations, Subject
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, several
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.consumers import Consumer, Demands, served_by_vllm
+from gte_surgery.gte.consumers import Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, labelled, prefixed
 from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, shared_fields, text, wrong
-from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
+from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, P, Part, T, V, linear, norm
 

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.rope import Rope
-
-
-class Consumer(Enum):
-    """A program that a checkpoint may be for; the value is what `check --for` takes."""
-
-    TRANSFORMERS_5 = "transformers5"
-    """transformers from 5.18 on, with its own GteModel."""
-    TRANSFORMERS_4 = "transformers4"
-    """transformers 4 with the published remote code."""
-    VLLM = "vllm"
-    TEI = "tei"
-    """text-embeddings-inference."""
-    TRAINER = "trainer"
-    """transformers 5's Trainer, and what it restores when it resumes."""
-    SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.consumers import Consumer, Demands
+from gte_surgery.gte.consumers import Demands
 from gte_surgery.gte.fields import GteConfig, Values
-from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
+from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope, angle_gap
 from gte_surgery.gte.tensors import Dim, Part, Symbol, TensorSpec
 

@@ -1,4 +1,6 @@
-"""What is told apart whatever the family: dialects of a config, heads on an encoder, layouts of tensor names."""
+"""What is told apart whatever the family: dialects of a config, heads on an encoder, programs that load one, layouts of
+tensor names.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +42,21 @@ SUFFIXES = {
 """What follows the family's name in the name of a class."""
 AUTO_CLASSES = {head: f"AutoModel{suffix.removeprefix('Model')}" for head, suffix in SUFFIXES.items()}
 """Under which name `auto_map` says where the class of a head is."""
+
+
+class Consumer(Enum):
+    """A program that a checkpoint may be for; the value is what `check --for` takes."""
+
+    TRANSFORMERS_5 = "transformers5"
+    """transformers from 5.18 on, with its own GteModel."""
+    TRANSFORMERS_4 = "transformers4"
+    """transformers 4 with the published remote code."""
+    VLLM = "vllm"
+    TEI = "tei"
+    """text-embeddings-inference."""
+    TRAINER = "trainer"
+    """transformers 5's Trainer, and what it restores when it resumes."""
+    SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ from dataclasses import replace
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.alternating import FULL, SLIDING, THETAS, layer_types, read_rope, ropes_of_both, thetas, written
-from gte_surgery.gte.consumers import Consumer, Demands, served_by_vllm
+from gte_surgery.gte.consumers import Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
 from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, integer, number, shared_fields, wrong
-from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
+from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Finding
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests.hostile.targets import as_strict_json, as_the_package_reads, fuzz_header
 from tests.hostile.targets_beside import lay

@@ -21,7 +21,7 @@ from gte_surgery.checkpoint.json.strict import Document, decode_first, escape, p
 from gte_surgery.checks.description import describe
 from gte_surgery.checks.run import run
 from gte_surgery.errors import HeaderError, JsonError
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 from gte_surgery.render.formats.github import report_github
 from gte_surgery.render.formats.report import report_json, report_text
 from tests.hostile import targets_beside

@@ -25,7 +25,7 @@ import json, sys
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.description import describe
 from gte_surgery.checks.run import run
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 checkpoint = open_checkpoint(sys.argv[1])
 describe(checkpoint)
 report = run(checkpoint, values="values" in sys.argv, consumers=[consumer.value for consumer in Consumer])

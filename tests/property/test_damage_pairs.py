@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.registry import all_rules
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Report
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 from tests.builder import ABSENT, Config, Tensors, remote_config, tensors, write, write_json, write_sidecars
 
 WORDS = "embeddings.word_embeddings.weight"

@@ -27,8 +27,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Consumer, Demands
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.consumers import Demands
+from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
 _SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")

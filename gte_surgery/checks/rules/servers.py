@@ -16,8 +16,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Consumer, Demands
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.consumers import Demands
+from gte_surgery.gte.kinds import Consumer, Head, Layout
 from gte_surgery.gte.rope import angle_gap, describe
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 

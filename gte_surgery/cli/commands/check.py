@@ -18,7 +18,7 @@ from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 
 if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from gte_surgery.gte.consumers import Consumer, Demands
+from gte_surgery.gte.consumers import Demands
 from gte_surgery.gte.family import Facts, Family, Naming, Native, Ropes
-from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.kinds import Consumer, Dialect, Head
 from gte_surgery.gte.new_impl import names
 from gte_surgery.gte.new_impl.dialect import detect_dialect
 from gte_surgery.gte.new_impl.heads import architecture, head_of

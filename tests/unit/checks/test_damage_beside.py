@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Severity
-from gte_surgery.gte.consumers import Consumer
+from gte_surgery.gte.kinds import Consumer
 from tests.builder import (
     ABSENT,
     Config,
