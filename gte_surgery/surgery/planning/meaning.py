@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import PurePath
 
+from gte_surgery.checkpoint.adapters import adapters_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.surgery.edits import Resize
+from gte_surgery.surgery.planning.companions.training import OPTIMIZER_FILES
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.surgery.planning.tokens.renewed import meaning_of_renewed
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
@@ -183,8 +185,10 @@ def stale_tokenizer(tokenizer: Tokenizer, is_stale: bool) -> Iterator[str]:
 
 
 def other_weights(target: Target) -> Iterator[str]:
-    """That weights in files that are not ours to change keep the old vocabulary."""
-    weights = {shard.file.name for shard in target.checkpoint.shards}
+    """That weights in files that are not ours to change keep the old vocabulary; adapters and optimizers are told of
+    apart."""
+    shards = (*target.checkpoint.shards, *(adapter.shard for adapter in adapters_of(target.checkpoint)))
+    weights = {*OPTIMIZER_FILES, *(shard.file.name for shard in shards)}
     stale = [
         file.name
         for file in target.checkpoint.files

@@ -13,6 +13,7 @@ from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import StoredTensor
+from gte_surgery.gte.wording import counted
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
@@ -77,7 +78,7 @@ def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequenc
     members = _indices(adapter, after)
     texts = [text_file(target.checkpoint, adapter.config, replace_members(adapter.config, members))] if members else []
     source = SourceFile(file.name, file.place, file.size, file.mtime_ns, "")
-    told = f"{name}, an adapter, follows: {len(moved)} tensors of it hold rows of the vocabulary"
+    told = f"{name}, an adapter, follows: rows of the vocabulary in {counted(len(moved), 'tensor')}"
     files = (*plan.files, *written, *texts)
     return replace(plan, files=files, sources=(*plan.sources, source), meaning=(*plan.meaning, told))
 

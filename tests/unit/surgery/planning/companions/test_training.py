@@ -61,6 +61,7 @@ def test_the_moments_of_the_table_follow_and_all_else_is_carried(checkpoint: Any
         assert torch.equal(after[0][key], wanted)
         assert all(torch.equal(after[number][key], before[number][key]) for number in (1, 2))
     assert outcome.plan.meaning[-1].startswith("optimizer.pt follows: the moments of 1 parameter move with the rows")
+    assert [sentence for sentence in outcome.plan.meaning if "optimizer.pt" in sentence] == [outcome.plan.meaning[-1]]
     assert "optimizer.pt" in [each["name"] for each in outcome.receipt["written"]]  # type: ignore[index]
 
 
