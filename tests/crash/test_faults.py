@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -284,3 +285,26 @@ def test_undo_after_any_crash_gives_the_old_checkpoint_back(tmp_path: Path) -> N
         else:
             with pytest.raises(RefusedError, match="nothing to undo"):
                 undo(target, FaultyFilesystem())
+
+
+def test_a_new_file_with_the_content_of_the_old_one_is_told_from_it_after_any_death(tmp_path: Path) -> None:
+    """Undo refuses what another program saved anew; what a recovery left where it was is not that."""
+    old = {"config.json": (0o644, b"{}"), "model.safetensors": (0o644, b"same"), "tokenizer.json": (0o644, b"{}")}
+    surgery = Surgery(old, {**old, "a/new": (0o644, b"new")})
+    for at in itertools.count(1):
+        target = tmp_path / str(at)
+        lay_down(FaultyFilesystem(), target, old)
+        for path in target.iterdir():
+            os.utime(path, ns=(at, at))
+        try:
+            perform(surgery, target, FaultyFilesystem(Fault(at, counted=CHANGES)))
+        except Crashed:
+            recover(target, FaultyFilesystem())
+        else:
+            break
+        found = snapshot(FaultyFilesystem(), target)
+        assert found in (old, surgery.new)
+        if found == surgery.new:
+            undo(target, FaultyFilesystem())
+            assert snapshot(FaultyFilesystem(), target) == old
+    assert at > 10

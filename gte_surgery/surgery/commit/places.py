@@ -103,8 +103,11 @@ class Places:
     def _was_taken(self, name: str) -> bool:
         if name in self.journal.removed:
             return status(self.fs, self._target(name)) is None
-        # a rename between folders that a power loss left half done leaves the new file under both names
-        return not self._is_new(name, self._stage(name)) or self._is_new(name, self._target(name))
+        stage, target = status(self.fs, self._stage(name)), status(self.fs, self._target(name))
+        if self._is_new(name, self._stage(name)) and self._is_new(name, self._target(name)):
+            # a rename between folders that a power loss left half done; or a new file with the content of the old one
+            return is_same(stage, target) or self.journal.staged[name].is_like(target)
+        return not self._is_new(name, self._stage(name))
 
     def _take(self, name: str) -> None:
         stage, target = self._stage(name), self._target(name)
