@@ -21,7 +21,7 @@ from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unr
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, saves_of, shard_files
-from gte_surgery.checkpoint.json.strict import Document
+from gte_surgery.checkpoint.json.strict import Document, kind_of
 from gte_surgery.checkpoint.listing import (
     JOURNAL_FORMATS,
     JOURNAL_NAME,
@@ -281,7 +281,7 @@ def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
     except CheckpointError as error:
         return None, [unreadable_file(FaultKind.UNREADABLE, CONFIG_NAME, error)]
     if not isinstance(document.value, dict):
-        message = f"a JSON {type(document.value).__name__}, wanted an object"
+        message = f"{kind_of(document.value)}, wanted an object"
         return None, [Fault(FaultKind.CONFIG_UNREADABLE, document.location(""), message)]
     return document, []
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
-from gte_surgery.checkpoint.json.strict import Document, escape
+from gte_surgery.checkpoint.json.strict import Document, escape, kind_of
 from gte_surgery.checkpoint.listing import Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
@@ -54,11 +54,11 @@ def read_index(file: FileEntry) -> tuple[Index | None, list[Fault]]:
         return None, [unreadable_file(kind, shown(file.name), error)]
     value = document.value
     if not isinstance(value, dict):
-        return None, [Fault(kind, document.location(""), f"a JSON {type(value).__name__}, wanted an object")]
+        return None, [Fault(kind, document.location(""), f"{kind_of(value)}, wanted an object")]
     weight_map = value.get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         found = "no weight_map" if weight_map is None else "an empty weight_map"
-        found = found if not weight_map else f"a weight_map that is a JSON {type(weight_map).__name__}"
+        found = found if not weight_map else f"a weight_map that is {kind_of(weight_map)}"
         return None, [Fault(kind, document.location("/weight_map"), f"{found}, wanted tensor names and their files")]
     wrong = [name for name, shard in weight_map.items() if not isinstance(shard, str)]
     if wrong:
@@ -76,8 +76,8 @@ def _oddities(document: Document, value: Mapping[str, object], weight_map: Mappi
     """What an index has that some loaders refuse: no `metadata`, or names with "./" before them."""
     faults: list[Fault] = []
     if not isinstance(value.get("metadata"), dict):
-        found = f"a JSON {type(value['metadata']).__name__}" if "metadata" in value else "absent"
-        message = f"{found}, transformers stops with a KeyError"
+        found = kind_of(value["metadata"]) if "metadata" in value else "absent"
+        message = f"{found}, transformers stops with a {'TypeError' if 'metadata' in value else 'KeyError'}"
         faults.append(Fault(FaultKind.INDEX_METADATA, document.location("/metadata"), message, _FIX))
     dotted = [name for name, shard in weight_map.items() if shard.startswith("./")]
     if dotted:

@@ -24,6 +24,7 @@ _NAMES = "a native head gets the names that outlive a load, a save and a resume"
 _REMAP = "the tokenizer follows unless `--tokenizer keep` is said"
 CHANGED: dict[str, str] = {
     "check invalid/GTE038-null-metadata --format json": "what safetensors accepts has a code of its own, GTE051",
+    "check invalid/GTE037-array --format json": "what JSON calls an array is called so, not as Python calls it",
     "smoke golden/legacy-base --device cpu --batch 3 --max-length 16 --json": "cuDNN is a backend more, not for CPUs",
     "explain GTE230": "it tells of the masked-LM head that trains the pad row",
     "inspect valid/native-complete --json": _TOKENIZER,

@@ -22,7 +22,7 @@ from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, is_readable_whole, 
 from gte_surgery.checkpoint.files import opened, read_at
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.checkpoint.headers.text import NotPlainError, PlainEntry, read_members
-from gte_surgery.checkpoint.json.strict import decode
+from gte_surgery.checkpoint.json.strict import decode, kind_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.errors import HeaderError
@@ -298,7 +298,7 @@ def _parse_json(raw: bytes, room: int | None) -> dict[str, object]:
     if offence is not None:
         raise _fault(HeaderFault.INVALID_JSON, f"header character {offence.offset}: {offence.reason}")
     if not isinstance(value, dict):
-        raise _fault(HeaderFault.NOT_AN_OBJECT, f"the header is a JSON {type(value).__name__}, wanted an object")
+        raise _fault(HeaderFault.NOT_AN_OBJECT, f"the header is {kind_of(value)}, wanted an object")
     return value
 
 
@@ -306,10 +306,10 @@ def _metadata(value: object) -> tuple[tuple[str, str], ...]:
     if value is None:
         raise _fault(HeaderFault.NULL_METADATA, "`__metadata__` is null, wanted an object of strings or no such member")
     if not isinstance(value, dict):
-        raise _fault(HeaderFault.BAD_METADATA, f"`__metadata__` is {_kind(value)}, wanted an object of strings")
+        raise _fault(HeaderFault.BAD_METADATA, f"`__metadata__` is {kind_of(value)}, wanted an object of strings")
     for key, text in value.items():
         if not isinstance(text, str):
-            reason = f"`__metadata__` has {_kind(text)} under {shown(key)}, wanted a string"
+            reason = f"`__metadata__` has {kind_of(text)} under {shown(key)}, wanted a string"
             raise _fault(HeaderFault.BAD_METADATA, reason)
     return tuple(value.items())
 
@@ -319,7 +319,7 @@ def _plain(name: str, value: object) -> PlainEntry:
     if isinstance(value, list):
         raise _fault(HeaderFault.ARRAY_ENTRY, "the entry is a JSON array, wanted an object", name)
     if not isinstance(value, dict):
-        raise _fault(HeaderFault.BAD_ENTRY, f"the entry is {_kind(value)}, wanted an object", name)
+        raise _fault(HeaderFault.BAD_ENTRY, f"the entry is {kind_of(value)}, wanted an object", name)
     for wanted in ("dtype", "shape", "data_offsets"):
         if wanted not in value:
             raise _fault(HeaderFault.BAD_ENTRY, f"the entry has no {wanted}", name)
@@ -327,7 +327,7 @@ def _plain(name: str, value: object) -> PlainEntry:
     if isinstance(dtype, dict):
         raise _fault(HeaderFault.OBJECT_DTYPE, "dtype is a JSON object, wanted a string", name)
     if not isinstance(dtype, str):
-        raise _fault(HeaderFault.BAD_ENTRY, f"dtype is {_kind(dtype)}, wanted a string", name)
+        raise _fault(HeaderFault.BAD_ENTRY, f"dtype is {kind_of(dtype)}, wanted a string", name)
     if not _is_unsigned_list(shape):
         raise _fault(HeaderFault.BAD_SHAPE, f"shape {_brief(shape)}, wanted a list of non-negative integers", name)
     if not _is_unsigned_list(offsets) or len(offsets) != 2:
@@ -378,10 +378,6 @@ def _is_unsigned_list(value: object) -> bool:
 
 def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _kind(value: object) -> str:
-    return f"a JSON {type(value).__name__}"
 
 
 def _brief(value: object) -> str:

@@ -21,7 +21,13 @@ from gte_surgery.errors import JsonError
 from gte_surgery.findings import Location
 
 _SPACE = " \t\n\r"
+_KINDS = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
 _PLACED = 1 << 22  # offences are placed within so many characters; beyond them they are only named
+
+
+def kind_of(value: object) -> str:
+    """What a value is in JSON's own words: "a JSON array"; all that is not the others is "a JSON number"."""
+    return f"a JSON {_KINDS.get(type(value), 'number')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,7 @@ def replace_members(document: Document, members: Mapping[str, object], removed: 
     object, ValueError for a value that JSON cannot hold.
     """
     if not isinstance(document.value, dict):
-        raise JsonError(document.source, 1, 1, f"a JSON {type(document.value).__name__}, wanted an object")
+        raise JsonError(document.source, 1, 1, f"{kind_of(document.value)}, wanted an object")
     return _Edit(document.text, document.value).apply(members, [key for key in removed if key not in members])
 
 

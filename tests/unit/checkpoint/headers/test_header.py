@@ -44,8 +44,8 @@ FAULTY: dict[HeaderFault, tuple[bytes, str, str]] = {
     HeaderFault.LEADING_SPACE: (file_of(" {}"), "", "starts with white space"),
     HeaderFault.INVALID_JSON: (file_of('{"a":}'), "", "header character 5: not JSON: expecting value"),
     HeaderFault.DUPLICATE_NAME: (file_of('{"a":1,"a":2}'), "a", "the name occurs twice"),
-    HeaderFault.NOT_AN_OBJECT: (file_of("[]"), "", "a JSON list, wanted an object"),
-    HeaderFault.BAD_METADATA: (file_of({"__metadata__": {"k": 1}}), "", "a JSON int under k, wanted a string"),
+    HeaderFault.NOT_AN_OBJECT: (file_of("[]"), "", "a JSON array, wanted an object"),
+    HeaderFault.BAD_METADATA: (file_of({"__metadata__": {"k": 1}}), "", "a JSON number under k, wanted a string"),
     HeaderFault.ARRAY_ENTRY: (
         file_of({"a": ["U8", [1], [0, 1]]}, 1),
         "a",
