@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +94,10 @@ class IdContract(Terms):
         """The contract as JSON, one member a line, ending with a newline."""
         members = {name: value for name, value in asdict(self).items() if name != "checkpoint"}
         return json.dumps(members, indent=2) + "\n"
+
+    def terms(self) -> Terms:
+        """The same without what makes one: all that another process needs to judge by it."""
+        return Terms(**{field.name: getattr(self, field.name) for field in fields(self)})
 
     def expectations(self) -> Expectations:
         """What a checkpoint must be to take the batches that keep this contract, for `gte_surgery.check`."""

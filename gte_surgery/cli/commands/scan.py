@@ -99,6 +99,10 @@ def command(
     Reads parquet, Arrow and Hugging Face datasets folders, JSON lines (also .gz, .zst), .npy, .npz and safetensors,
     block by block, in constant memory. Tells what the corpus is like and the first offenders of each file.
     """
+    from gte_surgery.contract.scan.process import prepare
+
+    if runner == "local":
+        prepare()
     from gte_surgery.contract.scan.columns import Columns
     from gte_surgery.contract.scan.corpus import scan
     from gte_surgery.findings import Report, Severity

@@ -112,7 +112,7 @@ def scan(
     names = find([str(path) for path in paths], columns)
     if any(not name.endswith(_PLAIN) for name in names) and find_spec("pyarrow") is None:
         raise UnavailableError("pyarrow: not installed, it reads all but numpy and safetensors", _EXTRA.format("data"))
-    request = Request(contract, columns, counts, max_findings, limit)
+    request = Request(contract.terms(), columns, counts, max_findings, limit)
     start = empty(contract.vocab_size, contract.max_length)
     with _place(runner, workers, address) as place:
         planned = place.plan(request, names)

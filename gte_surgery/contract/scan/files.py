@@ -15,7 +15,6 @@ from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
-from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format
 from gte_surgery.contract.scan.readers.npy import is_companion
@@ -125,6 +124,8 @@ def _is_named(name: str, suffixes: tuple[str, ...]) -> bool:
 def _state_files(folder: str) -> list[str] | None:
     """The files that a `datasets` folder consists of, in their order; None where its state.json says nothing of it."""
     try:
+        from gte_surgery.checkpoint.files import read_whole
+
         state = json.loads(read_whole(Path(folder, _STATE), MAX_JSON_BYTES))
         names = [entry["filename"] for entry in state["_data_files"]]
     except (CheckpointError, ValueError, TypeError, LookupError, RecursionError):

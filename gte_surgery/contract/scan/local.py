@@ -7,23 +7,16 @@ which is then what a library kills.
 
 from __future__ import annotations
 
-import atexit
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from multiprocessing.connection import Pipe, wait
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any
 
-from gte_surgery.contract.scan import worker
-from gte_surgery.contract.scan.portions import Portion
+from gte_surgery.contract.scan.portions import Format, Portion
+from gte_surgery.contract.scan.process import READY, WAITING, FailedError, Process, waiting
 from gte_surgery.contract.scan.summary import Summary, merged
 from gte_surgery.contract.scan.work import Planned, Request, failed, plan, scan
-from gte_surgery.contract.scan.worker import BOOT, READY, FailedError, safe_path
-from gte_surgery.errors import RefusedError
 
 Item = tuple[str, int] | Portion
 """A file to plan, by name and place in the scan, or a portion to scan."""
@@ -34,10 +27,11 @@ Seen = Callable[[Portion, int], None]
 _FILES = 64
 """Files whose plans are worth a process."""
 
-_NOT_BEGUN = f"`{sys.executable} -c 'import {worker.__name__}'` says why"
-
 _WORTH = 16 << 20
-"""Bytes on disk that are worth a process."""
+"""Bytes on disk that are worth a process: they take longer to judge than it takes to begin."""
+
+_AS_MUCH = {Format.NPY: 16, Format.SAFETENSORS: 16}
+"""How many times as many of formats that need no decoding."""
 
 
 class Local:
@@ -45,8 +39,8 @@ class Local:
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._idle: list[_Process] = []
-        self._busy: dict[Any, tuple[_Process, Item]] = {}
+        self._idle: list[Process] = []
+        self._busy: dict[Any, tuple[Process, Item]] = {}
 
     def __enter__(self) -> Local:
         return self
@@ -54,7 +48,7 @@ class Local:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in (*self._idle[1:], *(process for process, _ in self._busy.values())):
             process.end()
-        _WAITING.extend(self._idle[:1])
+        WAITING.extend(self._idle[:1])
 
     def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
         """The plan of each file, in their order."""
@@ -64,7 +58,7 @@ class Local:
 
     def scan(self, request: Request, portions: Sequence[Portion], start: Summary, seen: Seen) -> Summary:
         """The sum of all portions and of `start`."""
-        worth = 1 + sum(portion.span.nbytes for portion in portions) // _WORTH
+        worth = 1 + sum(portion.span.nbytes // _AS_MUCH.get(portion.source.format, 1) for portion in portions) // _WORTH
         for portion, summary in self._answers(request, _largest_first(portions), worth):
             seen(portion, summary.tokens)
             start = merged((start, summary), request.most)
@@ -84,7 +78,7 @@ class Local:
                 try:
                     answer = process.connection.recv()
                 except (EOFError, OSError):
-                    answer = process.obituary(request, item)
+                    answer = _failed(request, item, process.obituary())
                 if answer == READY:
                     process.is_ready = True
                     continue
@@ -98,80 +92,17 @@ class Local:
 
     def _ask(self, request: Request, items: Iterable[Item]) -> None:
         for item in items:
-            process = self._idle.pop() if self._idle else _waiting() or _Process()
+            process = self._idle.pop() if self._idle else waiting() or Process()
             while not process.takes((request, item)) and process.is_ready:  # killed while nobody asked it anything
                 process.end()
-                process = _Process()
+                process = Process()
             self._busy[process.connection] = process, item
 
 
-class _Process:
-    """A process that answers; see `worker`."""
-
-    def __init__(self) -> None:
-        self.connection, theirs = Pipe()
-        command = [sys.executable, "-I", "-c", BOOT, str(theirs.fileno()), *safe_path(sys.path)]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=quiet, stdout=quiet, stderr=quiet)
-        theirs.close()
-        self.caller, self.folder = os.getpid(), _folder()
-        self.is_ready = False
-        self.is_alive = True
-
-    def takes(self, question: tuple[Request, Item]) -> bool:
-        """Whether the question could be put; a process that never began will tell by its end."""
-        try:
-            self.connection.send(question)
-        except OSError:
-            return False
-        return True
-
-    def obituary(self, request: Request, item: Item) -> Planned | Summary:
-        """What there is in place of an answer. Raises RefusedError where the process did not even start."""
-        self.is_alive = False
-        self.end()
-        code = self._process.returncode
-        if not self.is_ready:
-            raise RefusedError(f"a process of the scan ended with exit code {code} before it began", _NOT_BEGUN)
-        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        reason = f"the process that read it ended by {cause}" + (", was memory short?" if cause == "SIGKILL" else "")
-        if isinstance(item, Portion):
-            return failed(request, item.source.name, item.source.order, reason)
-        return Planned(failed=failed(request, *item, reason))
-
-    def end(self) -> None:
-        """End it, if it has not ended."""
-        self.connection.close()
-        self._process.kill()
-        self._process.wait()
-
-
-_WAITING: list[_Process] = []
-"""One idle process of each scan that is over, for the next one to begin at once; they end with this one."""
-
-
-@atexit.register
-def end_waiting() -> None:
-    """End the processes that wait for another scan."""
-    while (process := _waiting()) is not None:
-        process.end()
-
-
-def _waiting() -> _Process | None:
-    """One that waits, unless it waits for the process that this one was forked from, or stands in another folder."""
-    while _WAITING:
-        process = _WAITING.pop()
-        if process.caller == os.getpid():
-            if process.folder == _folder():
-                return process
-            process.end()
-    return None
-
-
-def _folder() -> tuple[int, int]:
-    """Which folder the names of files are taken from."""
-    here = os.stat(os.curdir)
-    return here.st_dev, here.st_ino
+def _failed(request: Request, item: Item, reason: str) -> Planned | Summary:
+    if isinstance(item, Portion):
+        return failed(request, item.source.name, item.source.order, reason)
+    return Planned(failed=failed(request, *item, reason))
 
 
 def _answer(request: Request, item: Item) -> Planned | Summary:

@@ -20,7 +20,7 @@ from gte_surgery.contract.scan.judging.judge import judge
 from gte_surgery.contract.scan.judging.tally import Tally
 from gte_surgery.contract.scan.portions import EXPANDED, Format, Portion, Source, Span, most_bytes
 from gte_surgery.contract.scan.summary import Summary
-from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, RefusedError
 
 _NO_ROWS = "no row, some were to be expected"
@@ -44,7 +44,7 @@ class Request:
     `most` findings are kept; `limit` is the number of rows, in all files together, that nobody looks beyond.
     """
 
-    contract: IdContract
+    contract: Terms
     columns: Columns
     has_counts: bool
     most: int

@@ -7,7 +7,6 @@ can honestly need.
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import traceback
@@ -17,23 +16,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from gte_surgery.contract.scan.portions import Format, Portion
+from gte_surgery.contract.scan.process import READY, FailedError
 from gte_surgery.contract.scan.work import plan, scan
-
-BOOT = "import sys; sys.path[:] = sys.argv[2:]; from gte_surgery.contract.scan import worker; worker.serve(sys.argv[1])"
-"""Started as `python -I -c BOOT DESCRIPTOR PATH…`: isolated, until the path of the caller, made safe, is its own."""
-
-READY = "ready"
-"""The first answer, before any question: what ends the process from here on is what it reads."""
 
 _SPARE = {Format.ARROW: 1 << 30}
 """Bytes of memory for what a reader holds at once, whatever the size of the file; a record batch of Arrow may be
 compressed, and is read whole."""
 
 _USUAL_SPARE = 320 << 20
-
-
-class FailedError(Exception):
-    """What went wrong in the process, by its traceback: a bug of ours, for files never raise."""
 
 
 def serve(descriptor: str) -> None:
@@ -73,10 +63,3 @@ def bounded(item: Portion | tuple[object, ...]) -> Iterator[None]:
 
 def _least(*limits: int) -> int:
     return min(limit for limit in limits if limit != resource.RLIM_INFINITY)
-
-
-def safe_path(path: list[str]) -> list[str]:
-    """A path of modules without the working directory, unless that is where this package itself lies."""
-    ours = str(Path(__file__).parents[3])
-    here = os.path.realpath(os.curdir)
-    return [ours, *(each for each in path if os.path.isabs(each) and os.path.realpath(each) != here)]

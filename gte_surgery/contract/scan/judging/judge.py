@@ -15,10 +15,10 @@ from gte_surgery.contract.scan.judging.blocks import Array, Block, RawBlock, is_
 from gte_surgery.contract.scan.judging.mask import read_mask
 from gte_surgery.contract.scan.judging.shape import judge_shape
 from gte_surgery.contract.scan.judging.tally import Tally
-from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import Terms
 
 
-def judge(raw: RawBlock, contract: IdContract, tally: Tally) -> None:
+def judge(raw: RawBlock, contract: Terms, tally: Tally) -> None:
     """Judge consecutive rows of one file and add all that was seen to the tally."""
     tally.rows += len(raw.rows) + len(raw.unread)
     for name in ("ids", "labels"):
@@ -28,14 +28,14 @@ def judge(raw: RawBlock, contract: IdContract, tally: Tally) -> None:
             _judge_piece(piece, contract, tally)
 
 
-def _judge_dtype(name: str, raw: RawBlock, contract: IdContract, tally: Tally) -> None:
+def _judge_dtype(name: str, raw: RawBlock, contract: Terms, tally: Tally) -> None:
     """Whether every id of the vocabulary fits into a column."""
     column = raw.ids if name == "ids" else raw.others.get(name)
     if column is not None and greatest(column.values.dtype.name) < contract.vocab_size - 1:
         tally.report_rows(Fault.IDS_NARROW, raw.rows, f"{name} are {column.values.dtype}")
 
 
-def _judge_piece(piece: Block, contract: IdContract, tally: Tally) -> None:
+def _judge_piece(piece: Block, contract: Terms, tally: Tally) -> None:
     """Every column of whole rows."""
     tally.sequences += len(piece.rows)
     tally.tokens += piece.ids.size
@@ -58,7 +58,7 @@ def _judge_piece(piece: Block, contract: IdContract, tally: Tally) -> None:
         _judge_count(piece, piece.positions, is_real, contract, tally)
 
 
-def _judge_ids(piece: Block, contract: IdContract, tally: Tally) -> None:
+def _judge_ids(piece: Block, contract: Terms, tally: Tally) -> None:
     """Ids against the vocabulary, and which of it is used."""
     ids = piece.ids
     if not ids.size:
@@ -74,7 +74,7 @@ def _judge_ids(piece: Block, contract: IdContract, tally: Tally) -> None:
     tally.use(ids[~(is_negative | is_beyond)])
 
 
-def _judge_beside(piece: Block, contract: IdContract, tally: Tally) -> None:
+def _judge_beside(piece: Block, contract: Terms, tally: Tally) -> None:
     """Values of types, positions and labels, each on its own."""
     types, labels = piece.types, piece.labels
     if types is not None and contract.type_vocab_size > 0:
@@ -97,7 +97,7 @@ def _judge_range(negative: Fault, beyond: Fault, piece: Block, values: Array, si
         tally.report(beyond, piece, values >= size, values)
 
 
-def _judge_count(piece: Block, positions: Array, is_real: Array, contract: IdContract, tally: Tally) -> None:
+def _judge_count(piece: Block, positions: Array, is_real: Array, contract: Terms, tally: Tally) -> None:
     """Positions count the tokens of each row from 0; rows that leave the allowed range have been told already."""
     before = offsets_of(is_real)
     wanted = before[:-1] - np.repeat(before[piece.offsets[:-1]], piece.widths)

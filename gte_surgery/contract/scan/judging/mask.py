@@ -7,10 +7,10 @@ import numpy as np
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import ADDED, Array, Block, as_unsigned, count_in
 from gte_surgery.contract.scan.judging.tally import Tally
-from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import Terms
 
 
-def read_mask(piece: Block, mask: Array, contract: IdContract, tally: Tally) -> tuple[Block, Array, Array | None]:
+def read_mask(piece: Block, mask: Array, contract: Terms, tally: Tally) -> tuple[Block, Array, Array | None]:
     """The rows whose mask tells tokens from pads, where they have tokens (as bools, one for each value), and which of
     these rows (as bools) are right: 1 for every id but the pad; None where all are. What is wrong is told.
 

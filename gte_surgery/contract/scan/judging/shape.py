@@ -10,10 +10,10 @@ import numpy as np
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import Array, Block, count_in
 from gte_surgery.contract.scan.judging.tally import Tally
-from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import Terms
 
 
-def judge_shape(piece: Block, is_real: Array, contract: IdContract, tally: Tally) -> None:
+def judge_shape(piece: Block, is_real: Array, contract: Terms, tally: Tally) -> None:
     """Count the tokens of each row; tell of empty rows, holes, padding on the wrong side, and a CLS that is missing."""
     lengths = _regular_lengths(is_real, piece.offsets, piece.widths)
     if lengths is None:
@@ -57,7 +57,7 @@ def _ends(is_real: Array, piece: Block, counts: Array) -> tuple[Array, Array]:
 
 
 def _judge_irregular(
-    piece: Block, is_real: Array, ends: tuple[Array, Array, Array], contract: IdContract, tally: Tally
+    piece: Block, is_real: Array, ends: tuple[Array, Array, Array], contract: Terms, tally: Tally
 ) -> None:
     """Rows that are empty, have holes, or begin (where padding belongs on the left: end) with a pad."""
     firsts, lasts, counts = ends

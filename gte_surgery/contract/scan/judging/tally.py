@@ -7,13 +7,13 @@ import numpy as np
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import Array, Block
 from gte_surgery.contract.scan.summary import OFFENDERS, FileFault, Offender, Summary, Sums, added
-from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import Terms
 
 
 class Tally:
     """Counts what is seen in one file, which is the `order`-th of the scan; with `has_counts` each id's uses."""
 
-    def __init__(self, contract: IdContract, file: str, order: int, has_counts: bool) -> None:
+    def __init__(self, contract: Terms, file: str, order: int, has_counts: bool) -> None:
         self.rows = self.sequences = self.tokens = self.real_tokens = self.unmasked = self.longest = 0
         self.max_id = -1
         self._file = file

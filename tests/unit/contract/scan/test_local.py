@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gte_surgery.contract.scan import local
+from gte_surgery.contract.scan import local, process
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
+from gte_surgery.contract.scan.process import FailedError, safe_path
 from gte_surgery.contract.scan.summary import empty
 from gte_surgery.contract.scan.work import Request
-from gte_surgery.contract.scan.worker import FailedError, bounded, safe_path
+from gte_surgery.contract.scan.worker import bounded
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import RefusedError
 
@@ -43,9 +44,9 @@ worker.serve(sys.argv[1])
 @pytest.fixture(autouse=True)
 def none_waiting() -> Iterator[None]:
     """No process that another test has left waits here, nor one of here elsewhere."""
-    local.end_waiting()
+    process.end_waiting()
     yield
-    local.end_waiting()
+    process.end_waiting()
 
 
 def save(folder: Path, *names: str) -> list[str]:
@@ -67,9 +68,9 @@ class Process:
 
     def __init__(self) -> None:
         Process.made += 1
-        self.connection, self._theirs = local.Pipe()
+        self.connection, self._theirs = process.Pipe()
         self.is_ready = self.is_alive = True
-        self.caller, self.folder = os.getpid(), local._folder()
+        self.caller, self.folder = os.getpid(), process._folder()
 
     def takes(self, question: tuple[Any, Any]) -> bool:
         self._theirs.send(empty(10, 4))
@@ -82,7 +83,7 @@ class Process:
 
 @contextmanager
 def made_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(local, "_Process", Process)
+    monkeypatch.setattr(local, "Process", Process)
     monkeypatch.setattr(Process, "made", 0)
     yield
 
@@ -152,7 +153,7 @@ def test_a_process_that_dies_of_a_file_is_replaced_and_the_file_is_told(
     death: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = save(tmp_path, "a.npy", "good1.npy", "b.npy", "good2.npy")
-    monkeypatch.setattr(local, "BOOT", DYING.format(death=death))
+    monkeypatch.setattr(process, "BOOT", DYING.format(death=death))
     report = scan(CONTRACT, *names)
     assert report.summary.rows == 4
     assert [(each.code, each.location.file, each.message) for each in report.findings if each.code == "GTE480"] == [
@@ -161,13 +162,13 @@ def test_a_process_that_dies_of_a_file_is_replaced_and_the_file_is_told(
 
 
 def test_a_mistake_of_ours_is_raised_with_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "BOOT", DYING.format(death="{}['rows']"))
+    monkeypatch.setattr(process, "BOOT", DYING.format(death="{}['rows']"))
     with pytest.raises(FailedError, match=r"(?s)in die.*KeyError: 'rows'"):
         scan(CONTRACT, *save(tmp_path, "a.npy"))
 
 
 def test_a_process_that_does_not_begin_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "BOOT", "raise SystemExit(5)")
+    monkeypatch.setattr(process, "BOOT", "raise SystemExit(5)")
     with pytest.raises(RefusedError) as caught:
         scan(CONTRACT, *save(tmp_path, "a.npy"))
     assert caught.value.message == "a process of the scan ended with exit code 5 before it began"
@@ -192,17 +193,17 @@ def test_one_process_waits_for_the_next_scan_and_ends_with_this_one(tmp_path: Pa
     with local.Local(1) as place:
         place.plan(REQUEST, names)
         assert place._idle == [first]
-    local.end_waiting()
+    process.end_waiting()
     assert first._process.poll() is not None
 
 
 def test_a_fork_leaves_the_processes_of_its_parent_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with local.Local(1) as place:
         place.plan(REQUEST, save(tmp_path, "a.npy"))
-        (process,) = place._idle
-    monkeypatch.setattr(process, "caller", 1)
-    assert local._waiting() is None
-    process.end()
+        (idle,) = place._idle
+    monkeypatch.setattr(idle, "caller", 1)
+    assert process.waiting() is None
+    idle.end()
 
 
 def test_the_working_directory_is_left_out_of_the_path_of_modules(

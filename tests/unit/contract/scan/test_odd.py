@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gte_surgery.contract.scan import local
+from gte_surgery.contract.scan import process
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.spec import IdContract
 
@@ -109,10 +109,10 @@ def test_an_odd_file_is_told_and_the_rest_judged(name: str, tmp_path: Path) -> N
     file, make, code, told = ODD[name]
     (tmp_path / file).write_bytes(make())
     write_good(tmp_path)
-    local.end_waiting()
+    process.end_waiting()
     begin, before = processor_time(), peak()
     report = scan(CONTRACT, tmp_path)
-    local.end_waiting()
+    process.end_waiting()
     finding = report.findings[0]
     assert (finding.code, finding.location.file) == (code, str(tmp_path / file))
     assert told in finding.message

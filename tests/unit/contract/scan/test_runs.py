@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gte_surgery.contract.scan import local
+from gte_surgery.contract.scan import local, process
 from gte_surgery.contract.scan.corpus import CorpusReport, scan
 from gte_surgery.contract.scan.portions import Portion
 from gte_surgery.contract.scan.summary import Summary
@@ -57,12 +57,12 @@ def small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def only_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every corpus is large enough for several processes, and every row group there a portion of its own."""
-    local.end_waiting()
+    process.end_waiting()
     monkeypatch.setattr(local, "_WORTH", 1)
     small = "from gte_surgery.contract.scan import portions; portions.PORTION = 1; worker.serve"
-    monkeypatch.setattr(local, "BOOT", local.BOOT.replace("worker.serve", small))
+    monkeypatch.setattr(process, "BOOT", process.BOOT.replace("worker.serve", small))
     yield
-    local.end_waiting()
+    process.end_waiting()
 
 
 def seen(report: CorpusReport) -> object:
@@ -159,9 +159,9 @@ def members(session: int) -> list[int]:
 
 
 def stop(node: subprocess.Popen[bytes]) -> None:
-    for process in members(node.pid):
+    for member in members(node.pid):
         with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
+            os.kill(member, signal.SIGKILL)
     node.wait(30)
 
 
