@@ -45,6 +45,14 @@ def test_both_words_of_sentence_transformers_are_known(tmp_path: Path, prefix: s
     assert finding.message.endswith("as sentence-transformers saves a model")
 
 
+def test_no_prefix_is_to_go_where_the_config_stands_in_the_way(tmp_path: Path) -> None:
+    path, _ = wrapped(tmp_path / "c", "module.")
+    change_config(path, hidden_size="32")
+    found = {finding.code: finding.hint for finding in run(path).findings}
+    assert "GTE102" in found
+    assert found["GTE200"] == ""
+
+
 @pytest.mark.parametrize("layout", ["b", "d", "f"])
 def test_a_wrapper_goes_where_the_names_change_anyway(tmp_path: Path, layout: str) -> None:
     path, _ = wrapped(tmp_path / "c", "_orig_mod.")

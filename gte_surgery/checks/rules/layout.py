@@ -34,7 +34,7 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
         hint = UNMERGED if is_unmerged(stored) else f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
-        yield Observation(weights_as_a_whole(subject), wrapper.told, hint)
+        yield Observation(weights_as_a_whole(subject), wrapper.told, "" if subject.violations else hint)
         return
     if subject.layout is not None or not stored:
         return
