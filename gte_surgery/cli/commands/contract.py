@@ -52,7 +52,10 @@ def command(
     """
     from dataclasses import replace
 
+    from gte_surgery.checkpoint.directory import open_found
+    from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.contract.spec import IdContract
+    from gte_surgery.gte.config import read_config
 
     found = IdContract.read(checkpoint)
     given: dict[str, Any] = {_NAMES[option][0]: value for option, value in numbers.items() if value is not None}
@@ -63,4 +66,8 @@ def command(
     ids = given.get("vocab_size", found.vocab_size)
     kept = {name: None for name in ("cls_token_id", "mask_token_id") if (getattr(found, name) or 0) >= ids}
     specials = tuple(number for number in found.special_ids if number < ids and number != given.get("pad_token_id"))
+    if found.checkpoint and ids > (rows := read_config(open_found(checkpoint).values).vocab_size):
+        pad = str(given.get("pad_token_id", found.pad_token_id))
+        grown = pasteable("resize", found.checkpoint, "--vocab", str(ids), "--pad", pad)
+        terminal.message(f"{found.checkpoint}: has {rows} rows, fewer than {ids} ids; {grown} makes as many")
     terminal.result(replace(found, **{**kept, "special_ids": specials, **given}).to_json().rstrip())

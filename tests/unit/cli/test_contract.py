@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,16 @@ def test_more_rows_than_ids_are_no_error_and_an_id_between_is_found(
     assert not codes & {"GTE150", "GTE155", "GTE156"}
     found = contract.check_batch({"input_ids": [[5, 121]]}).findings
     assert [each.code for each in found] == ["GTE414"]
+
+
+def test_ids_beyond_the_table_are_told_with_what_makes_their_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = build(tmp_path / "ckpt", remote_config(vocab_size=128))
+    assert run(["contract", str(path), "--ids", "128"]) == 0
+    assert capsys.readouterr().err == ""
+    assert run(["contract", str(path), "--ids", "160"]) == 0
+    told = capsys.readouterr().err
+    assert told.startswith(f"{path}: has 128 rows, fewer than 160 ids; ")
+    assert run(shlex.split(told.split("`")[1])[1:]) == 0
+    assert run(["check", str(path), "--ids", "160"]) == 0
