@@ -45,7 +45,7 @@ def missing(subject: Subject) -> Iterator[Observation]:
     hint = UNMERGED if is_unmerged(tensors) else f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
         hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
-    hint = _quantised(subject) or _sizes_hint(subject) or hint
+    hint = (_hint_for_all(subject) if absent else "") or hint
     for spec, ending in first(absent):
         yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
 
@@ -65,10 +65,12 @@ def denied(subject: Subject) -> Iterator[Observation]:
     skips them, and what runs is a smaller or another network than the one that was trained. Correct the config, or
     remove the tensors if you mean it.
     """
-    for name, ending in first([name for name in _unasked(subject) if _is_gte(subject, name)]):
+    unasked = [name for name in _unasked(subject) if _is_gte(subject, name)]
+    hint = _sizes_hint(subject) if unasked else ""
+    for name, ending in first(unasked):
         found = shape(subject.checkpoint.tensors[name].shape)
         message = f"{found}, but the config asks for no such tensor{ending}"
-        yield Observation(subject.at_tensor(name), message, _sizes_hint(subject))
+        yield Observation(subject.at_tensor(name), message, hint)
 
 
 @rule("GTE203", Severity.WARNING, requires=COMPLETE)
@@ -98,10 +100,10 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
         for spec, found in _stored_specs(subject)
         if spec.canonical != subject.names.types and _is_misshapen(spec, found)
     ]
+    hint = _hint_for_all(subject) if wrong else ""
     for (spec, found), ending in first(wrong):
         message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
-        hint = _quantised(subject) or _sizes_hint(subject) or _rows_hint(subject, spec, found)
-        yield Observation(subject.at_tensor(spec.name), message, hint)
+        yield Observation(subject.at_tensor(spec.name), message, hint or _rows_hint(subject, spec, found))
 
 
 @rule("GTE205", Severity.ERROR, requires=READABLE)
@@ -250,6 +252,11 @@ def is_flattened(spec: TensorSpec, found: tuple[int, ...]) -> bool:
 
 def _is_misshapen(spec: TensorSpec, found: tuple[int, ...]) -> bool:
     return found != spec.shape and not _is_emptied(spec, found) and not is_flattened(spec, found)
+
+
+def _hint_for_all(subject: Subject) -> str:
+    """What tells of all tensors at once: that they are quantised, or the sizes that they have."""
+    return _quantised(subject) or _sizes_hint(subject)
 
 
 def _sizes_hint(subject: Subject) -> str:
