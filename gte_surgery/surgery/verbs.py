@@ -300,13 +300,11 @@ def new(
     **manner: Unpack[Writing],
 ) -> Outcome:
     """Makes a checkpoint with random weights in the new directory `out`; see `edits.New`. Raises as `resize` does."""
-    from gte_surgery.surgery.planning.fresh import plan_new
-
     edit = New(
         release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
         shard_size,
     )  # fmt: skip
-    plan, target = plan_new(edit), Path(out)
+    plan, target = plan_surgery(None, edit), Path(out)
     if dry_run:
         rehearse(plan, None, target, target, Filesystem())
         return Outcome(plan, None, target)

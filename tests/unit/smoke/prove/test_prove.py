@@ -272,6 +272,15 @@ def test_a_checkpoint_from_scratch_is_run_before_it_is_there(tmp_path: Path) -> 
     assert not (tmp_path / "other").exists()
 
 
+def test_a_checkpoint_from_scratch_claims_that_its_pad_row_is_zero(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "pad": 3}
+    outcome = new(tmp_path / "made", release="gte-base-en-v1.5", **sizes, prove=prover("cpu"))
+    assert [claim.kind for claim in outcome.plan.claims] == ["drawn", "pad"]
+    refute = planted(numbers("embeddings.word_embeddings.weight", at((3, 0), 1.0)))
+    with pytest.raises(RefusedError, match="row 3, the pad row, is zero"):
+        new(tmp_path / "other", release="gte-base-en-v1.5", dialect="remote", **sizes, prove=refute)
+
+
 def stale(old: Path) -> Damage:
     """The tokenizer of the checkpoint before in the place of the one that was rewritten."""
 
