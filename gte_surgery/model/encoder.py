@@ -28,6 +28,7 @@ from gte_surgery.model.packing import Packing, pack_full, pack_mask
 
 IGNORED = -100
 """The label of a place that was not hidden."""
+_TOKENS = {"input_ids": ("rows", "width"), "inputs_embeds": ("rows", "width", "hidden")}
 MOST_LOGITS = 1 << 28
 """Of a masked LM at once; 1 GiB in float32."""
 
@@ -211,6 +212,7 @@ class GteEncoder(nn.Module):
         in portions that are made again in the backward where there are several. Raises as `logits`.
         """
         hidden = self.encode(batch)
+        _refuse_misfit("labels", labels, batch)
         flat = (hidden.packing.pack(labels) if hidden.is_packed and hidden.packing else labels).flatten()
         places = (flat != IGNORED).nonzero()[:, 0]
         states, wanted = hidden.states.flatten(0, 1).index_select(0, places), flat.index_select(0, places)
@@ -234,7 +236,7 @@ class GteEncoder(nn.Module):
         if self.guard is not None:
             given = {key: value.to(self.device) for key, value in batch.items() if value is not None}
             _refuse_bad(self.guard.check_batch(given))
-        tokens = _tokens(batch)
+        tokens = _tokens(batch, self.device)
         rows, width = tokens.shape[:2]
         mask = batch.get("attention_mask")
         unpads = self.unpad if unpad_inputs is None else unpad_inputs
@@ -270,15 +272,25 @@ def require_compilable(model: nn.Module, family: Family) -> None:
         )
 
 
-def _tokens(batch: Mapping[str, Tensor | None]) -> Tensor:
-    ids, embeddings = batch.get("input_ids"), batch.get("inputs_embeds")
-    tokens = ids if embeddings is None else embeddings
-    if tokens is None or (ids is not None and embeddings is not None):
+def _tokens(batch: Mapping[str, Tensor | None], device: torch.device) -> Tensor:
+    """input_ids or inputs_embeds, for an encoder on `device`; raises UsageError unless all the batch goes with them."""
+    given = {name: tensor for name in _TOKENS if (tensor := batch.get(name)) is not None}
+    if len(given) != 1:
         raise UsageError("batch: exactly one of input_ids and inputs_embeds must be given")
-    if tokens.dim() != (2 if embeddings is None else 3):
-        name = "input_ids" if embeddings is None else "inputs_embeds"
-        raise UsageError(f"{name}: shape {list(tokens.shape)}, must be [rows, width{', hidden' * (ids is None)}]")
+    ((name, tokens),) = given.items()
+    if tokens.dim() != len(_TOKENS[name]):
+        raise UsageError(f"{name}: shape {list(tokens.shape)}, must be [{', '.join(_TOKENS[name])}]")
+    if tokens.device.type == "cpu" and device.type != "cpu":
+        raise UsageError(f"{name}: on the CPU, the encoder is on {device}", "attention_mask alone may stay on the CPU")
+    for other in ("attention_mask", "token_type_ids"):
+        _refuse_misfit(other, batch.get(other), batch)
     return tokens
+
+
+def _refuse_misfit(name: str, tensor: Tensor | None, batch: Mapping[str, Tensor | None]) -> None:
+    of, tokens = next((each, found) for each in _TOKENS if (found := batch.get(each)) is not None)
+    if tensor is not None and tensor.shape != tokens.shape[:2]:
+        raise UsageError(f"{name}: shape {list(tensor.shape)}, must be {list(tokens.shape[:2])} as {of}")
 
 
 def _refuse_bad(report: Report) -> None:

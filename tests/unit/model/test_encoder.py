@@ -117,6 +117,26 @@ def test_a_batch_without_clear_tokens_is_refused(folder: Path, batch: dict[str, 
         load_encoder(folder, "cpu", "float32")(**batch)
 
 
+@pytest.mark.parametrize("name", ["attention_mask", "token_type_ids"])
+@pytest.mark.parametrize("other", [MASK[:, :4], MASK[:2], MASK[:1]], ids=["narrower", "fewer rows", "one row"])
+def test_what_does_not_fit_the_tokens_is_refused(folder: Path, name: str, other: torch.Tensor) -> None:
+    encoder = load_encoder(folder, "cpu", "float32")
+    with pytest.raises(UsageError, match=rf"^{name}: shape \[{len(other)}, .*, must be \[3, 6\] as input_ids"):
+        encoder(**{"input_ids": IDS, "attention_mask": MASK, name: other})
+
+
+def test_labels_that_do_not_fit_the_tokens_are_refused(golden: Path) -> None:
+    encoder = load_encoder(golden / "legacy-mlm", "cpu", "float32")
+    with pytest.raises(UsageError, match=r"labels: shape \[3, 5\], must be \[3, 6\] as input_ids"):
+        encoder.masked_loss({"input_ids": IDS, "attention_mask": MASK}, IDS[:, :5])
+
+
+def test_tokens_on_the_cpu_are_refused_by_an_encoder_that_is_elsewhere(folder: Path) -> None:
+    encoder = load_encoder(folder, "cpu", "float32").to("meta")
+    with pytest.raises(UsageError, match="input_ids: on the CPU, the encoder is on meta"):
+        encoder(IDS, MASK)
+
+
 def test_a_head_that_is_not_there_is_not_asked(folder: Path) -> None:
     with pytest.raises(UsageError, match="head is none"):
         load_encoder(folder, "cpu", "float32").logits({"input_ids": IDS})
