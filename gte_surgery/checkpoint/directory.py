@@ -204,12 +204,12 @@ def open_folder(outer: Checkpoint, folder: str) -> Checkpoint:
     inside = f"{folder}/"
     files = {file.name: file for file in outer.files}
     inner = {
-        name.removeprefix(inside): replace(file, name=name.removeprefix(inside))
+        name.removeprefix(inside): file._replace(name=name.removeprefix(inside))
         for name, file in files.items()
         if name.startswith(inside)
     }
     links = frozenset(name.removeprefix(inside) for name in outer.links_out if name.startswith(inside))
-    around = (replace(file, name=f"../{name}") for name, file in files.items() if outer.readable(name))
+    around = (file._replace(name=f"../{name}") for name, file in files.items() if outer.readable(name))
     opened = _open(Listing(outer.path / folder, inner, {}, links), WEIGHTS_NAME, outer.snapshot is None)
     return replace(opened, snapshot=outer.snapshot, around=tuple(around))
 

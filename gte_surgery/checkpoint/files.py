@@ -10,8 +10,8 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
 from gte_surgery.checkpoint.json.strict import Document, parse_document
@@ -22,8 +22,7 @@ from gte_surgery.errors import CheckpointError
 _PIECE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class FileEntry:
+class FileEntry(NamedTuple):
     """One file of a checkpoint.
 
     `name` is relative, with "/" between folders (bytes that are not UTF-8 as surrogates, see `shown`), `place` where

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
@@ -25,8 +25,7 @@ _NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors", re.ASCII)
 """How a shard is called: the save's name, the shard's number, and how many there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """The index of a sharded checkpoint; `total_size` is None where the file does not state one."""
 
     document: Document

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.files import FileEntry, entry_of, reason_of
 from gte_surgery.checkpoint.printable import shown
@@ -24,8 +24,7 @@ _PASSED_OVER = (SURGERY_FOLDER, ".git")
 """Of the directory itself; what a folder below keeps under such a name is a file like any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """All files below `root`, by name and sorted by it; `unreadable` maps what could not be listed to the reason.
 
     Symlinks are listed as what they lead to; a link to a folder is one entry that is not regular. `links_out` names

@@ -23,7 +23,7 @@ def with_entries(checkpoint: Checkpoint, change: Change) -> Checkpoint:
     for shard in checkpoint.shards:
         after = tuple(entry for entry in map(change, shard.entries) if entry is not None)
         if shard.header is not None and after != shard.entries:
-            shard = replace(shard, header=replace(shard.header, tensors=after))
+            shard = shard._replace(header=shard.header._replace(tensors=after))
             touched.add(shard.file.name)
         shards.append(shard)
     return replace(checkpoint, shards=tuple(shards), restated=frozenset(touched))
@@ -31,7 +31,7 @@ def with_entries(checkpoint: Checkpoint, change: Change) -> Checkpoint:
 
 def renamed(checkpoint: Checkpoint, rename: Callable[[str], str]) -> Checkpoint:
     """The checkpoint with other tensor names."""
-    return with_entries(checkpoint, lambda entry: replace(entry, name=rename(entry.name)))
+    return with_entries(checkpoint, lambda entry: entry._replace(name=rename(entry.name)))
 
 
 def without(checkpoint: Checkpoint, names: Collection[str]) -> Checkpoint:
@@ -41,7 +41,7 @@ def without(checkpoint: Checkpoint, names: Collection[str]) -> Checkpoint:
 
 def reshaped(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> Checkpoint:
     """The checkpoint with other shapes, of as many elements, by stored name."""
-    return with_entries(checkpoint, lambda entry: replace(entry, shape=shapes.get(entry.name, entry.shape)))
+    return with_entries(checkpoint, lambda entry: entry._replace(shape=shapes.get(entry.name, entry.shape)))
 
 
 def with_readable_headers(checkpoint: Checkpoint) -> Checkpoint:
@@ -60,4 +60,4 @@ def with_shards(checkpoint: Checkpoint, shards: tuple[Shard, ...], restated: fro
 
 
 def _reread(shard: Shard) -> Shard:
-    return replace(shard, header=read_nul_padded(shard.file.place))
+    return shard._replace(header=read_nul_padded(shard.file.place))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
@@ -22,8 +22,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(NamedTuple):
     """One weight file: what it is by content, and its header where that is well-formed."""
 
     file: FileEntry
@@ -36,8 +35,7 @@ class Shard:
         return self.header.tensors if self.header else ()
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
+class StoredTensor(NamedTuple):
     """A tensor and the shard that holds it."""
 
     shard: Shard

@@ -7,7 +7,7 @@ tokenizer's files come to is for `vocabulary`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import (
     CONFIG_NAME,
@@ -52,8 +52,7 @@ MODE_KEYS = {
 """The words of `pooling_mode`, and the boolean that each was before [sentence-transformers 6.2, modules/pooling.py]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pooling:
+class Pooling(NamedTuple):
     """1_Pooling/config.json: the modes that are on ("cls_token", "mean_tokens", ...) and the width of the vectors."""
 
     modes: tuple[str, ...]
@@ -110,8 +109,7 @@ def spelled_as_before(settings: Mapping[str, object]) -> dict[str, object] | Non
     return {WIDTH_KEYS[-1]: width, **booleans, "include_prompt": settings.get("include_prompt", True)}
 
 
-@dataclass(frozen=True, slots=True)
-class Module:
+class Module(NamedTuple):
     """An entry of modules.json: its number there, its kind ("Pooling"), its folder ("" for the save's own), and whether
     sentence-transformers has its code."""
 

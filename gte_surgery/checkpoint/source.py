@@ -11,17 +11,15 @@ import errno
 import os
 import stat
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
 NOT_REGULAR = "not a regular file"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """What an open file is: its size in bytes, when it was last changed, and `holder`, which no other file has."""
 
     size: int
@@ -100,8 +98,7 @@ class Disk(Protocol):
     def close(self, descriptor: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class LocalFile:
+class LocalFile(NamedTuple):
     """A file on this disk; a symlink is followed. A fifo, a socket or a device is refused without waiting for it."""
 
     path: Path
@@ -133,8 +130,7 @@ def path_of(place: Place) -> Path:
     raise OSError(errno.ENOTSUP, "does not lie on this disk", place.name)
 
 
-@dataclass(frozen=True, slots=True)
-class _OpenedLocal:
+class _OpenedLocal(NamedTuple):
     descriptor: int
     disk: Disk
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import MappingProxyType
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
@@ -48,8 +49,7 @@ class Observation:
 Check = Callable[[Subject], Iterable[Observation]]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule.
 
     `only_with` is the option without which it is not judged at all, "--values" or "--for vllm"; empty for most.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -24,8 +23,7 @@ FORMATS = ("text", "json", "sarif", "junit", "github", "markdown")
 _ORDER = "gte_surgery.cli.reports.order"
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """A format, and the file that it is written to; None or "-" is stdout."""
 
     form: str
@@ -64,7 +62,7 @@ def destinations(
         at = max(0, before - 1)
         if found[at].path is not None:
             raise click.UsageError(f"--output {path}: the format {found[at].form} has an output already", ctx)
-        found[at] = replace(found[at], path=path)
+        found[at] = found[at]._replace(path=path)
     if sum(each.is_stdout for each in found) > 1:
         raise click.UsageError("two formats go to stdout; give all but one of them an --output", ctx)
     return tuple(found)
@@ -76,8 +74,7 @@ def _outputs(order: Sequence[str], outputs: Sequence[Path]) -> list[tuple[int, P
     return list(zip(counts, outputs, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Reports:
+class Reports(NamedTuple):
     """The destinations that a command was given, and its terminal; commands get one from `reporting_options`."""
 
     places: tuple[Destination, ...]

@@ -9,8 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import click
 
@@ -27,8 +26,7 @@ class Advance(Protocol):
     def __call__(self, done: int, total: int, remark: str = "", /) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Terminal:
+class Terminal(NamedTuple):
     """What the global options and the streams allow; every command gets one."""
 
     is_quiet: bool

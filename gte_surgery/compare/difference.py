@@ -183,7 +183,7 @@ def _paired(both: tuple[Target, Target]) -> Iterator[_Paired]:
     for target, side, other in zip(both, sides, reversed(sides), strict=True):
         decoder = target.names.decoder
         if decoder in other and decoder not in side and _ties_decoder(target):
-            side[decoder] = replace(side[target.names.words], name=decoder)
+            side[decoder] = side[target.names.words]._replace(name=decoder)
     for name in dict.fromkeys((*sides[0], *sides[1])):
         left, right = (side.get(name) for side in sides)
         is_table = any(target.family.is_sized_by_vocabulary(name) for target in both)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.rope import Rope
 
 
-@dataclass(frozen=True, slots=True)
-class Demands:
+class Demands(NamedTuple):
     """What a program asks of the checkpoints of a family; what is empty is not asked.
 
     `classes` by dialect: those it serves, the encoder first, then the one with a sequence classifier. `stated`: members
@@ -21,11 +21,11 @@ class Demands:
     `activations`. `rope`: how it reads one.
     """
 
-    classes: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    classes: Mapping[Dialect, tuple[str, ...]] = MappingProxyType({})
     stated: tuple[str, ...] = ()
-    only: Mapping[str, object] = field(default_factory=dict)
+    only: Mapping[str, object] = MappingProxyType({})
     unset: tuple[str, ...] = ()
-    prefixes: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    prefixes: Mapping[Dialect, tuple[str, ...]] = MappingProxyType({})
     letters: tuple[str, ...] = ()
     looked_for: str = ""
     is_packed: bool = False

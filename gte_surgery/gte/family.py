@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Demands
@@ -23,8 +23,7 @@ Members = Callable[[Values, Head, bool], dict[str, object]]
 it or does not; raises RefusedError for what the dialect cannot express."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """Canonical names of the tensors that surgeries speak of, without any prefix."""
 
     words: str = "embeddings.word_embeddings.weight"
@@ -41,8 +40,7 @@ class Names:
         return (self.words, self.decoder, *self.biases)
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(NamedTuple):
     """How stored names and canonical ones belong together.
 
     `prefixes` under which the word table is looked for; `detect` the layout of stored names, None where no one fits;
@@ -56,7 +54,7 @@ class Naming:
     canonical: Callable[[str, Layout], str | None]
     stored: Callable[[str, Layout], str]
     layouts: Callable[[Head], Mapping[str, Layout]]
-    packed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    packed: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
     def published(self, head: Head) -> Layout:
         """The layout in which a model with this head was published."""
@@ -78,8 +76,7 @@ class Naming:
         return canonical, 0
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """A published checkpoint; `dtype` as safetensors spells it, `tensors` and `parameters` as counted in its file."""
 
     name: str
@@ -112,8 +109,7 @@ class Release:
         return self.hidden_size, self.intermediate_size, self.num_hidden_layers, self.num_attention_heads
 
 
-@dataclass(frozen=True, slots=True)
-class Native:
+class Native(NamedTuple):
     """transformers' own model of the family.
 
     `stem` of its classes ("Gte" of GteModel), the `stages` of each head that it has a class for: the modules that its
@@ -129,7 +125,7 @@ class Native:
     is_in_transformers_4: bool = True
     head_activations: tuple[str, ...] = ()
     """Of the masked-LM head, where it has one whatever the config says."""
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, object] = MappingProxyType({})
 
     @property
     def heads(self) -> tuple[Head, ...]:
@@ -141,8 +137,7 @@ class Native:
         return self.stem + SUFFIXES[head]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What rules and words need to know of a family, each with what most encoders have.
 
     `flags`: members that are true or false; `idle`: flags that the loader of a dialect passes over; `unnumbered`: flags
@@ -152,7 +147,7 @@ class Facts:
     """
 
     flags: tuple[str, ...] = ("tie_word_embeddings",)
-    idle: Mapping[Dialect, tuple[str, ...]] = field(default_factory=dict)
+    idle: Mapping[Dialect, tuple[str, ...]] = MappingProxyType({})
     unnumbered: tuple[str, ...] = ()
     fixed: tuple[tuple[str, object], ...] = ()
     default_pad: int | None = 0
@@ -162,20 +157,19 @@ class Facts:
     has_types: bool = True
     least_types: int = 0
     """Rows of the type table without which the loader does not run."""
-    copies: Mapping[str, str] = field(default_factory=dict)
+    copies: Mapping[str, str] = MappingProxyType({})
     """Canonical names that may be stored and are tied to another tensor, with that one's name."""
-    defaults: Mapping[str, object] = field(default_factory=dict)
+    defaults: Mapping[str, object] = MappingProxyType({})
     """What the loader takes for members that are no fields and are absent."""
     spellings: tuple[str, ...] = ()
     """Members that only spell what a field amounts to."""
     padded: tuple[str, ...] = ()
     """Canonical names of the tables whose row of the pad id is zero and stays so."""
-    spelled: Mapping[str, str] = field(default_factory=dict)
+    spelled: Mapping[str, str] = MappingProxyType({})
     """Of the fields of a config those that a member of another name says: {"layer_norm_eps": "norm_eps"}."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ropes:
+class Ropes(NamedTuple):
     """Where a config says its rope: whether a native one `is_stated`, how the old keys must read that transformers 5
     `moved` away, and the two ropes `of_both` spellings where both are there (members, dialect, head size).
     """
@@ -185,8 +179,7 @@ class Ropes:
     of_both: Callable[[Values, Dialect, int], tuple[Rope, Rope] | None] = lambda values, dialect, head_size: None
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(NamedTuple):
     """One kind of GTE. Data, and a few functions that say what data cannot.
 
     `dialect_of` the members of a config.json, None for another family's; `read_config` raises CheckpointError naming
@@ -208,16 +201,16 @@ class Family:
     region: Callable[[str, Head], str]
     releases: tuple[Release, ...] = ()
     release_config: Callable[..., dict[str, object]] = lambda *args, **kwargs: {}
-    members: Mapping[str, Members] = field(default_factory=dict)
+    members: Mapping[str, Members] = MappingProxyType({})
     native: Native | None = None
-    schemas: Mapping[Dialect, str] = field(default_factory=dict)
+    schemas: Mapping[Dialect, str] = MappingProxyType({})
     facts: Facts = Facts()
     ropes: Ropes = Ropes()
     known_keys: frozenset[str] | None = None
     """The members that published code reads or its writers leave; None where they were not gathered."""
     foreign_reads: Callable[[str], tuple[str, ...] | None] = lambda code: None
     """What modeling code reads that the published one does not; None where it is no such code."""
-    demands: Mapping[Consumer, Demands] = field(default_factory=dict)
+    demands: Mapping[Consumer, Demands] = MappingProxyType({})
     matrix: re.Pattern[str] = re.compile(r"(?!)")
     fed_by_norms: Callable[[int], Iterable[tuple[str, tuple[str, ...]]]] = lambda layers: ()
 
@@ -339,7 +332,7 @@ def prefixed(names: Names, prefix: str, heads: tuple[str, ...], old_norms: Mappi
         found = frozenset(stored)
         layouts = [layout for layout in (bare, headed) if layout.prefix + names.words in found]
         has_old_norms = any(name.endswith(f".{ending}") for ending in older.values() for name in found)
-        return replace(layouts[0], has_old_norms=has_old_norms) if len(layouts) == 1 else None
+        return layouts[0]._replace(has_old_norms=has_old_norms) if len(layouts) == 1 else None
 
     def canonical(stored: str, layout: Layout) -> str | None:
         name = renamed(stored, ((old, new) for new, old in older.items()), layout.has_old_norms)

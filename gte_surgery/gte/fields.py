@@ -6,8 +6,7 @@ A reader refuses only what no model could be built from; whether the values are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.kinds import Dialect
@@ -44,8 +43,7 @@ LARGEST_WIDTH = 2**20
 MOST_LAYERS = 2**12
 
 
-@dataclass(frozen=True, slots=True)
-class GteConfig:
+class GteConfig(NamedTuple):
     """The fields of a config, effective values: absent keys carry the default of the family and the dialect.
 
     What a family or a dialect has only one way of (`layer_norm_type`, `position_embedding_type`, `pack_qkv`, no types)
@@ -89,8 +87,7 @@ class GteConfig:
         return self.hidden_size // self.num_attention_heads
 
 
-@dataclass(frozen=True, slots=True)
-class Defaults:
+class Defaults(NamedTuple):
     """What a loader takes for the members that are absent and whose defaults differ from family to family."""
 
     vocab_size: int

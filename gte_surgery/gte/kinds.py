@@ -4,9 +4,8 @@ tensor names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
 class Dialect(Enum):
@@ -59,8 +58,7 @@ class Consumer(Enum):
     SENTENCE_TRANSFORMERS = "sentence-transformers"
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """How the tensors of a checkpoint are named and split.
 
     `letter` as in cli/REFERENCE.md; `prefix` stands before everything but the heads, `head_prefix` before the heads;

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.alternating import FULL, SLIDING, THETAS, layer_types, read_rope, ropes_of_both, thetas, written
@@ -277,8 +276,8 @@ MODERNBERT = Family(
     ),
     ropes=Ropes(of_both=ropes_of_both),
     demands={
-        Consumer.VLLM: replace(
-            served_by_vllm("ModernBert"), only={"hidden_act": "gelu"}, lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING)
+        Consumer.VLLM: served_by_vllm("ModernBert")._replace(
+            only={"hidden_act": "gelu"}, lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING)
         ),
         Consumer.TEI: _TEI,
         Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=thetas),

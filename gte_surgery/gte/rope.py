@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gte_surgery.errors import UsageError
 
@@ -24,8 +23,7 @@ LARGEST_NUMBER = 1e30
 """Bases and factors lie between this and its inverse: float32, in which the loaders compute, holds no more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rope:
+class Rope(NamedTuple):
     """A rotary position scheme as the loader applies it.
 
     default: `theta` alone. ntk, mixed-ntk (remote dialect): `factor`, `mixed_b`. linear (native): `factor` divides

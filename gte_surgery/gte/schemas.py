@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gte_surgery.errors import UsageError
 from gte_surgery.gte.wording import either, shown
@@ -40,8 +39,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Violation:
+class Violation(NamedTuple):
     """One departure from a schema: the JSON pointer of the value, what was found and wanted, and what to do."""
 
     pointer: str

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Symbol = Literal["V", "H", "I", "T", "P", "K", "1"]
 Need = Literal["must", "usual", "spare"]
@@ -23,8 +22,7 @@ class Init(Enum):
     ONES = "ones"
 
 
-@dataclass(frozen=True, slots=True)
-class Dim:
+class Dim(NamedTuple):
     """One dimension as a multiple of a size: V vocabulary, H hidden, I intermediate, T types, P positions, K labels,
     1 none of them."""
 
@@ -37,8 +35,7 @@ class Dim:
         return self.symbol if self.multiple == 1 else f"{self.multiple}{self.symbol}"
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One tensor as a family lists it: canonical name, dimensions, initialisation.
 
     `std` of a normal draw is initializer_range where it is None; `cut` standard deviations from 0 the draw is cut off.
@@ -52,8 +49,7 @@ class Part:
     cut: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TensorSpec:
+class TensorSpec(NamedTuple):
     """One tensor that a config asks for; `name` as stored, `canonical` as the family has it."""
 
     name: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.gte.family import Family
 
@@ -32,8 +32,7 @@ _MODULE_OF_6 = re.compile(r"\b0\.model\.")
 _HEADS = ("lm_head.", "classifier.", "qa_outputs.", "cls.", "head.", "decoder.")
 
 
-@dataclass(frozen=True, slots=True)
-class Wrapper:
+class Wrapper(NamedTuple):
     """`prefix` stands before all names but the heads', or in the middle of some; `origin` says what puts it there."""
 
     prefix: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from gte_surgery.render.ink import columns, count, paint, printable, section, size
@@ -126,8 +125,8 @@ def _plan_object(plan: Plan) -> dict[str, object]:
         "removed": list(plan.removed),
         "nbytes": plan.nbytes,
         "claims": [claim.record() for claim in plan.claims],
-        **({"curve": [asdict(point) for point in plan.curve]} if plan.curve else {}),
-        **({"fetch": asdict(plan.fetch)} if plan.fetch is not None else {}),
+        **({"curve": [point._asdict() for point in plan.curve]} if plan.curve else {}),
+        **({"fetch": plan.fetch._asdict()} if plan.fetch is not None else {}),
     }
 
 

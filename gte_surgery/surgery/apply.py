@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from gte_surgery import __version__
 from gte_surgery.checkpoint.directory import Checkpoint, open_listing
@@ -60,8 +61,7 @@ class Manner:
     filesystem: Filesystem = field(default_factory=Filesystem)
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
+class _Work(NamedTuple):
     """Files to be written while their sources, and no others, are open."""
 
     jobs: Sequence[Job]
@@ -69,7 +69,7 @@ class _Work:
 
     def under(self, mask: int) -> _Work:
         """As a program writes that makes new files: without the permissions that the umask withholds."""
-        return replace(self, jobs=[replace(job, mode=job.mode & ~mask) for job in self.jobs])
+        return self._replace(jobs=[job._replace(mode=job.mode & ~mask) for job in self.jobs])
 
 
 def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, manner: Manner) -> Receipt:

@@ -7,14 +7,12 @@ Formats: tokenizers 0.23, `processors` (template.rs, bert.rs, roberta.rs, byte_l
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from gte_surgery.checkpoint.printable import shown
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
+class Emitted(NamedTuple):
     """An id that comes out of a tokenizer though no text holds its token: `token` as messages show it, the `file` and
     the JSON `pointer` where the id stands, `part` "template", "padding" or "added". `own` is the id that the token has
     in the vocabulary or among the added tokens, None where it is in neither.
@@ -28,8 +26,7 @@ class Emitted:
     own: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """What stands around one text and around two: the special tokens' ids in `single`, before and after it, and the
     highest token type in each.
     """

@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from gte_surgery.errors import RefusedError
 
@@ -31,8 +32,7 @@ class Places:
         return place(self.source, self.unit, self.at[entry])
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(NamedTuple):
     """A point of the curve of a vocabulary: the `size` asked for, the tokens `kept` then, and the share of all counted
     ones that those are, `coverage`; how many `parameters` and `nbytes` the tables have fewer.
     """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, opened
@@ -40,8 +41,7 @@ MOST_BYTES = 1 << 27
 """A vocabulary file of more is not read; the largest published one has a quarter of that."""
 
 
-@dataclass(frozen=True, slots=True)
-class AddedToken:
+class AddedToken(NamedTuple):
     """A token beside the vocabulary: its text, the id that the file states, and where."""
 
     text: str
@@ -50,8 +50,7 @@ class AddedToken:
     pointer: str
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizerJson:
+class TokenizerJson(NamedTuple):
     """tokenizer.json: the small members whole, of the model its type and small members, and the vocabulary's size."""
 
     members: Mapping[str, object]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
@@ -113,7 +113,7 @@ class FaultyFilesystem(Filesystem):
         if operation in ("exchange", "move") and not self.has_exchange:
             raise OSError(22, "no such rename here")
         if operation == "holder":
-            return replace(real(self), pid=self.pid)
+            return real(self)._replace(pid=self.pid)
         if operation == "is_dead":
             return arguments[0].pid in _dead
         if operation == "wait":

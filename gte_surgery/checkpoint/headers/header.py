@@ -12,11 +12,11 @@ import math
 import reprlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import mul
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, is_readable_whole, memory_of, memory_of_shape, room_beside
 from gte_surgery.checkpoint.files import opened, read_at
@@ -76,8 +76,7 @@ DTYPE_BITS: Mapping[str, int] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TensorEntry:
+class TensorEntry(NamedTuple):
     """One tensor of a header; `begin` and `end` are byte offsets relative to the start of the data."""
 
     name: str
@@ -91,8 +90,7 @@ class TensorEntry:
         return self.end - self.begin
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A well-formed header: tensors in the order of their offsets (empty ones that tie, in the header's own order).
 
     `data_start` is the file offset of the tensor data; `digest` is "sha256:" and the hex digest of all bytes before it.
@@ -204,7 +202,7 @@ def read_nul_padded(place: Place | Path) -> Header:
     with opened(place) as file:
         raw, size = _read_raw(file, file.identity.size), file.identity.size
     nuls = _trailing_nuls(raw)
-    return replace(parse_header(raw[: len(raw) - nuls] + b" " * nuls, size), digest=_digest(raw))
+    return parse_header(raw[: len(raw) - nuls] + b" " * nuls, size)._replace(digest=_digest(raw))
 
 
 def _trailing_nuls(raw: bytes) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.json.strict import decode_first
 
@@ -38,8 +38,7 @@ _MARK = re.compile(r"[ \t\n\r]*([,}])")
 _SPACE = _pattern("W")
 
 
-@dataclass(frozen=True, slots=True)
-class PlainEntry:
+class PlainEntry(NamedTuple):
     """A tensor's entry as it is written: three fields in any order, and nothing else. Numbers may exceed 64 bits."""
 
     dtype: str

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from gte_surgery.checkpoint.printable import shown
@@ -19,8 +19,7 @@ _ADDRESS = re.compile(rf"({_PART}/{_PART})(?:@({_REVISION}))?(?:/(.+))?", re.ASC
 WANTED = "write hf://org/name, with @revision and /folder behind it where they are needed"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A repository ("org/name"), a revision of it (a branch, a tag or a commit), and a folder in it ("" for its root).
 
     >>> str(Address("Alibaba-NLP/gte-multilingual-base", "main", "onnx"))

@@ -10,7 +10,7 @@ import glob
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
@@ -182,7 +182,7 @@ def open_snapshot(address: Address) -> Snapshot:
         raise FetchError(f"{address}: {len(remotes)} files, at most {_MOST_FILES} are looked at")
     _require_sane(address, [remote.name for remote in remotes])
     below = f"{address.folder}/" if address.folder else ""
-    return Snapshot(replace(address, revision=commit), hub, [each for each in remotes if each.name.startswith(below)])
+    return Snapshot(address._replace(revision=commit), hub, [each for each in remotes if each.name.startswith(below)])
 
 
 def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> Path:

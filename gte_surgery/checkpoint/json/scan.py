@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_DEPTH = 127  # what serde_json, and with it the safetensors package, accepts
 
@@ -25,8 +25,7 @@ _ESCAPE = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """One member of an object or element of an array, as half-open character offsets into the text.
 
     [key_begin, key_end) is the quoted key; for an array element it is empty.
@@ -38,8 +37,7 @@ class Member:
     end: int
 
 
-@dataclass(frozen=True, slots=True)
-class Offence:
+class Offence(NamedTuple):
     """What strict JSON forbids, at a character offset; of a duplicate key also the key and its level."""
 
     offset: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 from typing import Literal
 
 from gte_surgery.gte.family import Names
@@ -56,7 +55,7 @@ def layouts(head: Head) -> dict[str, Layout]:
     """The layouts, by letter, in which a model with the head may be written; the first is the published one."""
     if head is Head.NONE:
         return {"a": BARE, "f": _RENAMED}
-    return {"b": REMOTE_HEAD, "d": NATIVE_HEAD, "f": replace(_RENAMED, prefix="gte.")}
+    return {"b": REMOTE_HEAD, "d": NATIVE_HEAD, "f": _RENAMED._replace(prefix="gte.")}
 
 
 def native_layout(head: Head) -> Layout:

@@ -17,8 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.source import read_fully
 from gte_surgery.surgery.commit.holder import Holder, is_dead, is_running, started, this_process
@@ -263,8 +263,7 @@ class Filesystem:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class Writing:
+class Writing(NamedTuple):
     """A file open for writing, at its end: where `checkpoint.source` puts what it copies."""
 
     filesystem: Filesystem

@@ -7,12 +7,11 @@ where there is one, tells of it.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """`boot` names the machine's last start, `space` the list of processes that `pid` is in, `started` is when the
     process began, in the kernel's ticks; each empty where the system does not tell.
     """

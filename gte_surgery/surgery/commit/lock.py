@@ -16,7 +16,6 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from shlex import quote
@@ -93,7 +92,7 @@ def _acquire(state: StateFolder, mine: Path, command: str, fs: Filesystem) -> in
 def _sign(state: StateFolder, mine: Path, command: str, fs: Filesystem) -> int:
     """A file of a name of its own that says who we are, locked before anybody can know of it."""
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    members = {"nonce": state.nonce, **asdict(fs.holder()), "command": command, "since": since}
+    members = {"nonce": state.nonce, **fs.holder()._asdict(), "command": command, "since": since}
     descriptor = fs.create(mine)
     try:
         _lock(descriptor, fs)

@@ -18,10 +18,10 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 from types import MappingProxyType
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.errors import RefusedError, UsageError, WriteError
@@ -199,8 +199,7 @@ class Transaction:
             raise unfinished(state.target, f"the surgery is committed but not finished: {error.strerror}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Wish:
+class _Wish(NamedTuple):
     """What a commit is asked for: staged names with their status, names to be removed."""
 
     staged: Mapping[str, os.stat_result]

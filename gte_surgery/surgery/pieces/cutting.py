@@ -5,7 +5,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from gte_surgery.surgery.pieces.piece import (
     BLOCK,
@@ -38,7 +37,7 @@ def merge(pieces: Iterable[Piece]) -> Iterator[Piece]:
             and isinstance(piece, CopyRange)
             and (last.source, last.end) == (piece.source, piece.begin)
         ):
-            last = replace(last, end=piece.end)
+            last = last._replace(end=piece.end)
             continue
         if last is not None:
             yield last
@@ -69,26 +68,26 @@ def cut(piece: Piece, offset: int, nbytes: int) -> Piece:
     first, stop = offset // unit, (offset + nbytes) // unit
     match piece:
         case CopyRange():
-            return replace(piece, begin=piece.begin + offset, end=piece.begin + offset + nbytes)
+            return piece._replace(begin=piece.begin + offset, end=piece.begin + offset + nbytes)
         case GatherRows():
-            return replace(piece, rows=piece.rows[first:stop])
+            return piece._replace(rows=piece.rows[first:stop])
         case MeanRows():
-            return replace(piece, offsets=piece.offsets[first : stop + 1])
+            return piece._replace(offsets=piece.offsets[first : stop + 1])
         case Fill():
-            return replace(piece, count=stop - first)
+            return piece._replace(times=stop - first)
         case Normal():
-            return replace(piece, begin=piece.begin + first, count=stop - first)
+            return piece._replace(begin=piece.begin + first, size=stop - first)
         case LikeTable() | Correlated():
             width = unit // element_bytes(piece.dtype if isinstance(piece, Correlated) else piece.table.dtype)
-            noise = replace(piece.noise, begin=piece.noise.begin + first * width, count=(stop - first) * width)
-            return replace(piece, noise=noise)
+            noise = piece.noise._replace(begin=piece.noise.begin + first * width, size=(stop - first) * width)
+            return piece._replace(noise=noise)
         case Overlay():
             return _cut_overlay(piece, offset, nbytes)
         case AddRow():
-            return replace(piece, piece=cut(piece.piece, offset, nbytes))
+            return piece._replace(piece=cut(piece.piece, offset, nbytes))
         case Cast():
             before, after = element_bytes(piece.before), element_bytes(piece.after)
-            return replace(piece, piece=cut(piece.piece, offset // after * before, nbytes // after * before))
+            return piece._replace(piece=cut(piece.piece, offset // after * before, nbytes // after * before))
 
 
 def _unit(piece: Piece) -> int:
@@ -122,4 +121,4 @@ def _cut_overlay(piece: Overlay, offset: int, nbytes: int) -> Piece:
         return over
     under = cut(piece.under, offset, nbytes)
     places = array("q", (place - first for place in piece.places[begin:end]))
-    return replace(piece, under=under, over=over, places=places) if begin < end else under
+    return piece._replace(under=under, over=over, places=places) if begin < end else under

@@ -51,7 +51,7 @@ def evaluate(piece: Piece, read: Read) -> bytes:
         case MeanRows():
             return _means(piece, read)
         case Fill():
-            return piece.pattern * piece.count
+            return piece.pattern * piece.times
         case Normal():
             return encode(_normal(piece), piece.dtype)
         case AddRow():
@@ -172,7 +172,7 @@ def _overlay(piece: Overlay, read: Read) -> bytes:
 def _normal(piece: Normal) -> np.ndarray[Any, Any]:
     import numpy as np
 
-    end = piece.begin + piece.count
+    end = piece.begin + piece.size
     blocks = range(piece.begin // BLOCK, -(-end // BLOCK))
     drawn = np.concatenate([_block(piece, block, min(BLOCK, end - block * BLOCK)) for block in blocks])
     values = drawn[piece.begin - blocks.start * BLOCK :]

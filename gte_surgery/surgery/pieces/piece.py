@@ -7,8 +7,8 @@ a small one into bytes, and the writer lets the kernel copy the long `CopyRange`
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.errors import RefusedError
@@ -17,8 +17,7 @@ BLOCK = 1 << 18
 """Elements that one random generator draws: the unit in which random streams are addressed."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyRange:
+class CopyRange(NamedTuple):
     """The bytes [begin, end) of the source file named `source`."""
 
     source: str
@@ -33,8 +32,7 @@ class CopyRange:
         return f"copy {self.nbytes} bytes of {self.source} from {self.begin}"
 
 
-@dataclass(frozen=True, slots=True)
-class GatherRows:
+class GatherRows(NamedTuple):
     """Rows of `row_bytes` bytes, in the order of `rows`, of the table that starts at byte `begin` of `source`."""
 
     source: str
@@ -53,24 +51,22 @@ class GatherRows:
         return f"copy {which} of {self.source}"
 
 
-@dataclass(frozen=True, slots=True)
-class Fill:
-    """`pattern` repeated `count` times; the pattern is one element of the tensor, or one row."""
+class Fill(NamedTuple):
+    """`pattern` repeated `times` times; the pattern is one element of the tensor, or one row."""
 
     pattern: bytes
-    count: int
+    times: int
 
     @property
     def nbytes(self) -> int:
-        return len(self.pattern) * self.count
+        return len(self.pattern) * self.times
 
     def describe(self) -> str:
-        return f"{self.count} zeros" if not any(self.pattern) else f"{self.count} times 0x{self.pattern.hex()}"
+        return f"{self.times} zeros" if not any(self.pattern) else f"{self.times} times 0x{self.pattern.hex()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Normal:
-    """Elements [begin, begin + count) of the endless stream of N(0, std) draws that (seed, stream) names.
+class Normal(NamedTuple):
+    """Elements [begin, begin + size) of the endless stream of N(0, std) draws that (seed, stream) names.
 
     The stream is named by the tensor, so a table grown in two steps equals one grown in a single step, and
     `begin` is the element's place in the tensor. `dtype` is F32, F16 or BF16 (rounded to nearest even).
@@ -81,21 +77,20 @@ class Normal:
     std: float
     dtype: str
     begin: int
-    count: int
+    size: int
     cut: float | None = None
     """Standard deviations beyond which a draw is drawn again."""
 
     @property
     def nbytes(self) -> int:
-        return self.count * element_bytes(self.dtype)
+        return self.size * element_bytes(self.dtype)
 
     def describe(self) -> str:
         within = "" if self.cut is None else f" within {self.cut:g} deviations"
-        return f"{self.count} draws of N(0, {self.std:g}){within}, seed {self.seed}"
+        return f"{self.size} draws of N(0, {self.std:g}){within}, seed {self.seed}"
 
 
-@dataclass(frozen=True, slots=True)
-class MeanRows:
+class MeanRows(NamedTuple):
     """Rows that each are the mean of some rows of a stored table, as `GatherRows` addresses it.
 
     Row i is the mean of rows[offsets[i]:offsets[i + 1]], added up in float64 and rounded to `dtype`; of one row it is
@@ -110,20 +105,19 @@ class MeanRows:
     dtype: str
 
     @property
-    def count(self) -> int:
+    def size(self) -> int:
         return len(self.offsets) - 1
 
     @property
     def nbytes(self) -> int:
-        return self.count * self.row_bytes
+        return self.size * self.row_bytes
 
     def describe(self) -> str:
         means = sum(end - begin > 1 for begin, end in pairwise(self.offsets))
-        return f"copy {self.count - means} chosen rows of {self.source}, and make {means} of the means of several"
+        return f"copy {self.size - means} chosen rows of {self.source}, and make {means} of the means of several"
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """A stored table of numbers: `rows` rows of `width` elements of `dtype`, from byte `begin` of `source`."""
 
     source: str
@@ -141,8 +135,7 @@ class Table:
         return self.rows * self.row_bytes
 
 
-@dataclass(frozen=True, slots=True)
-class LikeTable:
+class LikeTable(NamedTuple):
     """Rows like those of a whole table: its mean, or draws from N(mean, covariance) made of the standard draws `noise`.
 
     `statistics` measures the table when the plan is carried out, and settles this piece into a `Fill` or `Correlated`.
@@ -154,18 +147,17 @@ class LikeTable:
 
     @property
     def nbytes(self) -> int:
-        return self.noise.count * element_bytes(self.table.dtype)
+        return self.noise.size * element_bytes(self.table.dtype)
 
     def describe(self) -> str:
-        rows = self.noise.count // self.table.width
+        rows = self.noise.size // self.table.width
         what = f"mean of the {self.table.rows} rows"
         if not self.is_drawn:
             return f"{rows} times the {what}"
         return f"{rows} draws from N({what}, their covariance), seed {self.noise.seed}"
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
+class Moments(NamedTuple):
     """The mean of the rows of a table, and what turns standard draws into draws with its covariance; see `statistics`.
 
     Little-endian float64: `mean` has one element a column. `factor`, empty when only the mean was wanted, is a square
@@ -177,8 +169,7 @@ class Moments:
     steps: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Correlated:
+class Correlated(NamedTuple):
     """The standard draws `noise`, row by row, turned into draws with the mean and covariance of `moments`."""
 
     noise: Normal
@@ -187,14 +178,13 @@ class Correlated:
 
     @property
     def nbytes(self) -> int:
-        return self.noise.count * element_bytes(self.dtype)
+        return self.noise.size * element_bytes(self.dtype)
 
     def describe(self) -> str:
-        return f"{self.noise.count} correlated draws, seed {self.noise.seed}"
+        return f"{self.noise.size} correlated draws, seed {self.noise.seed}"
 
 
-@dataclass(frozen=True, slots=True)
-class Overlay:
+class Overlay(NamedTuple):
     """The rows of `under`, where row places[i] is replaced by row i of `over`; `places` ascend."""
 
     under: Piece
@@ -211,8 +201,7 @@ class Overlay:
         return f"{self.over.describe()}; the other {rows - len(self.places)} of {rows} from {self.under.describe()}"
 
 
-@dataclass(frozen=True, slots=True)
-class AddRow:
+class AddRow(NamedTuple):
     """`piece`, whole rows of it, with the elements of `row` added to each row; sums are rounded to `dtype`."""
 
     piece: Piece
@@ -227,8 +216,7 @@ class AddRow:
         return f"{self.piece.describe()}, plus the row at {self.row.begin} of {self.row.source}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cast:
+class Cast(NamedTuple):
     """`piece`, elements of dtype `before`, rounded to dtype `after`."""
 
     piece: Piece

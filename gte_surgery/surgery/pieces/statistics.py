@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.errors import RefusedError
@@ -166,11 +165,11 @@ def _settled(piece: Piece, measured: Mapping[Table, Moments]) -> Piece:
         case LikeTable() if piece.is_drawn:
             return Correlated(piece.noise, measured[piece.table], piece.table.dtype)
         case LikeTable():
-            return Fill(_mean_row(piece.table, measured[piece.table]), piece.noise.count // piece.table.width)
+            return Fill(_mean_row(piece.table, measured[piece.table]), piece.noise.size // piece.table.width)
         case AddRow() | Cast():
-            return replace(piece, piece=_settled(piece.piece, measured))
+            return piece._replace(piece=_settled(piece.piece, measured))
         case Overlay():
-            return replace(piece, under=_settled(piece.under, measured), over=_settled(piece.over, measured))
+            return piece._replace(under=_settled(piece.under, measured), over=_settled(piece.over, measured))
         case _:
             return piece
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
 from gte_surgery.surgery.pieces.cutting import merge, split
@@ -37,8 +36,7 @@ Advance = Callable[[int], None]
 """Told the bytes written since its last call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """One file to write: `head` bytes, then the bytes of `pieces`."""
 
     name: str
@@ -51,8 +49,7 @@ class Job:
         return len(self.head) + sum(piece.nbytes for piece in self.pieces)
 
 
-@dataclass(frozen=True, slots=True)
-class WrittenFile:
+class WrittenFile(NamedTuple):
     """What was written: `sha256` is the hex digest of the whole file, None when it was not wanted."""
 
     name: str

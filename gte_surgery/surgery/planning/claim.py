@@ -6,9 +6,8 @@ A claim speaks of ids by a row map (new id, old id), and of equality as bits or 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.vocabulary.row_map import RowMap
@@ -16,8 +15,7 @@ from gte_surgery.vocabulary.row_map import RowMap
 Kind = Literal["rows", "tensors", "states", "outputs", "drawn", "pad", "tokens"]
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """One thing that holds between the checkpoint before and the one after.
 
     `kind`: "rows" of the word table, all other "tensors", hidden "states", head "outputs" are what they were, "drawn"
@@ -63,8 +61,7 @@ class Claim:
         return {"claim": self.kind, "says": self.sentence, "tolerance": self.tolerance, **chosen}
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What running the claims came to. `largest` is the largest relative difference of hidden states, None where none
     were compared; `told` is the first thing that did not hold, or why nothing could be said.
     """

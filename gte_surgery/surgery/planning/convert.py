@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
@@ -168,7 +167,7 @@ def _cast(tensor: PlannedTensor, dtype: str | None) -> PlannedTensor:
     """The tensor in another float dtype; integers, fp8 and whatever else stay as they are."""
     if dtype is None or tensor.dtype == dtype or tensor.dtype not in ARITHMETIC_DTYPES:
         return tensor
-    return replace(tensor, dtype=dtype, pieces=tuple(Cast(piece, tensor.dtype, dtype) for piece in tensor.pieces))
+    return tensor._replace(dtype=dtype, pieces=tuple(Cast(piece, tensor.dtype, dtype) for piece in tensor.pieces))
 
 
 def _losses(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
@@ -18,8 +19,7 @@ from gte_surgery.surgery.planning.claim import Claim
 from gte_surgery.vocabulary.row_map import Point
 
 
-@dataclass(frozen=True, slots=True)
-class SourceFile:
+class SourceFile(NamedTuple):
     """A weight file that pieces read, as it was when the plan was made; `header` is the digest of its header."""
 
     name: str
@@ -29,8 +29,7 @@ class SourceFile:
     header: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedTensor:
+class PlannedTensor(NamedTuple):
     """A tensor to be written: its place in the header and the pieces that yield its bytes, in order."""
 
     name: str
@@ -48,8 +47,7 @@ class PlannedTensor:
         return math.prod(self.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class WeightFile:
+class WeightFile(NamedTuple):
     """A safetensors file to be written, with the permission bits `mode`."""
 
     name: str
@@ -66,8 +64,7 @@ class WeightFile:
         return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
 
 
-@dataclass(frozen=True, slots=True)
-class TextFile:
+class TextFile(NamedTuple):
     """A small file, such as config.json, to be written whole, with the permission bits `mode`."""
 
     name: str
@@ -83,8 +80,7 @@ class TextFile:
         return len(self.content)
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveFile:
+class ArchiveFile(NamedTuple):
     """A file of another kind, such as an optimizer's, to be written piece by piece with the permission bits `mode`."""
 
     name: str
@@ -103,8 +99,7 @@ class ArchiveFile:
 OutputFile = WeightFile | TextFile | ArchiveFile
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigChange:
+class ConfigChange(NamedTuple):
     """One member of config.json: its value before and after, None for "absent"."""
 
     key: str

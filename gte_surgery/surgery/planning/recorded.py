@@ -8,7 +8,6 @@ import zlib
 from array import array
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from typing import get_args
 
@@ -113,8 +112,7 @@ def _both(before: Claim | None, later: Claim) -> Iterator[Claim]:
     if later.kind in ("pad", "drawn"):
         yield later
     elif before is not None and not (later.rounded and before.rounded) and not (before.adds_type or later.adds_type):
-        yield replace(
-            later,
+        yield later._replace(
             sentence=f"{later.sentence}, and before that: {before.sentence}",
             tolerance=before.tolerance + later.tolerance,
             ids=_chained(before, later) if later.ids is not None else None,

@@ -5,7 +5,6 @@ of `fresh`. So a whole checkpoint becomes what `new` makes with that seed, in wh
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from gte_surgery.checkpoint.printable import pasteable
@@ -98,7 +97,7 @@ def _refuse_pad_outside(target: Target, chosen: Collection[str]) -> None:
 def _successor(target: Target, specs: Mapping[str, TensorSpec], canonical: str, seed: int) -> PlannedTensor:
     stored, spec = target.tensors[canonical], specs[canonical]
     if canonical == target.names.decoder and _is_tied(target):
-        spec = replace(specs[target.names.words], name=stored.name)
+        spec = specs[target.names.words]._replace(name=stored.name)
     return fresh_tensor(target.family, spec, target.config, stored.dtype, seed)
 
 

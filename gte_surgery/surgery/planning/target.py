@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
@@ -23,8 +23,7 @@ DAMAGED_NAMES = ("GTE210", "GTE211", "GTE215")
 """Errors that do not: names that only some programs read are carried, or mended by `convert`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A checkpoint with its config, its name layout, its head, and its tensors by canonical name."""
 
     checkpoint: Checkpoint

@@ -185,7 +185,7 @@ def _of_counting(counted: Counted, counts: Sequence[int], choice: Choice, source
 def _weighed(source: Source, counts: Sequence[int], fixed: Collection[int], width: tuple[int, int]) -> Iterator[Point]:
     for point in curve(source.contents, counts, fixed):
         fewer = len(source.contents.texts) - point.kept
-        yield replace(point, parameters=fewer * width[0], nbytes=fewer * width[1])
+        yield point._replace(parameters=fewer * width[0], nbytes=fewer * width[1])
 
 
 def _of_curve(points: Collection[Point]) -> Iterator[str]:

@@ -6,7 +6,8 @@ What holds nothing of the vocabulary fits as before; what is of another size tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.adapters import INDICES, Adapter, adapters_of
 from gte_surgery.checkpoint.headers.header import render_header
@@ -31,8 +32,7 @@ def with_adapters(plan: Plan, target: Target, changes: Sequence[RowChange]) -> P
     return plan
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
+class _Column(NamedTuple):
     """One row of a table that has a column for each id, as a table of single numbers."""
 
     tensor: StoredTensor

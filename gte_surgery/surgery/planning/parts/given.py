@@ -10,8 +10,8 @@ import ast
 import re
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.source import LocalFile, Opened
@@ -28,8 +28,7 @@ _BLOCK = 1 << 20
 _SAVED = "np.save('rows.npy', np.ascontiguousarray(rows, 'float32'))"
 
 
-@dataclass(frozen=True, slots=True)
-class GivenRows:
+class GivenRows(NamedTuple):
     """`held` rows of `width` numbers of `dtype`, from byte `begin` of a file."""
 
     source: SourceFile

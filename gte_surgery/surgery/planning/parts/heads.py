@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 from gte_surgery.checkpoint.restated import without
 from gte_surgery.checks.wording import counted
@@ -77,8 +76,8 @@ def nearest_layout(target: Target) -> Layout:
     usual = fitting.get(now.letter, next(iter(fitting.values())))
     if now.is_damaged:
         return usual
-    return replace(
-        usual, has_split_qkv=now.has_split_qkv, has_split_mlp=now.has_split_mlp, has_old_norms=now.has_old_norms
+    return usual._replace(
+        has_split_qkv=now.has_split_qkv, has_split_mlp=now.has_split_mlp, has_old_norms=now.has_old_norms
     )
 
 

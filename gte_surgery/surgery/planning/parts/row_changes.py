@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap, kept_rows
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(NamedTuple):
     """How the rows of one vocabulary-sized tensor of the model move: `shape` before, `rows` after, and of the new rows
     the `zeroed` ones, whose moments are zero whatever their origin.
     """

@@ -9,10 +9,9 @@ import math
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
@@ -58,8 +57,7 @@ class StoredTable(Protocol):
     def file_begin(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RowSource:
+class RowSource(NamedTuple):
     """Makes rows for the successor of a stored table; `init` is an edit's: a word of `INITS`, "copy:ID" or a file.
 
     `stream` names the random stream, in which every row has its fixed place.
@@ -114,7 +112,7 @@ class RowSource:
             case "normal":
                 return self.drawn(first, stop)
             case "mean" | "mean-cov":
-                noise = replace(self.drawn(first, stop), std=1.0, dtype="F32")
+                noise = self.drawn(first, stop)._replace(std=1.0, dtype="F32")
                 return LikeTable(self._table(), noise, self.init == "mean-cov")
         row = copied_row(self.init) or 0
         _refuse_many(self.init, stop - first)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -134,19 +133,19 @@ SNOWFLAKE = release_named("snowflake-arctic-embed-m-v2.0")
 
 @every_release
 def test_a_release_whose_rope_was_lost_still_resembles_itself(release: Release) -> None:
-    lost = replace(config_of(release), rope=Rope("default", 160000.0))
+    lost = config_of(release)._replace(rope=Rope("default", 160000.0))
     assert NEW_IMPL.resembling(lost, release.head) is release
 
 
 @every_release
 def test_a_release_whose_factor_was_rounded_still_resembles_itself(release: Release) -> None:
     rope = config_of(release, Dialect.NATIVE).rope
-    rounded = replace(config_of(release), rope=replace(rope, factor=round(rope.factor, 4)))
+    rounded = config_of(release)._replace(rope=rope._replace(factor=round(rope.factor, 4)))
     assert NEW_IMPL.resembling(rounded, release.head) is release
 
 
 def test_a_shrunken_vocabulary_does_not_make_a_multilingual_model_english() -> None:
-    shrunken = replace(config_of(MULTILINGUAL), vocab_size=32000, pad_token_id=0)
+    shrunken = config_of(MULTILINGUAL)._replace(vocab_size=32000, pad_token_id=0)
     assert NEW_IMPL.resembling(shrunken, MULTILINGUAL.head) is MULTILINGUAL
 
 
@@ -156,7 +155,7 @@ def test_a_bare_copy_resembles_the_release_whose_rope_it_has() -> None:
 
 
 def test_other_sizes_resemble_nothing() -> None:
-    assert NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), num_hidden_layers=6), Head.NONE) is None
+    assert NEW_IMPL.resembling(config_of(MULTILINGUAL)._replace(num_hidden_layers=6), Head.NONE) is None
 
 
 def test_a_release_is_laid_out_by_its_head() -> None:
@@ -191,14 +190,14 @@ def test_the_head_and_the_types_tell_releases_of_one_rope_apart() -> None:
 
 @pytest.mark.parametrize("kind", ["none", "unsupported"])
 def test_a_rope_that_is_not_one_resembles_none(kind: RopeKind) -> None:
-    odd = replace(config_of(MULTILINGUAL), rope=Rope(kind, 160000.0))
+    odd = config_of(MULTILINGUAL)._replace(rope=Rope(kind, 160000.0))
     assert NEW_IMPL.resembling(odd, MULTILINGUAL.head) is MULTILINGUAL
     assert NEW_IMPL.resembling(odd, Head.MASKED_LM) is release_named("gte-multilingual-mlm-base")
 
 
 def test_the_nearer_vocabulary_breaks_a_tie() -> None:
     small, large = (
-        replace(config_of(MULTILINGUAL), vocab_size=vocab, rope=Rope("none", 1.0), type_vocab_size=9)
+        config_of(MULTILINGUAL)._replace(vocab_size=vocab, rope=Rope("none", 1.0), type_vocab_size=9)
         for vocab in (30_000, 250_000)
     )
     assert release_named("gte-base-en-v1.5") is NEW_IMPL.resembling(small, Head.NONE)
@@ -207,10 +206,10 @@ def test_the_nearer_vocabulary_breaks_a_tie() -> None:
 
 def test_a_rope_that_is_a_radian_off_is_another_rope() -> None:
     rope = config_of(MULTILINGUAL, Dialect.NATIVE).rope
-    assert 0.5 < angle_gap(rope, replace(rope, factor=1.0670), 64, 8191) < 1.5
-    assert NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), rope=rope), Head.NONE) is MULTILINGUAL
+    assert 0.5 < angle_gap(rope, rope._replace(factor=1.0670), 64, 8191) < 1.5
+    assert NEW_IMPL.resembling(config_of(MULTILINGUAL)._replace(rope=rope), Head.NONE) is MULTILINGUAL
     assert (
-        NEW_IMPL.resembling(replace(config_of(MULTILINGUAL), rope=replace(rope, factor=1.0670)), Head.NONE) is SNOWFLAKE
+        NEW_IMPL.resembling(config_of(MULTILINGUAL)._replace(rope=rope._replace(factor=1.0670)), Head.NONE) is SNOWFLAKE
     )
 
 

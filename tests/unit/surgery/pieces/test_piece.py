@@ -60,8 +60,8 @@ def correlated_rows(width: int, first: int, count: int) -> Correlated:
 def overlays(draw: st.DrawFn, width: int) -> Overlay:
     """Chosen rows laid over fresh ones."""
     over = draw(mean_rows(width))
-    count = draw(st.integers(over.count, 20))
-    places = sorted(draw(st.sets(st.integers(0, count - 1), min_size=over.count, max_size=over.count))) if count else ()
+    count = draw(st.integers(over.size, 20))
+    places = sorted(draw(st.sets(st.integers(0, count - 1), min_size=over.size, max_size=over.size))) if count else ()
     under = draw(st.sampled_from([Fill(b"\0\x3c", count * width), Normal("t", 7, 0.02, "F16", 3, count * width)]))
     return Overlay(under, over, array("q", places), 2 * width)
 
@@ -120,7 +120,7 @@ def test_an_overlay_makes_nothing_that_is_not_seen() -> None:
 
 def test_a_split_normal_never_crosses_a_block() -> None:
     parts = list(split(Normal("t", 0, 1.0, "F32", BLOCK - 3, BLOCK + 9), 1))
-    assert [(part.begin, part.count) for part in parts] == [(BLOCK - 3, 3), (BLOCK, BLOCK), (2 * BLOCK, 6)]  # type: ignore[union-attr]
+    assert [(part.begin, part.size) for part in parts] == [(BLOCK - 3, 3), (BLOCK, BLOCK), (2 * BLOCK, 6)]  # type: ignore[union-attr]
 
 
 def test_normal_draws_are_normal() -> None:

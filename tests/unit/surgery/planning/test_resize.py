@@ -342,4 +342,4 @@ def test_an_old_pad_of_zero_is_drawn_anew_as_well(tmp_path: Path) -> None:
     path = zeroed(builder.build(tmp_path / "ckpt", builder.remote_config(pad_token_id=0)), WORDS, 0, 1)
     first, *_ = changed(plan(path, pad=1, old_pad="normal"), path)[WORDS]
     assert isinstance(first, Normal)
-    assert (first.begin, first.count) == (0, 32)
+    assert (first.begin, first.size) == (0, 32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +72,7 @@ def test_fresh_rows_are_as_the_init_says(init: str, stored: dict[str, StoredTens
 
 def test_noise_is_in_float32_whatever_the_table_holds(stored: dict[str, StoredTensor]) -> None:
     tensor = stored[NAMES.words]
-    half = replace(tensor, entry=replace(tensor.entry, dtype="F16"))
+    half = tensor._replace(entry=tensor.entry._replace(dtype="F16"))
     fresh = RowSource(half, "mean", "stream", 7, 0.5).fresh(0, 1)
     assert isinstance(fresh, LikeTable)
     assert (fresh.noise.dtype, fresh.table.dtype, fresh.nbytes) == ("F32", "F16", 64)
@@ -155,7 +154,7 @@ def test_the_default_of_long_is_a_quarter_of_a_mebibyte() -> None:
 def test_what_needs_arithmetic_needs_a_dtype_that_has_it(stored: dict[str, StoredTensor]) -> None:
     tensor = stored[NAMES.words]
     refuse_uncountable(tensor, "x")
-    whole = replace(tensor, entry=replace(tensor.entry, dtype="I64"))
+    whole = tensor._replace(entry=tensor.entry._replace(dtype="I64"))
     with pytest.raises(RefusedError) as raised:
         refuse_uncountable(whole, "what to do")
     wanted = f"{NAME}: `new.{NAMES.words}`: dtype I64, numbers are made in F64, F32, F16, BF16 only"
