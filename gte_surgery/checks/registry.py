@@ -33,7 +33,8 @@ RULE_MODULES = (
     "sidecars",
     "tokenizers",
     "loaders",
-    "servers",
+    "vllm",
+    "tei",
 )
 
 

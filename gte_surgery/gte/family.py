@@ -233,6 +233,10 @@ class Family(NamedTuple):
         """Whether the tensor's first dimension is the vocabulary."""
         return canonical in self.names.sized_by_vocabulary
 
+    def asked_by(self, consumer: Consumer) -> Demands:
+        """What a program asks of checkpoints of this family; nothing where that is not known."""
+        return self.demands.get(consumer, Demands())
+
     def pads_positions(self, config: GteConfig) -> bool:
         """Whether a position table gets the pad id as well, so that its row of that number never trains."""
         return config.position_embedding_type == "absolute" and self.names.positions in self.facts.padded

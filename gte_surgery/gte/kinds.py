@@ -80,3 +80,10 @@ class Layout(NamedTuple):
     def is_damaged(self) -> bool:
         """Names that only transformers 5 reads back (c, e); other programs miss them, some silently."""
         return self.letter in ("c", "e")
+
+    @property
+    def apart(self) -> str:
+        """How projections that programs want packed are stored instead, in words; "" when they are packed."""
+        if self.is_renamed:
+            return "transformers' own names"
+        return "projections stored apart" if self.has_split_qkv or self.has_split_mlp else ""

@@ -16,7 +16,10 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import stranger, unknown_config
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
+PARSED = ("GTE001", "GTE002", "GTE003", "GTE101")
+"""What must hold before the members of config.json can be asked for."""
+SOUND = (*PARSED, "GTE102", "GTE105")
+"""What must hold before a model can be made of them."""
 AFFIRMATIVE = ("true", "1", "yes", "on")
 """Strings that say on when they stand for a flag."""
 _REFERENCE_ONLY = ("unpad_inputs", "use_memory_efficient_attention")
@@ -36,7 +39,7 @@ def not_a_gte(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("model_type"), found.replace("missing", "absent"), hint if is_known else "")
 
 
-@rule("GTE102", Severity.ERROR, requires=_SOUND)
+@rule("GTE102", Severity.ERROR, requires=PARSED)
 def schema_violation(subject: Subject) -> Iterator[Observation]:
     """config.json breaks its schema.
 
@@ -50,7 +53,7 @@ def schema_violation(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at_pointer(violation.pointer), violation.message, violation.hint)
 
 
-@rule("GTE103", Severity.ERROR, requires=_SOUND)
+@rule("GTE103", Severity.ERROR, requires=PARSED)
 def flag_string_negative(subject: Subject) -> Iterator[Observation]:
     """A flag is a string, and switched on by saying off.
 
@@ -64,7 +67,7 @@ def flag_string_negative(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(flag), found, "write it without quotes")
 
 
-@rule("GTE104", Severity.WARNING, requires=_SOUND)
+@rule("GTE104", Severity.WARNING, requires=PARSED)
 def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
     """A flag is a string that happens to mean what it says.
 
@@ -76,7 +79,7 @@ def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(flag), f"the string {shown(text)}, must be true", "write it without quotes")
 
 
-@rule("GTE105", Severity.ERROR, requires=(*_SOUND, "GTE102", "GTE111"))
+@rule("GTE105", Severity.ERROR, requires=(*PARSED, "GTE102", "GTE111"))
 def config_unusable(subject: Subject) -> Iterator[Observation]:
     """config.json cannot be read as a GTE's, although each key alone is allowed.
 
@@ -89,7 +92,7 @@ def config_unusable(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at(key if is_key else ""), problem if is_key else error.message, error.hint)
 
 
-@rule("GTE110", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+@rule("GTE110", Severity.ERROR, requires=(*PARSED, "GTE102"))
 def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
     """The pad id lies outside the vocabulary.
 
@@ -104,7 +107,7 @@ def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("pad_token_id"), f"{pad}, must be below vocab_size {rows}", hint)
 
 
-@rule("GTE111", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+@rule("GTE111", Severity.ERROR, requires=(*PARSED, "GTE102"))
 def heads_do_not_divide(subject: Subject) -> Iterator[Observation]:
     """hidden_size cannot be split evenly among the attention heads.
 
@@ -121,7 +124,7 @@ def heads_do_not_divide(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("num_attention_heads"), wanted)
 
 
-@rule("GTE112", Severity.WARNING, requires=(*_SOUND, "GTE102"))
+@rule("GTE112", Severity.WARNING, requires=(*PARSED, "GTE102"))
 def vocabulary_not_rounded(subject: Subject) -> Iterator[Observation]:
     """vocab_size is not a multiple of 64.
 
@@ -135,7 +138,7 @@ def vocabulary_not_rounded(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("vocab_size"), found)
 
 
-@rule("GTE113", Severity.WARNING, requires=(*_SOUND, "GTE102"))
+@rule("GTE113", Severity.WARNING, requires=(*PARSED, "GTE102"))
 def pad_unstated(subject: Subject) -> Iterator[Observation]:
     """config.json states no pad id.
 
@@ -153,7 +156,7 @@ def pad_unstated(subject: Subject) -> Iterator[Observation]:
         )
 
 
-@rule("GTE107", Severity.ERROR, requires=(*_SOUND, "GTE102", "GTE105"))
+@rule("GTE107", Severity.ERROR, requires=(*PARSED, "GTE102", "GTE105"))
 def pad_outside_positions(subject: Subject) -> Iterator[Observation]:
     """The pad id lies outside the table of absolute positions.
 
@@ -169,7 +172,7 @@ def pad_outside_positions(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("pad_token_id"), f"{message}: positions are absolute")
 
 
-@rule("GTE114", Severity.ERROR, requires=(*_SOUND, "GTE102"))
+@rule("GTE114", Severity.ERROR, requires=(*PARSED, "GTE102"))
 def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
     """A native config asks for what the native model does not have.
 
@@ -186,7 +189,7 @@ def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(key), f"{shown(value)}, must be {shown(only)} in the native dialect")
 
 
-@rule("GTE140", Severity.NOTE, requires=_SOUND)
+@rule("GTE140", Severity.NOTE, requires=PARSED)
 def code_from_the_hub(subject: Subject) -> Iterator[Observation]:
     """The config names code to be fetched and run.
 
@@ -200,7 +203,7 @@ def code_from_the_hub(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"takes code from {', '.join(modules)}")
 
 
-@rule("GTE141", Severity.WARNING, requires=(*_SOUND, "GTE102", "GTE103"))
+@rule("GTE141", Severity.WARNING, requires=(*PARSED, "GTE102", "GTE103"))
 def unpadding_alone(subject: Subject) -> Iterator[Observation]:
     """The remote code is told to unpad, but without the attention that gains from it.
 
@@ -213,7 +216,7 @@ def unpadding_alone(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("unpad_inputs"), "true, needs use_memory_efficient_attention to be true as well")
 
 
-@rule("GTE142", Severity.NOTE, requires=_SOUND)
+@rule("GTE142", Severity.NOTE, requires=PARSED)
 def flags_without_effect(subject: Subject) -> Iterator[Observation]:
     """A flag is set that does nothing.
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 
-
-@rule("GTE150", Severity.ERROR, requires=_SOUND)
+@rule("GTE150", Severity.ERROR, requires=SOUND)
 def unexpected_vocabulary(subject: Subject) -> Iterator[Observation]:
     """The vocabulary does not have the size that --vocab expects.
 
@@ -27,7 +26,7 @@ def unexpected_vocabulary(subject: Subject) -> Iterator[Observation]:
         yield from _compared(subject, "vocab_size", subject.config.vocab_size, subject.expectations.vocab)
 
 
-@rule("GTE151", Severity.ERROR, requires=_SOUND)
+@rule("GTE151", Severity.ERROR, requires=SOUND)
 def unexpected_pad(subject: Subject) -> Iterator[Observation]:
     """The pad id is not the one that --pad expects.
 
@@ -38,7 +37,7 @@ def unexpected_pad(subject: Subject) -> Iterator[Observation]:
         yield from _compared(subject, "pad_token_id", subject.config.pad_token_id, subject.expectations.pad)
 
 
-@rule("GTE152", Severity.ERROR, requires=_SOUND)
+@rule("GTE152", Severity.ERROR, requires=SOUND)
 def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
     """The type vocabulary does not have the size that --type-vocab expects.
 
@@ -51,7 +50,7 @@ def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
         )
 
 
-@rule("GTE153", Severity.ERROR, requires=_SOUND)
+@rule("GTE153", Severity.ERROR, requires=SOUND)
 def too_few_positions(subject: Subject) -> Iterator[Observation]:
     """The model has fewer positions than the contract's max_length.
 
@@ -64,7 +63,7 @@ def too_few_positions(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("max_position_embeddings"), found)
 
 
-@rule("GTE154", Severity.ERROR, requires=_SOUND)
+@rule("GTE154", Severity.ERROR, requires=SOUND)
 def unexpected_width(subject: Subject) -> Iterator[Observation]:
     """The model does not have the width that the contract expects.
 
@@ -74,7 +73,7 @@ def unexpected_width(subject: Subject) -> Iterator[Observation]:
         yield from _compared(subject, "hidden_size", subject.config.hidden_size, subject.expectations.hidden)
 
 
-@rule("GTE155", Severity.ERROR, requires=_SOUND)
+@rule("GTE155", Severity.ERROR, requires=SOUND)
 def too_few_rows(subject: Subject) -> Iterator[Observation]:
     """The table has fewer rows than there are ids.
 
@@ -86,7 +85,7 @@ def too_few_rows(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at("vocab_size"), f"{rows}, expected at least {ids} for as many ids")
 
 
-@rule("GTE156", Severity.NOTE, requires=_SOUND)
+@rule("GTE156", Severity.NOTE, requires=SOUND)
 def spare_rows(subject: Subject) -> Iterator[Observation]:
     """The table has more rows than ids, and more than rounding explains.
 

@@ -22,16 +22,15 @@ from gte_surgery.checkpoint.sidecars import (
 )
 from gte_surgery.checks.maths import code_of, local_code
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Demands
 from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _TRAINER = f"--for {Consumer.TRAINER.value}"
@@ -45,7 +44,7 @@ _FILES = {
 """Of each kind of module the files that must be in its folder, one of each set."""
 
 
-@rule("GTE600", Severity.ERROR, requires=_SOUND, only_with=_NEW)
+@rule("GTE600", Severity.ERROR, requires=SOUND, only_with=_NEW)
 def remote_on_transformers_5(subject: Subject) -> Iterator[Observation]:
     """transformers 5 cannot run the remote code of this checkpoint.
 
@@ -59,7 +58,7 @@ def remote_on_transformers_5(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("model_type"), message, "gte-surgery convert CKPT --to native")
 
 
-@rule("GTE601", Severity.ERROR, requires=(*_SOUND, "GTE121"), only_with=_NEW)
+@rule("GTE601", Severity.ERROR, requires=(*SOUND, "GTE121"), only_with=_NEW)
 def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
     """transformers 5 takes this config for its own model's, which cannot do what it asks for.
 
@@ -92,7 +91,7 @@ def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("architectures"), f"{listed(strange)}, transformers 5 has {listed(known)}")
 
 
-@rule("GTE610", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+@rule("GTE610", Severity.ERROR, requires=SOUND, only_with=_OLD)
 def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
     """transformers 4 does not know this dialect.
 
@@ -110,7 +109,7 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
 
 def passed_over(subject: Subject, consumer: Consumer) -> Iterator[Observation]:
     """Where a program that reads other members in place of some builds another network than those say."""
-    asked, config = subject.family.demands.get(consumer, Demands()), subject.config
+    asked, config = subject.family.asked_by(consumer), subject.config
     if config is None or not asked.passed_over:
         return
     read = subject.family.read_config({k: v for k, v in subject.values.items() if k not in asked.passed_over})
@@ -124,7 +123,7 @@ def passed_over(subject: Subject, consumer: Consumer) -> Iterator[Observation]:
         yield Observation(subject.at("layer_types"), message, "write global_attn_every_n_layers alike")
 
 
-@rule("GTE611", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+@rule("GTE611", Severity.ERROR, requires=SOUND, only_with=_OLD)
 def no_code_for_transformers_4(subject: Subject) -> Iterator[Observation]:
     """transformers 4 finds no code for this model.
 
@@ -140,7 +139,7 @@ def no_code_for_transformers_4(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"has no {listed(lacking)}, transformers 4 needs to find the code")
 
 
-@rule("GTE612", Severity.ERROR, requires=_SOUND, only_with=_OLD)
+@rule("GTE612", Severity.ERROR, requires=SOUND, only_with=_OLD)
 def code_not_here(subject: Subject) -> Iterator[Observation]:
     """`auto_map` points to code in this directory that is not here.
 
@@ -153,7 +152,7 @@ def code_not_here(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("auto_map"), f"{listed(absent)}: named here, but not in the directory")
 
 
-@rule("GTE613", Severity.ERROR, requires=(*_SOUND, "GTE0"), only_with=_OLD)
+@rule("GTE613", Severity.ERROR, requires=(*SOUND, "GTE0"), only_with=_OLD)
 def format_unstated(subject: Subject) -> Iterator[Observation]:
     """transformers 4 refuses weights whose header does not say "format": "pt".
 
@@ -170,7 +169,7 @@ def format_unstated(subject: Subject) -> Iterator[Observation]:
             yield Observation(place, f'{found}, must be "pt"', "gte-surgery convert CKPT --shard-size 5GB")
 
 
-@rule("GTE614", Severity.ERROR, requires=(*_SOUND, "GTE612"), only_with=_OLD)
+@rule("GTE614", Severity.ERROR, requires=(*SOUND, "GTE612"), only_with=_OLD)
 def class_not_in_code(subject: Subject) -> Iterator[Observation]:
     """The code that lies here has no class of the name that `auto_map` says.
 

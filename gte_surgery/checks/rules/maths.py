@@ -12,6 +12,7 @@ from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import numbers, read_rows
 from gte_surgery.checks.maths import foreign_code, local_code, unknown_keys
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import PARSED
 from gte_surgery.checks.rules.tensors import FLOATS, READABLE, is_buffer
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import first, listed, shape, shown
@@ -20,7 +21,6 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.rope import inv_freq
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101")
 _SAME = {"F64": 1e-5, "F32": 1e-5, "F16": 1e-2, "BF16": 2e-2}
 """By how much of itself a stored frequency may differ from the formula's, by the dtype that rounded it."""
 _MOST_PAIRS = 1 << 12
@@ -43,7 +43,7 @@ def masked_lm_activation(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("hidden_act"), message)
 
 
-@rule("GTE143", Severity.NOTE, requires=_SOUND)
+@rule("GTE143", Severity.NOTE, requires=PARSED)
 def unknown_keys_told(subject: Subject) -> Iterator[Observation]:
     """config.json has keys that no published code reads.
 
@@ -56,7 +56,7 @@ def unknown_keys_told(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at(key), f"{shown(subject.values[key])}, which no published code reads{ending}")
 
 
-@rule("GTE144", Severity.WARNING, requires=_SOUND)
+@rule("GTE144", Severity.WARNING, requires=PARSED)
 def code_of_ones_own(subject: Subject) -> Iterator[Observation]:
     """Modeling code lies here that is not the published one.
 

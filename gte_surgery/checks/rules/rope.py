@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Severity
@@ -18,7 +19,7 @@ from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.family import Release, shape_of
 from gte_surgery.gte.rope import Rope, angle_gap, describe, kind_of, to_native
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105", "GTE111")
+_SOUND = (*SOUND, "GTE111")
 _NTK_FACTORS = range(2, 65)
 _SCALINGS = ("rope_scaling", "rope_parameters")
 _TOLERANCE = 0.01

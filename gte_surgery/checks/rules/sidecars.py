@@ -24,12 +24,12 @@ from gte_surgery.checkpoint.sidecars import (
     read_sidecar,
 )
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import shown
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, Severity
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _CLS = "cls_token"
 
 
@@ -79,7 +79,7 @@ def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
         )
 
 
-@rule("GTE311", Severity.ERROR, requires=_SOUND)
+@rule("GTE311", Severity.ERROR, requires=SOUND)
 def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
     """The pooling expects vectors of another width than the model makes.
 
@@ -95,7 +95,7 @@ def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
             yield Observation(settings.location(f"/{key}"), f"{members[key]}, hidden_size is {hidden}")
 
 
-@rule("GTE312", Severity.WARNING, requires=_SOUND)
+@rule("GTE312", Severity.WARNING, requires=SOUND)
 def sequence_beyond_positions(subject: Subject) -> Iterator[Observation]:
     """max_seq_length exceeds max_position_embeddings.
 
@@ -110,7 +110,7 @@ def sequence_beyond_positions(subject: Subject) -> Iterator[Observation]:
         yield Observation(place, f"{length}, must be at most max_position_embeddings {positions}")
 
 
-@rule("GTE314", Severity.ERROR, requires=(*_SOUND, "GTE300"))
+@rule("GTE314", Severity.ERROR, requires=(*SOUND, "GTE300"))
 def layer_does_not_fit(subject: Subject) -> Iterator[Observation]:
     """A dense layer of the sentence-transformers save does not fit.
 
@@ -183,7 +183,7 @@ def model_in_a_folder(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(), f"the model lies in {folder}, where sentence-transformers alone looks for it")
 
 
-@rule("GTE317", Severity.WARNING, requires=_SOUND)
+@rule("GTE317", Severity.WARNING, requires=SOUND)
 def adapter_of_another_vocabulary(subject: Subject) -> Iterator[Observation]:
     """An adapter beside the weights does not fit the vocabulary.
 

@@ -21,6 +21,8 @@ from gte_surgery.vocabulary.tokenizer import usable_pad
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
+NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
+"""What must hold before the names of tensors can be told from others."""
 SHAPED = ("GTE204", "GTE205", "GTE209")
 """Rules that find no error where every tensor has the shape that the config asks for."""
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import TOKENIZER_CONFIG, pooling
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import counted, listed, shown
 from gte_surgery.findings import Location, Severity
@@ -17,14 +18,13 @@ from gte_surgery.vocabulary.emission import Emitted
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
 _CLS = ("cls_token", "cls")
 _MOST_ADDED = 1024
 """Tokens that somebody may have added; ids further off are those of another vocabulary."""
 _UNUSED_ROLES = ("cls", "sep", "mask", "bos", "eos", "unk")
 
 
-@rule("GTE301", Severity.ERROR, requires=_SOUND)
+@rule("GTE301", Severity.ERROR, requires=SOUND)
 def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
     """The tokenizer makes ids beyond the table.
 
@@ -43,7 +43,7 @@ def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(file=found.source), message, hint)
 
 
-@rule("GTE302", Severity.ERROR, requires=(*_SOUND, "GTE301"))
+@rule("GTE302", Severity.ERROR, requires=(*SOUND, "GTE301"))
 def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
     """A token that was added to the tokenizer has no row in the table.
 
@@ -64,7 +64,7 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(file=name), message, hint)
 
 
-@rule("GTE303", Severity.WARNING, requires=_SOUND)
+@rule("GTE303", Severity.WARNING, requires=SOUND)
 def tokenizer_pads_otherwise(subject: Subject) -> Iterator[Observation]:
     """The tokenizer pads with another id than the config says.
 
@@ -86,7 +86,7 @@ def tokenizer_pads_otherwise(subject: Subject) -> Iterator[Observation]:
             yield Observation(Location(file=each.file, pointer=each.pointer), message)
 
 
-@rule("GTE304", Severity.NOTE, requires=_SOUND)
+@rule("GTE304", Severity.NOTE, requires=SOUND)
 def special_ids_disagree(subject: Subject) -> Iterator[Observation]:
     """The config names another special id than the tokenizer.
 
@@ -100,7 +100,7 @@ def special_ids_disagree(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(key), f"{shown(stated)}, the tokenizer has {made}")
 
 
-@rule("GTE305", Severity.WARNING, requires=_SOUND)
+@rule("GTE305", Severity.WARNING, requires=SOUND)
 def special_id_beyond_table(subject: Subject) -> Iterator[Observation]:
     """The config names a special id beyond the vocabulary.
 
@@ -130,7 +130,7 @@ def pads_on_the_left(subject: Subject) -> Iterator[Observation]:
     yield Observation(place, 'left, must be "right" for a vector at position 0')
 
 
-@rule("GTE307", Severity.ERROR, requires=(*_SOUND, "GTE301"))
+@rule("GTE307", Severity.ERROR, requires=(*SOUND, "GTE301"))
 def emitted_beyond_table(subject: Subject) -> Iterator[Observation]:
     """The tokenizer puts an id around texts that has no row in the table.
 
@@ -145,7 +145,7 @@ def emitted_beyond_table(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(file=each.file, pointer=each.pointer), message)
 
 
-@rule("GTE308", Severity.WARNING, requires=_SOUND)
+@rule("GTE308", Severity.WARNING, requires=SOUND)
 def nothing_before_texts(subject: Subject) -> Iterator[Observation]:
     """The tokenizer puts no CLS before a text.
 
@@ -161,7 +161,7 @@ def nothing_before_texts(subject: Subject) -> Iterator[Observation]:
         yield Observation(place, "puts nothing before a text, the sentence vector is the one at position 0")
 
 
-@rule("GTE309", Severity.ERROR, requires=_SOUND)
+@rule("GTE309", Severity.ERROR, requires=SOUND)
 def types_beyond_table(subject: Subject) -> Iterator[Observation]:
     """The tokenizer gives token types that the type table has no row for.
 
@@ -184,7 +184,7 @@ def types_beyond_table(subject: Subject) -> Iterator[Observation]:
             return
 
 
-@rule("GTE313", Severity.WARNING, requires=(*_SOUND, "GTE307"))
+@rule("GTE313", Severity.WARNING, requires=(*SOUND, "GTE307"))
 def emitted_is_another(subject: Subject) -> Iterator[Observation]:
     """The tokenizer puts the id of another token around texts than it says.
 

@@ -1,29 +1,23 @@
-"""GTE620 to GTE639: what vLLM and text-embeddings-inference (TEI) will refuse or silently misread.
-
-Judged only with `--for vllm` and `--for tei`; what every program minds, other rules say.
-"""
+"""GTE630 to GTE639 and GTE650, judged only with `--for tei`: what text-embeddings-inference will refuse or misread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import MODE_KEYS, POOLING_CONFIG, SENTENCE_CONFIG, spelled_as_before
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.layout import weights_as_a_whole
 from gte_surgery.checks.rules.loaders import passed_over
-from gte_surgery.checks.rules.tensors import READABLE
+from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.consumers import Demands
-from gte_surgery.gte.kinds import Consumer, Head, Layout
+from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.gte.rope import angle_gap, describe
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 
-_SOUND = ("GTE001", "GTE002", "GTE003", "GTE101", "GTE102", "GTE105")
-_NAMED = (*READABLE, "GTE210", "GTE211", "GTE213")
-_VLLM = f"--for {Consumer.VLLM.value}"
 _TEI = f"--for {Consumer.TEI.value}"
 _TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
 _COPY = "gte-surgery convert CKPT --to remote --out DIR"
@@ -32,148 +26,7 @@ _TOLERANCE = 0.01
 """Radians at the last position: below this, two ropes count as the same."""
 
 
-@rule("GTE620", Severity.ERROR, requires=READABLE, only_with=_VLLM)
-def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM does not know the class in `architectures`.
-
-    It serves the published configs as GteNewModel and GteNewForSequenceClassification, names that no release
-    states: start it with the override of the hint. model_type "gte" it serves as GteModel only, without a head;
-    convert a reranker with `gte-surgery convert CKPT --to remote` first [vLLM 3340a0da,
-    models/bert_with_rope.py, GteNewModel and GteNewForSequenceClassification].
-    """
-    known = _known_to_vllm(subject)
-    if subject.config is None or not known:
-        return
-    if not set(subject.config.architectures) & set(known):
-        found = listed(subject.config.architectures) or "absent"
-        yield Observation(
-            subject.at("architectures"), f"{found}, vLLM serves {' and '.join(known)}", _override(subject)
-        )
-
-
-@rule("GTE621", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
-def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM serves a GTE with gelu only.
-
-    It asserts that hidden_act is "gelu", as in every release, and stops otherwise [vLLM 0144dd5b, models/config.py,
-    GteNewModelConfig]; in a ModernBERT it computes gelu whatever the config says [vLLM 8ae7ba4d, models/modernbert.py,
-    ModernBertMLP]. A model that was trained with another
-    activation needs another server.
-    """
-    only = _asked(subject, Consumer.VLLM).only
-    if "hidden_act" in only and subject.config is not None and subject.config.hidden_act != only["hidden_act"]:
-        found, wanted = shown(subject.config.hidden_act), shown(only["hidden_act"])
-        member = subject.family.facts.spelled.get("hidden_act", "hidden_act")
-        yield Observation(subject.at(member), f"{found}, must be {wanted} for vLLM")
-
-
-@rule("GTE622", Severity.ERROR, requires=_NAMED, only_with=_VLLM)
-def split_for_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM does not find tensors that are stored apart.
-
-    It knows attention.qkv_proj and mlp.up_gate_proj, and stops with a KeyError at q_proj or layers.0.self_attn.
-    `gte-surgery convert CKPT --layout a` packs them, `--layout b` where there is a head [vLLM 3340a0da,
-    models/bert_with_rope.py, GteNewModel].
-    """
-    if (found := _split(subject.layout)) and _asked(subject, Consumer.VLLM).is_packed:
-        told = f"{found}, vLLM needs qkv_proj and up_gate_proj packed"
-        yield Observation(weights_as_a_whole(subject), told, _cure(subject))
-
-
-@rule("GTE623", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
-def positions_unstated_for_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM needs `position_embedding_type`, and it must be "rope".
-
-    It reads the key without a default and stops where it is absent or another. A native config may carry it at no
-    cost [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeEmbedding].
-    """
-    only, found = _asked(subject, Consumer.VLLM).only, subject.values.get("position_embedding_type")
-    if "position_embedding_type" in only and found != only["position_embedding_type"]:
-        said = shown(found) if "position_embedding_type" in subject.values else "absent"
-        wanted = shown(only["position_embedding_type"])
-        yield Observation(subject.at("position_embedding_type"), f"{said}, must be {wanted} for vLLM")
-
-
-@rule("GTE624", Severity.ERROR, requires=READABLE, only_with=_VLLM)
-def no_place_in_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM stops at tensors that its model has no place for.
-
-    It looks every stored name up among its parameters, and stops with a KeyError at a masked-LM head, `qa_outputs`, a
-    stored buffer or any other addition [vLLM 3340a0da, models/bert_with_rope.py, and 8ae7ba4d, modernbert.py,
-    load_weights]; only of a BERT it passes over them. `gte-surgery convert CKPT --drop NAME` leaves them out.
-    """
-    if not (lacks := _asked(subject, Consumer.VLLM).lacks):
-        return
-    head = sorted(subject.canonical[name] for name in _of_head(subject) if subject.head in lacks)
-    known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
-    strange = sorted(name for name in subject.checkpoint.tensors if name not in known and name not in head)
-    for names, dropped in ((head, _drops(subject)), (strange, f"--drop '{''.join(strange[:1])}'")):
-        if names:
-            hint = f"gte-surgery convert CKPT {dropped}"
-            yield Observation(subject.at_tensor(names[0]), f"vLLM has no place for it; {len(names)} such in all", hint)
-
-
-@rule("GTE625", Severity.ERROR, requires=(*_NAMED, "GTE622"), only_with=_VLLM)
-def prefix_for_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM does not take this prefix off the tensor names.
-
-    For the published configs it strips `new.`; for model_type "gte" (Snowflake's, and the native dialect) it strips
-    nothing and stops with a KeyError. Of a BERT or ModernBERT each class knows one prefix: none without a head, `bert.`
-    or `model.` with one [vLLM d5b39374, models/bert.py; 8ae7ba4d, models/modernbert.py].
-    `gte-surgery convert CKPT --layout a` takes the prefix off.
-    """
-    layout, dialect, asked = subject.layout, subject.dialect, subject.family.demands.get(Consumer.VLLM)
-    if layout is None or dialect is None or asked is None:
-        return
-    allowed = asked.prefixes.get(dialect, [each.prefix for each in _served_layouts(subject).values()])
-    if layout.prefix not in allowed:
-        message = f"names begin with `{layout.prefix}`" if layout.prefix else "names have no prefix"
-        needed = f"vLLM needs {listed([f'`{each}`' for each in allowed if each]) or 'none'} for model_type"
-        told = f"{message}, {needed} {subject.values['model_type']}"
-        yield Observation(weights_as_a_whole(subject), told, _cure(subject))
-
-
-def _served_layouts(subject: Subject) -> Mapping[str, Layout]:
-    """The layouts of the head where vLLM has a class for it, else those without one."""
-    named = subject.family.architecture(subject.head, subject.dialect) if subject.dialect is not None else ""
-    return subject.family.naming.layouts(subject.head if named in _known_to_vllm(subject) else Head.NONE)
-
-
-def _cure(subject: Subject) -> str:
-    """The command that gives the tensors names that vLLM knows, and takes a head off which is not wanted."""
-    wanted, is_bare = _served_layouts(subject), subject.head is Head.NONE
-    if not is_bare and subject.dialect in _asked(subject, Consumer.VLLM).prefixes:
-        return "gte-surgery convert CKPT --to remote"
-    dropped = "" if is_bare or all(layout.prefix for layout in wanted.values()) else f"{_drops(subject)} "
-    return f"gte-surgery convert CKPT {dropped}--layout {next(iter(wanted))}"
-
-
-def _drops(subject: Subject) -> str:
-    """The options that take the head off."""
-    words = sorted({name.partition(".")[0] for name in _of_head(subject)})
-    return " ".join(f"--drop '{word}.*'" for word in words)
-
-
-def _of_head(subject: Subject) -> list[str]:
-    """The canonical names of the head's tensors."""
-    return [name for name in subject.canonical if subject.family.region(name, subject.head) == "head"]
-
-
-@rule("GTE626", Severity.ERROR, requires=_SOUND, only_with=_VLLM)
-def norm_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
-    """vLLM serves a GTE with LayerNorm only.
-
-    Its layers have nn.LayerNorm whatever layer_norm_type says, and stop at the biases that an RMS norm has not, or use
-    what they were initialised with [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeBlock].
-    """
-    only = _asked(subject, Consumer.VLLM).only
-    if "layer_norm_type" in only and subject.config is not None:
-        found, wanted = subject.config.layer_norm_type, only["layer_norm_type"]
-        if found != wanted:
-            yield Observation(subject.at("layer_norm_type"), f"{shown(found)}, must be {shown(wanted)} for vLLM")
-
-
-@rule("GTE630", Severity.ERROR, requires=_SOUND, only_with=_TEI)
+@rule("GTE630", Severity.ERROR, requires=SOUND, only_with=_TEI)
 def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference needs a key that is absent.
 
@@ -181,7 +34,7 @@ def key_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs, GTEConfig; router/src/lib.rs, ModelConfig].
     A native config may carry layer_norm_type and position_embedding_type at no cost.
     """
-    for key in _asked(subject, Consumer.TEI).stated:
+    for key in subject.family.asked_by(Consumer.TEI).stated:
         if subject.values.get(key) is None:
             effective = _stored_size(subject, key) or _effective(subject, key)
             if key == "architectures" and subject.dialect is not None:
@@ -215,7 +68,7 @@ def pooling_absent_for_tei(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(file=POOLING_CONFIG), "absent, text-embeddings-inference needs it for an embedder")
 
 
-@rule("GTE633", Severity.ERROR, requires=(*_SOUND, "GTE111", "GTE120", "GTE121", "GTE122", "GTE124"), only_with=_TEI)
+@rule("GTE633", Severity.ERROR, requires=(*SOUND, "GTE111", "GTE120", "GTE121", "GTE122", "GTE124"), only_with=_TEI)
 def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference turns tokens by other angles than the model was trained with.
 
@@ -226,7 +79,7 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs, GTEModel::load].
     """
     yield from passed_over(subject, Consumer.TEI)
-    config, reads = subject.config, _asked(subject, Consumer.TEI).rope
+    config, reads = subject.config, subject.family.asked_by(Consumer.TEI).rope
     if config is None or config.rope.kind == "none" or reads is None:
         return
     applied, positions = reads(subject.values), config.max_position_embeddings
@@ -237,7 +90,7 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at(key), message, _COPY if subject.dialect is Dialect.NATIVE else "")
 
 
-@rule("GTE634", Severity.ERROR, requires=_NAMED, only_with=_TEI)
+@rule("GTE634", Severity.ERROR, requires=NAMED, only_with=_TEI)
 def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference does not find the tensors.
 
@@ -245,15 +98,16 @@ def names_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     CKPT --to remote` gives them those [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs,
     GTEModel::load].
     """
-    layout, asked = subject.layout, _asked(subject, Consumer.TEI)
-    is_split = layout is not None and asked.is_packed and _split(layout) != ""
-    if layout is not None and asked.letters and (layout.letter not in asked.letters or is_split):
-        found = _split(layout) or f"names begin with `{layout.prefix}`"
+    layout, asked = subject.layout, subject.family.asked_by(Consumer.TEI)
+    if layout is None or not asked.letters:
+        return
+    if layout.letter not in asked.letters or (asked.is_packed and layout.apart):
+        found = layout.apart or f"names begin with `{layout.prefix}`"
         message = f"{found}, text-embeddings-inference needs {asked.looked_for}"
         yield Observation(weights_as_a_whole(subject), message, _COPY)
 
 
-@rule("GTE635", Severity.ERROR, requires=(*_SOUND, "GTE103"), only_with=_TEI)
+@rule("GTE635", Severity.ERROR, requires=(*SOUND, "GTE103"), only_with=_TEI)
 def beyond_tei(subject: Subject) -> Iterator[Observation]:
     """The config asks for what text-embeddings-inference refuses.
 
@@ -261,7 +115,7 @@ def beyond_tei(subject: Subject) -> Iterator[Observation]:
     nothing in the published code [text-embeddings-inference 265deb2a, backends/candle/src/models/gte.rs,
     GTEModel::load].
     """
-    asked = _asked(subject, Consumer.TEI)
+    asked = subject.family.asked_by(Consumer.TEI)
     for key, only in asked.only.items() if subject.config is not None else ():
         found = getattr(subject.config, key)
         if found != only:
@@ -282,14 +136,14 @@ def tokenizer_absent_for_tei(subject: Subject) -> Iterator[Observation]:
         yield Observation(Location(file=TOKENIZER_JSON), "absent, text-embeddings-inference reads no other tokenizer")
 
 
-@rule("GTE637", Severity.ERROR, requires=_SOUND, only_with=_TEI)
+@rule("GTE637", Severity.ERROR, requires=SOUND, only_with=_TEI)
 def activation_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     """text-embeddings-inference does not have this activation.
 
     It has gelu, relu, and silu or swiglu, and stops at any other word in config.json
     [text-embeddings-inference 265deb2a, backends/candle/src/layers/linear.rs, HiddenAct].
     """
-    known = _asked(subject, Consumer.TEI).activations
+    known = subject.family.asked_by(Consumer.TEI).activations
     if known and subject.config is not None and subject.config.hidden_act not in known:
         wanted = f"text-embeddings-inference has {listed(known)}"
         key = subject.family.facts.spelled.get("hidden_act", "hidden_act")
@@ -358,7 +212,7 @@ def _effective(subject: Subject, key: str) -> object:
     if subject.config is None:
         return None
     fields = {member: field for field, member in subject.family.facts.spelled.items()}
-    told = _asked(subject, Consumer.TEI).effective(subject.config)
+    told = subject.family.asked_by(Consumer.TEI).effective(subject.config)
     return told.get(key, getattr(subject.config, fields.get(key, key), subject.family.facts.defaults.get(key)))
 
 
@@ -367,30 +221,6 @@ def _stored_size(subject: Subject, key: str) -> int | None:
     words = subject.stored(subject.names.words)
     places = {"vocab_size": 0, "hidden_size": 1}
     return words.shape[places[key]] if key in places and words is not None and len(words.shape) == 2 else None
-
-
-def _asked(subject: Subject, consumer: Consumer) -> Demands:
-    """What the program asks of checkpoints of this family; nothing where it is not known."""
-    return subject.family.demands.get(consumer, Demands())
-
-
-def _known_to_vllm(subject: Subject) -> tuple[str, ...]:
-    return _asked(subject, Consumer.VLLM).classes.get(subject.dialect, ()) if subject.dialect is not None else ()
-
-
-def _split(layout: Layout | None) -> str:
-    """How projections that servers want packed are stored instead; "" when they are packed."""
-    if layout is not None and layout.is_renamed:
-        return "transformers' own names"
-    return "projections stored apart" if layout is not None and (layout.has_split_qkv or layout.has_split_mlp) else ""
-
-
-def _override(subject: Subject) -> str:
-    if subject.dialect is not Dialect.REMOTE and "remote" in subject.family.members:
-        return "gte-surgery convert CKPT --to remote"
-    bare, *others = _known_to_vllm(subject)
-    name = others[0] if others and subject.head is Head.SEQUENCE_CLASSIFICATION else bare
-    return f"""start it with --hf-overrides '{{"architectures": ["{name}"]}}'"""
 
 
 def _is_embedder(subject: Subject) -> bool:
