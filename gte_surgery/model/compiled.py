@@ -35,6 +35,7 @@ of the time, for inductor's own kernels make four random numbers to use one. Ker
 more shapes, which takes seconds more and a thirtieth off a step. Gradients of layer norms are summed alike for few
 tokens and for many: else the graph of a small batch would not hold for a large one.
 """
+_NO_ROW = (1 << 31) - 1
 GRAPHS = 2
 """As many serve every batch that is given by the same members."""
 
@@ -59,6 +60,7 @@ class CompiledBody:
             how["options"] = {name: _OPTIONS[name] for name in torch._inductor.list_options() if name in _OPTIONS}
         self._begin = torch.compile(_begin, **how) if self.has_fixed_angles else _begin
         self._layer = torch.compile(_layer, **how)
+        self.cross_entropy = torch.compile(cross_entropy, **how)
 
     def can_run(self, packing: Packing) -> bool:
         """Whether the graphs hold for the batch: not for a single token, which torch would make a constant of."""
@@ -105,10 +107,20 @@ class CompiledBody:
 
 
 def _begin(body: Any, packed: Mapping[str, Tensor], positions: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Packed inputs [tokens, …] → hidden states [tokens, hidden], cosines and sines [tokens, head size]."""
-    hidden = body.embeddings(**packed)
+    """Packed inputs [tokens, …] → hidden states [tokens, hidden], cosines and sines [tokens, head size]. Inductor of
+    torch 2.11 counts a negative id from the table's end; it becomes one that no table has, as uncompiled an error.
+    """
+    looked_up = {
+        name: each if each.is_floating_point() else each.where(each >= 0, _NO_ROW) for name, each in packed.items()
+    }
+    hidden = body.embeddings(**looked_up)
     cosines, sines = body.rotary_emb(hidden, positions.unsqueeze(0))  # transformers 5.18 takes rows of positions only
     return hidden, (cosines.squeeze(0), sines.squeeze(0))
+
+
+def cross_entropy(logits: Tensor, wanted: Tensor) -> Tensor:
+    """Of logits [places, vocabulary] in any dtype, summed in float32."""
+    return functional.cross_entropy(logits.float(), wanted, reduction="sum")
 
 
 def _layer(

@@ -22,15 +22,15 @@ from gte_surgery.gte.kinds import Head
 from gte_surgery.model.attention import Backend, implementation, keywords
 from gte_surgery.model.availability import Choice, Use, choose
 from gte_surgery.model.captured import CapturedBody
-from gte_surgery.model.compiled import CompiledBody, is_compilable
+from gte_surgery.model.compiled import CompiledBody, cross_entropy, is_compilable
 from gte_surgery.model.native import body_of
-from gte_surgery.model.packing import Packing, pack_full, pack_mask
+from gte_surgery.model.packing import Packing, pack_full, pack_mask, sent
 
 IGNORED = -100
 """The label of a place that was not hidden."""
 _TOKENS = {"input_ids": ("rows", "width"), "inputs_embeds": ("rows", "width", "hidden")}
 MOST_LOGITS = 1 << 28
-"""Of a masked LM at once; 1 GiB in float32."""
+"""Of a masked LM at once; 1 GiB in float32. Compiled, where none are copied to float32, four times as many."""
 
 
 class Guard(Protocol):
@@ -208,15 +208,18 @@ class GteEncoder(nn.Module):
     def masked_loss(self, batch: Mapping[str, Tensor | None], labels: Tensor, counted: float | None = None) -> Tensor:
         """The cross-entropy of a masked LM, in float32: its sum over `counted`, or over how many labels there are.
 
-        `labels` [rows, width] int64: the ids that were hidden, -100 elsewhere. Logits are made of hidden places only,
-        in portions that are made again in the backward where there are several. Raises as `logits`.
+        `labels` [rows, width] int64: the ids that were hidden, -100 elsewhere; as the mask they may stay on the CPU.
+        Logits are made of hidden places only, in portions that are made again in the backward where there are several.
+        Raises as `logits`.
         """
         hidden = self.encode(batch)
         _refuse_misfit("labels", labels, batch)
-        flat = (hidden.packing.pack(labels) if hidden.is_packed and hidden.packing else labels).flatten()
+        flat = _as_states(labels, hidden, batch.get("attention_mask"))
         places = (flat != IGNORED).nonzero()[:, 0]
-        states, wanted = hidden.states.flatten(0, 1).index_select(0, places), flat.index_select(0, places)
-        portions = max(-(-len(places) * len(self.input_table()) // MOST_LOGITS), 1)
+        places, wanted = (sent(each, hidden.states.device) for each in (places, flat.index_select(0, places)))
+        states = hidden.states.flatten(0, 1).index_select(0, places)
+        most = MOST_LOGITS if self.compiled is None else 4 * MOST_LOGITS
+        portions = max(-(-len(places) * len(self.input_table()) // most), 1)
         parts = list(zip(states.chunk(portions), wanted.chunk(portions), strict=True))
         if len(parts) == 1:
             total = self._cross_entropy(states, wanted)
@@ -226,7 +229,8 @@ class GteEncoder(nn.Module):
         return total / (len(places) if counted is None else counted)
 
     def _cross_entropy(self, states: Tensor, wanted: Tensor) -> Tensor:
-        return functional.cross_entropy(self.through_head(states).float(), wanted, reduction="sum")
+        summed = cross_entropy if self.compiled is None else self.compiled.compiled.cross_entropy
+        return summed(self.through_head(states), wanted)
 
     def encode(self, batch: Mapping[str, Tensor | None], unpad_inputs: bool | None = None) -> Hidden:
         """The hidden states, packed or padded as they were worked on.
@@ -272,6 +276,15 @@ def require_compilable(model: nn.Module, family: Family) -> None:
         )
 
 
+def _as_states(labels: Tensor, hidden: Hidden, mask: Tensor | None) -> Tensor:
+    """The labels in one row, in the order of the hidden states, where they lie."""
+    if not hidden.is_packed or hidden.packing is None or mask is None:
+        return labels.flatten()
+    if labels.device == hidden.states.device:
+        return hidden.packing.pack(labels).flatten()
+    return labels[mask.to(labels.device) != 0]
+
+
 def _tokens(batch: Mapping[str, Tensor | None], device: torch.device) -> Tensor:
     """input_ids or inputs_embeds, for an encoder on `device`; raises UsageError unless all the batch goes with them."""
     given = {name: tensor for name in _TOKENS if (tensor := batch.get(name)) is not None}
@@ -280,8 +293,10 @@ def _tokens(batch: Mapping[str, Tensor | None], device: torch.device) -> Tensor:
     ((name, tokens),) = given.items()
     if tokens.dim() != len(_TOKENS[name]):
         raise UsageError(f"{name}: shape {list(tokens.shape)}, must be [{', '.join(_TOKENS[name])}]")
+    if name == "input_ids" and (tokens.is_floating_point() or tokens.dtype is torch.bool):
+        raise UsageError(f"input_ids: {str(tokens.dtype).removeprefix('torch.')}, must be integers")
     if tokens.device.type == "cpu" and device.type != "cpu":
-        raise UsageError(f"{name}: on the CPU, the encoder is on {device}", "attention_mask alone may stay on the CPU")
+        raise UsageError(f"{name}: on the CPU, the encoder is on {device}", "only the mask and labels may stay there")
     for other in ("attention_mask", "token_type_ids"):
         _refuse_misfit(other, batch.get(other), batch)
     return tokens

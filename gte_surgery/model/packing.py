@@ -115,6 +115,11 @@ def power_of_two(number: int) -> int:
     return 1 << (number - 1).bit_length()
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device; from the CPU without waiting for what the device is at."""
+    return tensor if tensor.device == device else tensor.pin_memory().to(device, non_blocking=True)
+
+
 def pack_mask(mask: Tensor, device: torch.device | None = None) -> Packing:
     """The packing of an attention mask [rows, width] of 1 and 0, integers or booleans, wherever the ones stand.
 
@@ -136,7 +141,7 @@ def pack_mask(mask: Tensor, device: torch.device | None = None) -> Packing:
     if 0 in lengths:
         raise UsageError(f"attention_mask: row {lengths.index(0)} has no token", "leave empty rows out of the batch")
     if device is not None and device != mask.device:
-        indices, positions, cu_seqlens = (each.pin_memory().to(device, non_blocking=True) for each in waiting)
+        indices, positions, cu_seqlens = (sent(each, device) for each in waiting)
         waiting = indices, positions, cu_seqlens
     return _packing(waiting, lengths, mask.shape[1])
 

@@ -22,7 +22,7 @@ from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing, power_of_two
 
 MOST_PAIRS = 32
-_PARTS = 32
+_PARTS = 64
 """Of the next power of two, so many steps of tokens: what lies behind a batch is computed in vain."""
 
 
@@ -67,8 +67,11 @@ class ReplayedLayers:
         """The last hidden states, [1, tokens, hidden]."""
         packed = {name: tensor.flatten(0, 1).index_select(0, packing.indices) for name, tensor in given.items()}
         hidden, angles = self.compiled.begin(packed, packing.position_ids[0].clone())
+        modules = list(self.compiled.body.layers.modules())  # once: going through them is half of what a replay costs
+        parameters = [each for module in modules for each in module._parameters.values() if each is not None]
         with self._lock:
-            pair = self._pair(hidden, angles, packing, attention) if self._can_replay() else None
+            can_replay = self._can_replay(modules, parameters)
+            pair = self._pair(hidden, angles, packing, attention, modules, parameters) if can_replay else None
             if pair is not None:
                 turn = _Turn()
                 self.turn = weakref.ref(turn)
@@ -76,28 +79,29 @@ class ReplayedLayers:
                 return torch.as_tensor(replayed).unsqueeze(0)
         return self.compiled.through_layers(hidden, angles, attention, keywords).unsqueeze(0)
 
-    def _can_replay(self) -> bool:
+    def _can_replay(self, modules: list[nn.Module], parameters: list[nn.Parameter]) -> bool:
         waiting = None if self.turn is None else self.turn()
-        layers = self.compiled.body.layers
         return (
             (waiting is None or waiting.is_over)
             and not (torch.distributed.is_available() and torch.distributed.is_initialized())
-            and not any(layer.gradient_checkpointing for layer in layers)
-            and not any(module._backward_hooks or module._backward_pre_hooks for module in layers.modules())
-            and all(parameter.requires_grad for parameter in layers.parameters())
-            and len({parameter.dtype for parameter in layers.parameters()}) == 1
+            and not any(layer.gradient_checkpointing for layer in self.compiled.body.layers)
+            and not any(module._backward_hooks or module._backward_pre_hooks for module in modules)
+            and all(parameter.requires_grad for parameter in parameters)
+            and len({parameter.dtype for parameter in parameters}) == 1
         )
 
-    def _pair(self, hidden: Tensor, angles: tuple[Tensor, Tensor], packing: Packing, attention: str) -> _Pair | None:
+    def _pair(
+        self, hidden: Tensor, angles: tuple[Tensor, Tensor], packing: Packing, attention: str,
+        modules: list[nn.Module], parameters: list[nn.Parameter],
+    ) -> _Pair | None:  # fmt: skip
         """The pair for the batch; None where its size is new, or too many sizes came."""
-        layers = self.compiled.body.layers
-        weights = tuple(parameter.data_ptr() for parameter in layers.parameters())
+        weights = tuple(parameter.data_ptr() for parameter in parameters)
         if weights != self._weights:
             self.pairs.clear()
             self._seen.clear()
             self._weights, self.gradients, self.pool = weights, None, torch.cuda.graph_pool_handle()
         autocast = torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda")
-        states = tuple((module.training, getattr(module, "p", None)) for module in layers.modules())
+        states = tuple((module.training, module.__dict__.get("p")) for module in modules)
         key = (Size.of(packing), attention, hidden.dtype, autocast, states)
         if key not in self.pairs and key in self._seen and len(self.pairs) < MOST_PAIRS:
             self.pairs[key] = _Pair(self, key[0], hidden.detach(), angles, packing, attention)

@@ -31,8 +31,10 @@ _TIED = "as a row of the tied decoder it trains, like any id that is never the a
 class Objective(nn.Module):
     """An encoder with what the task puts on top; its forward is the loss of a batch.
 
-    embed: 1 − cosine to a fixed random direction. regression: squared error of a linear head on the CLS state. mlm:
-    cross entropy at the masked positions, divided by `counted` instead of their number where that is given.
+    embed: 1 − cosine to a fixed random direction. regression: squared error of a linear head on the CLS state, which
+    says less the wider the model: AdamW's first steps move all weights alike, and a wide model so far that the error of
+    a sound one grew. mlm: cross entropy at the masked positions, divided by `counted` instead of their number where
+    that is given.
     """
 
     def __init__(self, encoder: GteEncoder, task: Task, seed: int) -> None:
@@ -54,7 +56,8 @@ class Objective(nn.Module):
             case "regression":
                 first = self.encoder.encode(_inputs(tensors)).first()
                 said = self.head(first).float().squeeze(-1) if self.head is not None else first
-                return functional.mse_loss(said, tensors["targets"][:, 0])
+                root = self.encoder.config.hidden_size**0.5
+                return functional.mse_loss(said / root, tensors["targets"][:, 0] * root)
             case "mlm":
                 return self.encoder.masked_loss(_inputs(tensors), tensors["labels"], counted)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,14 @@ from tests import builder
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
+from gte_surgery import new  # noqa: E402
+from gte_surgery.model import encoder as room  # noqa: E402
 from gte_surgery.model.captured import CapturedBody  # noqa: E402
 from gte_surgery.model.compiled import GRAPHS, graphs_made  # noqa: E402
 from gte_surgery.model.encoder import GteEncoder  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke.batches import Batch, Ids, make_batch  # noqa: E402
+from tests.gpu.waits import waits_of  # noqa: E402
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")]
 IDS = Ids(vocab_size=128, pad=1, type_vocab_size=1, max_length=128)
@@ -119,3 +124,48 @@ def test_every_replay_drops_other_places(tmp_path: Path) -> None:
     for _ in range(5):
         said.append(encoder.embed(batch.tensors).detach())
     assert all(not torch.equal(one, other) for one, other in itertools.pairwise(said))
+
+
+@pytest.mark.parametrize("most", [1 << 28, 128], ids=["at once", "in portions"])
+def test_the_loss_of_a_masked_lm_is_the_uncompiled_ones_wherever_its_labels_lie(
+    most: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "MOST_LOGITS", most)
+    sizes = {"layers": 2, "hidden": 64, "heads": 2, "intermediate": 96, "vocab": 128}
+    made = new(tmp_path / "x", release="gte-en-mlm-base", dtype="F32", **sizes).target  # type: ignore[arg-type]
+    encoders = [load_encoder(made, "cuda", "float32", compile=is_compiled) for is_compiled in (True, False)]
+    for rows, longest in SIZES:
+        batch = make_batch(IDS, rows, longest, 0).to(encoders[0].device)
+        given = batch.tensors | {"attention_mask": batch.tensors["attention_mask"].cpu()}
+        labels = torch.where(batch.real & (batch.tensors["input_ids"] % 3 == 0), batch.tensors["input_ids"], -100)
+        for where in (labels, labels.cpu()):
+            for encoder in encoders:
+                encoder.zero_grad()
+                with torch.autocast("cuda", torch.bfloat16):
+                    loss = encoder.masked_loss(given, where)
+                loss.backward()
+                wanted = encoders[1].masked_loss(batch.tensors, labels)
+                assert (loss - wanted).abs() < 2e-2 * wanted
+            same_gradients(encoders, (rows, where.device))
+    with torch.no_grad():
+        assert not waits_of(lambda: encoders[0].masked_loss(given, labels.cpu()))
+
+
+WRONG = """
+import sys, torch
+from gte_surgery import load_encoder
+encoder = load_encoder(sys.argv[1], "cuda", "float16", compile=True)
+ids = torch.arange(2, 22, device="cuda").view(2, 10)
+for given in (ids, ids, ids, torch.where(ids == 7, int(sys.argv[2]), ids)):
+    with torch.no_grad():
+        print(encoder.embed({"input_ids": given}).isfinite().all().item())
+"""
+
+
+@pytest.mark.parametrize("wrong", [-1, 128])
+def test_an_id_that_the_table_has_not_ends_a_compiled_forward_too(folder: Path, wrong: int) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", WRONG, str(folder), str(wrong)], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.split() == ["True"] * 3
+    assert "index out of bounds" in ran.stderr

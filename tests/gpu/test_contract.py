@@ -23,8 +23,8 @@ from tests.gpu.waits import waits_of  # noqa: E402
 pytestmark = pytest.mark.gpu
 CONTRACT = IdContract(vocab_size=250048, pad_token_id=1, type_vocab_size=1, max_length=8192, cls_token_id=0)
 SMALL = IdContract(vocab_size=128, pad_token_id=1, type_vocab_size=2, max_length=16, cls_token_id=0, hidden_size=4)
-BOUNDS = {(64, 512): 150e-6, (1024, 8192): 500e-6}
-"""What a clean batch may cost at most on an H200, in seconds."""
+BOUNDS = {(64, 512): 200e-6, (1024, 8192): 500e-6}
+"""What a clean batch may cost at most on an H200, in seconds; the small one 115 to 158, by host."""
 
 
 def clean_batch(rows: int, width: int) -> dict[str, torch.Tensor]:

@@ -1,8 +1,9 @@
 """Tokens a second of whole training steps on four sets of lengths: `python -m tests.gpu.training CKPT FILE [WAY…]`.
 
 Real tokens only; a step is forward under bf16 autocast, backward and fused AdamW over all of the float32 weights. A
-checkpoint with the head of a masked LM is trained as one, three tenths of the tokens hidden. The most
-memory that a step took, in GiB, stands beside each rate. The file is JSON, rewritten after every measurement.
+checkpoint with the head of a masked LM is trained as one, three tenths of the tokens hidden, its labels where the mask
+is. The most memory that a step took, in GiB, stands beside each rate. The file is JSON, rewritten after every
+measurement.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def step_of(encoder: GteEncoder, batch: Batch) -> Callable[[], None]:
     wanted = functional.normalize(torch.randn(batch.rows, encoder.config.hidden_size, device=encoder.device), dim=-1)
     tokens = batch.tensors["input_ids"]
     is_hidden = batch.real.to(tokens.device) & (torch.rand(tokens.shape, device=encoder.device) < HIDDEN_SHARE)
-    labels = torch.where(is_hidden, tokens, IGNORED)
+    labels = torch.where(is_hidden, tokens, IGNORED).to(batch.tensors["attention_mask"].device)
     masked = {**batch.tensors, "input_ids": tokens.masked_fill(is_hidden, encoder.config.vocab_size - 1)}
 
     def loss_of() -> torch.Tensor:

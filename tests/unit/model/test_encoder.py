@@ -109,8 +109,14 @@ def test_a_batch_without_pads_and_one_without_a_mask_are_the_same(folder: Path) 
 
 @pytest.mark.parametrize(
     "batch",
-    [{}, {"input_ids": IDS, "inputs_embeds": torch.zeros(3, 6, 32)}, {"input_ids": IDS[0]}, {"inputs_embeds": IDS}],
-    ids=["neither", "both", "one row", "embeddings without width"],
+    [
+        {},
+        {"input_ids": IDS, "inputs_embeds": torch.zeros(3, 6, 32)},
+        {"input_ids": IDS[0]},
+        {"inputs_embeds": IDS},
+        {"input_ids": IDS.float()},
+    ],
+    ids=["neither", "both", "one row", "embeddings without width", "no integers"],
 )
 def test_a_batch_without_clear_tokens_is_refused(folder: Path, batch: dict[str, torch.Tensor]) -> None:
     with pytest.raises(UsageError):
@@ -239,14 +245,14 @@ def test_where_autocast_begins_and_ends_auto_is_chosen_anew_and_a_name_is_not(
     assert encoder.choice.packed == "eager"
 
 
-def test_a_captured_size_holds_every_batch_and_wastes_less_than_a_sixteenth() -> None:
+def test_a_captured_size_holds_every_batch_and_wastes_less_than_a_thirtieth() -> None:
     for tokens in (*range(2, 600), 4095, 4096, 4097, 16384):
         packing = pack_mask(torch.ones(1, tokens, dtype=torch.int64))
         size = Size.of(packing)
         assert size.tokens >= tokens
         assert size.rows >= 16
         assert size.longest >= tokens
-        assert size.tokens - tokens < max(tokens / 16, 128)
+        assert size.tokens - tokens < max(tokens / 30, 128)
 
 
 def test_the_model_inside_stays_usable_on_its_own(folder: Path) -> None:

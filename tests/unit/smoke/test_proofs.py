@@ -86,6 +86,14 @@ def test_the_other_tasks_train_as_well(golden: Path, task: str) -> None:
     assert "GTE532" in {proof.code for proof in result.proofs if proof.outcome == "passed"}
 
 
+@pytest.mark.slow
+def test_a_head_on_a_wide_model_trains_as_well(tmp_path: Path) -> None:
+    sizes = {"layers": 12, "hidden": 768, "heads": 12, "intermediate": 64, "vocab": 128, "pad": 1}
+    made = new(tmp_path / "wide", release="gte-multilingual-base", dtype="F32", **sizes).target  # type: ignore[arg-type]
+    for seed in (0, 1):
+        assert failed(run(made, task="regression", train=1, seed=seed)) == set()
+
+
 def set_nan(tensors: Tensors) -> None:
     tensors["encoder.layer.1.mlp.down_proj.bias"][3] = np.nan
 
