@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,15 @@ from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
-from gte_surgery.checkpoint.index import Index, compare_index, compare_total_size, read_index, saves_of, shard_files
+from gte_surgery.checkpoint.index import (
+    INDEX_NAME,
+    Index,
+    compare_index,
+    compare_total_size,
+    read_index,
+    shard_files,
+    weights_missing,
+)
 from gte_surgery.checkpoint.json.strict import Document, kind_of
 from gte_surgery.checkpoint.listing import (
     JOURNAL_FORMATS,
@@ -57,17 +64,8 @@ __all__ = [
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
-INDEX_NAME = "model.safetensors.index.json"
 MODULES_NAME = "modules.json"
-_PICKLES = (".bin", ".pt", ".pth")
-_OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
-_VARIANT = re.compile(r"model\.\w+\.safetensors")
 _MERGE = "merge it into its base with PEFT (`merge_and_unload`, then `save_pretrained`); the base lies elsewhere"
-_DISTRIBUTED = (
-    "a distributed save; in its folder torch puts it together: "
-    "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch . pytorch_model.bin`"
-)
-_SAVED_AGAIN = "pickles; load them in transformers where you trust them, then save_pretrained writes safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +287,7 @@ def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
 def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tuple[Shard, ...], list[Fault]]:
     single, index_file = listing.files.get(weights_name), listing.files.get(INDEX_NAME)
     if single is None and index_file is None:
-        return None, (), [_weights_missing(listing, weights_name)]
+        return None, (), [weights_missing(listing, weights_name)]
     index, faults = _read_index(index_file, listing) if index_file else (None, [])
     if single is not None and index is not None and index.shard_names != (weights_name,):
         faults = []  # nobody reads it
@@ -325,38 +323,6 @@ def _disagreements(index: Index | None, shards: tuple[Shard, ...], is_whole: boo
         if is_whole and not faults and (fault := compare_total_size(index, shards)):
             faults.append(fault)
     return faults
-
-
-def _weights_missing(listing: Listing, weights_name: str) -> Fault:
-    message = f"neither {weights_name} nor {INDEX_NAME}"
-    others = [name for name in listing.files if name.endswith(_OTHER_WEIGHTS)]
-    if others:
-        message += f"; found {', '.join(map(shown, others[:3]))}{', …' if len(others) > 3 else ''}"
-    pickles = [name for name in others if name.endswith(_PICKLES)]
-    if any(name.endswith(".distcp") for name in listing.files):
-        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, _DISTRIBUTED)
-    if "zero_to_fp32.py" in listing.files and any(name.endswith("_optim_states.pt") for name in listing.files):
-        hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
-        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
-    hint = _conversion(listing.root, pickles[0]) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
-    hint = "gte-surgery check CKPT --fix" if saves_of(listing.files) else hint
-    if len(others) == 1 and _VARIANT.fullmatch(others[0]):
-        renamed = shlex.join(["mv", *(str(listing.root / name) for name in (others[0], weights_name))])
-        hint = f"a variant, which loaders take only by name; `{renamed}` makes it the weights"
-    return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
-
-
-def _conversion(root: Path, name: str) -> str:
-    """How a pickle becomes safetensors, by torch, with torch's own guard against code in it."""
-    script = (
-        "import sys; from torch import load; from safetensors.torch import save_file; "
-        "found = load(sys.argv[1], map_location='cpu', weights_only=True); "
-        "inner = [found[key] for key in ('module', 'model', 'state_dict') if isinstance(found.get(key), dict)]; "
-        "tensors = (inner or [found])[0]; "
-        "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
-    )
-    source, target = (shlex.quote(shown(str(root / each))) for each in (name, WEIGHTS_NAME))
-    return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'
 
 
 def _leftovers(listing: Listing) -> Iterator[Fault]:

@@ -1,4 +1,5 @@
-"""model.safetensors.index.json: read, its paths judged safe or not, and compared with the shards that it names.
+"""model.safetensors.index.json: read, its paths judged safe or not, and compared with the shards that it names;
+and what lies there where there are neither it nor weights.
 
 The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map` from tensor name to shard, and
 `metadata.total_size`, the bytes of all tensors together.
@@ -7,7 +8,9 @@ The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map`
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
@@ -21,6 +24,16 @@ from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, several
 
 _FIX = "gte-surgery check CKPT --fix"
+INDEX_NAME = "model.safetensors.index.json"
+_PICKLES = (".bin", ".pt", ".pth")
+_OTHER_WEIGHTS = (".safetensors", *_PICKLES, ".gguf", ".onnx")
+_IN_PARTS = re.compile(r"adapter_model\.safetensors|.*-\d+(-of-\d+)?\.safetensors|.*/.*")
+"""What is not all the weights under another name."""
+_DISTRIBUTED = (
+    "a distributed save; in its folder torch puts it together: "
+    "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch . pytorch_model.bin`"
+)
+_SAVED_AGAIN = "pickles; load them in transformers where you trust them, then save_pretrained writes safetensors"
 _NUMBERED = re.compile(r"(.*)-(\d+)-of-(\d+)\.safetensors", re.ASCII)
 """How a shard is called: the save's name, the shard's number, and how many there are."""
 
@@ -167,3 +180,36 @@ def saves_of(names: Iterable[str]) -> list[list[str]]:
         if found := _NUMBERED.fullmatch(name):
             saves.setdefault((found[1], found[3]), []).append(name)
     return [shards for (_, total), shards in sorted(saves.items()) if len(shards) == int(total)]
+
+
+def weights_missing(listing: Listing, weights_name: str) -> Fault:
+    """That there are no weights, what lies there instead, and how it becomes weights."""
+    message = f"neither {weights_name} nor {INDEX_NAME}"
+    others = [name for name in listing.files if name.endswith(_OTHER_WEIGHTS)]
+    if others:
+        message += f"; found {', '.join(map(shown, others[:3]))}{', …' if len(others) > 3 else ''}"
+    pickles = [name for name in others if name.endswith(_PICKLES)]
+    if any(name.endswith(".distcp") for name in listing.files):
+        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, _DISTRIBUTED)
+    if "zero_to_fp32.py" in listing.files and any(name.endswith("_optim_states.pt") for name in listing.files):
+        hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
+        return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
+    hint = _conversion(listing.root, pickles[0], weights_name) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
+    hint = "gte-surgery check CKPT --fix" if saves_of(listing.files) else hint
+    if len(others) == 1 and others[0].endswith(".safetensors") and not _IN_PARTS.fullmatch(others[0]):
+        renamed = shlex.join(["mv", *(str(listing.root / name) for name in (others[0], weights_name))])
+        hint = f"loaders take it only by its name; `{renamed}` makes it the weights"
+    return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
+
+
+def _conversion(root: Path, name: str, weights_name: str) -> str:
+    """How a pickle becomes safetensors, by torch, with torch's own guard against code in it."""
+    script = (
+        "import sys; from torch import load; from safetensors.torch import save_file; "
+        "found = load(sys.argv[1], map_location='cpu', weights_only=True); "
+        "inner = [found[key] for key in ('module', 'model', 'state_dict') if isinstance(found.get(key), dict)]; "
+        "tensors = (inner or [found])[0]; "
+        "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
+    )
+    source, target = (shlex.quote(shown(str(root / each))) for each in (name, weights_name))
+    return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import (
     CONFIG_NAME,
-    INDEX_NAME,
     MODULES_NAME,
     WEIGHTS_NAME,
     Checkpoint,
     open_folder,
 )
 from gte_surgery.checkpoint.files import read_json
+from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import is_unsafe
 from gte_surgery.errors import CheckpointError

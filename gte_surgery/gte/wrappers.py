@@ -27,6 +27,9 @@ _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 UNMERGED = (
     "an adapter's layers are not merged: `model.merge_and_unload()` of peft, and save_pretrained of what it returns"
 )
+FLAT = (
+    "FullyShardedDataParallel's flat parameters, names and shapes are gone: save the model again as a FULL_STATE_DICT"
+)
 _MODULE_OF_6 = re.compile(r"\b0\.model\.")
 """What sentence-transformers calls a model since 5.4, the first of the modules of a SentenceTransformer."""
 _HEADS = ("lm_head.", "classifier.", "qa_outputs.", "cls.", "head.", "decoder.")
@@ -63,6 +66,13 @@ def wrapper_of(family: Family, names: Iterable[str]) -> Wrapper | None:
 def is_unmerged(names: Iterable[str]) -> bool:
     """Whether there are layers of an adapter beside or around those of the model, as PEFT has them before a merge."""
     return any(".base_layer." in name or ".lora_" in name for name in names)
+
+
+def is_flat(names: Iterable[str]) -> bool:
+    """Whether FullyShardedDataParallel's own flat parameters are stored, each of the weights of many modules in one row
+    [torch 2.13, distributed/fsdp/_flat_param.py; before 2.0 without the first underscore].
+    """
+    return any(name.rpartition(".")[2].lstrip("_") == "flat_param" for name in names)
 
 
 def takes_off(prefix: str, name: str) -> bool:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.checkpoint.listing import why_unusable
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +158,36 @@ def test_a_flat_table_gets_its_shape_and_keeps_its_bytes(tmp_path: Path) -> None
     fix(path)
     found = load(path)
     assert all(found[name].shape == array.shape and (found[name] == array).all() for name, array in arrays.items())
+
+
+@pytest.mark.parametrize(
+    "name", ["_flat_param", "flat_param", "_fsdp_wrapped_module.encoder._fsdp_wrapped_module._flat_param"]
+)
+def test_flat_parameters_of_fsdp_are_told_as_lost(tmp_path: Path, name: str) -> None:
+    path = build(tmp_path / "c")
+    save(path / "model.safetensors", {name: np.concatenate([each.ravel() for each in load(path).values()])})
+    (finding,) = run(path).findings
+    assert finding.code == "GTE200"
+    assert "FULL_STATE_DICT" in finding.hint
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.safetensors", "model.fp16.safetensors", "gte base.safetensors"])
+def test_weights_under_another_name_are_told_what_makes_them_weights(tmp_path: Path, name: str) -> None:
+    path = build(tmp_path / "c")
+    (path / "model.safetensors").rename(path / name)
+    (finding,) = run(path).findings
+    assert finding.code == "GTE004"
+    subprocess.run(shlex.split(finding.hint.split("`")[1]), check=True)
+    assert grave(path) == set()
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "model-00002.safetensors", "1_Dense/model.safetensors"])
+def test_what_is_not_all_the_weights_is_not_taken_for_them(tmp_path: Path, name: str) -> None:
+    path = build(tmp_path / "c")
+    (path / "1_Dense").mkdir()
+    (path / "model.safetensors").rename(path / name)
+    (finding,) = (each for each in run(path).findings if each.code == "GTE004")
+    assert not finding.hint
 
 
 def test_whatever_is_written_says_its_format(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.wording import either
-from gte_surgery.gte.wrappers import UNMERGED, is_unmerged, wrapper_of
+from gte_surgery.gte.wrappers import FLAT, UNMERGED, is_flat, is_unmerged, wrapper_of
 
 _CONTAINER = ("GTE0",)
 _MENDED = "`gte-surgery check CKPT --fix` mends it"
@@ -44,7 +44,7 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
         names = listed([f"`{name}`" for name in sorted(stored)])
         known = either([*(prefix for prefix in prefixes if prefix.count(".") == 1), "none"])
         message = f"no `{words}` under any of the prefixes {known}; found {names}"
-    yield Observation(weights_as_a_whole(subject), message)
+    yield Observation(weights_as_a_whole(subject), message, FLAT if is_flat(stored) else "")
 
 
 @rule("GTE115", Severity.ERROR, requires=_READABLE)

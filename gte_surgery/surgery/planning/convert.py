@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from gte_surgery.checkpoint.directory import INDEX_NAME, Checkpoint
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.checkpoint.restated import renamed, without
 from gte_surgery.checks.maths import has_code, require_published
 from gte_surgery.checks.run import run

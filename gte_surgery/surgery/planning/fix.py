@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint
-from gte_surgery.checkpoint.index import read_index
+from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
+from gte_surgery.checkpoint.index import INDEX_NAME, read_index
 from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.listing import is_leftover
 from gte_surgery.checkpoint.printable import shown

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 from math import prod
 
-from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME, Checkpoint
+from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.index import saves_of
+from gte_surgery.checkpoint.index import INDEX_NAME, saves_of
 from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity

@@ -7,7 +7,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from gte_surgery.checkpoint.directory import INDEX_NAME, WEIGHTS_NAME
+from gte_surgery.checkpoint.directory import WEIGHTS_NAME
+from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.surgery.planning.plan import OutputFile, PlannedTensor, TextFile, WeightFile
 
 Metadata = tuple[tuple[str, str], ...] | None
