@@ -51,7 +51,7 @@ def descriptions_text(descriptions: Sequence[Description], color: bool = False) 
 
 
 def _line(d: Description, color: bool) -> str:
-    dtypes = f" ({', '.join(dtype for dtype, _ in d.dtypes)})" if d.dtypes else ""
+    dtypes = ", ".join(dtype for dtype, _ in d.dtypes)
     release = d.release or "no release's shape"
     told = (release, d.dialect or "not a GTE's", f"{d.parameters:,} parameters", dtypes, size(d.nbytes))
     return f"{paint(printable(d.checkpoint), 'strong', color)}: {', '.join(map(printable, filter(None, told)))}"
@@ -109,7 +109,7 @@ def subjects(d: Description) -> Iterator[tuple[str, str]]:
 
 
 def _stored_rows(d: Description) -> Iterator[tuple[str, str]]:
-    dtypes = ", ".join(dtype for dtype, _ in d.dtypes)
+    dtypes = f" ({', '.join(dtype for dtype, _ in d.dtypes)})" if d.dtypes else ""
     yield (
         "parameters",
         f"{d.parameters:,} in {count(sum(n for _, n in d.dtypes), 'tensor')}{dtypes}, {size(d.nbytes)}",
