@@ -28,12 +28,14 @@ _FIXED_ROPES = ("default", "linear")
 _OPTIONS = {
     "fallback_random": True,
     "max_autotune_pointwise": True,
+    "online_softmax": False,
     "triton.mix_order_reduction_non_strict_mode": True,
 }
 """Of these, what this torch knows. Dropout draws as it does uncompiled: the same masks from the same seed, and a third
 of the time, for inductor's own kernels make four random numbers to use one. Kernels between the products are tried in
 more shapes, which takes seconds more and a thirtieth off a step. Gradients of layer norms are summed alike for few
-tokens and for many: else the graph of a small batch would not hold for a large one.
+tokens and for many: else the graph of a small batch would not hold for a large one. A softmax is made in two passes,
+else inductor warns where it finds by itself that one would not do.
 """
 _NO_ROW = (1 << 31) - 1
 GRAPHS = 2
