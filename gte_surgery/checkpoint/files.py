@@ -73,6 +73,23 @@ def read_whole(place: Place | Path, limit: int) -> bytes:
         return read_at(file, 0, limit)
 
 
+Progress = Callable[[int, int], None]
+"""Told (bytes done, bytes in all) as files are read or written."""
+
+
+def adding_up(progress: Progress | None, total: int) -> Callable[[int], None]:
+    """What tells `progress` the sum of the steps of which it is told itself."""
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    return advance
+
+
 def sha256_of(place: Place, advance: Callable[[int], object] = int) -> str:
     """The SHA-256 of a whole file as hex digits; `advance` is told of the bytes read. Raises OSError."""
     digest, done = hashlib.sha256(), 0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from gte_surgery.checkpoint.files import FileEntry, sha256_of
-from gte_surgery.checks.passes import Progress
+from gte_surgery.checkpoint.files import FileEntry, Progress, adding_up, sha256_of
 
 _MOST_THREADS = 4
 
@@ -15,15 +14,9 @@ def digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, st
     """SHA-256 of each file as hex digits, a few files at a time. Raises OSError."""
     from concurrent.futures import ThreadPoolExecutor
 
-    total, done = sum(file.size for file in files), 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        progress(done, total)
-
     if not files:
         return {}
+    advance = adding_up(progress, sum(file.size for file in files))
     with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
         digests = pool.map(lambda file: sha256_of(file.place, advance), files)
         return dict(zip(files, digests, strict=True))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from threading import Lock
 
-Progress = Callable[[int, int], None]
-"""Told (bytes read, bytes to read) as the weights are read through."""
+from gte_surgery.checkpoint.files import Progress
 
 
 class Passes:

@@ -13,8 +13,9 @@ from posixpath import normpath
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.sidecars import nested
-from gte_surgery.checks.passes import Passes, Progress
+from gte_surgery.checks.passes import Passes
 from gte_surgery.checks.registry import Observation, Rule, all_rules
 from gte_surgery.checks.subject import Expectations, Subject
 from gte_surgery.errors import UsageError

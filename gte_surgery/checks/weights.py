@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checks.block_reader import FORMATS, Block, BlockReader, blocks_of, row_width
-from gte_surgery.checks.passes import Progress
 from gte_surgery.checks.statistics import TensorStatistics
 
 if TYPE_CHECKING:

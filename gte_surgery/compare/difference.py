@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.compare.values import Extent, Gap, OpenedWeights, Pair, RowChanges, has_equal_bytes, measure
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.fields import LARGEST_WIDTH
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.surgery.apply import Progress
 from gte_surgery.surgery.commit.recovery import require_settled
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import CopyRange

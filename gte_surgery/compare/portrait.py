@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
+from gte_surgery.checkpoint.files import Progress, adding_up
 from gte_surgery.checkpoint.rows import read_rows, row_nbytes
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.rope import inv_freq
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 BINS = 60
 _BLOCK = 1 << 20
 _MOST_ROWS = 1 << 22
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrai
     words = subject.stored(subject.names.words)
     matrices = {canonical: tensor for canonical in subject.canonical if (tensor := _matrix(subject, canonical))}
     table = words if words is not None and _is_readable(words) and words.shape[0] <= _MOST_ROWS else None
-    tell = _teller(progress, sum(tensor.nbytes for tensor in (*matrices.values(), *([table] if table else ()))))
+    tell = adding_up(progress, sum(tensor.nbytes for tensor in (*matrices.values(), *([table] if table else ()))))
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         norms = [sums.norms for sums in _measured(table, pool, tell, True) if sums.norms is not None] if table else []
         deviations = {name: _deviation(_measured(tensor, pool, tell)) for name, tensor in matrices.items()}
@@ -187,15 +186,3 @@ def _wavelengths(subject: Subject) -> tuple[float, ...]:
         return ()
     frequencies = inv_freq(config.rope, config.head_size)
     return tuple(2 * math.pi / frequency for frequency in frequencies) if min(frequencies) > 0 else ()
-
-
-def _teller(progress: Progress | None, total: int) -> Callable[[int], None]:
-    done = 0
-
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    return tell

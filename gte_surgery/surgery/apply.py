@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from gte_surgery import __version__
 from gte_surgery.checkpoint.directory import Checkpoint, open_listing
-from gte_surgery.checkpoint.files import FileEntry, entry_of
+from gte_surgery.checkpoint.files import FileEntry, Progress, adding_up, entry_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, members_of
 from gte_surgery.checkpoint.source import path_of
@@ -43,9 +43,6 @@ SPARE = 1 << 20
 
 OPEN_AT_ONCE = 64
 """Files that are carried into a new directory with all of them open."""
-
-Progress = Callable[[int, int], None]
-"""Told (bytes written, bytes to write) as a surgery goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         fetched = plan.fetch.nbytes if plan.fetch is not None else 0
         transaction.require_space(nbytes + fetched + SPARE, replaced if manner.keep_undo else ())
         with stops.let_through():
-            advance = _counter(manner.progress, nbytes)
+            advance = adding_up(manner.progress, nbytes)
             written = [each for work in works for each in _write(work, transaction, manner, advance)]
             if out is not None and checkpoint is not None and checkpoint.snapshot is None:
                 for folder in empty_folders(checkpoint.path):
@@ -267,16 +264,3 @@ def _carry_attributes(
     for name in names:
         if checkpoint.has(name) and (transaction.stage / name).exists():
             carry_attributes(filesystem, transaction.target / name, transaction.stage / name)
-
-
-def _counter(progress: Progress | None, total: int) -> Callable[[int], None]:
-    """Adds up the writer's steps for `progress`."""
-    done = 0
-
-    def advance(count: int) -> None:
-        nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-    return advance

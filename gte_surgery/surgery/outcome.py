@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-from gte_surgery.surgery.apply import Progress
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.planning.claim import Prove
 from gte_surgery.surgery.planning.plan import Plan

@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import heapq
 from array import array
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from gte_surgery.checkpoint.files import Progress, adding_up
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.trimming.texts import Part
 from gte_surgery.vocabulary.trimming.workers import Workers
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes of text read and to be read."""
 
 _RANGES = 64
 
@@ -35,14 +33,11 @@ def count(
     workers: Workers, corpus: list[Part], folder: Path, ids: int, held: int, progress: Progress | None = None
 ) -> Counted:
     """Counts a corpus with workers that have opened "old"; `held` ten-thousandths of the texts are left out."""
-    total, done = sum(part.end - part.begin for part in corpus), 0
-    texts = 0
+    advance, texts = adding_up(progress, sum(part.end - part.begin for part in corpus)), 0
     requests = ({"do": "count", "part": asdict(part), "folder": str(folder), "held": held} for part in corpus)
     for part, answer in zip(corpus, workers.spread(requests), strict=True):
         texts += answer["texts"]
-        done += part.end - part.begin
-        if progress is not None:
-            progress(done, total)
+        advance(part.end - part.begin)
     workers.all({"do": "flush", "folder": str(folder)})
     words = folder / "words"
     distinct = _merged(sorted(folder.glob("*.run")), words)

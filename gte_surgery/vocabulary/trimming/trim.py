@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.map_files import read_counts
@@ -20,7 +21,7 @@ from gte_surgery.vocabulary.row_map import Places, Point, RowMap
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 from gte_surgery.vocabulary.trimming.choice import SIZES, Choice, Wish, always, choose, curve, mended
 from gte_surgery.vocabulary.trimming.costs import Cost, cost_of, written_map
-from gte_surgery.vocabulary.trimming.counting import Counted, Progress, count, ranges
+from gte_surgery.vocabulary.trimming.counting import Counted, count, ranges
 from gte_surgery.vocabulary.trimming.texts import parts
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 

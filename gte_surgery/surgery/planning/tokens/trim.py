@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.trimming.choice import Wish
-from gte_surgery.vocabulary.trimming.counting import Progress
 from gte_surgery.vocabulary.trimming.trim import Corpus, trimmed
 
 
