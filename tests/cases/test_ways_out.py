@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from pathlib import Path
@@ -10,11 +11,22 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from gte_surgery import convert, fix, resize
+from gte_surgery import convert, fix, new, resize
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
-from tests.builder import Tensors, build, change_config, load, native_config, remote_config, save, tensors, write
+from tests.builder import (
+    Tensors,
+    build,
+    change_config,
+    load,
+    native_config,
+    remote_config,
+    save,
+    tensors,
+    write,
+    write_json,
+)
 from tests.cases.test_config import config_of, grave
 
 PREFIXES = ["_orig_mod.", "module._orig_mod.", "auto_model.", "0.auto_model.", "base_model.model."]
@@ -53,6 +65,45 @@ def test_no_prefix_is_to_go_where_the_config_stands_in_the_way(tmp_path: Path) -
     found = {finding.code: finding.hint for finding in run(path).findings}
     assert "GTE102" in found
     assert found["GTE200"] == ""
+
+
+@pytest.mark.parametrize("model_type", ["GTE", "xlm-roberta", None])
+def test_no_prefix_is_named_where_the_config_is_of_no_gte(tmp_path: Path, model_type: str | None) -> None:
+    """`bert.` is no wrapper's, but what a BERT with a head has."""
+    path = tmp_path / "c"
+    new(path, release="gte-base", head="mlm", vocab=64, pad=0, layers=1, hidden=32, heads=2, intermediate=48)
+    change_config(path, model_type=model_type)
+    assert [finding.code for finding in run(path).findings if finding.code in ("GTE101", "GTE200")] == ["GTE101"]
+
+
+@pytest.mark.parametrize("prefix", ["_fsdp_wrapped_module.", "module."])
+def test_flat_tensors_under_a_prefix_become_whole_by_the_hint(tmp_path: Path, prefix: str) -> None:
+    path, arrays = wrapped(tmp_path / "c", prefix)
+    save(path / "model.safetensors", {name: array.reshape(-1) for name, array in load(path).items()})
+    (finding,) = run(open_checkpoint(path)).findings
+    assert finding.hint == f"gte-surgery check {path} --fix"
+    fix(path)
+    assert grave(path) == set()
+    assert {name: array.shape for name, array in load(path).items()} == {n: a.shape for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("is_flat", [False, True])
+@pytest.mark.parametrize("fault", ["no index", "no metadata"])
+def test_wrapped_shards_with_a_wrong_index_become_whole_at_once(tmp_path: Path, fault: str, is_flat: bool) -> None:
+    path, arrays = wrapped(tmp_path / "c", "module._orig_mod.", 3)
+    index = path / "model.safetensors.index.json"
+    if fault == "no index":
+        index.unlink()
+    else:
+        write_json(index, {"weight_map": json.loads(index.read_text())["weight_map"]})
+    for file in path.glob("*.safetensors") if is_flat else ():
+        save(file, {name: array.reshape(-1) for name, array in load_file(file).items()})
+    assert f"gte-surgery check {path} --fix" in {finding.hint for finding in run(path).findings}
+    fix(path)
+    assert grave(path) == set()
+    assert {name: tensor.shape for name, tensor in open_checkpoint(path).tensors.items()} == {
+        name: array.shape for name, array in arrays.items()
+    }
 
 
 @pytest.mark.parametrize("layout", ["b", "d", "f"])

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from gte_surgery.checkpoint.restated import renamed
 from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.rules.tensors import is_flattened
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.wording import either
-from gte_surgery.gte.wrappers import FLAT, UNMERGED, is_flat, is_unmerged, wrapper_of
+from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerged, unwrapped, wrapper_of
 
 _CONTAINER = ("GTE0",)
 _MENDED = "`gte-surgery check CKPT --fix` mends it"
@@ -30,11 +32,13 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     `gte-surgery convert CKPT --strip-prefix PREFIX` takes off; or the weights are another model's; or two saves were
     mixed. transformers leaves what it cannot find at random values, with a warning.
     """
+    if subject.dialect is None:
+        return  # of another architecture, or of none that is told: its names are not ours to judge
     stored, words, prefixes = subject.checkpoint.tensors, subject.names.words, subject.family.naming.prefixes
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
-        hint = UNMERGED if is_unmerged(stored) else f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
-        yield Observation(weights_as_a_whole(subject), wrapper.told, "" if subject.violations else hint)
+        hint = "" if subject.violations else _way_out(subject, wrapper)
+        yield Observation(weights_as_a_whole(subject), wrapper.told, hint)
         return
     if subject.layout is not None or not stored:
         return
@@ -45,6 +49,17 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
         known = either([*(prefix for prefix in prefixes if prefix.count(".") == 1), "none"])
         message = f"no `{words}` under any of the prefixes {known}; found {names}"
     yield Observation(weights_as_a_whole(subject), message, FLAT if is_flat(stored) else "")
+
+
+def _way_out(subject: Subject, wrapper: Wrapper) -> str:
+    """What takes a wrapper's prefix off; where tensors are flat as well, the one command that mends both."""
+    if is_unmerged(subject.checkpoint.tensors):
+        return UNMERGED
+    bare = Subject(renamed(subject.checkpoint, lambda name: unwrapped(name, wrapper.prefix)))
+    stored = bare.checkpoint.tensors
+    if any(spec.name in stored and is_flattened(spec, stored[spec.name].shape) for spec in bare.wanted):
+        return "gte-surgery check CKPT --fix"
+    return f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
 
 
 @rule("GTE115", Severity.ERROR, requires=_READABLE)

@@ -34,7 +34,7 @@ from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.reindex import reindexed
+from gte_surgery.surgery.planning.parts.reindex import new_index, reindexed
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
@@ -66,7 +66,7 @@ def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
     What keeps a checkpoint from being understood at all goes first, in a plan of its own: an index that is wrong, then
     headers, shapes and names. Raises UnsoundError for a checkpoint that is unsound for other reasons.
     """
-    if (first := _new_index(checkpoint, edit) or _restated(checkpoint, edit)) is not None:
+    if (first := _made_whole(checkpoint, edit)) is not None:
         return first
     target = understand(checkpoint)
     cures = [_CURES[code](target) for code in _found(target.checkpoint, edit) if code in _CURES]
@@ -93,20 +93,13 @@ def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:
     return [code for code in codes if code in found]
 
 
-def _new_index(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
-    """The plan that writes a new index, where a finding is of the index alone and the shards are whole."""
-    if not set(_found(checkpoint, edit)) & set(_INDEX_CODES) or (found := reindexed(checkpoint)) is None:
-        return None
-    view, index = found
-    shards = len(view.shards)
-    meaning = (f"{INDEX_NAME} is made anew from {shards} shard{'s' if shards > 1 else ''}, which are whole",)
-    return assembled(view, edit, ((index,), ()), meaning=meaning)
-
-
-def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
-    """The plan that writes the same numbers with a readable header, in their shapes, or under names that loaders know;
-    None where nothing of that is wrong."""
-    found, told = _found(checkpoint, edit), []
+def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
+    """The plan that writes a new index, and the same numbers with a readable header, in their shapes, or under names
+    that loaders know; None where nothing of that is wrong."""
+    found, told, is_reindexed = _found(checkpoint, edit), [], False
+    if {*_INDEX_CODES} & {*found} and (view := reindexed(checkpoint)) is not None:
+        checkpoint, is_reindexed = view, True
+        told.append(f"{INDEX_NAME} is made anew from {counted(len(view.shards), 'shard')}, which are whole")
     if "GTE055" in found:
         checkpoint = with_readable_headers(checkpoint)
         told.append("the header is padded with spaces")
@@ -118,16 +111,18 @@ def _restated(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     if "GTE209" in edit.codes and (shapes := _true_shapes(checkpoint)):
         checkpoint = reshaped(checkpoint, shapes)
         told.append(f"{counted(len(shapes), 'flat tensor')} reshaped as the config asks for")
-    relayout = bool({*DAMAGED_NAMES} & {*found})
+    relayout = bool({*DAMAGED_NAMES} & {*found}) and not is_reindexed
     if not told and not relayout:
         return None
-    target = understand(checkpoint)
-    weights = rewrite(checkpoint, TensorChanges())
+    written, emptied = rewrite(checkpoint, TensorChanges())
+    if is_reindexed:
+        written = (*written, new_index(checkpoint))
     if relayout:
+        target = understand(checkpoint)
         layout = target.family.usual_layout(target.config.dialect, target.head)
-        weights = regroup(checkpoint, restored(target, layout))
+        written, emptied = regroup(checkpoint, restored(target, layout))
         told.append(f"{storage_changes(target.layout, layout)}: no number changes")
-    return assembled(checkpoint, edit, weights, meaning=told)
+    return assembled(checkpoint, edit, (written, emptied), meaning=told)
 
 
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

@@ -9,9 +9,12 @@ from math import prod
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.index import INDEX_NAME, saves_of
+from gte_surgery.checkpoint.restated import renamed
 from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
+from gte_surgery.gte.families import family_of
+from gte_surgery.gte.wrappers import unwrapped, wrapper_of
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.parts.sharding import render_index
 from gte_surgery.surgery.planning.plan import TextFile
@@ -25,8 +28,8 @@ _WHOLE = ("GTE0", "GTE200", "GTE201", "GTE220")
 """Rules that find no error in shards that are all there."""
 
 
-def reindexed(checkpoint: Checkpoint) -> tuple[Checkpoint, TextFile] | None:
-    """The checkpoint read by a new index, and that index; None unless the shards of one save are whole, and so named.
+def reindexed(checkpoint: Checkpoint) -> Checkpoint | None:
+    """The checkpoint read without its index, for `new_index`; None unless the shards of one save are whole.
 
     Whole is: no tensor twice, and none missing that the config asks for.
     """
@@ -37,11 +40,24 @@ def reindexed(checkpoint: Checkpoint) -> tuple[Checkpoint, TextFile] | None:
             continue
         rest = tuple(fault for fault in checkpoint.faults if fault.kind not in _OF_THE_INDEX)
         found = replace(checkpoint, index=None, shards=shards, faults=rest)
-        if not any(seen.severity is Severity.ERROR for seen in run(found, select=_WHOLE).findings):
-            entry = checkpoint.file(INDEX_NAME)
-            mode = permissions(entry.mode if entry is not None else files[0].mode)
-            return found, TextFile(INDEX_NAME, mode, _index(found))
+        if _is_whole(found):
+            return found
     return None
+
+
+def new_index(checkpoint: Checkpoint) -> TextFile:
+    """The index of the shards that a checkpoint has."""
+    entry = checkpoint.file(INDEX_NAME) or checkpoint.shards[0].file
+    return TextFile(INDEX_NAME, permissions(entry.mode), _index(checkpoint))
+
+
+def _is_whole(checkpoint: Checkpoint) -> bool:
+    """Whether nothing is missing, under the names without a wrapper's prefix where there is one."""
+    wrapper = wrapper_of(family_of(checkpoint.values), checkpoint.tensors)
+    if wrapper is not None:
+        prefix = wrapper.prefix
+        checkpoint = renamed(checkpoint, lambda name: unwrapped(name, prefix))
+    return not any(seen.severity is Severity.ERROR for seen in run(checkpoint, select=_WHOLE).findings)
 
 
 def _candidates(checkpoint: Checkpoint) -> Iterator[Collection[str]]:
