@@ -12,7 +12,17 @@ from collections.abc import Iterable, Iterator
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, labelled, prefixed
-from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, shared_fields, text, wrong
+from gte_surgery.gte.fields import (
+    CARRIED,
+    RUNNING,
+    Defaults,
+    GteConfig,
+    Values,
+    look_both_ways,
+    shared_fields,
+    text,
+    wrong,
+)
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, P, Part, T, V, linear, norm
@@ -53,6 +63,7 @@ def read_config(values: Values) -> GteConfig:
     """The effective config; raises CheckpointError naming the key whose value no model could be built from."""
     if text(values, "position_embedding_type", "absolute") != "absolute":
         raise wrong("position_embedding_type", values["position_embedding_type"], '"absolute"')
+    look_both_ways(values)
     shared = shared_fields(values, _DEFAULTS)
     return GteConfig(
         **shared,

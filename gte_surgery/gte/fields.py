@@ -18,8 +18,8 @@ Values = Mapping[str, object]
 
 RUNNING = (
     "_attn_implementation _attn_implementation_internal _name_or_path add_cross_attention chunk_size_feed_forward "
-    "dtype embedding_size gradient_checkpointing is_decoder name_or_path output_attentions output_hidden_states "
-    "return_dict tie_word_embeddings torch_dtype use_cache use_return_dict"
+    "dtype embedding_size gradient_checkpointing is_causal is_decoder name_or_path output_attentions "
+    "output_hidden_states return_dict tie_word_embeddings torch_dtype use_cache use_return_dict"
 )
 """Members of every config that models read as they run."""
 _CARRIED = (
@@ -36,6 +36,13 @@ _CARRIED = (
 )
 CARRIED = frozenset(_CARRIED.split())
 """Members that writers leave in any config [transformers 4.57.6 and 5.24, configuration_utils.py]."""
+
+_ACTIVATIONS = (
+    "gelu gelu_10 gelu_accurate gelu_fast gelu_new gelu_python gelu_python_tanh gelu_pytorch_tanh hardswish laplace "
+    "leaky_relu linear mish prelu quick_gelu relu relu2 relu6 sigmoid silu sqrtsoftplus swish tanh xielu"
+)
+ACTIVATIONS = frozenset(_ACTIVATIONS.split())
+"""The activations that transformers has [4.57.6 and 5.24, activations.py, ACT2FN]."""
 
 LARGEST_SIZE = 2**31 - 1
 """No size in a config may be larger; the two below hold tighter bounds, since work grows with them."""
@@ -212,6 +219,19 @@ def architectures(config: Values) -> tuple[str, ...]:
     """The classes that the config names."""
     value = config.get("architectures")
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, list) else ()
+
+
+def look_both_ways(config: Values) -> None:
+    """Raises CheckpointError where `is_causal` is on: transformers 5 goes by it."""
+    if config.get("is_causal"):
+        raise wrong("is_causal", config["is_causal"], "false: tokens of a GTE see those before and behind them")
+
+
+def same_head_size(config: Values, head_size: int) -> None:
+    """Raises CheckpointError where `head_dim` says another one: transformers 5 goes by it."""
+    if config.get("head_dim", head_size) != head_size:
+        wanted = f"absent, or hidden_size / num_attention_heads = {head_size}"
+        raise wrong("head_dim", config["head_dim"], wanted)
 
 
 def num_labels(config: Values) -> int:

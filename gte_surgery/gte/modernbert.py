@@ -15,7 +15,19 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.alternating import FULL, SLIDING, THETAS, layer_types, read_rope, ropes_of_both, thetas, written
 from gte_surgery.gte.consumers import Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
-from gte_surgery.gte.fields import CARRIED, RUNNING, Defaults, GteConfig, Values, integer, number, shared_fields, wrong
+from gte_surgery.gte.fields import (
+    CARRIED,
+    RUNNING,
+    Defaults,
+    GteConfig,
+    Values,
+    integer,
+    look_both_ways,
+    number,
+    same_head_size,
+    shared_fields,
+    wrong,
+)
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
@@ -40,7 +52,7 @@ _KEYS = (
     "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads hidden_activation norm_eps "
     "max_position_embeddings initializer_range initializer_cutoff_factor pad_token_id layer_types local_attention "
     "global_attn_every_n_layers global_rope_theta local_rope_theta rope_scaling attention_dropout embedding_dropout "
-    "mlp_dropout classifier_pooling classifier_dropout classifier_activation deterministic_flash_attn "
+    "sliding_window mlp_dropout classifier_pooling classifier_dropout classifier_activation deterministic_flash_attn "
     "sparse_prediction sparse_pred_ignore_index reference_compile repad_logits_with_grad num_labels problem_type "
     "layer_norm_eps position_embedding_type"
 )
@@ -51,6 +63,9 @@ def read_config(values: Values) -> GteConfig:
     """The effective config; raises CheckpointError naming the key whose value no model could be built from."""
     typeless = {key: value for key, value in values.items() if key != "type_vocab_size"}
     shared = shared_fields(typeless, _DEFAULTS, _SPELLED)
+    look_both_ways(values)
+    if values.get("head_dim") is not None:
+        same_head_size(values, shared["hidden_size"] // shared["num_attention_heads"])
     return GteConfig(
         **shared,
         dialect=Dialect.NATIVE,
@@ -60,13 +75,22 @@ def read_config(values: Values) -> GteConfig:
         rope=read_rope(values, FULL),
         local_rope=read_rope(values, SLIDING),
         layer_types=layer_types(values, shared["num_hidden_layers"]),
-        window=integer(values, "local_attention", 128, least=0),
+        window=_window(values),
         biased=tuple(name for name in _BIASES if _is_biased(values, name)),
         draw_cut=_cut(values),
     )
 
 
 _BIASES = ("attention", "mlp", "norm", "decoder", "classifier")
+
+
+def _window(values: Values) -> int:
+    """Tokens of a sliding window. transformers 5 lets `sliding_window`, the half of it, overrule `local_attention`,
+    which all else reads [5.24, models/modernbert/configuration_modernbert.py, ModernBertConfig.sliding_window]."""
+    window = integer(values, "local_attention", 128, least=0)
+    if values.get("sliding_window", window // 2) != window // 2:
+        raise wrong("sliding_window", values["sliding_window"], f"absent, or half of local_attention, {window // 2}")
+    return window
 
 
 def _is_biased(values: Values, name: str) -> bool:

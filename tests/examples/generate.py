@@ -485,6 +485,7 @@ INVALID: dict[str, Example] = {
     "GTE143-key-of-a-fork": lambda path: changed(path, remote, partial_rope_ratio=0.5),
     "GTE144-code-of-a-fork": forked,
     "GTE145-quantizer": lambda path: changed(path, remote, quantization_config={"quant_method": "bitsandbytes"}),
+    "GTE146-activation-of-nobody": lambda path: changed(path, remote, hidden_act="gelu_fancy"),
     "GTE150-expected-32000": remote,
     "GTE151-expected-pad-0": remote,
     "GTE152-expected-two-types": remote,
@@ -579,6 +580,7 @@ INVALID: dict[str, Example] = {
     "GTE600-remote": remote,
     "GTE601-renamed-rms-norm": lambda path: renamed(path, layer_norm_type="rms_norm"),
     "GTE602-class-of-ones-own": lambda path: native(path, architectures=["OurEncoder"]),
+    "GTE603-whole-number": lambda path: native(path, layer_norm_eps=1),
     "GTE610-native": native,
     "GTE611-no-auto-map": remote,
     "GTE612-code-not-copied": lambda path: remote(

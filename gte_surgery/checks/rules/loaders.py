@@ -36,6 +36,8 @@ _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _TRAINER = f"--for {Consumer.TRAINER.value}"
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+_FLOATS = ("initializer_range", "initializer_cutoff_factor", "layer_norm_eps", "norm_eps")
+"""Members of configs that transformers 5 declares as floats and nothing else."""
 _FILES = {
     "Pooling": (("config.json",),),
     "SpladePooling": (("config.json",),),
@@ -89,6 +91,22 @@ def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
     strange = [name for name in (subject.config.architectures if subject.config else ()) if name not in known]
     if strange:
         yield Observation(subject.at("architectures"), f"{listed(strange)}, transformers 5 has {listed(known)}")
+
+
+@rule("GTE603", Severity.ERROR, requires=SOUND, only_with=_NEW)
+def whole_numbers_for_transformers_5(subject: Subject) -> Iterator[Observation]:
+    """transformers 5 refuses a whole number here.
+
+    Its config classes hold some members to be floats and stop with a StrictDataclassFieldValidationError at an integer.
+    A tool that writes JSON anew (jq, JavaScript) makes `2` of `2.0`. Write it with a fraction [transformers 5.24,
+    configuration_utils.py, PreTrainedConfig].
+    """
+    known = subject.family.known_keys or frozenset[str]()
+    unread = {"layer_norm_eps"} if "norm_eps" in known else set[str]()  # rides along in ModernBERT's published configs
+    for key in _FLOATS:
+        value = subject.values.get(key)
+        if type(value) is int and subject.dialect is not Dialect.REMOTE and key in known - unread:
+            yield Observation(subject.at(key), f"{value}, must have a fraction: {value}.0")
 
 
 @rule("GTE610", Severity.ERROR, requires=SOUND, only_with=_OLD)

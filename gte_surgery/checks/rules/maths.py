@@ -12,12 +12,13 @@ from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import numbers, read_rows
 from gte_surgery.checks.maths import foreign_code, local_code, unknown_keys
 from gte_surgery.checks.registry import Observation, rule
-from gte_surgery.checks.rules.config import PARSED
+from gte_surgery.checks.rules.config import PARSED, SOUND
 from gte_surgery.checks.rules.tensors import FLOATS, READABLE, is_buffer
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import first, listed, shape, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.fields import ACTIVATIONS
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.rope import inv_freq
 
@@ -67,6 +68,21 @@ def code_of_ones_own(subject: Subject) -> Iterator[Observation]:
     if reason := foreign_code(subject.checkpoint):
         hint = f"whose mathematics it is, its author knows; {listed(local_code(subject.checkpoint))} must stay with it"
         yield Observation(subject.at("auto_map"), reason, hint)
+
+
+@rule("GTE146", Severity.ERROR, requires=SOUND)
+def activation_of_nobody(subject: Subject) -> Iterator[Observation]:
+    """The activation has no name that transformers knows.
+
+    Its own models and the remote code alike look it up among transformers' activations and stop with a KeyError
+    [transformers 5.24, activations.py, ACT2FN]. Write the one that the weights were trained with, most often "gelu"; a
+    server with activations of its own may load what transformers does not.
+    """
+    keys = ["hidden_act", "hidden_activation", *(["classifier_activation"] if subject.head is not Head.NONE else [])]
+    for key in keys:
+        name = subject.values.get(key)
+        if isinstance(name, str) and name not in ACTIVATIONS and key in (subject.family.known_keys or ()):
+            yield Observation(subject.at(key), f"{shown(name)}, is no activation of transformers")
 
 
 @rule("GTE145", Severity.ERROR, requires=(*READABLE, "GTE207"))

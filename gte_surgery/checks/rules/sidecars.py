@@ -68,7 +68,8 @@ def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
     settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
     by = subject.family.facts.pooling
     wanted = {"cls": (_CLS, "cls"), "mean": ("mean_tokens", "mean")}[by]
-    if settings is not None and found is not None and found.mode not in wanted:
+    is_known = subject.dialect is not None  # else it is not told which releases are meant
+    if is_known and settings is not None and found is not None and found.mode not in wanted:
         told = f"pools by {found.mode or 'no mode at all'}, the releases by {wanted[0]}"
         yield Observation(settings.location(""), told)
     members = settings.value if settings is not None and isinstance(settings.value, dict) else {}

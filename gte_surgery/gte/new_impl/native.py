@@ -19,7 +19,7 @@ from gte_surgery.gte.rope import describe, to_native
 EXACT_GELU = ("gelu", "gelu_python")
 """The names of the activation that transformers' native masked-LM head has as a constant."""
 _DROPPED = ("rope_theta", "rope_scaling")
-_HEEDED_BY_NATIVE_ONLY = ("head_dim", "partial_rotary_factor", "rope_parameters")
+_HEEDED_BY_NATIVE_ONLY = ("head_dim", "is_causal", "partial_rotary_factor", "rope_parameters")
 """Members that the remote code carries along unread, but that the native model would obey."""
 _EXPLICIT = ("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "vocab_size")
 """Members whose defaults differ between the dialects, or that readers expect to find."""

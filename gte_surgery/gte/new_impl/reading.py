@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.gte.fields import Defaults, GteConfig, Values, choice, shared_fields, wrong
+from gte_surgery.gte.fields import Defaults, GteConfig, Values, choice, look_both_ways, same_head_size, shared_fields
 from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.new_impl.dialect import detect_dialect
 from gte_surgery.gte.new_impl.rope_reading import read_rope
@@ -36,9 +36,9 @@ def read_config(config: Values) -> GteConfig:
     is_native = dialect is Dialect.NATIVE
     shared = shared_fields(config, NATIVE if is_native else _REMOTE)
     head_size = shared["hidden_size"] // shared["num_attention_heads"]
-    if is_native and config.get("head_dim", head_size) != head_size:
-        wanted = f"absent, or hidden_size / num_attention_heads = {head_size}"
-        raise wrong("head_dim", config["head_dim"], wanted)
+    if is_native:
+        look_both_ways(config)
+        same_head_size(config, head_size)
     return GteConfig(
         **shared,
         dialect=dialect,

@@ -351,6 +351,15 @@ def test_the_pooling_that_is_right_depends_on_the_family(tmp_path: Path) -> None
         assert {code for code in found(place) if code == "GTE310"} == wanted
 
 
+@pytest.mark.parametrize("model_type", [None, "roberta"])
+def test_where_no_family_is_told_no_pooling_is_wrong(tmp_path: Path, model_type: str | None) -> None:
+    place = damaged(tmp_path, "bert-base", model_type=model_type)
+    (place / "1_Pooling").mkdir()
+    stated = {"word_embedding_dimension": 32, "pooling_mode": "mean"}
+    (place / "1_Pooling" / "config.json").write_text(json.dumps(stated))
+    assert found(place) == {"GTE101"}
+
+
 @pytest.mark.parametrize("base", ["bert-base", "modernbert-base"])
 def test_a_key_that_nobody_reads_is_told(tmp_path: Path, base: str) -> None:
     def told(path: Path) -> list[str]:
