@@ -16,8 +16,9 @@ from gte_surgery.errors import CheckpointError
 Read = Callable[[int, int], bytes]
 """(offset, count) -> so many bytes of the file; fewer only at its end."""
 
-MOST_DIRECTORY = 1 << 24
-"""Bytes of a central directory; one of 3,000 records takes 200 kB."""
+MOST_DIRECTORY = 1 << 22
+"""Bytes of a central directory; one of 3,000 records takes 200 kB, and as long a one as is read 100 MB of memory to
+write anew."""
 ALIGNMENT = 64
 _LIMIT_32 = 0xFFFFFFFF
 _LIMIT_16 = 0xFFFF

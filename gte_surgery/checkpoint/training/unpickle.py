@@ -18,6 +18,10 @@ MOST_BYTES = 1 << 24
 """Of a pickle: one of 1,000 parameters with three moments each takes half a megabyte."""
 MOST_ENTRIES = 1 << 16
 """Of one dictionary."""
+MOST_STEPS = 1 << 19
+"""Opcodes, each of which makes one value at most; one of 1,000 parameters with three moments each takes 124,000."""
+MOST_ARGUMENTS = 16
+"""Of a call, which takes them all apart; a tensor's has seven, and no tensor more than eight dimensions."""
 
 STORAGES = {
     "DoubleStorage": "F64",
@@ -119,7 +123,7 @@ class _Machine:
         self.memo: dict[int, object] = {}
 
     def run(self) -> object:
-        while True:
+        for _ in range(MOST_STEPS):
             opcode = self.raw[self.at]
             if opcode == _STOP:
                 return self.stack.pop()
@@ -130,6 +134,9 @@ class _Machine:
             step(self)
             if type(self.stack[-1] if self.stack else None) is int:
                 self._place(begin)
+        raise CheckpointError(
+            f"{self.source}: a pickle of more than {MOST_STEPS} steps, which no optimizer's file needs"
+        )
 
     def _place(self, begin: int) -> None:
         number = Whole(self.stack[-1])  # type: ignore[call-overload]
@@ -171,6 +178,8 @@ class _Machine:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, _Global) or not isinstance(arguments, tuple):
             raise TypeError
+        if len(arguments) > MOST_ARGUMENTS:
+            raise ValueError
         match function.name:
             case "torch._utils._rebuild_tensor_v2":
                 storage, offset, shape, stride, *_ = arguments
@@ -178,7 +187,7 @@ class _Machine:
             case "collections.OrderedDict" if not arguments:
                 self.stack.append({})
             case "torch.Size":
-                self.stack.append(tuple(arguments[0]))
+                self.stack.append(_size(arguments[0]))
             case _:
                 raise CheckpointError(f"{self.source}: calls `{function.name}`, which no optimizer's file needs")
 
@@ -213,6 +222,12 @@ class _Machine:
         if dtype is None or not isinstance(count, int) or count < 0:
             raise TypeError
         self.stack.append(Storage(key, dtype, count))
+
+
+def _size(lengths: object) -> tuple[object, ...]:
+    if not isinstance(lengths, (tuple, list)) or len(lengths) > MOST_ARGUMENTS:
+        raise TypeError
+    return tuple(lengths)
 
 
 def _tensor(storage: object, offset: object, shape: object, stride: object) -> Tensor:

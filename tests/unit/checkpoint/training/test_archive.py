@@ -51,6 +51,12 @@ def test_the_frames_are_those_of_torch() -> None:
     assert torch.equal(loaded["a"], torch.arange(5))
 
 
+def test_more_records_than_memory_is_meant_for_are_refused() -> None:
+    raw = archive({f"archive/data/{number}": b"" for number in range(70_000)})
+    with pytest.raises(CheckpointError, match=r"a directory of \d+ bytes, at most 4194304 are read"):
+        read_from(raw)
+
+
 def test_sizes_beyond_32_bits_stand_in_the_zip64_fields() -> None:
     size = 5 << 30
     framed, ending = frame([("a/data.pkl", size, 7), ("a/data/0", 3, 9)])

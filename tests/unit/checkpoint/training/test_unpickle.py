@@ -6,6 +6,8 @@ import io
 import pickle
 import pickletools
 import struct
+import subprocess
+import sys
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -41,7 +43,6 @@ def text(word: str) -> bytes:
 def hostile() -> dict[str, bytes]:
     import builtins
     import os
-    import subprocess
 
     return {
         "os.system": dumped(Reduced(os.system, f"touch {TRAP}")),
@@ -100,6 +101,48 @@ def test_a_hostile_pickle_is_refused_and_executes_nothing(
     with pytest.raises(CheckpointError, match=r"^optimizer\.pt: "):
         unpickle(hostile()[name], "optimizer.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x01tQ"
+WIDE = b"(" + STORAGE + b"K\x00K\x01\x85K\x01\x85" + b"N" * 400_000 + b"t"
+COSTLY = {
+    "sizes, each a copy": b"ctorch\nSize\nq\x00]q\x01(" + b"N" * 400_000 + b"e\x85q\x02" + b"h\x00h\x02R" * 20_000,
+    "tensors of many arguments": b"ctorch._utils\n_rebuild_tensor_v2\nq\x00"
+    + WIDE
+    + b"q\x01"
+    + b"h\x00h\x01R" * 20_000,
+    "lists": b"]" * ((1 << 24) - 3),
+    "dictionaries": b"}" * ((1 << 24) - 3),
+    "numbers": b"(" + b"K\x01" * ((1 << 23) - 4) + b"t",
+    "memos": b"N" + b"".join(b"r" + struct.pack("<I", number) for number in range(3_000_000)),
+}
+JUDGE = """
+import resource, sys, time
+from gte_surgery.checkpoint.training.unpickle import unpickle
+from gte_surgery.errors import CheckpointError
+resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+try:
+    unpickle(sys.stdin.buffer.read(), "x")
+except CheckpointError as error:
+    peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(int(peak) // 1000, time.process_time(), error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
+@pytest.mark.parametrize("name", COSTLY)
+def test_a_pickle_that_makes_much_of_little_is_refused_in_little(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", JUDGE],
+        input=b"\x80\x02" + COSTLY[name] + b".",
+        capture_output=True,
+        check=True,
+        timeout=120,
+    )
+    megabytes, seconds, *told = done.stdout.split()
+    assert told[0] == b"x:"
+    assert int(megabytes) < 200
+    assert float(seconds) < 10
 
 
 def test_the_name_of_what_is_not_known_is_told() -> None:
