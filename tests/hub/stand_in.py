@@ -68,6 +68,7 @@ class Trouble:
     ignores_range: bool = False
     flips: bool = False
     drips: bool = False
+    drips_head: bool = False
 
 
 @dataclass
@@ -94,6 +95,8 @@ class StandIn:
     trouble: Callable[[Asked], Trouble | None] = lambda asked: None
     redirects: bool = False
     extra_names: list[str] = field(default_factory=list)
+    says: Callable[[], Iterator[bytes]] | None = None
+    """In place of what there is to say of a model, piece by piece for as long as it is listened to."""
     url: str = ""
     rate: float = 0.0
     """Bytes a second over all connections, as a network has them; 0 for as many as loopback gives."""
@@ -183,6 +186,11 @@ class _Answer(BaseHTTPRequestHandler):
         if trouble.status:
             self._send(asked, trouble.status, {"Retry-After": "0", **trouble.headers}, b"no")
             return
+        if trouble.drips_head:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.05)
         path = unquote(urlsplit(self.path).path)
         if found := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             self._model_info(asked, trouble, found[1], found[2] or "main")
@@ -203,6 +211,9 @@ class _Answer(BaseHTTPRequestHandler):
 
     def _model_info(self, asked: Asked, trouble: Trouble, repository: str, revision: str) -> None:
         hub = self.server.hub
+        if hub.says is not None:
+            self._say(asked, trouble, hub.says())
+            return
         commit = self._commit(repository, revision)
         if commit is None:
             code = "RepoNotFound" if repository not in hub.commits else "RevisionNotFound"
@@ -213,6 +224,16 @@ class _Answer(BaseHTTPRequestHandler):
         told = {"_id": "0", "id": repository, "modelId": repository, "sha": commit, "private": False, "tags": [],
                 "downloads": 0, "likes": 0, "siblings": siblings}  # fmt: skip
         self._send(asked, 200, {"Content-Type": "application/json"}, json.dumps(told).encode(), trouble)
+
+    def _say(self, asked: Asked, trouble: Trouble, pieces: Iterator[bytes]) -> None:
+        self.send_response(200)
+        for name, value in {"Transfer-Encoding": "chunked", **trouble.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        for piece in pieces:
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            asked.sent += len(piece)
+        self.wfile.write(b"0\r\n\r\n")
 
     def _tree(self, asked: Asked, repository: str, revision: str) -> None:
         blobs = self.server.hub.commits[repository][self._commit(repository, revision) or ""]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import os
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial, partialmethod
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
 from gte_surgery import open_checkpoint, resize
+from gte_surgery.checkpoint.hub import transfer
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.errors import CheckpointError, FetchError, UsageError
 from tests.builder import build
-from tests.hub.stand_in import StandIn, Trouble
+from tests.hub.stand_in import Asked, StandIn, Trouble, _Answer
 
 ADDRESS = "hf://org/name"
 
@@ -26,12 +34,30 @@ def test_the_token_goes_to_the_endpoint_alone(tmp_path: Path, hub: StandIn) -> N
     assert hosts == {("127.0.0.1", True), ("localhost", False)}
 
 
-@pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", ""])
+@pytest.mark.parametrize(
+    "location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "", "http://[bad", "x:" + "y" * 60_000]
+)
 def test_a_redirect_to_something_else_is_not_followed(tmp_path: Path, hub: StandIn, location: str) -> None:
     hub.publish("org/name", build(tmp_path / "local"))
     hub.redirects = True
     hub.trouble = lambda asked: Trouble(headers={"Location": location})
-    with pytest.raises(FetchError, match="which is not followed"):
+    with pytest.raises(FetchError, match="which is not followed") as caught:
+        open_checkpoint(ADDRESS)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("location", [f"http://{'x' * 70}.localhost/", f"http://localhost/{'x' * 70_000}"])
+def test_a_redirect_to_what_is_no_address_is_refused(
+    tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda host, *others, **named: host.encode("idna") and resolve(host, *others, **named)
+    )
+    hub.publish("org/name", build(tmp_path / "local"))
+    hub.redirects = True
+    hub.trouble = lambda asked: Trouble(headers={"Location": location})
+    with pytest.raises(FetchError, match=r"URL too long|label empty or too long"):
         open_checkpoint(ADDRESS)
 
 
@@ -59,6 +85,106 @@ def test_a_repository_of_very_many_files_is_refused(tmp_path: Path, hub: StandIn
     hub.publish("org/name", build(tmp_path / "local"))
     hub.extra_names = [f"{number}.txt" for number in range(10_001)]
     with pytest.raises(FetchError, match="at most 10000 are looked at"):
+        open_checkpoint(ADDRESS)
+
+
+@pytest.mark.parametrize("name", ["a\ud800.json", "\udcff", "d/" * 1_000_000 + "x", "y/" * 40 + "x"])
+def test_names_that_no_disk_takes_are_refused_at_once(tmp_path: Path, hub: StandIn, name: str) -> None:
+    hub.publish("org/name", build(tmp_path / "local"))
+    hub.extra_names = [name]
+    with pytest.raises(FetchError, match="which no checkpoint has"):
+        open_checkpoint(ADDRESS)
+
+
+def said(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def without_end() -> Iterator[bytes]:
+    while True:
+        yield b" " * (1 << 20)
+
+
+def dripping() -> Iterator[bytes]:
+    while True:
+        yield b" "
+        time.sleep(0.02)
+
+
+COMMIT = "0" * 40
+SAYINGS: dict[str, Callable[[], Iterator[bytes]]] = {
+    "without end": without_end,
+    "dripping": dripping,
+    "arrays 100,000 deep": lambda: iter([b"[" * 100_000]),
+    "objects 100,000 deep": lambda: iter([b'{"a":' * 100_000]),
+    "a million values": lambda: iter([said({"sha": COMMIT, "siblings": [], "x": [0] * 1_000_000})]),
+    "a number of 5,000 digits": lambda: iter([b'{"sha":"' + b"0" * 40 + b'","x":' + b"9" * 5000 + b"}"]),
+    "no text": lambda: iter([b"\xff"]),
+    **{
+        f"commit {sha!r:.12}": partial(lambda sha: iter([said({"sha": sha, "siblings": []})]), sha)
+        for sha in ("../../../etc", "\ud800" * 40, "main", "\x1b[2J", "A" * 40, None, ["0"] * 40, "0" * 40 + "\n")
+    },
+}
+
+
+@pytest.mark.parametrize("name", SAYINGS)
+def test_whatever_a_hub_says_of_a_model_is_refused_in_bounds(
+    hub: StandIn, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(transfer, "_PERIOD", 0.3)
+    hub.says = SAYINGS[name]
+    with pytest.raises(FetchError) as caught:
+        open_checkpoint(ADDRESS)
+    assert len(str(caught.value)) < 1000
+    assert sum(asked.sent for asked in hub.asked) < 48 << 20
+
+
+def test_what_a_hub_says_is_not_unpacked(hub: StandIn) -> None:
+    hub.says = lambda: iter([gzip.compress(b" " * (1 << 24))])
+    hub.trouble = lambda asked: Trouble(headers={"Content-Encoding": "gzip"})
+    with pytest.raises(FetchError, match="the answer is compressed, which was not asked for"):
+        open_checkpoint(ADDRESS)
+
+
+def test_a_refusal_is_not_read(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Answer, "_commit", lambda *_: None)
+    monkeypatch.setattr(_Answer, "_send", partialmethod(send_deep, _Answer._send))
+    with pytest.raises(FetchError, match="no such repository"):
+        open_checkpoint(ADDRESS)
+
+
+def send_deep(answer: _Answer, send: Callable[..., None], asked: Asked, status: int, *others: object) -> None:
+    headers, _ = others
+    send(answer, asked, status, headers, b'{"error":' + b"[" * 100_000)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Content-Range": f"bytes {'0' * 5000}-1/2"},
+        {"Content-Range": "bytes \u0660-1/2".encode().decode("latin-1")},
+        {"ETag": "y" * 60_000},
+        {"X-Repo-Commit": "y" * 60_000},
+    ],
+)
+def test_a_hostile_header_is_refused_in_few_words(tmp_path: Path, hub: StandIn, headers: dict[str, str]) -> None:
+    hub.publish("org/name", build(tmp_path / "local"))
+    hub.trouble = lambda asked: Trouble(headers=headers)
+    with pytest.raises(FetchError) as caught:
+        open_checkpoint(ADDRESS)
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("place", ["/api/", "/resolve/"])
+def test_a_head_that_drips_is_not_waited_for_without_end(
+    tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    for name in ("_PERIOD", "_LOOK"):
+        monkeypatch.setattr(transfer, name, 0.1)
+    hub.publish("org/name", build(tmp_path / "local"))
+    hub.trouble = lambda asked: Trouble(drips_head=place in asked.path)
+    with pytest.raises(FetchError, match="no answer began in"):
         open_checkpoint(ADDRESS)
 
 

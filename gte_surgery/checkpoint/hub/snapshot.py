@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,13 +17,14 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
+from gte_surgery.checkpoint.bounds import count_values
 from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.hub.address import WANTED, Address
 from gte_surgery.checkpoint.hub.coalesce import Range
 from gte_surgery.checkpoint.hub.known import git_name, known_content
 from gte_surgery.checkpoint.hub.reading import OpenedRemote
 from gte_surgery.checkpoint.hub.spool import Crew, Spool
-from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, TransientError
+from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, Told, TransientError
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Disk, LocalFile, Opened, Place
@@ -30,6 +33,11 @@ from gte_surgery.errors import FetchError
 HEAD = 256 << 10
 """A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
 _MOST_FILES = 10_000
+_MOST_VALUES = 250_000
+"""Of what a hub says of a model, by `bounds.count_values`: a file has eight."""
+_MOST_NAME, _MOST_DEPTH = 1024, 32
+"""Characters of a file's name, and the folders that it may lie in."""
+_COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_KEPT = 8 << 20
 _CONNECTIONS = 6
 _LOADED = (".json", ".txt", ".model", ".safetensors", ".py")
@@ -212,7 +220,7 @@ def _fetched(snapshot: Snapshot, download: Callable[[], str]) -> str:
     try:
         with snapshot.hub.transient():
             return download()
-    except (HfHubHTTPError, LocalEntryNotFoundError, TransientError, OSError) as error:
+    except (HfHubHTTPError, LocalEntryNotFoundError, TransientError, OSError, ValueError, RecursionError) as error:
         raise FetchError(f"{snapshot}: {shown(str(error).partition(chr(10))[0])}") from None
 
 
@@ -234,37 +242,36 @@ def cached_snapshot(address: Address) -> Path | None:
 
 def _asked_model(hub: Hub, address: Address) -> tuple[str, list[Remote]]:
     """What the hub says of the model: the commit, and all its files."""
-    from huggingface_hub.errors import HfHubHTTPError
-
     patience = Patience(str(address), Event())
     while True:
         try:
-            with hub.transient():
-                try:
-                    found = hub.model(address.repository, address.revision)
-                    commit = str(found["sha"])
-                    return commit, [_remote(address, commit, sibling) for sibling in found.get("siblings") or ()]
-                except HfHubHTTPError as error:
-                    status = error.response.status_code
-                    if status not in (408, 429) and status < 500:
-                        raise _refused(address, error, status) from None
-                    raise TransientError(f"answered {status}") from None
+            told = hub.model(address.repository, address.revision)
         except TransientError as failure:
             patience.wait(failure)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            continue
+        if told.status >= 400:
+            raise _refused(address, told)
+        try:
+            if count_values(told.content) > _MOST_VALUES:
+                raise ValueError(f"more than {_MOST_VALUES} values")
+            found = json.loads(told.content)
+            if _COMMIT.fullmatch(commit := found["sha"]) is None:
+                raise ValueError(f"no commit: {commit[:64]}")
+            return commit, [_remote(address, commit, sibling) for sibling in found.get("siblings") or ()]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FetchError(f"{address}: the hub's answer cannot be read: {shown(str(error))}") from None
 
 
-def _refused(address: Address, error: Exception, status: int) -> FetchError:
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-
-    login = "log in with `hf auth login`, or set HF_TOKEN"
-    if isinstance(error, GatedRepoError):
+def _refused(address: Address, told: Told) -> FetchError:
+    """As huggingface_hub reads it [2.4, utils/_http.py, hf_raise_for_status]; 401 is most often for none."""
+    login, status = "log in with `hf auth login`, or set HF_TOKEN", told.status
+    code, said = (told.headers.get(f"x-error-{each}", "") for each in ("code", "message"))
+    if code == "GatedRepo":
         return FetchError(f"{address}: is gated, and this login has no access", login)
-    if isinstance(error, RepositoryNotFoundError):
-        return FetchError(f"{address}: no such repository, or a private one", f"{WANTED}; {login} for a private one")
-    if isinstance(error, RevisionNotFoundError):
+    if code == "RevisionNotFound":
         return FetchError(f"{address}: no such revision", WANTED)
+    if code == "RepoNotFound" or (status == 401 and said != "Invalid credentials in Authorization header"):
+        return FetchError(f"{address}: no such repository, or a private one", f"{WANTED}; {login} for a private one")
     return FetchError(f"{address}: the hub answered {status}", login if status in (401, 403) else "")
 
 
@@ -272,7 +279,7 @@ def _remote(address: Address, commit: str, sibling: Mapping[str, Any]) -> Remote
     name, lfs, size = str(sibling["rfilename"]), sibling.get("lfs"), sibling.get("size")
     etag = lfs.get("sha256") if lfs else sibling.get("blobId")
     if type(size) is not int or not 0 <= size < 2**63 or not isinstance(etag, str) or not etag:
-        raise FetchError(f"{address}: {shown(name)}: the hub does not say size and ETag")
+        raise FetchError(f"{address}: {shown(name[:_MOST_NAME])}: the hub does not say size and ETag")
     return Remote(address.repository, commit, name, size, etag)
 
 
@@ -280,13 +287,26 @@ def _require_sane(address: Address, names: list[str]) -> None:
     """Names become paths below a directory of the user's: raises FetchError for any that would not stay there."""
     taken = set(names)
     for name in names:
-        parts = name.split("/")
+        parts = name.split("/", _MOST_DEPTH)
+        if len(parts) > _MOST_DEPTH or len(name) > _MOST_NAME or not all(map(_is_file_name, parts)):
+            raise _odd_name(address, name)
         folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        is_long = any(len(part.encode(errors="surrogatepass")) > 255 for part in parts)
-        if is_unsafe(name) or parts[0] == SURGERY_FOLDER or folders & taken or is_long:
-            raise FetchError(f"{address}: has a file named {shown(name)!r}, which no checkpoint has")
+        if is_unsafe(name) or parts[0] == SURGERY_FOLDER or folders & taken:
+            raise _odd_name(address, name)
     if len(taken) != len(names):
         raise FetchError(f"{address}: lists a file twice")
+
+
+def _odd_name(address: Address, name: str) -> FetchError:
+    return FetchError(f"{address}: has a file named {shown(name[:_MOST_NAME])!r}, which no checkpoint has")
+
+
+def _is_file_name(part: str) -> bool:
+    """Whether a file system takes it, and an address can say it."""
+    try:
+        return len(part.encode()) <= 255
+    except UnicodeEncodeError:
+        return False
 
 
 def _below(folder: str, name: str) -> str:
