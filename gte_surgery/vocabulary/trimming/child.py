@@ -59,13 +59,14 @@ class _Worker:
         self._words: Counter[str] = Counter()
         self._texts: Counter[str] = Counter()
         self._runs = 0
+        self._ids_seen = array("q")
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request; its "do" names what is wanted."""
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
-            "compare": self._compare, "held": self._held, "between": self._between,
-            "frame": self._frame, "reach": self._reach,
+            "seen": self._seen, "compare": self._compare, "held": self._held,
+            "between": self._between, "frame": self._frame, "reach": self._reach,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
 
@@ -105,11 +106,11 @@ class _Worker:
         self._runs += 1
         return {}
 
-    def _encode(self, words: str, begin: int, end: int, ids: int, out: str, cut: str) -> dict[str, Any]:
-        """Counts the ids of words, written to `out` as an array of 64-bit numbers, one for each id; `cut` gets the ids
-        of each word, how many they are before them.
+    def _encode(self, words: str, begin: int, end: int, ids: int, cut: str) -> dict[str, Any]:
+        """Adds up how often each of so many ids is in words; `cut` gets the ids of each word, how many they are before
+        them.
         """
-        counts = array("q", bytes(8 * ids))
+        counts = self._ids_seen = self._ids_seen or array("q", bytes(8 * ids))
         tokens = 0
         with Path(cut).open("wb") as written:
             for kind, word, times in _range(words, begin, end):
@@ -118,8 +119,12 @@ class _Worker:
                 tokens += times * len(found)
                 for number in found:
                     counts[number] += times
-        Path(out).write_bytes(counts.tobytes())
         return {"tokens": tokens}
+
+    def _seen(self, folder: str) -> dict[str, Any]:
+        """Writes down how often each id was in the words that were encoded: an array of 64-bit numbers."""
+        (Path(folder) / f"{os.getpid()}.ids").write_bytes(self._ids_seen.tobytes())
+        return {}
 
     def _compare(self, words: str, begin: int, end: int, map: str, cut: str) -> dict[str, Any]:
         """Encodes words with the new tokenizer: those of which all tokens are kept must give what corresponds to the

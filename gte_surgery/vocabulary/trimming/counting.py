@@ -43,23 +43,14 @@ def count(
     distinct = _merged(sorted(folder.glob("*.run")), words)
     if not distinct:
         raise RefusedError("the texts hold no words, at least one is needed", "give files of text, and --column NAME")
-    counts, tokens = array("q", bytes(8 * ids)), 0
-    asked = [
-        {
-            "do": "encode",
-            "words": str(words),
-            "begin": begin,
-            "end": end,
-            "ids": ids,
-            "out": str(folder / f"{begin}.ids"),
-            "cut": str(folder / f"{begin}.cut"),
-        }
+    asked = (
+        {"do": "encode", "words": str(words), "begin": begin, "end": end, "ids": ids, "cut": str(folder / f"{begin}.cut")}
         for begin, end in ranges(words)
-    ]
-    for request, answer in zip(asked, workers.spread(asked), strict=True):
-        tokens += answer["tokens"]
-        found = array("q", Path(str(request["out"])).read_bytes())
-        counts = array("q", map(int.__add__, counts, found))
+    )
+    tokens = sum(answer["tokens"] for answer in workers.spread(asked))
+    workers.all({"do": "seen", "folder": str(folder)})
+    seen = [array("q", file.read_bytes()) for file in folder.glob("*.ids")]
+    counts = array("q", map(sum, zip(*filter(None, seen), strict=True)))
     return Counted(counts, texts, tokens, distinct, words)
 
 
