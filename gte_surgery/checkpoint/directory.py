@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
@@ -66,6 +66,7 @@ CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
 MODULES_NAME = "modules.json"
 _MERGE = "merge it into its base with PEFT (`merge_and_unload`, then `save_pretrained`); the base lies elsewhere"
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +78,7 @@ class Checkpoint:
     those that are links leading out of it, which are never opened; `restated` those of the shards whose tensors are
     told with other names or shapes than they are stored with (see `restated`). `faults` are in the order of their
     discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then. `around` are the files
-    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`). `known` is
-    for who reads more of it, and once.
+    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`).
     """
 
     path: Path
@@ -93,7 +93,7 @@ class Checkpoint:
     around: tuple[FileEntry, ...] = ()
     _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
-    known: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -123,6 +123,13 @@ class Checkpoint:
 
     def has(self, name: str) -> bool:
         return self.file(name) is not None
+
+    def once(self, read: Callable[[Checkpoint], Found]) -> Found:
+        """What `read` makes of this checkpoint; asked again, it is not read again."""
+        if read not in self._read:
+            self._read[read] = read(self)
+        found: Found = self._read[read]
+        return found
 
     def readable(self, name: str) -> FileEntry | None:
         """The file called `name` if it may be opened: regular, and not a link that leads out of the checkpoint."""

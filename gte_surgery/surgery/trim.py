@@ -57,11 +57,9 @@ def trim(
         )
     require_places(path, manner.get("out"))
     checkpoint = opened(path)
-    if checkpoint.snapshot is not None:
-        path = checkpoint.name  # what is counted and what is cut are one commit
     target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
     origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
-    return carried_out(path, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+    return carried_out(checkpoint, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
 
 
 def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:

@@ -343,16 +343,21 @@ def history(path: Path | str) -> tuple[Receipt, ...]:
 
 
 def carried_out(
-    path: Path | str, edit: Edit, out: Path | str | None = None, dry_run: bool = False, **kept: Unpack[Kept]
-) -> Outcome:
-    """Plans an edit of an existing checkpoint and carries it out.
+    given: Path | str | Checkpoint, edit: Edit, out: Path | str | None = None, dry_run: bool = False,
+    **kept: Unpack[Kept],
+) -> Outcome:  # fmt: skip
+    """Plans an edit of an existing checkpoint and carries it out; `given` is where it lies, or the checkpoint that was
+    opened, and its places required, to find the edit.
 
     A proof runs the model: one on a hub is downloaded into the hub's cache for it.
     """
     manner = Manner(**kept)
     place = None if out is None else Path(out)
-    require_places(path, out, manner.filesystem)
-    checkpoint = opened(path)
+    if isinstance(given, Checkpoint):
+        checkpoint = given
+    else:
+        require_places(given, out, manner.filesystem)
+        checkpoint = opened(given)
     if checkpoint.snapshot is not None and manner.prove is not None and not dry_run:
         checkpoint.snapshot.download()
         checkpoint = opened(checkpoint.name)

@@ -52,7 +52,8 @@ class Tokenizer:
     least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as messages show them,
     by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …). `emitted` are ids
     that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it; `side` is where it
-    pads, None where no file says it. `has_types` tells whether token types are given to the model at all.
+    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `whole` is
+    tokenizer.json as it was read.
     """
 
     files: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Tokenizer:
     side: str | None = None
     has_types: bool = True
     trouble: Mapping[str, str] = field(default_factory=dict)
+    whole: TokenizerJson | None = field(default=None, repr=False, compare=False)
 
     @property
     def vocab_size(self) -> int | None:
@@ -84,10 +86,7 @@ def usable_pad(tokenizer: Tokenizer, pad: int | None, rows: int) -> int:
 
 def read_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     """The tokenizer of a checkpoint, read once; an empty value where it has none. Never raises."""
-    if "tokenizer" not in checkpoint.known:
-        checkpoint.known["tokenizer"] = _read(checkpoint)
-    found: Tokenizer = checkpoint.known["tokenizer"]
-    return found
+    return checkpoint.once(_read)
 
 
 def _read(checkpoint: Checkpoint) -> Tokenizer:
@@ -120,6 +119,7 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
         side=_side(stated, whole),
         has_types=_has_types(stated),
         trouble=found.trouble,
+        whole=whole,
     )
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
+from gte_surgery.checks.registry import all_rules
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import UnsoundError
@@ -91,8 +92,8 @@ def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
 
 def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:
     """The errors that forbid surgery."""
-    report = run(checkpoint, select=families, ignore=DAMAGED_NAMES)
-    return tuple(finding for finding in report.findings if finding.severity is Severity.ERROR)
+    milder = (code for code, rule in all_rules().items() if rule.severity is not Severity.ERROR)
+    return run(checkpoint, select=families, ignore=(*DAMAGED_NAMES, *milder)).findings
 
 
 def unsound(errors: Iterable[Finding]) -> str:

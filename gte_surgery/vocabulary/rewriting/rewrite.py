@@ -26,10 +26,11 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     WORDS,
+    TokenizerJson,
     read_tokenizer_json,
     settings,
 )
-from gte_surgery.vocabulary.tokenizer import settled
+from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
 
 _WAY_OUT = "say what becomes of the tokenizer's files: --tokenizer keep or --tokenizer remove"
 
@@ -50,17 +51,19 @@ def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None:
         raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", way_out)
-    contents = read_contents(file, way_out)
+    whole = read_tokenizer(checkpoint).whole
+    contents = read_contents(file, way_out, whole)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
     return Source(contents, tuple(settings(checkpoint)), others)
 
 
-def read_contents(file: FileEntry, way_out: str = _WAY_OUT) -> Contents:
-    """A tokenizer.json read whole. Raises RefusedError."""
+def read_contents(file: FileEntry, way_out: str = _WAY_OUT, whole: TokenizerJson | None = None) -> Contents:
+    """A tokenizer.json read whole; `whole` is what it was read as in pieces, where that is known. Raises RefusedError.
+    """
     try:
-        whole = read_tokenizer_json(file, ())
+        whole = whole or read_tokenizer_json(file, ())
         raw = read_whole(file.place, MOST_BYTES)
         return Contents(raw.decode("utf-8"), whole, tuple(settled(whole)))
     except (StreamError, UnicodeDecodeError) as error:

@@ -43,10 +43,8 @@ def count(
     distinct = _merged(sorted(folder.glob("*.run")), words)
     if not distinct:
         raise RefusedError("the texts hold no words, at least one is needed", "give files of text, and --column NAME")
-    asked = (
-        {"do": "encode", "words": str(words), "begin": begin, "end": end, "ids": ids, "cut": str(folder / f"{begin}.cut")}
-        for begin, end in ranges(words)
-    )
+    each = {"do": "encode", "words": str(words), "ids": ids}
+    asked = (each | {"begin": at, "end": end, "cut": str(folder / f"{at}.cut")} for at, end in ranges(words))
     tokens = sum(answer["tokens"] for answer in workers.spread(asked))
     workers.all({"do": "seen", "folder": str(folder)})
     seen = [array("q", file.read_bytes()) for file in folder.glob("*.ids")]

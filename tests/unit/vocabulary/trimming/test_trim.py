@@ -228,6 +228,21 @@ def test_the_number_of_workers_changes_nothing(place: Path, tmp_path: Path) -> N
     assert (one.files, one.meaning) == (two.files, two.meaning)
 
 
+def test_a_tokenizer_that_changes_while_texts_are_counted_is_refused(tmp_path: Path) -> None:
+    """The counts are of the one that was opened; cut by them, another one would be another vocabulary."""
+    place = builder.build(tmp_path / "ckpt", builder.remote_config(vocab_size=SIZE))
+    write_tokenizer(place, "Unigram", SIZE, 2000)
+    counted = texts_file(tmp_path / "t.txt", lines(20))
+
+    def progress(done: int, total: int) -> None:
+        if total == counted.stat().st_size:
+            write_tokenizer(place, "Unigram", SIZE, 1500)
+
+    with pytest.raises(RefusedError, match="changed"):
+        trim(place, texts=counted, progress=progress)
+    assert not (place / "gte-surgery.json").exists()
+
+
 def test_too_few_and_unknown_tokens_are_refused(place: Path, tmp_path: Path) -> None:
     file = texts_file(tmp_path / "t.txt", lines(50))
     with pytest.raises(RefusedError, match="this tokenizer needs"):
