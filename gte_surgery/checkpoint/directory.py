@@ -51,16 +51,9 @@ if TYPE_CHECKING:
     from gte_surgery.checkpoint.hub.snapshot import Snapshot
 
 __all__ = [
-    "Checkpoint",
-    "Fault",
-    "FaultKind",
-    "FileEntry",
-    "Index",
-    "Shard",
-    "StoredTensor",
-    "open_checkpoint",
+    "Checkpoint", "Fault", "FaultKind", "FileEntry", "Index", "Shard", "StoredTensor", "open_checkpoint",
     "open_listing",
-]
+]  # fmt: skip
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
@@ -91,8 +84,6 @@ class Checkpoint:
     snapshot: Snapshot | None = None
     restated: frozenset[str] = frozenset()
     around: tuple[FileEntry, ...] = ()
-    _tensors: dict[str, StoredTensor] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _by_name: dict[str, FileEntry] = field(default_factory=dict, init=False, repr=False, compare=False)
     _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
@@ -109,17 +100,11 @@ class Checkpoint:
     @property
     def tensors(self) -> Mapping[str, StoredTensor]:
         """All tensors by name, shard by shard in offset order; of two with one name the first."""
-        if not self._tensors:
-            for shard in self.shards:
-                for entry in shard.entries:
-                    self._tensors.setdefault(entry.name, StoredTensor(shard, entry))
-        return self._tensors
+        return self.once(_tensors)
 
     def file(self, name: str) -> FileEntry | None:
         """The file called `name`, relative to the directory, or None."""
-        if not self._by_name:
-            self._by_name.update((entry.name, entry) for entry in (*self.files, *self.around))
-        return self._by_name.get(name)
+        return self.once(_by_name).get(name)
 
     def has(self, name: str) -> bool:
         return self.file(name) is not None
@@ -136,6 +121,18 @@ class Checkpoint:
         file = self.file(name)
         is_readable = file is not None and file.is_regular and file.name not in self.links_out
         return file if is_readable else None
+
+
+def _tensors(checkpoint: Checkpoint) -> Mapping[str, StoredTensor]:
+    found: dict[str, StoredTensor] = {}
+    for shard in checkpoint.shards:
+        for entry in shard.entries:
+            found.setdefault(entry.name, StoredTensor(shard, entry))
+    return found
+
+
+def _by_name(checkpoint: Checkpoint) -> Mapping[str, FileEntry]:
+    return {entry.name: entry for entry in (*checkpoint.files, *checkpoint.around)}
 
 
 def open_checkpoint(path: Path | str) -> Checkpoint:
@@ -207,14 +204,10 @@ def open_listing(path: Path, files: Mapping[str, Path]) -> Checkpoint:
 def open_folder(outer: Checkpoint, folder: str) -> Checkpoint:
     """The checkpoint in a folder of `outer`, which sees the files there as "../modules.json"."""
     inside = f"{folder}/"
-    files = {file.name: file for file in outer.files}
-    inner = {
-        name.removeprefix(inside): file._replace(name=name.removeprefix(inside))
-        for name, file in files.items()
-        if name.startswith(inside)
-    }
+    below = {file.name.removeprefix(inside): file for file in outer.files if file.name.startswith(inside)}
+    inner = {name: file._replace(name=name) for name, file in below.items()}
     links = frozenset(name.removeprefix(inside) for name in outer.links_out if name.startswith(inside))
-    around = (file._replace(name=f"../{name}") for name, file in files.items() if outer.readable(name))
+    around = (file._replace(name=f"../{file.name}") for file in outer.files if outer.readable(file.name))
     opened = _open(Listing(outer.path / folder, inner, {}, links), WEIGHTS_NAME, outer.snapshot is None)
     return replace(opened, snapshot=outer.snapshot, around=tuple(around))
 

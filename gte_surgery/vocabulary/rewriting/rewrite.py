@@ -60,8 +60,7 @@ def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
 
 
 def read_contents(file: FileEntry, way_out: str = _WAY_OUT, whole: TokenizerJson | None = None) -> Contents:
-    """A tokenizer.json read whole; `whole` is what it was read as in pieces, where that is known. Raises RefusedError.
-    """
+    """A tokenizer.json for rewriting; `whole` is what it was read as in pieces, if it was. Raises RefusedError."""
     try:
         whole = whole or read_tokenizer_json(file, ())
         raw = read_whole(file.place, MOST_BYTES)
