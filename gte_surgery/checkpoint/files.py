@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.source import LocalFile, Opened, Place
+from gte_surgery.checkpoint.source import Identity, LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError
 
 _PIECE = 1 << 20
@@ -66,11 +66,16 @@ def read_at(file: Opened, offset: int, count: int) -> bytes:
 
 def read_whole(place: Place | Path, limit: int) -> bytes:
     """The content of a file of at most `limit` bytes. Raises CheckpointError."""
+    return read_identified(place, limit)[0]
+
+
+def read_identified(place: Place | Path, limit: int) -> tuple[bytes, Identity]:
+    """The same, with what the file was when it was read."""
     with opened(place) as file:
-        size = file.identity.size
-        if size > limit:
-            raise CheckpointError(f"{shown(place.name)}: {size} bytes, at most {limit} are read")
-        return read_at(file, 0, limit)
+        identity = file.identity
+        if identity.size > limit:
+            raise CheckpointError(f"{shown(place.name)}: {identity.size} bytes, at most {limit} are read")
+        return read_at(file, 0, limit), identity
 
 
 Progress = Callable[[int, int], None]

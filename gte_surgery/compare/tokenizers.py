@@ -127,14 +127,14 @@ def _differing(whole: Contents, part: Contents) -> Iterator[str]:
     try:
         wanted = _members(rewritten_json(whole, new_ids))
     except RefusedError:
-        wanted = _members(whole.text)  # it cannot be cut down to those tokens, and the rest is compared as it stands
-    found = _members(part.text)
+        wanted = _members(whole.raw)  # it cannot be cut down to those tokens, and the rest is compared as it stands
+    found = _members(part.raw)
     yield from (name for name in dict.fromkeys((*wanted, *found)) if wanted.get(name) != found.get(name))
 
 
-def _members(text: str) -> Mapping[str, Any]:
+def _members(raw: bytes) -> Mapping[str, Any]:
     """What a tokenizer.json says, part by part: {"normalizer": …, "model/merges": …}."""
-    whole = json.loads(text)
+    whole = json.loads(raw)
     found = {name: value for name, value in whole.items() if name not in ("version", "model")}
     found |= {f"model/{name}": value for name, value in whole["model"].items()}
     merges = found.get("model/merges") or []

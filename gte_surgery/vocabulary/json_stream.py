@@ -44,9 +44,9 @@ class StreamError(Exception):
 
 
 class JsonStream:
-    """A cursor over the JSON text of an open file, from byte `offset` on."""
+    """A cursor over the JSON text of an open file, or of bytes, from byte `offset` on."""
 
-    def __init__(self, file: Opened, offset: int = 0, piece: int | None = None) -> None:
+    def __init__(self, file: Opened | bytes, offset: int = 0, piece: int | None = None) -> None:
         self._piece = piece or PIECE
         self._file = file
         self._buffer = b""
@@ -70,7 +70,7 @@ class JsonStream:
                 return None
             if len(self._buffer) - self._at >= SMALL:
                 raise StreamError(f"one value of more than {SMALL} bytes")
-            piece = read_at(self._file, self._end, self._piece)
+            piece = self._next_piece()
             if not piece:
                 self._at = found.end() if found is not None else self._at
                 return found
@@ -133,7 +133,7 @@ class JsonStream:
     def require_end(self) -> None:
         """Raises StreamError where anything but white space follows."""
         while not self._buffer[self._at :].lstrip(_SPACE):
-            self._buffer, self._at = read_at(self._file, self._end, self._piece), 0
+            self._buffer, self._at = self._next_piece(), 0
             if not self._buffer:
                 return
             self._end += len(self._buffer)
@@ -154,6 +154,11 @@ class JsonStream:
         if offence is not None:
             raise StreamError(offence.reason)
         return value
+
+    def _next_piece(self) -> bytes:
+        if isinstance(self._file, bytes):
+            return self._file[self._end : self._end + self._piece]
+        return read_at(self._file, self._end, self._piece)
 
     def _tokens(self) -> Iterator[bytes]:
         depth = length = 0

@@ -12,6 +12,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.json.strict import escape
 from gte_surgery.checkpoint.sidecars import members_of
+from gte_surgery.checkpoint.source import Identity, Opened
 from gte_surgery.errors import CheckpointError
 from gte_surgery.vocabulary.emission import is_id
 from gte_surgery.vocabulary.json_stream import JsonStream, StreamError
@@ -51,11 +52,16 @@ class AddedToken(NamedTuple):
 
 
 class TokenizerJson(NamedTuple):
-    """tokenizer.json: the small members whole, of the model its type and small members, and the vocabulary's size."""
+    """tokenizer.json: the small members whole, of the model its type and small members, and the vocabulary's size.
+    `places` are the bytes [begin, end) where the value of each member stands, "model/vocab" and the like, in the file
+    that is `identity`; that is None where not all of it was read.
+    """
 
     members: Mapping[str, object]
     model: Mapping[str, object]
     pieces: Pieces
+    places: Mapping[str, tuple[int, int]]
+    identity: Identity | None = None
 
     @property
     def added(self) -> tuple[AddedToken, ...]:
@@ -99,33 +105,46 @@ def read_tokenizer_json(file: FileEntry, wanted: Collection[str]) -> TokenizerJs
     with opened(file.place) as reading:
         if reading.identity.size > MOST_BYTES:
             raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
-        is_far = file.place.near is None and reading.identity.size > FAR_BYTES
-        stream = JsonStream(reading, piece=FAR_BYTES if is_far else None)
-        members: dict[str, object] = {}
-        model: dict[str, object] = {}
-        texts, pieces, begin, asked = set(wanted), None, 0, 0
-        for key in stream.members():
-            if key != "model":
-                members[key] = stream.value()
-                texts |= set(_own_texts(members))
-                continue
-            for inner in stream.members():
-                if inner == "vocab" and is_far:
-                    return TokenizerJson(members, model, _stated_pieces(members))
-                if inner == "vocab":
-                    begin, asked = stream.offset, len(texts)
-                    pieces = json_pieces(stream, texts)
-                elif inner == "merges":
-                    skip_merges(stream)
-                else:
-                    model[inner] = stream.value()
-        texts |= set(_own_texts(members)) | {text for text in (model.get("unk_token"),) if isinstance(text, str)}
-        stream.require_end()
-        if pieces is None:
-            raise StreamError("holds no vocabulary")
-        if len(texts) > asked:
-            pieces = json_pieces(JsonStream(reading, begin), texts)
-    return TokenizerJson(members, model, pieces)
+        if file.place.near is None and reading.identity.size > FAR_BYTES:
+            return parsed(reading, wanted, FAR_BYTES)
+        return parsed(reading, wanted)._replace(identity=reading.identity)
+
+
+def parsed(file: Opened | bytes, wanted: Collection[str] = (), far_piece: int | None = None) -> TokenizerJson:
+    """The same of an open file, or of its content; with `far_piece`, read in pieces of so many bytes, only of what
+    comes before the vocabulary.
+    """
+    stream = JsonStream(file, piece=far_piece)
+    members: dict[str, object] = {}
+    model: dict[str, object] = {}
+    texts, pieces, asked = set(wanted), None, 0
+    places: dict[str, tuple[int, int]] = {}
+    for key in stream.members():
+        begin = stream.offset
+        if key != "model":
+            members[key] = stream.value()
+            places[key] = begin, stream.offset
+            texts |= set(_own_texts(members))
+            continue
+        for inner in stream.members():
+            begin = stream.offset
+            if inner == "vocab" and far_piece:
+                return TokenizerJson(members, model, _stated_pieces(members), {})
+            if inner == "vocab":
+                asked = len(texts)
+                pieces = json_pieces(stream, texts)
+            elif inner == "merges":
+                skip_merges(stream)
+            else:
+                model[inner] = stream.value()
+            places[f"model/{inner}"] = begin, stream.offset
+    texts |= set(_own_texts(members)) | {text for text in (model.get("unk_token"),) if isinstance(text, str)}
+    stream.require_end()
+    if pieces is None:
+        raise StreamError("holds no vocabulary")
+    if len(texts) > asked:
+        pieces = json_pieces(JsonStream(file, places["model/vocab"][0]), texts)
+    return TokenizerJson(members, model, pieces, places)
 
 
 def _stated_pieces(members: Mapping[str, object]) -> Pieces:

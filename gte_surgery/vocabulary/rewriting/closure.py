@@ -35,10 +35,10 @@ def characters(contents: Contents) -> Iterator[int]:
     vocabulary becomes unknown.
     """
     prefix = str(contents.whole.model.get("continuing_subword_prefix") or "")
-    for entry in contents.entries:
-        bare = entry.text.removeprefix(prefix) if prefix else entry.text
-        if len(bare) == 1 or len(entry.text) == 1 or _BYTE.fullmatch(entry.text):
-            yield entry.id
+    for at, number in enumerate(contents.entries.ids):
+        text = contents.texts.of_entry(at)
+        if len(text) == 1 or len(text.removeprefix(prefix)) == 1 or _BYTE.fullmatch(text):
+            yield number
 
 
 def passed_through(contents: Contents, kept: Collection[int]) -> dict[int, str]:
@@ -78,9 +78,8 @@ def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> It
         yield each.id, f"the {'padding' if each.part == 'padding' else 'post-processor'} holds it"
     if contents.unknown is not None:
         yield contents.unknown, "it stands for what is unknown"
-    for key, text in named_tokens(settings):
-        if text in contents.ids:
-            yield contents.ids[text], f"{key} names it"
-    if contents.is_scored and contents.entries:
-        lowest = min(contents.entries, key=lambda entry: entry.score)
-        yield lowest.id, "the score of what is unknown is counted from its own, the lowest"
+    named = [*named_tokens(settings)]
+    ids = contents.ids_of([text for _, text in named])
+    yield from ((ids[text], f"{key} names it") for key, text in named if text in ids)
+    if scores := contents.entries.scores:
+        yield scores.index(min(scores)), "the score of what is unknown is counted from its own, the lowest"

@@ -31,8 +31,8 @@ def settings_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
     numbered = [(int(key), entry) for key, entry in entries.items() if key.isascii() and key.isdigit()]
     kept = sorted((new_ids[number], entry.key_end, entry.end) for number, entry in numbered if number in new_ids)
     written = [f'"{number}"{text[begin:end]}' for number, begin, end in kept]
-    old = [(entry.key_begin, entry.end) for entry in entries.values()]
-    return spliced(text, [relisted(text, place, old, written)]).encode()
+    begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]
+    return spliced(text, [relisted(text, place, begins, ends, written)]).encode()
 
 
 def added_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
@@ -49,7 +49,8 @@ def added_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
         if value[key] in new_ids
     ]
     place = Member(begin, begin, begin, len(text.rstrip()))
-    return spliced(text, [relisted(text, place, [(e.key_begin, e.end) for e in entries.values()], written)]).encode()
+    begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]
+    return spliced(text, [relisted(text, place, begins, ends, written)]).encode()
 
 
 def words_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
@@ -73,7 +74,9 @@ def numbered_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
     written = [text[begin:at] + str(number) for number, begin, at in kept]
     begin = skip_space(text, 0)
     whole = Member(begin, begin, begin, len(text.rstrip()))
-    return spliced(text, [relisted(text, whole, [(b, e) for b, e, _, _ in found], written)]).encode()
+    return spliced(
+        text, [relisted(text, whole, [b for b, _, _, _ in found], [e for _, e, _, _ in found], written)]
+    ).encode()
 
 
 def merges_rewritten(raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> bytes:

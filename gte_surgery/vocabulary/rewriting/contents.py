@@ -1,17 +1,19 @@
 """A tokenizer.json read whole, for rewriting: its text, the places in it that hold ids, and its tokens by id.
 
-Only files that `token_files` has read within its bounds come here; the text is JSON. Memory: some ten times the file.
+Only files that `token_files` has read within its bounds come here; the text is JSON. Memory: some three times the file,
+as much again and more once `ids` or `merges` are asked for, which a Unigram vocabulary is rewritten without.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gte_surgery.checkpoint.json.scan import Member, members, skip_space
+from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.emission import Emitted, emitted_by
 from gte_surgery.vocabulary.token_files import AddedToken, TokenizerJson
@@ -26,17 +28,6 @@ MERGE = re.compile(rf"\[\s*({_STRING})\s*,\s*({_STRING})\s*\]|({_STRING})", re.D
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """A token of the vocabulary: its text, id, score (0 without scores), and where its entry stands, [begin, end)."""
-
-    text: str
-    id: int
-    score: float
-    begin: int
-    end: int
-
-
-@dataclass(frozen=True, slots=True)
 class Merge:
     """A merge of BPE: two tokens, and where its entry stands."""
 
@@ -46,57 +37,131 @@ class Merge:
     end: int
 
 
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """The vocabulary, as it stands in the file: `ids` by entry, where each stands, [`begins`, `ends`), where its text
+    ends in there, and its score; no `scores` where tokens have none.
+    """
+
+    ids: Sequence[int]
+    begins: array[int]
+    ends: array[int]
+    text_ends: array[int]
+    scores: array[float]
+
+
+class Texts(Mapping[int, str]):
+    """The texts of tokens by id, those of the vocabulary each read from the file when it is asked for."""
+
+    def __init__(self, text: str, entries: Entries, beside: Mapping[int, str]) -> None:
+        self._text, self._entries, self._beside = text, entries, beside
+        ids = entries.ids
+        places = ids if isinstance(ids, range) else {number: at for at, number in enumerate(ids)}
+        self._places: range | dict[int, int] = places
+
+    def __getitem__(self, number: int) -> str:
+        if number in self._beside:
+            return self._beside[number]
+        if number not in self._places:
+            raise KeyError(number)
+        return self.of_entry(self._places[number])
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._places or number in self._beside
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self._places
+        yield from (number for number in self._beside if number not in self._places)
+
+    def __len__(self) -> int:
+        return len(self._places) + sum(number not in self._places for number in self._beside)
+
+    def of_entry(self, at: int) -> str:
+        """The text of the entry that stands at this place of the vocabulary."""
+        begin = self._text.index('"', self._entries.begins[at])
+        return string_of(self._text[begin : self._entries.text_ends[at]])
+
+
 @dataclass(frozen=True)
 class Contents:
-    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and its added tokens with the ids in use."""
+    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and its added tokens with the ids in use.
+
+    The text is that of the file read as Latin-1, a character a byte: what is ASCII in it is what it says, all else is
+    carried as it is.
+    """
 
     text: str
     whole: TokenizerJson
     added: tuple[AddedToken, ...]
 
     @property
+    def raw(self) -> bytes:
+        """The content of the file."""
+        return self.text.encode("latin-1")
+
+    @property
     def kind(self) -> str:
         """The model's type: "Unigram", "WordPiece", "BPE" or "WordLevel"."""
         return str(self.whole.model.get("type") or self._guessed)
 
-    @cached_property
-    def top(self) -> Mapping[str, Member]:
-        """Where the members of the file stand."""
-        return members(self.text, skip_space(self.text, 0))
+    def place(self, name: str) -> Member | None:
+        """Where the value of a member of the file stands, "added_tokens" or "model/vocab"; None where it has none."""
+        if name not in self.whole.places:
+            return None
+        begin, end = self.whole.places[name]
+        begin = skip_space(self.text, begin)
+        return Member(begin, begin, begin, end)
 
-    @cached_property
-    def model(self) -> Mapping[str, Member]:
-        """Where the members of its model stand."""
-        return members(self.text, self.top["model"].begin)
+    @property
+    def vocabulary(self) -> Member:
+        """Where the vocabulary stands."""
+        place = self.place("model/vocab")
+        if place is None:
+            raise RefusedError("tokenizer.json: holds no vocabulary")
+        return place
 
     @cached_property
     def is_scored(self) -> bool:
         """Whether ids are places in a list, and tokens have scores [Unigram]."""
-        return self.text[self.model["vocab"].begin] == "["
+        return self.text[self.vocabulary.begin] == "["
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> Entries:
         """The vocabulary, as it stands in the file."""
-        place = self.model["vocab"]
-        found = (SCORED if self.is_scored else NUMBERED).finditer(self.text, place.begin + 1, place.end)
-        if self.is_scored:
-            return tuple(Entry(string_of(m[1]), at, float(m[2]), m.start(), m.end()) for at, m in enumerate(found))
-        return tuple(Entry(string_of(m[1]), int(m[2]), 0.0, m.start(), m.end()) for m in found)
+        place, scores, ids = self.vocabulary, array("d"), array("q")
+        begins, ends, text_ends = array("I"), array("I"), array("I")
+        for m in (SCORED if self.is_scored else NUMBERED).finditer(self.text, place.begin + 1, place.end):
+            begins.append(m.start())
+            ends.append(m.end())
+            text_ends.append(m.end(1))
+            if self.is_scored:
+                scores.append(float(m[2]))
+            else:
+                ids.append(int(m[2]))
+        return Entries(range(len(begins)) if self.is_scored else ids, begins, ends, text_ends, scores)
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Texts by id."""
+        return Texts(self.text, self.entries, {token.id: token.text for token in self.added})
 
     @cached_property
     def ids(self) -> Mapping[str, int]:
         """Ids by text, of the vocabulary and the added tokens."""
-        return {entry.text: entry.id for entry in self.entries} | {token.text: token.id for token in self.added}
+        texts = map(self.texts.of_entry, range(len(self.entries.ids)))
+        return dict(zip(texts, self.entries.ids, strict=True)) | {token.text: token.id for token in self.added}
 
-    @cached_property
-    def texts(self) -> Mapping[int, str]:
-        """Texts by id."""
-        return {entry.id: entry.text for entry in self.entries} | {token.id: token.text for token in self.added}
+    def ids_of(self, texts: Collection[str]) -> dict[str, int]:
+        """The same of some texts, as far as they are tokens."""
+        known: Mapping[str, int] = {**self.whole.pieces.ids, **{token.text: token.id for token in self.added}}
+        if any(text not in known for text in texts):
+            known = self.ids
+        return {text: known[text] for text in texts if text in known}
 
     @cached_property
     def merges(self) -> tuple[Merge, ...]:
         """The merges of BPE, in their order."""
-        place = self.model.get("merges")
+        place = self.place("model/merges")
         return tuple(self._merges(place)) if place is not None else ()
 
     @cached_property
@@ -110,7 +175,7 @@ class Contents:
     @cached_property
     def emitted(self) -> tuple[Emitted, ...]:
         """The ids that the post-processor and the padding hold, with their JSON pointers."""
-        found = list(emitted_by(self.whole.members.get("post_processor"), "tokenizer.json", self.ids))
+        found = list(emitted_by(self.whole.members.get("post_processor"), "tokenizer.json", {}))
         padding = self.whole.members.get("padding")
         if isinstance(padding, dict) and type(padding.get("pad_id")) is int:
             token = str(padding.get("pad_token"))
@@ -123,7 +188,7 @@ class Contents:
         number, text = self.whole.model.get("unk_id"), self.whole.model.get("unk_token")
         if type(number) is int:
             return number
-        return self.ids.get(text) if isinstance(text, str) else None
+        return self.ids_of([text]).get(text) if isinstance(text, str) else None
 
     def joined(self, merge: Merge) -> str:
         """The token that a merge makes [tokenizers, models/bpe/model.rs]."""
@@ -142,9 +207,10 @@ class Contents:
 
     @property
     def _guessed(self) -> str:
-        return "Unigram" if self.is_scored else "BPE" if "merges" in self.model else "WordPiece"
+        return "Unigram" if self.is_scored else "BPE" if "model/merges" in self.whole.places else "WordPiece"
 
 
 def string_of(literal: str) -> str:
-    """The text of a JSON string literal."""
-    return str(json.loads(literal, strict=False)) if "\\" in literal else literal[1:-1]
+    """The text of a JSON string literal, of which a character is a byte."""
+    text = literal if literal.isascii() else literal.encode("latin-1").decode("utf-8")
+    return str(json.loads(text, strict=False)) if "\\" in text else text[1:-1]

@@ -6,11 +6,11 @@ they go (`closure` says which those are).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.files import FileEntry, read_whole
+from gte_surgery.checkpoint.files import FileEntry, read_identified, read_whole
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
@@ -27,7 +27,7 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_JSON,
     WORDS,
     TokenizerJson,
-    read_tokenizer_json,
+    parsed,
     settings,
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
@@ -60,12 +60,13 @@ def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
 
 
 def read_contents(file: FileEntry, way_out: str = _WAY_OUT, whole: TokenizerJson | None = None) -> Contents:
-    """A tokenizer.json for rewriting; `whole` is what it was read as in pieces, if it was. Raises RefusedError."""
+    """A tokenizer.json for rewriting; `whole` is what it was read as before, if it was. Raises RefusedError."""
     try:
-        whole = whole or read_tokenizer_json(file, ())
-        raw = read_whole(file.place, MOST_BYTES)
-        return Contents(raw.decode("utf-8"), whole, tuple(settled(whole)))
-    except (StreamError, UnicodeDecodeError) as error:
+        raw, identity = read_identified(file.place, MOST_BYTES)
+        if whole is None or whole.identity != identity:
+            whole = parsed(raw)
+        return Contents(raw.decode("latin-1"), whole, tuple(settled(whole)))
+    except StreamError as error:
         raise RefusedError(f"{file.name}: cannot be read: {error}", way_out) from None
 
 
@@ -78,8 +79,8 @@ def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
     if all(new_ids.get(number) == number for number in contents.texts):
         return {}
     refuse_incomplete(source, new_ids)
-    old = {TOKENIZER_JSON: contents.text.encode(), **source.others}
-    new = {TOKENIZER_JSON: rewritten_json(contents, new_ids).encode(), **dict(_others(source, new_ids))}
+    old = {TOKENIZER_JSON: contents.raw, **source.others}
+    new = {TOKENIZER_JSON: rewritten_json(contents, new_ids), **dict(_others(source, new_ids))}
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
 
@@ -87,7 +88,7 @@ def settings_alone(checkpoint: Checkpoint, new_ids: NewIds) -> dict[str, bytes]:
     """The new content of the small files of a tokenizer without a vocabulary, by name, of those that change."""
     readable = [(name, checkpoint.readable(name)) for name in (TOKENIZER_CONFIG, ADDED_TOKENS)]
     old = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    new = {name: _other(name, raw, {}, new_ids) for name, raw in old.items()}
+    new = {name: _other(name, raw, dict, new_ids) for name, raw in old.items()}
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
 
@@ -108,15 +109,14 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
 
 
 def _others(source: Source, new_ids: NewIds) -> Iterator[tuple[str, bytes]]:
-    ids = source.contents.ids
     for name, raw in source.others.items():
         try:
-            yield name, _other(name, raw, ids, new_ids)
+            yield name, _other(name, raw, lambda: source.contents.ids, new_ids)
         except (StreamError, ValueError) as error:
             raise RefusedError(f"{name}: cannot be rewritten: {error}", _WAY_OUT) from None
 
 
-def _other(name: str, raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> bytes:
+def _other(name: str, raw: bytes, ids: Callable[[], Mapping[str, int]], new_ids: NewIds) -> bytes:
     match name:
         case "tokenizer_config.json":
             return companions.settings_rewritten(raw, new_ids)
@@ -127,6 +127,6 @@ def _other(name: str, raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> by
         case "vocab.json":
             return companions.numbered_rewritten(raw, new_ids)
         case "merges.txt":
-            return companions.merges_rewritten(raw, ids, new_ids)
+            return companions.merges_rewritten(raw, ids(), new_ids)
         case _:
-            return companions.sentencepiece_rewritten(raw, name, ids, new_ids)
+            return companions.sentencepiece_rewritten(raw, name, ids(), new_ids)

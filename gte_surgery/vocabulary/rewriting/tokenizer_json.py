@@ -26,15 +26,15 @@ class Edit:
     text: str
 
 
-def rewritten_json(contents: Contents, new_ids: NewIds) -> str:
-    """The text of the tokenizer.json with the new ids. Raises RefusedError where they do not fit what the format holds.
+def rewritten_json(contents: Contents, new_ids: NewIds) -> bytes:
+    """The tokenizer.json with the new ids. Raises RefusedError where they do not fit what the format holds.
 
     Unigram counts its ids, so those of the vocabulary must be 0, 1, 2, … without a gap; so must those of added tokens
     that are not in the vocabulary, from its end on.
     """
     edits = [*_vocabulary(contents, new_ids), *_merges(contents, new_ids), *_unknown(contents, new_ids)]
     edits += [*_added(contents, new_ids), *_emitted(contents, new_ids)]
-    return spliced(contents.text, edits)
+    return spliced(contents.text, edits).encode("latin-1")
 
 
 def spliced(text: str, edits: Sequence[Edit]) -> str:
@@ -46,40 +46,39 @@ def spliced(text: str, edits: Sequence[Edit]) -> str:
     return "".join([*parts, text[at:]])
 
 
-def relisted(text: str, place: Member, old: Sequence[tuple[int, int]], new: Sequence[str]) -> Edit:
+def relisted(text: str, place: Member, begins: Sequence[int], ends: Sequence[int], new: Sequence[str]) -> Edit:
     """The list or object at `place` with other entries: its brackets, the white space within them and the separators
-    are those of the file. `old` are the places of its entries.
+    are those of the file. Its entries stood at [`begins`, `ends`).
     """
-    if not old:
+    if not begins:
         return Edit(place.begin, place.end, text[place.begin : place.end])
-    opening, closing = text[place.begin : old[0][0]], text[old[-1][1] : place.end]
-    separator = text[old[0][1] : old[1][0]] if len(old) > 1 else ","
+    opening, closing = text[place.begin : begins[0]], text[ends[-1] : place.end]
+    separator = text[ends[0] : begins[1]] if len(begins) > 1 else ","
     body = separator.join(new)
     return Edit(place.begin, place.end, opening + body + closing if new else text[place.begin] + closing.lstrip())
 
 
 def _vocabulary(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    kept = [(new_ids[entry.id], entry) for entry in contents.entries if entry.id in new_ids]
-    kept.sort(key=lambda pair: pair[0])
+    entries, text = contents.entries, contents.text
+    kept = sorted((new_ids[number], at) for at, number in enumerate(entries.ids) if number in new_ids)
     if contents.is_scored:
         _refuse_gaps([number for number, _ in kept], 0, "a Unigram vocabulary counts its ids")
-    text, written = contents.text, []
-    for number, entry in kept:
-        literal = text[entry.begin : entry.end]
-        if not contents.is_scored and number != entry.id:
+    written = []
+    for number, at in kept:
+        literal = text[entries.begins[at] : entries.ends[at]]
+        if not contents.is_scored and number != entries.ids[at]:
             literal = literal.rstrip("0123456789") + str(number)
         written.append(literal)
-    places = [(entry.begin, entry.end) for entry in contents.entries]
-    yield relisted(text, contents.model["vocab"], places, written)
+    yield relisted(text, contents.vocabulary, entries.begins, entries.ends, written)
 
 
 def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    place, merges = contents.model.get("merges"), contents.merges
+    place, merges = contents.place("model/merges"), contents.merges
     if place is None:
         return
     kept = [contents.text[m.begin : m.end] for m in merges if _is_kept(contents, m, new_ids)]
     if len(kept) < len(merges):
-        yield relisted(contents.text, place, [(m.begin, m.end) for m in merges], kept)
+        yield relisted(contents.text, place, [m.begin for m in merges], [m.end for m in merges], kept)
 
 
 def _is_kept(contents: Contents, merge: Merge, new_ids: NewIds) -> bool:
@@ -89,18 +88,17 @@ def _is_kept(contents: Contents, merge: Merge, new_ids: NewIds) -> bool:
 
 
 def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    place, number = contents.model.get("unk_id"), contents.whole.model.get("unk_id")
+    place, number = contents.place("model/unk_id"), contents.whole.model.get("unk_id")
     if place is not None and type(number) is int:
         yield Edit(place.begin, place.end, str(_needed(number, new_ids, "model/unk_id")))
 
 
 def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     """The added tokens, by ascending new id; those beside the vocabulary must count on from its end."""
-    place = contents.top.get("added_tokens")
+    place = contents.place("added_tokens")
     if place is None:
         return
-    proper = {entry.text for entry in contents.entries}
-    count = sum(entry.id in new_ids for entry in contents.entries)
+    count = sum(number in new_ids for number in contents.entries.ids)
     settled = {token.text: token.id for token in contents.added}
     kept: list[tuple[int, str]] = []
     beside: list[int] = []
@@ -112,11 +110,11 @@ def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
         id_place = members(contents.text, entry.begin)["id"]
         literal = contents.text[entry.begin : id_place.begin] + str(number) + contents.text[id_place.end : entry.end]
         kept.append((number, literal))
-        if token not in proper:
+        if token not in contents.whole.pieces.ids:
             beside.append(number)
     _refuse_gaps(sorted(beside), count, "added tokens are counted on from the vocabulary's end")
     written = [literal for _, literal in sorted(kept, key=lambda pair: pair[0])]
-    yield relisted(contents.text, place, [(entry.begin, entry.end) for entry in entries], written)
+    yield relisted(contents.text, place, [each.begin for each in entries], [each.end for each in entries], written)
 
 
 def _tokens(contents: Contents) -> list[str]:
@@ -127,12 +125,13 @@ def _tokens(contents: Contents) -> list[str]:
 def _emitted(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     for each in contents.emitted:
         _, key, *rest = each.pointer.split("/")
-        whole = contents.top[key]
-        part = Document("tokenizer.json", contents.text[whole.begin : whole.end], None)
-        span = part.span("/" + "/".join(rest))
+        begin, end = contents.whole.places[key]
+        part = contents.text[begin:end].encode("latin-1").decode("utf-8")
+        span = Document("tokenizer.json", part, None).span("/" + "/".join(rest))
         if span is not None:
             number = _needed(each.id, new_ids, each.pointer)
-            yield Edit(whole.begin + span[0], whole.begin + span[1], str(number))
+            first, last = (begin + len(part[:at].encode("utf-8")) for at in span)
+            yield Edit(first, last, str(number))
 
 
 def _needed(number: int, new_ids: NewIds, place: str) -> int:

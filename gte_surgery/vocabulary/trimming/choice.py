@@ -62,13 +62,14 @@ def always(source: Source, also: Collection[int], tokens: Collection[str]) -> se
     and the tokens named by the user. Raises UsageError for a token that is not there.
     """
     contents = source.contents
-    missing = [token for token in tokens if token not in contents.ids]
+    ids = contents.ids_of(tokens)
+    missing = [token for token in tokens if token not in ids]
     if missing:
         raise UsageError(
             f"keep-tokens: `{missing[0]}`, must be a token of the vocabulary", "one token a line, as it is there"
         )
     found = {*required(contents, source.settings), *characters(contents), *(token.id for token in contents.added)}
-    return found | {contents.ids[token] for token in tokens} | {number for number in also if number in contents.texts}
+    return found | set(ids.values()) | {number for number in also if number in contents.texts}
 
 
 def choose(contents: Contents, counts: Sequence[float], fixed: Collection[int], wish: Wish) -> Choice:

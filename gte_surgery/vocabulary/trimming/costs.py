@@ -51,7 +51,7 @@ def cost_between(old: Contents, new: Contents, corpus: Sequence[Part], threads: 
     with TemporaryDirectory(prefix="gte-surgery-") as name, started(threads) as workers:
         folder = Path(name)
         for which, contents in (("old", old), ("new", new)):
-            (folder / f"{which}.json").write_text(contents.text, encoding="utf-8")
+            (folder / f"{which}.json").write_bytes(contents.raw)
             workers.all({"do": "open", which: str(folder / f"{which}.json")})
         new_ids = {number: new.ids[text] for number, text in old.texts.items() if text in new.ids}
         return cost_of(workers, corpus, ALL, folder, old, new_ids, (old.unknown, new.unknown))

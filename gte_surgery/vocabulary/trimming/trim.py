@@ -74,7 +74,7 @@ def trimmed(
     fixed = always(source, special, wish.tokens)
     with TemporaryDirectory(prefix="gte-surgery-") as folder, started(threads) as workers:
         place = Path(folder)
-        (place / "old.json").write_text(source.contents.text, encoding="utf-8")
+        (place / "old.json").write_bytes(source.contents.raw)
         workers.all({"do": "open", "old": str(place / "old.json")})
         held = round(corpus.held_out * 10_000)
         found = parts(list(corpus.texts), corpus.column, corpus.weights)
@@ -106,7 +106,7 @@ def _proved(
     for _ in range(ROUNDS):
         new_ids = _new_ids(sorted(kept))
         files = rewritten(source, new_ids)
-        (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.text.encode()))
+        (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.raw))
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
         workers.all({"do": "open", "new": str(place / "new.json")})
         if counted.words is None:

@@ -28,7 +28,7 @@ def cut(path: Path, out: Path) -> Contents:
         each.id for each in whole.added
     }
     kept |= set(passed_through(whole, kept))
-    out.write_text(rewritten_json(whole, {old: new for new, old in enumerate(sorted(kept))}), encoding="utf-8")
+    out.write_bytes(rewritten_json(whole, {old: new for new, old in enumerate(sorted(kept))}))
     return whole
 
 
