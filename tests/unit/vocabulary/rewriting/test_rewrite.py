@@ -120,6 +120,23 @@ def test_all_else_stays(place: Path, tmp_path: Path) -> None:
     }
 
 
+def test_however_the_file_is_written_the_same_is_rewritten(place: Path, tmp_path: Path) -> None:
+    """With special tokens that are no ASCII, as they are or escaped, on a line or on many."""
+    value = json.loads((place / "tokenizer.json").read_text("utf-8").replace("</s>", "</é\U0001f600>"))
+    forms = [{"ensure_ascii": ascii, "indent": indent} for ascii in (True, False) for indent in (None, 1)]
+    found = []
+    for at, form in enumerate(forms):
+        path = build(tmp_path / str(at))
+        (path / "tokenizer.json").write_text(json.dumps(value, **form), "utf-8")
+        here = source(path)
+        kept = closed(here, [number for number in here.contents.texts if number % 2])
+        raw = rewritten(here, dense(reversed(kept)))["tokenizer.json"]
+        assert json.dumps(json.loads(raw), **form).encode() == raw
+        found.append(json.loads(raw))
+    assert found == found[:1] * 4
+    assert found[0] != value
+
+
 def test_what_is_needed_is_refused_by_name(place: Path) -> None:
     found = source(place)
     with pytest.raises(RefusedError, match=r"`<s>` \(0\) gets no new id, and the post-processor holds it"):
