@@ -1,8 +1,9 @@
 """The child process that the tokenizers package runs in, with limits on memory and time; the parent tells its death.
 
-Started by `workers`. It reads one request a line from its standard input and answers each with one line, both JSON:
-"open" a tokenizer, "count" the words of a part of a corpus, "encode" words, "compare" two tokenizers on them, "frame"
-texts as a model takes them, tell how far a tokenizer's ids "reach".
+Started by `workers`. It reads one request a line from a socket and answers each with one line, both JSON: "fork" into
+another one, which has a socket of its own and shares the memory of what is open, "wait" until that one ends, "end" all
+of them; "open" a tokenizer, "count" the words of a part of a corpus, "encode" words, "compare" two tokenizers on them,
+"frame" texts as a model takes them, tell how far a tokenizer's ids "reach".
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import os
 import re
 import resource
 import signal
-import sys
 import zlib
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from socket import send_fds, socket, socketpair
 from typing import Any
 
 from gte_surgery.errors import GteSurgeryError
 from gte_surgery.vocabulary.token_map import token_map
+from gte_surgery.vocabulary.trimming.counting import merged
 from gte_surgery.vocabulary.trimming.texts import Part, texts_of
 from gte_surgery.vocabulary.trimming.words import Words, reach
 
@@ -29,18 +31,26 @@ MEMORY = 2 << 30
 """Bytes of address space beside a hundred times the size of the tokenizer."""
 SECONDS = 600
 """A request that takes longer ends the process."""
-MOST_WORDS = 250_000
+MOST_WORDS = 100_000
 """So many distinct words are held before they are written down."""
+MOST_RUNS = 64
+"""So many files of words are written before they are merged into one."""
 _U32 = array("I").itemsize
 _WORD, _TEXT = "W", "T"
 """How the lines of a file of words begin: a word as the model gets it, or a whole text that holds an added token."""
 
 
-def main() -> None:
-    """Answers requests until its input ends."""
-    worker = _Worker()
-    for line in sys.stdin:
+def main(descriptor: int) -> None:
+    """Answers requests until nobody is there to ask."""
+    worker, channel = Worker(), socket(fileno=descriptor)
+    lines = channel.makefile("rb")
+    while line := lines.readline():
         request = json.loads(line)
+        if request["do"] == "fork":
+            if (own := worker.fork(channel)) is not None:
+                lines.close()
+                channel, lines = own, own.makefile("rb")
+            continue
         signal.alarm(SECONDS)
         try:
             answer = worker.answer(request)
@@ -49,26 +59,54 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - whatever the package raises is an answer
             answer = {"error": f"{type(error).__name__}: {error}", "hint": ""}
         signal.alarm(0)
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
+        channel.sendall(json.dumps(answer).encode() + b"\n")
+    worker.answer({"do": "end"})
 
 
-class _Worker:
+class Worker:
+    """What answers requests, one after the other."""
+
     def __init__(self) -> None:
         self._opened: dict[str, Words] = {}
         self._words: Counter[str] = Counter()
         self._texts: Counter[str] = Counter()
-        self._runs = 0
+        self._runs: list[Path] = []
         self._ids_seen = array("q")
+        self._children: list[int] = []
+
+    def fork(self, channel: socket) -> socket | None:
+        """In a new child its end of a socket; here None, and the other end has been sent, with its process id."""
+        here, there = socketpair()
+        with there:
+            if (pid := os.fork()) == 0:
+                self._children.clear()
+                channel.close()
+                return here
+            here.close()
+            self._children.append(pid)
+            send_fds(channel, [b"\0"], [there.fileno()])
+            channel.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+        return None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """The answer to one request; its "do" names what is wanted."""
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
-            "open": self._open, "count": self._count, "flush": self._flush, "encode": self._encode,
-            "seen": self._seen, "compare": self._compare, "held": self._held,
+            "wait": self._wait, "end": self._end, "open": self._open, "count": self._count, "flush": self._flush,
+            "encode": self._encode, "seen": self._seen, "compare": self._compare, "held": self._held,
             "between": self._between, "frame": self._frame, "reach": self._reach,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
+
+    def _wait(self, pid: int) -> dict[str, Any]:
+        self._children.remove(pid)
+        return {"code": os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}
+
+    def _end(self) -> dict[str, Any]:
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        self._children.clear()
+        return {}
 
     def _open(self, **paths: str) -> dict[str, Any]:
         """Opens tokenizers, by name: "old", "new"."""
@@ -91,20 +129,28 @@ class _Worker:
             else:
                 self._words.update({word: weight * times for word, times in Counter(words).items()})
             if len(self._words) + len(self._texts) > MOST_WORDS:
-                self._flush(folder)
+                self._write_down(folder)
         return {"texts": texts}
 
     def _flush(self, folder: str) -> dict[str, Any]:
-        """Writes the counted words down, sorted, and forgets them."""
-        lines = [f"{_WORD}{escaped(word)}\t{times}\n" for word, times in self._words.items()]
-        lines += [f"{_TEXT}{escaped(text)}\t{times}\n" for text, times in self._texts.items()]
-        path = Path(folder) / f"{os.getpid()}-{self._runs}.run"
-        with path.open("wb") as file:
+        """Writes all words that were counted into one file, sorted, and forgets them."""
+        self._write_down(folder)
+        merged(self._runs, Path(folder) / f"{os.getpid()}.words")
+        self._runs.clear()
+        return {}
+
+    def _write_down(self, folder: str) -> None:
+        counted = ((kind, words.items()) for kind, words in ((_WORD, self._words), (_TEXT, self._texts)))
+        lines = (f"{kind}{escaped(word)}\t{times}\n" for kind, items in counted for word, times in items)
+        at = Path(folder) / f"{os.getpid()}-{len(self._runs)}"
+        with at.open("wb") as file:
             file.writelines(sorted(line.encode("utf-8", "surrogatepass") for line in lines))
+        self._runs.append(at)
         self._words.clear()
         self._texts.clear()
-        self._runs += 1
-        return {}
+        if len(self._runs) == MOST_RUNS:
+            merged(self._runs, whole := at.with_suffix(".merged"))
+            self._runs = [whole.rename(self._runs[0])]
 
     def _encode(self, words: str, begin: int, end: int, ids: int, cut: str) -> dict[str, Any]:
         """Adds up how often each of so many ids is in words; `cut` gets the ids of each word, how many they are before

@@ -40,7 +40,7 @@ def count(
         advance(part.end - part.begin)
     workers.all({"do": "flush", "folder": str(folder)})
     words = folder / "words"
-    distinct = _merged(sorted(folder.glob("*.run")), words)
+    distinct = merged(sorted(folder.glob("*.words")), words)
     if not distinct:
         raise RefusedError("the texts hold no words, at least one is needed", "give files of text, and --column NAME")
     each = {"do": "encode", "words": str(words), "ids": ids}
@@ -59,8 +59,8 @@ def ranges(file: Path) -> list[tuple[int, int]]:
     return [(begin, min(begin + step, size)) for begin in range(0, size, step)]
 
 
-def _merged(runs: list[Path], out: Path) -> int:
-    """Merges sorted files of words into one, adding up the times; how many distinct words there are."""
+def merged(runs: list[Path], out: Path) -> int:
+    """Makes one of sorted files of words, adding up the times; how many distinct words there are."""
     distinct = 0
     files = [run.open("rb") for run in runs]
     try:

@@ -21,10 +21,10 @@ def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int
 
     Raises RefusedError where there is no such file, and for one that the tokenizers package refuses or dies of.
     """
-    files = {str(at): str(_file(checkpoint)) for at, checkpoint in enumerate(checkpoints)}
+    files = {str(at): _file(checkpoint) for at, checkpoint in enumerate(checkpoints)}
     groups = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
     with started(1) as workers:
-        workers.all({"do": "open", **files})
+        workers.open(**files)
         asked = [[{"do": "frame", "which": which, "texts": list(group), "longest": longest} for group in groups]
                  for which in files]  # fmt: skip
         return [[ids for answer in workers.spread(each) for ids in answer["ids"]] for each in asked]

@@ -69,15 +69,16 @@ def trimmed(
     Raises UsageError and RefusedError; the latter also where the rewritten tokenizer cannot be made to cut as before.
     """
     instead = pasteable("remap", checkpoint.name, "--keep", "FILE", "--tokenizer", "remove")
-    source = load(checkpoint, f"to keep rows without a tokenizer, name them in a file: {instead}")
-    size = max(source.contents.texts, default=0) + 1
-    fixed = always(source, special, wish.tokens)
+    found = parts(list(corpus.texts), corpus.column, corpus.weights)
     with TemporaryDirectory(prefix="gte-surgery-") as folder, started(threads) as workers:
         place = Path(folder)
-        (place / "old.json").write_bytes(source.contents.raw)
-        workers.all({"do": "open", "old": str(place / "old.json")})
+        source = load(checkpoint, f"to keep rows without a tokenizer, name them in a file: {instead}")
+        if found:
+            (place / "old.json").write_bytes(source.contents.raw)
+            workers.open(old=place / "old.json")
+        size = max(source.contents.texts, default=0) + 1
+        fixed = always(source, special, wish.tokens)
         held = round(corpus.held_out * 10_000)
-        found = parts(list(corpus.texts), corpus.column, corpus.weights)
         counted = Counted(array("q", bytes(8 * size)), 0, 0, 0)
         if found:
             counted = count(workers, found, place, size, held, progress)
@@ -108,7 +109,7 @@ def _proved(
         files = rewritten(source, new_ids)
         (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.raw))
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
-        workers.all({"do": "open", "new": str(place / "new.json")})
+        workers.open(new=place / "new.json")
         if counted.words is None:
             return choice, ["no texts were given, so nothing was encoded again"]
         maps = str(written_map(place, source.contents, new_ids))

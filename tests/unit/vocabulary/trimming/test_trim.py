@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -19,9 +22,10 @@ from gte_surgery.cli.entry import run as run_command
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.schemas import violations
-from gte_surgery.vocabulary.trimming import choice, texts
+from gte_surgery.vocabulary.trimming import child, choice, texts
 from gte_surgery.vocabulary.trimming.child import escaped, is_held, unescaped
 from gte_surgery.vocabulary.trimming.texts import parts, texts_of
+from gte_surgery.vocabulary.trimming.workers import started
 from tests import builder
 from tests.texts import KINDS, encoded, lines, write_tokenizer
 
@@ -226,6 +230,55 @@ def test_the_number_of_workers_changes_nothing(place: Path, tmp_path: Path) -> N
     file = texts_file(tmp_path / "t.txt", lines(500))
     one, two = (trim(place, texts=file, threads=threads, dry_run=True).plan for threads in (1, 2))
     assert (one.files, one.meaning) == (two.files, two.meaning)
+
+
+def test_words_that_are_written_down_often_are_counted_the_same(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many files that makes, few of them are open at a time."""
+    (part,) = parts([texts_file(tmp_path / "t.txt", (*lines(300), "a <mask> in a text"))], None)
+    found = []
+    for most_words, most_runs in ((child.MOST_WORDS, child.MOST_RUNS), (20, 3)):
+        monkeypatch.setattr(child, "MOST_WORDS", most_words)
+        monkeypatch.setattr(child, "MOST_RUNS", most_runs)
+        monkeypatch.setattr(child, "_limit", lambda size: None)
+        folder = tmp_path / str(most_words)
+        folder.mkdir()
+        worker = child.Worker()
+        for request in (
+            {"do": "open", "old": str(place / "tokenizer.json")},
+            {"do": "count", "part": asdict(part), "folder": str(folder), "held": 0},
+            {"do": "flush", "folder": str(folder)},
+        ):
+            worker.answer(request)
+        (words,) = folder.iterdir()
+        found.append(words.read_bytes())
+    assert found[0] == found[1]
+    assert b"Ta <mask> in a text\t1\n" in found[0]
+
+
+def below(pid: int) -> list[int]:
+    """The processes that a process has started, and those that these have."""
+    found = [int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()]
+    return [*found, *(other for each in found for other in below(each))]
+
+
+def test_workers_share_one_opened_tokenizer_their_death_is_told_and_none_is_left(place: Path, tmp_path: Path) -> None:
+    before = set(below(os.getpid()))
+    with started(3) as workers:
+        workers.open(old=place / "tokenizer.json")
+        assert workers.all({"do": "flush", "folder": str(tmp_path)}) == [{}] * 3
+        assert len(set(below(os.getpid())) - before) == 4
+        workers.open(new=place / "tokenizer.json")
+        texts = {"texts": ["a text"], "longest": 9, "do": "frame"}
+        old, new = (workers.all({**texts, "which": which}) for which in ("old", "new"))
+        assert old == new
+        assert len(old) == 3
+        (again,) = [pid for pid in below(os.getpid()) if below(pid)]
+        os.kill(below(again)[1], signal.SIGABRT)
+        with pytest.raises(RefusedError, match="died of reading the texts: SIGABRT"):
+            list(workers.spread([texts | {"which": "old"}] * 9))
+    assert set(below(os.getpid())) == before
 
 
 def test_a_tokenizer_that_changes_while_texts_are_counted_is_refused(tmp_path: Path) -> None:
