@@ -15,6 +15,8 @@ from gte_surgery.errors import CheckpointError
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_ADDRESS = re.compile(r"https?:/+(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)(?:/tree/([^/]+))?/?")
+"""A model's page, its slashes as a path has them."""
 _MOST = 3
 
 WANTED = "give the directory that holds config.json and the weights; nothing is fetched from a hub"
@@ -24,6 +26,9 @@ def no_checkpoint(path: Path, reason: str) -> CheckpointError:
     """The error for a `path` that is no checkpoint, with the place that was probably meant."""
     message = f"{shown(str(path))}: {reason}"
     found = nearby(path)
+    if address := _ADDRESS.fullmatch(str(path)):
+        meant = f"hf://{address[1]}@{address[2]}" if address[2] else f"hf://{address[1]}"
+        return CheckpointError(message, "it is read there, and little of it fetched", str(path), meant)
     if _is_hub_id(path):
         copy = f"a copy lies in {shown(str(found[0]))}" if found else "it is read there, and little of it fetched"
         return CheckpointError(message, copy, str(path), f"hf://{path}")

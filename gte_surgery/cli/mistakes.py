@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import click
 
 from gte_surgery.cli.group import COMMANDS, OTHER_NAMES, PROGRAM, program
+from gte_surgery.gte.wording import either
 
 _COMMAND = re.compile(r"`[a-z][\w-]* [^`]+`")
 """A command line inside a hint."""
@@ -47,8 +48,10 @@ def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
     match error:
         case click.MissingParameter(param=click.Option(help=str(told))):
             return hint_of(arguments, f"{told[:1].lower()}{told[1:].rstrip('.')}")
-        case click.NoSuchOption(option_name=name, possibilities=[first, *_]) if first != "--help":
+        case click.NoSuchOption(option_name=name, possibilities=[first, *_]) if _is_slip_of(name, str(first)):
             return hint_of(arguments, "", name, str(first))
+        case click.NoSuchOption(option_name=name) if others := [each for each in COMMANDS if _has(each, name)]:
+            return f"{name} is an option of {either(others)}; see {_help(arguments)}"
         case click.BadParameter(message=message) if " is not one of " in message:
             return hint_of(arguments, "", *_choice(message))
     return hint_of(arguments, "")
@@ -90,6 +93,13 @@ def _choice(message: str) -> tuple[str, str]:
     return (typed, by_case[close[0]]) if close else ("", "")
 
 
+def _is_slip_of(typed: str, option: str) -> bool:
+    """Whether an option may have been meant by what was typed: `--dtype` is no slip of `--type-vocab`."""
+    from difflib import SequenceMatcher
+
+    return option != "--help" and SequenceMatcher(None, typed, option).ratio() > 0.7
+
+
 def _name(parameter: click.Parameter) -> str:
     if isinstance(parameter, click.Option):
         return max(parameter.opts, key=len)
@@ -126,7 +136,11 @@ def _swapped(word: str, typed: str, meant: str) -> str:
 
 def _takes(arguments: Sequence[str], option: str) -> bool:
     """Whether the command of a command line has an option of this name."""
-    command = program.get_command(click.Context(program), _command(arguments))
+    return _has(_command(arguments), option)
+
+
+def _has(name: str, option: str) -> bool:
+    command = program.get_command(click.Context(program), name)
     return command is not None and any(option in parameter.opts for parameter in command.params)
 
 

@@ -40,7 +40,17 @@ def example(*lines: str) -> str:
     return "\n".join(("\b", "Example:", *(f"  {line}" for line in lines)))
 
 
-checkpoint_argument = click.argument("checkpoint", type=click.Path(path_type=Path))
+class _Path(click.Path):
+    """A path of at least one character: an empty one would be the working directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("empty, must be a path; a variable that is not set gives none", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = _Path(path_type=Path)
+checkpoint_argument = click.argument("checkpoint", type=PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -131,7 +141,5 @@ def writing_options(function: Function) -> Function:
 
 def editing_options(function: Function) -> Function:
     """--out and --no-undo, then `writing_options`: what every command takes that edits a checkpoint."""
-    out = click.option(
-        "--out", "-o", type=click.Path(path_type=Path), metavar="DIR", help="Write a new checkpoint here, not in place."
-    )
+    out = click.option("--out", "-o", type=PATH, metavar="DIR", help="Write a new checkpoint here, not in place.")
     return out(switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`.")(writing_options(function)))

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import click
 
+from gte_surgery.cli.options import PATH
+
 Result = TypeVar("Result")
 
-checkpoints_argument = click.argument(
-    "checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True, type=click.Path(path_type=Path)
-)
+checkpoints_argument = click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True, type=PATH)
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),

@@ -75,7 +75,8 @@ def find_release(name: str) -> tuple[Family, Release]:
         from difflib import get_close_matches
 
         bare = name.rpartition("/")[2].lower()
-        close = [each for each in known if each.startswith(bare)] or get_close_matches(bare, known)
+        longer = sorted((each for each in known if each.startswith(bare)), key=len)
+        close = longer or get_close_matches(bare, known)
         meant = close[0] if bare and close else ""
         raise UsageError(f"release: {name!r}, is not known", f"known: {', '.join(known)}", name, meant)
     return known[name]

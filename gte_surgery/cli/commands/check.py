@@ -12,7 +12,7 @@ import click
 
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
-from gte_surgery.cli.options import example, some_of
+from gte_surgery.cli.options import PATH, example, some_of
 from gte_surgery.cli.page import html_option, require_page, write_page
 from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
@@ -58,7 +58,7 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
 )
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Take expectations and ignored codes from here.  [default: the project's gte-surgery.toml]",
 )
@@ -72,14 +72,14 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
 @click.option("--type-vocab", type=int, metavar="T", help="Expect this type vocabulary size.")
 @click.option(
     "--contract",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Expect what this contract of ids and masks says; it overrides the policy, and options override both.",
 )
 @click.option("--values", is_flag=True, help="Read all weights and judge the numbers as well.")
 @click.option(
     "--signed-by",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Require a model signature by this public key or these certificates, PEM; needs the extra sign.",
 )

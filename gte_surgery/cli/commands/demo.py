@@ -11,7 +11,7 @@ import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.group import PROGRAM, program
-from gte_surgery.cli.options import example
+from gte_surgery.cli.options import PATH, example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _SMALL = "--layers 2 --hidden 64 --heads 4 --intermediate 96 --max-positions 128 --vocab 1000 --pad 1 --dtype F32"
@@ -20,7 +20,7 @@ _BREAKAGE = {"vocab_size": 640, "pad_token_id": 5000}
 
 
 @click.command("demo", short_help="Watch it find and mend a broken checkpoint.", epilog=example("gte-surgery demo"))
-@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.argument("directory", required=False, type=PATH)
 @pass_terminal
 def command(terminal: Terminal, directory: Path | None) -> int:
     """Make a small broken checkpoint, find out what is wrong with it, mend it, and check again.

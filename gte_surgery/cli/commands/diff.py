@@ -7,10 +7,8 @@ from pathlib import Path
 import click
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.options import example, json_option
+from gte_surgery.cli.options import PATH, example, json_option
 from gte_surgery.cli.terminal import Terminal, pass_terminal
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command(
@@ -21,12 +19,12 @@ _FILE = click.Path(path_type=Path)
         "gte-surgery diff before/tokenizer.json after/tokenizer.json --texts corpus.txt",
     ),
 )
-@click.argument("left", type=click.Path(path_type=Path))
-@click.argument("right", type=click.Path(path_type=Path))
+@click.argument("left", type=PATH)
+@click.argument("right", type=PATH)
 @click.option("--values", is_flag=True, help="Tell how far the numbers are apart, and which rows changed.")
 @click.option("--brief", is_flag=True, help="Only whether they are equal; end at the first difference.")
 @click.option("--tokenizers", is_flag=True, help="Compare their tokenizers alone.")
-@click.option("--texts", type=_FILE, multiple=True, metavar="FILE", help="Tell what these cost by both tokenizers.")
+@click.option("--texts", type=PATH, multiple=True, metavar="FILE", help="Tell what these cost by both tokenizers.")
 @click.option("--column", metavar="NAME", help="The column or key that holds the texts.  [default: text]")
 @json_option
 @pass_terminal

@@ -11,7 +11,7 @@ import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
-from gte_surgery.cli.options import example, some_of
+from gte_surgery.cli.options import PATH, example, some_of
 from gte_surgery.cli.page import require_page
 from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from gte_surgery.findings import Report
 
 _STEPS = ("check", "scan", "fuzz", "smoke", "quality")
-_PATH = click.Path(path_type=Path)
 
 
 def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
@@ -40,10 +39,10 @@ def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
         "gte-surgery gate --format text --format sarif --output gate.sarif",
     ),
 )
-@click.argument("checkpoint", type=_PATH, required=False)
+@click.argument("checkpoint", type=PATH, required=False)
 @click.argument("corpora", metavar="[DATA]...", nargs=-1, shell_complete=files)
 @click.option(
-    "--policy", "given", type=_PATH, metavar="FILE", help="The policy.  [default: the project's gte-surgery.toml]"
+    "--policy", "given", type=PATH, metavar="FILE", help="The policy.  [default: the project's gte-surgery.toml]"
 )
 @_steps_option("--only", "Take these steps only, comma apart.")
 @_steps_option("--skip", "Take all steps but these, comma apart.")

@@ -9,7 +9,7 @@ import click
 
 from gte_surgery.cli.completion import offering, releases
 from gte_surgery.cli.operate import operate
-from gte_surgery.cli.options import example, seed_option, size, writing_options
+from gte_surgery.cli.options import PATH, example, seed_option, size, writing_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _SIZES = (
@@ -35,7 +35,7 @@ def _sizes(function: Any) -> Any:
     short_help="Make a checkpoint from scratch.",
     epilog=example("gte-surgery new small/ --release gte-multilingual-base --vocab 32000 --pad 0"),
 )
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PATH)
 @click.option(
     "--release",
     required=True,

@@ -9,6 +9,7 @@ import click
 
 from gte_surgery.cli.operate import operate
 from gte_surgery.cli.options import (
+    PATH,
     checkpoint_argument,
     editing_options,
     example,
@@ -21,8 +22,6 @@ from gte_surgery.cli.options import (
 )
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
-_FILE = click.Path(path_type=Path)
-
 
 @click.command(
     "remap",
@@ -34,12 +33,12 @@ _FILE = click.Path(path_type=Path)
     ),
 )
 @checkpoint_argument
-@click.option("--map", type=_FILE, metavar="FILE", help="Old id by new id: a JSON object, lines with a tab, or a .npy.")
-@click.option("--keep", type=_FILE, metavar="FILE", help="Old ids to keep, in their order: lines, a JSON list, a .npy.")
-@click.option("--to-tokenizer", type=_FILE, metavar="FILE", help="The tokenizer.json whose tokens get the rows.")
+@click.option("--map", type=PATH, metavar="FILE", help="Old id by new id: a JSON object, lines with a tab, or a .npy.")
+@click.option("--keep", type=PATH, metavar="FILE", help="Old ids to keep, in their order: lines, a JSON list, a .npy.")
+@click.option("--to-tokenizer", type=PATH, metavar="FILE", help="The tokenizer.json whose tokens get the rows.")
 @click.option(
     "--from-tokenizer",
-    type=_FILE,
+    type=PATH,
     metavar="FILE",
     help="The tokenizer.json whose tokens have the rows now.  [default: the checkpoint's own]",
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.options import PATH, checkpoint_argument, example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import RefusedError
 
@@ -17,11 +17,11 @@ from gte_surgery.errors import RefusedError
     epilog=example("gte-surgery sign ckpt/ --key key.pem"),
 )
 @checkpoint_argument
-@click.option("--key", type=click.Path(path_type=Path), required=True, help="An EC private key, a PEM file.")
+@click.option("--key", type=PATH, required=True, help="An EC private key, a PEM file.")
 @click.option(
     "--certificate",
     "certificates",
-    type=click.Path(path_type=Path),
+    type=PATH,
     multiple=True,
     help="The certificate of the key, a PEM file, then those above it; repeatable.",
 )

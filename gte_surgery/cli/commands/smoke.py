@@ -10,7 +10,7 @@ import click
 
 from gte_surgery.cli import exits
 from gte_surgery.cli.extras import missing
-from gte_surgery.cli.options import checkpoint_argument, example, json_option
+from gte_surgery.cli.options import PATH, checkpoint_argument, example, json_option
 from gte_surgery.cli.page import require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import UsageError
@@ -70,9 +70,7 @@ def _thresholds(function: Any) -> Any:
 )
 @click.option("--save-reference", type=_FILE, metavar="FILE", help="Save the batch and its embeddings.")
 @click.option("--compare", type=_FILE, metavar="FILE", help="Compare with a saved reference.")
-@click.option(
-    "--against", type=click.Path(path_type=Path), metavar="OLD", help="Prove instead what it preserves of this one."
-)
+@click.option("--against", type=PATH, metavar="OLD", help="Prove instead what it preserves of this one.")
 @click.option("--map", type=_FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")
 @click.option(
     "--texts", type=_FILE, metavar="FILE", help="Measure what became of these: lines, JSON lines, csv, parquet."

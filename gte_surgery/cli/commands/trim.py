@@ -9,6 +9,7 @@ import click
 
 from gte_surgery.cli.operate import operate
 from gte_surgery.cli.options import (
+    PATH,
     checkpoint_argument,
     editing_options,
     example,
@@ -19,8 +20,6 @@ from gte_surgery.cli.options import (
 from gte_surgery.cli.page import require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.outputs import write_output
-
-_FILE = click.Path(path_type=Path)
 
 
 @click.command(
@@ -34,21 +33,21 @@ _FILE = click.Path(path_type=Path)
     ),
 )
 @checkpoint_argument
-@click.option("--texts", type=_FILE, multiple=True, metavar="FILE", help="Texts: lines, JSON lines, csv or parquet.")
+@click.option("--texts", type=PATH, multiple=True, metavar="FILE", help="Texts: lines, JSON lines, csv or parquet.")
 @click.option(
     "--weight", type=int, multiple=True, metavar="N", help="Count each text of a file N times; one for each --texts."
 )
 @click.option("--column", metavar="NAME", help="The column or key that holds the texts.  [default: text]")
-@click.option("--counts", type=_FILE, multiple=True, metavar="FILE", help="Counts that `--write-counts` wrote.")
+@click.option("--counts", type=PATH, multiple=True, metavar="FILE", help="Counts that `--write-counts` wrote.")
 @click.option("--top", type=int, metavar="K", help="Keep K tokens in all, the most frequent ones.")
 @click.option("--coverage", type=float, metavar="SHARE", help="Keep tokens that make up this share of all, as 0.9995.")
 @click.option("--min-count", type=int, metavar="N", help="Keep tokens that occur N times.  [default: all that occur]")
-@click.option("--keep-tokens", type=_FILE, metavar="FILE", help="Tokens to keep whatever their count.")
+@click.option("--keep-tokens", type=PATH, metavar="FILE", help="Tokens to keep whatever their count.")
 @click.option(
     "--held-out", type=float, default=0.0, metavar="SHARE", help="Leave out this share of the texts, and tell."
 )
-@click.option("--write-counts", type=_FILE, metavar="FILE", help="Write how often each id occurs.")
-@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page with the curve of sizes here.")
+@click.option("--write-counts", type=PATH, metavar="FILE", help="Write how often each id occurs.")
+@click.option("--html", type=PATH, metavar="FILE", help="Also write a page with the curve of sizes here.")
 @round_to_option
 @training_state_option
 @seed_option

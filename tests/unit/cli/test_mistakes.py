@@ -177,6 +177,35 @@ MISTAKES = {
         "is not known",
         "did you mean `gte-surgery new fresh --release=gte-base-en-v1.5 --dry-run`?",
     ),
+    "a release by the hub id of another organisation": Mistake(
+        "new fresh --release thenlper/gte-base --dry-run",
+        2,
+        "is not known",
+        "did you mean `gte-surgery new fresh --release gte-base --dry-run`?",
+    ),
+    "the address of a model": Mistake(
+        "check https://huggingface.co/thenlper/gte-base",
+        3,
+        "https:/huggingface.co/thenlper/gte-base: no such file or directory",
+        "did you mean `gte-surgery check hf://thenlper/gte-base`?",
+        pasted=3,
+    ),
+    "the address of a model's branch": Mistake(
+        "inspect https://huggingface.co/thenlper/gte-base/tree/main",
+        3,
+        "no such file or directory",
+        "did you mean `gte-surgery inspect hf://thenlper/gte-base@main`?",
+        pasted=3,
+    ),
+    "a variable that is not set": Mistake(
+        "resize '' --vocab 64 --pad 0", 2, "CHECKPOINT: empty, must be a path", "see `gte-surgery resize --help`"
+    ),
+    "a folder that is not set": Mistake(
+        "resize ckpt --vocab 64 --pad 0 --out ''", 2, "--out: empty, must be a path", "see `gte-surgery resize --help`"
+    ),
+    "an option of another command": Mistake(
+        "resize ckpt --vocab 64 --dtype bf16", 2, "--dtype: no such option", "--dtype is an option of convert"
+    ),
     "a rule that is none": Mistake(
         "check ckpt --select GTE112,gte129",
         2,
