@@ -135,8 +135,13 @@ def modules(document: Document | None) -> list[Module]:
     for number, entry in enumerate(listed):
         if isinstance(entry, dict) and isinstance(entry.get("path"), str):
             origin, _, kind = str(entry.get("type")).rpartition(".")
-            found.append(Module(number, kind, entry["path"], origin.startswith("sentence_transformers.")))
+            found.append(Module(number, kind, _folder(entry["path"]), origin.startswith("sentence_transformers.")))
     return found
+
+
+def _folder(path: str) -> str:
+    """The path without what changes no folder: "1_Pooling" of "./1_Pooling/"."""
+    return path if path.startswith("/") else "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
 def nested(outer: Checkpoint) -> Checkpoint | None:

@@ -192,3 +192,65 @@ def test_a_sparse_encoder_is_clean_and_follows_surgeries(tmp_path: Path) -> None
         return scores[:, model.tokenizer.convert_tokens_to_ids(["w1", "w2", "w3", "w4", "w5", "w6"])]
 
     follows(tmp_path / "se", encode, "d")
+
+
+DAMAGES: dict[str, tuple[str, Callable[[Any], object], str]] = {
+    "a class of nobody's": ("modules.json", lambda found: found[1].update(type="my_pkg.Pooling"), "GTE641"),
+    "a module without a name": ("modules.json", lambda found: found[0].pop("name"), "GTE641"),
+    "a module without a path": ("modules.json", lambda found: found[1].pop("path"), "GTE641"),
+    "a module without a class": ("modules.json", lambda found: found[0].pop("type"), "GTE641"),
+    "modules the other way round": ("modules.json", lambda found: found.reverse(), "GTE641"),
+    "a pooling with more members": ("1_Pooling/config.json", lambda found: found.update(foo=1), "GTE645"),
+    "a length in quotes": ("sentence_bert_config.json", lambda found: found.update(max_seq_length="64"), "GTE645"),
+    "a member of no module": ("sentence_bert_config.json", lambda found: found.update(nonsense=3), "GTE645"),
+    "the task of another save": (
+        "sentence_bert_config.json", lambda found: found.update(transformer_task="fill-mask"), "GTE645"
+    ),
+    "a prompt that is not there": (
+        "config_sentence_transformers.json", lambda found: found.update(default_prompt_name="q", prompts={}), "GTE645"
+    ),
+    "a dense layer without a width": ("2_Dense/config.json", lambda found: found.pop("out_features"), "GTE314"),
+}  # fmt: skip
+SPELLINGS = ("1_Pooling/", "./1_Pooling", "1_Pooling/.", ".//1_Pooling")
+
+
+def embedder_with_dense(path: Path) -> Path:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
+
+    parts = [Transformer(str(fresh(path.with_name("source"), "none"))), Pooling(32, "cls"), Dense(32, 16)]
+    SentenceTransformer(modules=parts, device="cpu").save_pretrained(str(path))
+    return path
+
+
+def encoded(path: Path) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    return SentenceTransformer(str(path), device="cpu").encode(TEXTS)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_where_sentence_transformers_stops_there_is_an_error(tmp_path: Path, damage: str) -> None:
+    path = embedder_with_dense(tmp_path / "save")
+    assert grave(path) == []
+    name, change, code = DAMAGES[damage]
+    settings = json.loads((path / name).read_text())
+    change(settings)
+    (path / name).write_text(json.dumps(settings))
+    with pytest.raises(Exception):  # noqa: B017 - each of these stops it in its own way
+        encoded(path)
+    found = run(open_checkpoint(path), consumers=("sentence-transformers",)).findings
+    assert code in {finding.code for finding in found if finding.severity is Severity.ERROR}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_folder_may_be_spelled_as_paths_are(tmp_path: Path, spelling: str) -> None:
+    import numpy as np
+
+    path = embedder_with_dense(tmp_path / "save")
+    before = encoded(path)
+    listed = json.loads((path / "modules.json").read_text())
+    listed[1]["path"] = spelling
+    (path / "modules.json").write_text(json.dumps(listed))
+    assert np.array_equal(encoded(path), before)
+    assert grave(path) == []

@@ -624,6 +624,7 @@ INVALID: dict[str, Example] = {
     "GTE641-pooling-elsewhere": lambda path: modules(path, "2_Pooling"),
     "GTE642-no-length": lambda path: lacking(path, "sentence_bert_config.json"),
     "GTE643-no-tokenizer": lambda path: lacking(path, "tokenizer.json"),
+    "GTE645-more-than-is-taken": lambda path: beside(path, "sentence_bert_config.json", nonsense=3),
     "GTE644-no-width": lambda path: beside(path, "1_Pooling/config.json", word_embedding_dimension=ABSENT),
 }
 

@@ -8,14 +8,18 @@ import os
 import re
 from collections.abc import Iterator
 
+from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import is_unsafe
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import (
     MODE_KEYS,
     MODULES,
     POOLING_CONFIG,
+    SAVE_CONFIG,
     SENTENCE_CONFIG,
+    WIDTH_KEYS,
     kind_of_save,
+    members_of,
     modules,
     name_in,
     width_key,
@@ -38,6 +42,20 @@ _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _FLOATS = ("initializer_range", "initializer_cutoff_factor", "layer_norm_eps", "norm_eps")
 """Members of configs that transformers 5 declares as floats and nothing else."""
+_TAKE_VECTORS = ("Pooling", "SpladePooling", "Normalize", "Dense")
+"""Kinds of modules that cannot be the first."""
+_TASKS = {"CrossEncoder": "sequence-classification", "SparseEncoder": "fill-mask"}
+"""`transformer_task` of the saves that have another than "feature-extraction"."""
+_OF_TRANSFORMER = {
+    "transformer_task", "model_kwargs", "processor_kwargs", "config_kwargs", "processing_kwargs", "backend",
+    "modality_config", "module_output_name", "unpad_inputs", "query_length", "document_length", "query_expansion",
+    "max_seq_length", "do_lower_case", "tokenizer_name_or_path", "model_args", "tokenizer_args", "config_args",
+    "cache_dir",
+}  # fmt: skip
+"""What sentence-transformers makes a Transformer of; it stops at anything else."""
+_OF_POOLING = {*WIDTH_KEYS, *MODE_KEYS.values(), "pooling_mode", "include_prompt"}
+_PROMPTS = ("query", "document")
+"""Prompts that there are always, empty where none is stated."""
 _FILES = {
     "Pooling": (("config.json",),),
     "SpladePooling": (("config.json",),),
@@ -251,12 +269,16 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
     It must list a Transformer, whose folder is this directory, and a pooling, whose folder holds a config.json;
     what a CrossEncoder saves has the Transformer alone. Of a dense layer config.json and weights must be there.
     What is not listed is not done; a folder that is listed and not here stops the program, or is looked for on the
-    hub [sentence-transformers 6.2, base/model.py, _load_config_modules].
+    hub. Each needs a name, a path and a class of sentence-transformers, or of code that lies here; the first must take
+    texts [sentence-transformers 6.2, base/model.py, _load_config_modules].
     """
     document, checkpoint = subject.sidecar(MODULES), subject.checkpoint
     if document is None or not isinstance(document.value, list):
         return
     entries = modules(document)
+    yield from _unusable(document, document.value, subject)
+    if entries and entries[0].is_own and entries[0].kind in _TAKE_VECTORS:
+        yield Observation(document.location("/0/type"), f"{entries[0].kind}, must be what takes texts, a Transformer")
     for entry in entries:
         place = document.location(f"/{entry.number}/path")
         if entry.folder and is_unsafe(entry.folder):
@@ -271,6 +293,22 @@ def module_not_here(subject: Subject) -> Iterator[Observation]:
     lacking = [kind for kind in wanted if not any(entry.kind.endswith(kind) for entry in entries)]
     if lacking:
         yield Observation(document.location(""), f"lists no {listed(lacking)}")
+
+
+def _unusable(document: Document, listed_modules: list[object], subject: Subject) -> Iterator[Observation]:
+    """The entries of a modules.json of which no module is made, whatever lies in their folders."""
+    for number, entry in enumerate(listed_modules):
+        members = entry if isinstance(entry, dict) else {}
+        if absent := [key for key in ("name", "path", "type") if not isinstance(members.get(key), str)]:
+            yield Observation(document.location(f"/{number}"), f"has no {listed(absent)}")
+            continue
+        origin = members["type"].rpartition(".")[0]
+        is_here = subject.checkpoint.has(name_in(subject.checkpoint, f"{origin.replace('.', '/')}.py"))
+        if not f"{origin}.".startswith("sentence_transformers.") and "--" not in origin and not is_here:
+            place = document.location(f"/{number}/type")
+            yield Observation(
+                place, f"{shown(members['type'])}, of neither sentence-transformers nor code that lies here"
+            )
 
 
 @rule("GTE642", Severity.WARNING, requires=("GTE001",), only_with=_SENTENCES)
@@ -327,3 +365,35 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
         if word not in MODE_KEYS:
             known = f"sentence-transformers knows {listed(list(MODE_KEYS))}"
             yield Observation(settings.location("/pooling_mode"), f"{shown(word)}, {known}")
+
+
+@rule("GTE645", Severity.ERROR, requires=("GTE300", "GTE641"), only_with=_SENTENCES)
+def settings_not_taken(subject: Subject) -> Iterator[Observation]:
+    """sentence-transformers cannot make a module of its settings.
+
+    It hands the members of sentence_bert_config.json and of 1_Pooling/config.json to the module and stops with a
+    TypeError at one that the module does not take; a max_seq_length that is no number, another transformer_task than
+    the save's, and a default_prompt_name without its prompt stop it later. Take the member out, or correct it
+    [sentence-transformers 6.2, base/modules/transformer.py, Transformer; base/model.py].
+    """
+    task = _TASKS.get(kind_of_save(subject.checkpoint), "feature-extraction")
+    for name, taken in ((SENTENCE_CONFIG, _OF_TRANSFORMER), (POOLING_CONFIG, _OF_POOLING)):
+        settings = subject.sidecar(name)
+        if settings is not None and isinstance(settings.value, dict):
+            yield from _not_taken(settings, settings.value, taken, task)
+    save = members_of(subject.checkpoint, SAVE_CONFIG)
+    prompt, prompts = save.get("default_prompt_name"), save.get("prompts")
+    if prompt is not None and prompt not in (*_PROMPTS, *(prompts if isinstance(prompts, dict) else ())):
+        place = Location(file=name_in(subject.checkpoint, SAVE_CONFIG))
+        yield Observation(place, f"/default_prompt_name: {shown(prompt)}, there is no prompt of this name")
+
+
+def _not_taken(settings: Document, members: dict[str, object], taken: set[str], task: str) -> Iterator[Observation]:
+    for key, value in members.items():
+        place = settings.location(f"/{key}")
+        if key not in taken:
+            yield Observation(place, f"{shown(value)}, which the module does not take")
+        elif key == "max_seq_length" and value is not None and type(value) is not int:
+            yield Observation(place, f"{shown(value)}, must be an integer")
+        elif key == "transformer_task" and value != task:
+            yield Observation(place, f"{shown(value)}, must be {shown(task)}")

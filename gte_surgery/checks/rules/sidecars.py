@@ -139,8 +139,12 @@ def _dense(subject: Subject, module: Module, widths: dict[str, int]) -> Iterator
         return
     members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
     wide, narrow = members.get("in_features"), members.get("out_features")
-    if settings is None or type(wide) is not int or type(narrow) is not int:
-        return  # absent, or told too little: GTE641
+    if settings is None:
+        return  # GTE641
+    if type(wide) is not int or type(narrow) is not int:
+        key = "out_features" if type(wide) is int else "in_features"
+        yield Observation(settings.location(f"/{key}"), f"{shown(members.get(key))}, must be an integer")
+        return
     taken = str(members.get("module_input_name") or "sentence_embedding")
     if widths.get(taken, wide) != wide:
         yield Observation(settings.location("/in_features"), f"{wide}, vectors of {widths[taken]} come to it")
