@@ -304,7 +304,8 @@ def _unusable(document: Document, listed_modules: list[object], subject: Subject
             continue
         origin = members["type"].rpartition(".")[0]
         is_here = subject.checkpoint.has(name_in(subject.checkpoint, f"{origin.replace('.', '/')}.py"))
-        if not f"{origin}.".startswith("sentence_transformers.") and "--" not in origin and not is_here:
+        is_trusted = is_here or "--" in origin or subject.dialect is Dialect.REMOTE  # its code must be trusted anyway
+        if not is_trusted and not f"{origin}.".startswith("sentence_transformers."):
             place = document.location(f"/{number}/type")
             yield Observation(
                 place, f"{shown(members['type'])}, of neither sentence-transformers nor code that lies here"
