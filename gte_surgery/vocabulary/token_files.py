@@ -165,12 +165,15 @@ def settings(checkpoint: Checkpoint) -> list[Mapping[str, object]]:
 
 
 def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
-    """The tokens that added_tokens.json and tokenizer_config.json's added_tokens_decoder add, by ascending id."""
+    """The tokens that tokenizer_config.json's added_tokens_decoder adds, or without it added_tokens.json, by ascending
+    id [transformers 5.24 and 4.57.6, tokenization_utils_base.py].
+    """
     found: list[AddedToken] = []
-    for text, number in members_of(checkpoint, ADDED_TOKENS).items():
+    settings = members_of(checkpoint, TOKENIZER_CONFIG)
+    decoder = settings.get("added_tokens_decoder")
+    for text, number in members_of(checkpoint, ADDED_TOKENS).items() if "added_tokens_decoder" not in settings else ():
         if text and is_id(number) and isinstance(number, int):
             found.append(AddedToken(text, number, ADDED_TOKENS, f"/{escape(text)}"))
-    decoder = members_of(checkpoint, TOKENIZER_CONFIG).get("added_tokens_decoder")
     for key, token in decoder.items() if isinstance(decoder, dict) else ():
         text = token_text(token)
         if text and key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key)):

@@ -2,8 +2,10 @@
 what it emits around texts. Read here, in bounded memory and time; nothing of another's making parses these files.
 
 Ids are those that programs use. The tokenizers package takes the id of an added token from the vocabulary where its
-text is there, and else counts on from the end, whatever the file states [tokenizers 0.23, added_vocabulary.rs]; so do
-transformers 5 with the tokens of the older files. Where no tokenizer.json lies, ids count as they are stated.
+text is there, and else counts on from the end, whatever the file states [tokenizers 0.23, added_vocabulary.rs]; so does
+transformers with the tokens of the older files, be there a tokenizer.json or not, for which the stated ids are an order
+and no more [5.24; 4.57.6 but for use_fast=False, which takes them as they are stated]. They count only where no
+vocabulary is there to count on from.
 """
 
 from __future__ import annotations
@@ -102,9 +104,9 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     found = read_files(checkpoint, wanted)
     whole = found.whole
     pieces = whole.pieces if whole else _shifted(found.words, found.source)
-    added = list(_settled(whole, older, pieces))
-    if pieces is not None:
-        added += _added_by_name(named, pieces, added)
+    as_stated = Pieces(0, 0, {token.text: token.id for token in reversed(older)})
+    beside = (*(whole.added if whole else ()), *older, *(_added_by_name(named, pieces) if pieces else ()))
+    added = list(settled(beside, pieces or as_stated))
     by_text = {**(pieces.ids if pieces else {}), **{token.text: token.id for token in added}}
     frame = frame_of(whole.members.get("post_processor")) if whole else None
     return Tokenizer(
@@ -114,7 +116,7 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
         rows=pieces.rows if pieces else None,
         tokens={token.id: shown(token.text) for token in added},
         ids=_roles(texts, by_text, whole, frame),
-        emitted=tuple(_emitted(whole, added, older, by_text)),
+        emitted=tuple(_emitted(whole, added, by_text)),
         frame=frame,
         side=_side(stated, whole),
         has_types=_has_types(stated),
@@ -123,12 +125,10 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     )
 
 
-def _added_by_name(named: Iterable[tuple[str, str]], pieces: Pieces, added: list[AddedToken]) -> Iterator[AddedToken]:
-    """The special tokens that neither the vocabulary nor the added tokens have: they get the next ids."""
+def _added_by_name(named: Iterable[tuple[str, str]], pieces: Pieces) -> Iterator[AddedToken]:
+    """The special tokens that the vocabulary has not: those that nothing else adds are added too, with the next ids."""
     texts = {text: key for key, text in reversed([*named]) if text not in pieces.ids}
-    have, beside = {token.text for token in added}, max([pieces.rows, *(token.id + 1 for token in added)])
-    new = [text for text in reversed([*texts]) if text not in have]
-    return (AddedToken(text, beside + at, TOKENIZER_CONFIG, f"/{texts[text]}") for at, text in enumerate(new))
+    return (AddedToken(text, 0, TOKENIZER_CONFIG, f"/{texts[text]}") for text in reversed([*texts]))
 
 
 def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
@@ -139,27 +139,16 @@ def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
     return Pieces(pieces.rows + 2, pieces.count + 2, moved | {"<mask>": pieces.rows + 1})
 
 
-def _settled(whole: TokenizerJson | None, older: list[AddedToken], pieces: Pieces | None) -> Iterator[AddedToken]:
-    """The added tokens with the ids that they get in use."""
-    if whole is not None:
-        yield from settled(whole, older)
-        return
-    known = pieces.ids if pieces else {}
-    for token in {token.text: token for token in reversed(older)}.values():
-        yield AddedToken(token.text, known.get(token.text, token.id), token.file, token.pointer)
-
-
-def settled(whole: TokenizerJson, older: Iterable[AddedToken] = ()) -> Iterator[AddedToken]:
-    """The added tokens of a tokenizer.json, and those of older files beside it, with the ids that they get in use."""
+def settled(added: Iterable[AddedToken], pieces: Pieces) -> Iterator[AddedToken]:
+    """The added tokens, in the order in which they are added, with the ids that they get in use."""
     seen: set[str] = set()
-    beside = whole.pieces.count
-    for token in (*whole.added, *older):
+    beside = pieces.count
+    for token in added:
         if token.text in seen:
             continue
         seen.add(token.text)
-        number = whole.pieces.ids.get(token.text, beside)
-        beside += token.text not in whole.pieces.ids
-        yield AddedToken(token.text, number, token.file, token.pointer)
+        yield token._replace(id=pieces.ids.get(token.text, beside))
+        beside += token.text not in pieces.ids
 
 
 def _roles(
@@ -182,18 +171,14 @@ def _roles(
     return {role: found[role] for role in ROLES if role in found and is_id(found[role])}
 
 
-def _emitted(
-    whole: TokenizerJson | None, added: list[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
-) -> Iterator[Emitted]:
+def _emitted(whole: TokenizerJson | None, added: list[AddedToken], by_text: Mapping[str, int]) -> Iterator[Emitted]:
     if whole is not None:
         yield from emitted_by(whole.members.get("post_processor"), TOKENIZER_JSON, by_text)
         pad, token = (_padding(whole).get(key) for key in ("pad_id", "pad_token"))
         if isinstance(pad, int) and is_id(pad):
             own = by_text.get(str(token))
             yield Emitted(pad, shown(str(token)), TOKENIZER_JSON, "/padding/pad_id", "padding", own)
-    settled = {token.text: token.id for token in added}
-    for each in (*added, *(token for token in older if settled.get(token.text) != token.id)):
-        yield Emitted(each.id, shown(each.text), each.file, each.pointer, "added", settled[each.text])
+    yield from (Emitted(each.id, shown(each.text), each.file, each.pointer, "added", each.id) for each in added)
 
 
 def _side(stated: Mapping[str, object], whole: TokenizerJson | None) -> str | None:

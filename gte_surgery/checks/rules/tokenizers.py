@@ -49,9 +49,9 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
 
     Tokens were added (`add_tokens`, `add_special_tokens`) without resizing the embeddings. The first text that holds
     one is an IndexError, on CUDA a poisoned process. `gte-surgery resize CKPT --vocab N --pad ID` makes the rows. The
-    tokens are those of tokenizer.json, added_tokens.json and tokenizer_config.json's added_tokens_decoder. An id that
-    tokenizer.json states is not the one in use where the token is in its vocabulary, nor where the tokenizers package
-    counts on from the end; the ids named here are those in use, and those that programs take from the older files.
+    tokens are those of tokenizer.json and of tokenizer_config.json's added_tokens_decoder, or without that of
+    added_tokens.json. The ids named here are those in use: a token of the vocabulary has its id there, and the others
+    count on from its end, whatever the files state. Only transformers 4 with `use_fast=False` takes stated ids.
     """
     by_file: dict[str, list[str]] = {}
     rows = most = subject.config.vocab_size if subject.config else 0

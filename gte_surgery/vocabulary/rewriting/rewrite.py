@@ -65,7 +65,7 @@ def read_contents(file: FileEntry, way_out: str = _WAY_OUT, whole: TokenizerJson
         raw, identity = read_identified(file.place, MOST_BYTES)
         if whole is None or whole.identity != identity:
             whole = parsed(raw)
-        return Contents(raw.decode("latin-1"), whole, tuple(settled(whole)))
+        return Contents(raw.decode("latin-1"), whole, tuple(settled(whole.added, whole.pieces)))
     except StreamError as error:
         raise RefusedError(f"{file.name}: cannot be read: {error}", way_out) from None
 

@@ -135,11 +135,15 @@ def test_ids_come_from_the_lines_of_vocab_txt(tmp_path: Path) -> None:
 
 def test_the_tokens_of_added_tokens_json_count(tmp_path: Path) -> None:
     found = read(tmp_path, vocab__txt="[PAD]\na\n", added_tokens__json={"<a>": 2, "<b>": 9})
-    assert (found.vocab_size, found.tokens) == (10, {2: "<a>", 9: "<b>"})
+    assert (found.vocab_size, found.tokens) == (4, {2: "<a>", 3: "<b>"}), "they count on from the vocabulary's end"
     members = whole({"type": "WordLevel", "vocab": {"[PAD]": 0, "a": 1}, "unk_token": "a"})
     found = read(tmp_path, tokenizer__json=members, vocab__txt="", added_tokens__json={"<a>": 2, "<b>": 9})
-    assert found.tokens == {2: "<a>", 3: "<b>"}, "beside a tokenizer.json they count on from its end"
-    assert [each.id for each in found.emitted] == [2, 3, 9], "and older programs take the id that is stated"
+    assert found.tokens == {2: "<a>", 3: "<b>"}
+    assert [each.id for each in found.emitted] == [2, 3]
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "vocab.txt").unlink()
+    found = read(tmp_path, added_tokens__json={"<a>": 2, "<b>": 9})
+    assert found.tokens == {2: "<a>", 9: "<b>"}, "without a vocabulary nothing but the stated ids is known"
 
 
 def test_a_vocab_json_and_a_sentencepiece_model_are_vocabularies_too(tmp_path: Path) -> None:

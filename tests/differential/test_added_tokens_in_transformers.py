@@ -1,0 +1,93 @@
+"""Which ids transformers gives to added tokens, whatever the files state: those that we say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
+from tests import builder
+from tests.texts import lines, write_tokenizer
+
+transformers = pytest.importorskip("transformers", minversion="5.18")
+
+SIZE = 600
+FLAGS = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": False}
+STATED: dict[str, tuple[dict[int, str] | None, dict[str, int]]] = {
+    "the next id": ({SIZE: "<x>"}, {}),
+    "far beyond": ({900: "<x>"}, {}),
+    "an id that is taken": ({100: "<x>"}, {}),
+    "two, the later one first": ({700: "<y>", 650: "<x>"}, {}),
+    "a token of the vocabulary": ({620: "the"}, {}),
+    "added_tokens.json": (None, {"<x>": 900}),
+    "both files": ({900: "<x>"}, {"<z>": 800}),
+    "an empty decoder": ({}, {"<z>": 800}),
+}
+
+
+def vocab_json(path: Path) -> None:
+    model = json.loads((path / "tokenizer.json").read_text())["model"]
+    (path / "vocab.json").write_text(json.dumps(model["vocab"]))
+    merges = "\n".join(" ".join(merge) for merge in model["merges"])
+    (path / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+
+
+def vocab_txt(path: Path) -> None:
+    vocabulary = json.loads((path / "tokenizer.json").read_text())["model"]["vocab"]
+    (path / "vocab.txt").write_text("".join(f"{text}\n" for text in sorted(vocabulary, key=vocabulary.__getitem__)))
+
+
+def sentencepiece_model(path: Path) -> None:
+    trainer = pytest.importorskip("sentencepiece").SentencePieceTrainer
+    (path / "texts").write_text("\n".join(lines(2000)))
+    model = {"vocab_size": 500, "unk_id": 0, "bos_id": 1, "eos_id": 2, "minloglevel": 2}
+    trainer.train(input=str(path / "texts"), model_prefix=str(path / "m"), **model)
+    (path / "m.model").rename(path / "sentencepiece.bpe.model")
+
+
+FORMS = {
+    "tokenizer.json": ("WordPiece", "PreTrainedTokenizerFast", None),
+    "vocab.txt": ("WordPiece", "BertTokenizer", vocab_txt),
+    "vocab.json": ("BPE", "RobertaTokenizer", vocab_json),
+    "sentencepiece": ("Unigram", "XLMRobertaTokenizer", sentencepiece_model),
+}
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    kind, name, rewrite = FORMS[request.param]
+    path = builder.build(tmp_path_factory.mktemp(name) / "ckpt", builder.remote_config(vocab_size=640))
+    write_tokenizer(path, kind, SIZE, 500)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    roles = {key: value for key, value in settings.items() if key.endswith("_token")}
+    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **roles}))
+    if rewrite is not None:
+        rewrite(path)
+        (path / "tokenizer.json").unlink()
+    return path
+
+
+@pytest.mark.parametrize("stated", STATED)
+def test_added_tokens_have_the_ids_that_transformers_gives_them(stated: str, folder: Path, tmp_path: Path) -> None:
+    decoder, listed = STATED[stated]
+    place = shutil.copytree(folder, tmp_path / "ckpt")
+    settings: Mapping[str, object] = json.loads((place / "tokenizer_config.json").read_text())
+    if decoder is not None:
+        added = {str(number): {"content": text, **FLAGS} for number, text in decoder.items()}
+        (place / "tokenizer_config.json").write_text(json.dumps({**settings, "added_tokens_decoder": added}))
+    if listed:
+        (place / "added_tokens.json").write_text(json.dumps(listed))
+    loaded = transformers.AutoTokenizer.from_pretrained(place)
+    checkpoint = open_checkpoint(place)
+    found = read_tokenizer(checkpoint)
+    for text in (*(decoder or {}).values(), *listed):
+        number = loaded.get_vocab().get(text)
+        assert [at for at, token in found.tokens.items() if token == text] == ([] if number is None else [number])
+    assert max(loaded.get_vocab().values()) == (found.vocab_size or 0) - 1
+    assert run(checkpoint, select=["GTE302"]).findings == ()
