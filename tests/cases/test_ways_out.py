@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from tests.builder import (
 from tests.cases.test_config import config_of, grave
 
 PREFIXES = ["_orig_mod.", "module._orig_mod.", "auto_model.", "0.auto_model.", "base_model.model."]
+SMALL: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48}
 
 
 def wrapped(path: Path, prefix: str, shards: int = 1) -> tuple[Path, Tensors]:
@@ -71,7 +73,7 @@ def test_no_prefix_is_to_go_where_the_config_stands_in_the_way(tmp_path: Path) -
 def test_no_prefix_is_named_where_the_config_is_of_no_gte(tmp_path: Path, model_type: str | None) -> None:
     """`bert.` is no wrapper's, but what a BERT with a head has."""
     path = tmp_path / "c"
-    new(path, release="gte-base", head="mlm", vocab=64, pad=0, layers=1, hidden=32, heads=2, intermediate=48)
+    new(path, release="gte-base", head="mlm", vocab=64, pad=0, **SMALL)
     change_config(path, model_type=model_type)
     assert [finding.code for finding in run(path).findings if finding.code in ("GTE101", "GTE200")] == ["GTE101"]
 
@@ -239,6 +241,35 @@ def test_what_is_not_all_the_weights_is_not_taken_for_them(tmp_path: Path, name:
     (path / "model.safetensors").rename(path / name)
     (finding,) = (each for each in run(path).findings if each.code == "GTE004")
     assert not finding.hint
+
+
+@pytest.mark.parametrize("head", ["none", "mlm", "reranker"])
+@pytest.mark.parametrize("release", ["gte-base", "gte-modernbert-base", "gte-multilingual-base"])
+@pytest.mark.parametrize("prefix", ["", "_fsdp_wrapped_module."])
+def test_flat_tensors_of_every_kind_get_their_shapes(tmp_path: Path, release: str, head: str, prefix: str) -> None:
+    """Those as well that may be stored and need not be: a pooler, a tied decoder."""
+    path = tmp_path / "c"
+    new(path, release=release, head=head, vocab=64, pad=0, dtype="F32", **SMALL)
+    arrays = load(path)
+    if release == "gte-base" and head == "none":
+        arrays |= {"pooler.dense.weight": np.eye(32, dtype=np.float32), "pooler.dense.bias": np.zeros(32, np.float32)}
+    save(path / "model.safetensors", {prefix + name: array.reshape(-1) for name, array in arrays.items()})
+    (path / "gte-surgery.json").unlink()
+    fix(path)
+    assert grave(path) == set()
+    assert {name: array.shape for name, array in load(path).items()} == {n: a.shape for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("key", ["vocab_size", "num_hidden_layers", "intermediate_size"])
+def test_a_prefix_over_more_faults_tells_of_them_in_place_of_a_command_that_is_refused(
+    tmp_path: Path, key: str
+) -> None:
+    path, _ = wrapped(tmp_path / "c", "module.")
+    right = config_of(path)[key]
+    change_config(path, **{key: 64})
+    (hint,) = (finding.hint for finding in run(path).findings if finding.code == "GTE200")
+    assert "gte-surgery" not in hint
+    assert f'set "{key}": {right}' in hint
 
 
 def test_whatever_is_written_says_its_format(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.restated import renamed
-from gte_surgery.checks.registry import Observation, rule
-from gte_surgery.checks.rules.tensors import is_flattened
+from gte_surgery.checks.registry import Observation, all_rules, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed
 from gte_surgery.findings import Location, Severity
@@ -20,6 +19,8 @@ from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerg
 
 _CONTAINER = ("GTE0",)
 _MENDED = "`gte-surgery check CKPT --fix` mends it"
+_IN_THE_WAY = ("GTE201", "GTE202", "GTE204", "GTE205", "GTE207", "GTE220", "GTE221", "GTE222")
+"""Errors of tensors with which no prefix is taken off."""
 _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
 
 
@@ -52,12 +53,16 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
 
 
 def _way_out(subject: Subject, wrapper: Wrapper) -> str:
-    """What takes a wrapper's prefix off; where tensors are flat as well, the one command that mends both."""
+    """What takes a wrapper's prefix off; where tensors are flat as well, the one command that mends both; where no
+    command would be let, what is to be mended before."""
     if is_unmerged(subject.checkpoint.tensors):
         return UNMERGED
     bare = Subject(renamed(subject.checkpoint, lambda name: unwrapped(name, wrapper.prefix)))
-    stored = bare.checkpoint.tensors
-    if any(spec.name in stored and is_flattened(spec, stored[spec.name].shape) for spec in bare.wanted):
+    for code in _IN_THE_WAY:
+        for seen in all_rules()[code].check(bare):
+            mended = f"; {seen.hint}" if seen.hint and "gte-surgery " not in seen.hint else ""
+            return f"before it goes there is more to mend: `{seen.location.tensor}`: {seen.message}{mended}"
+    if any(all_rules()["GTE209"].check(bare)):
         return "gte-surgery check CKPT --fix"
     return f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
 

@@ -128,7 +128,7 @@ def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """The shapes that the config asks for of tensors that are stored flat, by stored name."""
     subject, tensors = Subject(checkpoint), checkpoint.tensors
-    specs = (spec for spec in subject.wanted if spec.name in tensors)
+    specs = (spec for spec in (*subject.wanted, *subject.allowed) if spec.name in tensors)
     return {spec.name: spec.shape for spec in specs if is_flattened(spec, tensors[spec.name].shape)}
 
 
