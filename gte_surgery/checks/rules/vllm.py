@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import SOUND
@@ -91,11 +92,11 @@ def no_place_in_vllm(subject: Subject) -> Iterator[Observation]:
     if not (lacks := subject.family.asked_by(Consumer.VLLM).lacks):
         return
     head = sorted(subject.canonical[name] for name in _of_head(subject) if subject.head in lacks)
-    known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
-    strange = sorted(name for name in subject.checkpoint.tensors if name not in known and name not in head)
-    for names, dropped in ((head, _drops(subject)), (strange, f"--drop '{''.join(strange[:1])}'")):
+    strange = _strange(subject)
+    patterns = [*(_of_what_head(subject) if head else ()), *_covering(strange, subject)]
+    hint = f"gte-surgery convert CKPT {_drops(patterns)}"
+    for names in (head, strange):
         if names:
-            hint = f"gte-surgery convert CKPT {dropped}"
             yield Observation(subject.at_tensor(names[0]), f"vLLM has no place for it; {len(names)} such in all", hint)
 
 
@@ -144,14 +145,32 @@ def _cure(subject: Subject) -> str:
     wanted, is_bare = _served_layouts(subject), subject.head is Head.NONE
     if not is_bare and subject.dialect in subject.family.asked_by(Consumer.VLLM).prefixes:
         return "gte-surgery convert CKPT --to remote"
-    dropped = "" if is_bare or all(layout.prefix for layout in wanted.values()) else f"{_drops(subject)} "
+    patterns = [*_of_what_head(subject), *_covering(_strange(subject), subject)]
+    dropped = "" if is_bare or all(layout.prefix for layout in wanted.values()) else f"{_drops(patterns)} "
     return f"gte-surgery convert CKPT {dropped}--layout {next(iter(wanted))}"
 
 
-def _drops(subject: Subject) -> str:
-    """The options that take the head off."""
-    words = sorted({name.partition(".")[0] for name in _of_head(subject)})
-    return " ".join(f"--drop '{word}.*'" for word in words)
+def _drops(patterns: Iterable[str]) -> str:
+    return " ".join(f"--drop '{pattern}'" for pattern in patterns)
+
+
+def _of_what_head(subject: Subject) -> list[str]:
+    """Patterns of the head's names."""
+    return [f"{word}.*" for word in sorted({name.partition(".")[0] for name in _of_head(subject)})]
+
+
+def _strange(subject: Subject) -> list[str]:
+    """Stored names that the config does not ask for."""
+    known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
+    return sorted(subject.checkpoint.tensors.keys() - known)
+
+
+def _covering(names: Iterable[str], subject: Subject) -> Iterable[str]:
+    """Patterns of these names alone: one for a layer of which there are no others."""
+    others = [name for name in subject.checkpoint.tensors if name not in {*names}]
+    layers = {name: (re.match(r".*?\.[0-9]+\.", name) or [name])[0] for name in names}
+    lone = {layer for layer in layers.values() if not any(name.startswith(layer) for name in others)}
+    return dict.fromkeys(f"{layer}*" if layer in lone and layer != name else name for name, layer in layers.items())
 
 
 def _of_head(subject: Subject) -> list[str]:

@@ -326,6 +326,29 @@ def test_what_vllm_has_no_place_for_goes_by_the_hint(tmp_path: Path, base: str) 
     assert {code for code in found(place, consumers=("vllm",)) if code.startswith("GTE6")} == set()
 
 
+@pytest.mark.parametrize("base", ["modernbert-base", "modernbert-mlm"])
+def test_what_vllm_has_no_place_for_goes_by_any_one_of_its_hints(tmp_path: Path, base: str) -> None:
+    def add(arrays: Arrays) -> None:
+        layers = 1 + max(int(number) for name in arrays for number in re.findall(r"layers\.([0-9]+)\.", name))
+        last = {name: array for name, array in arrays.items() if f"layers.{layers - 1}." in name}
+        arrays |= {name.replace(f".{layers - 1}.", f".{layers}."): array for name, array in last.items()}
+        arrays["adapter.weight"] = np.ones(2, np.float32)
+
+    place = damaged(tmp_path, base, add)
+    findings = run(open_checkpoint(place), consumers=("vllm",)).findings
+    hints = {finding.hint for finding in findings if finding.code in ("GTE624", "GTE625")}
+    assert hints
+    for number, hint in enumerate(hints):
+        copy = shutil.copytree(place, tmp_path / f"copy{number}")
+        assert (
+            entry.run(
+                [word.replace("CKPT", str(copy)).replace(str(place), str(copy)) for word in shlex.split(hint)[1:]]
+            )
+            == 0
+        )
+        assert found(copy, select=("GTE202", "GTE203", "GTE624"), consumers=("vllm",)) == set()
+
+
 def test_vllm_computes_gelu_in_a_modernbert_and_minds_strangers(tmp_path: Path) -> None:
     relu = damaged(tmp_path / "relu", "modernbert-base", hidden_activation="relu")
     assert "GTE621" in found(relu, consumers=("vllm",))
