@@ -8,6 +8,7 @@ line), sentencepiece's `sentencepiece_model.proto` (ModelProto.pieces).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ _SCORED = entry_of(rb"\[", _TEXT, rb",", _NUMBER, rb"\]", rb"([,\]])")
 """An entry of a Unigram vocabulary, whose ids count from 0: ["▁the", -3.4]."""
 _NUMBERED = entry_of(_TEXT, rb":", rb"(0|[1-9][0-9]{0,8})", rb"([,}])")
 """An entry of a WordPiece, BPE or WordLevel vocabulary: "the": 262."""
+_ESCAPED = re.compile(rb'\\[^"\\]')
+"""What may be written otherwise than `json.dumps` writes it: an escape of neither a quote nor a backslash."""
 _MERGE = entry_of(rb"(?:" + _TEXT + rb"|\[" + SPACES.join((b"", _TEXT, b",", _TEXT, rb"\])")), rb"([,\]])")
 """An entry of the merges of BPE: "th e", or ["th", "e"]."""
 
@@ -58,10 +61,10 @@ class _Tally:
 
     def take_literals(self, literals: Sequence[bytes], numbers: Sequence[int]) -> None:
         """Notes entries whose texts are JSON literals."""
-        known = self._literals
-        if not known.isdisjoint(literals) or b"\\" in b"".join(literals):
+        known, escaped = self._literals, _ESCAPED.search
+        if not known.isdisjoint(literals) or escaped(b"".join(literals)):
             for literal, number in zip(literals, numbers, strict=True):
-                if (literal in known or b"\\" in literal) and (text := string_of(literal)) in self._wanted:
+                if (literal in known or escaped(literal)) and (text := string_of(literal)) in self._wanted:
                     self.ids[text] = number
         self.count += len(literals) - 1
         self._take(max(numbers))
@@ -109,7 +112,7 @@ def skip_merges(stream: JsonStream) -> None:
     if stream.opens() != "[":
         raise StreamError("the merges are no list")
     for batch in () if stream.is_at_end() else stream.entries(_MERGE):
-        for literal in {part for entry in batch for part in entry if part and b"\\" in part}:
+        for literal in {part for entry in batch for part in entry if part and _ESCAPED.search(part)}:
             string_of(literal)
 
 
