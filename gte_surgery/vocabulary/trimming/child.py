@@ -52,12 +52,18 @@ def main(descriptor: int) -> None:
                 channel, lines = own, own.makefile("rb")
             continue
         signal.alarm(SECONDS)
+        place = f"{request['part']['path']}: " if "part" in request else ""
         try:
             answer = worker.answer(request)
+        except MemoryError:
+            answer = {
+                "error": f"{place}a text is too long: {MEMORY >> 30} GiB do not hold what it is cut into",
+                "hint": "",
+            }
         except GteSurgeryError as error:
             answer = {"error": error.message, "hint": error.hint}
         except Exception as error:  # noqa: BLE001 - whatever the package raises is an answer
-            answer = {"error": f"{type(error).__name__}: {error}", "hint": ""}
+            answer = {"error": f"{place}{type(error).__name__}: {error}", "hint": ""}
         signal.alarm(0)
         channel.sendall(json.dumps(answer).encode() + b"\n")
     worker.answer({"do": "end"})

@@ -9,6 +9,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
@@ -66,7 +67,7 @@ def always(source: Source, also: Collection[int], tokens: Collection[str]) -> se
     missing = [token for token in tokens if token not in ids]
     if missing:
         raise UsageError(
-            f"keep-tokens: `{missing[0]}`, must be a token of the vocabulary", "one token a line, as it is there"
+            f"keep-tokens: `{shown(missing[0])}`, must be a token of the vocabulary", "one token a line, as it is there"
         )
     found = {*required(contents, source.settings), *characters(contents), *(token.id for token in contents.added)}
     return found | set(ids.values()) | {number for number in also if number in contents.texts}

@@ -82,7 +82,7 @@ def labelled(path: Path) -> Iterator[tuple[Row, list[Row]]]:
         listed = [each for each in (query, *(positives if isinstance(positives, list) else ())) if _is_row(each)]
         if not isinstance(positives, list) or not positives or len(listed) != 1 + len(positives):
             raise RefusedError(f"{path}: byte {at}: not a query with its positives", _LABELLED)
-        yield listed[0], listed[1:]
+        yield _sound(listed[0]), list(map(_sound, listed[1:]))
 
 
 def _values(part: Part, has_ids: bool) -> Iterator[Row]:
@@ -123,20 +123,31 @@ def _member(line: str, part: Part, at: int, has_ids: bool) -> Row:
     row = value.get(part.column) if isinstance(value, dict) else value
     if not isinstance(row, str) and not (has_ids and _is_row(row)):
         raise RefusedError(f"{part.path}: byte {at}: no text in `{part.column}`", "name the column: --column NAME")
-    return row
+    return _sound(row)
+
+
+def _sound(row: Row) -> Row:
+    """A text without halves of surrogate pairs, which JSON can say and no tokenizer takes: replaced, as bytes that are
+    no UTF-8 are.
+    """
+    return row.encode(errors="replace").decode() if isinstance(row, str) and not row.isascii() else row
 
 
 def _parsed(line: str, path: str, at: int) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
-        raise RefusedError(f"{path}: byte {at}: not a JSON value, must be one a line") from None
+        fault = "not a JSON value, must be one a line"
+        if len(line) > LONGEST // 4:
+            fault += f" of at most {LONGEST >> 20} MiB"
+        raise RefusedError(f"{path}: byte {at}: {fault}") from None
 
 
 def _csv(part: Part) -> Iterator[str]:
     size = Path(part.path).stat().st_size
     with Path(part.path).open(encoding="utf-8", errors="replace", newline="") as file:
         lines = _Lines(file)
+        csv.field_size_limit(LONGEST)
         rows = csv.reader(lines)
         place = {name: place for place, name in enumerate(next(rows, []))}.get(part.column, LONGEST)
         begin = lines.done

@@ -190,7 +190,5 @@ def _death(code: int, request: Request) -> tuple[str, str]:
     what = "opening the tokenizer" if is_opening else "reading the texts"
     how = " (it took too long)" if name == "SIGALRM" else ""
     message = f"tokenizer.json: the tokenizers package died of {what}: {name}{how}"
-    return (
-        message,
-        "it makes its reader overflow, hang or take all memory: take it again from where it comes from",
-    )
+    hint = "it makes its reader overflow, hang or take all memory: take it again from where it comes from"
+    return message, hint if is_opening else f"a text of many megabytes does that, cut it into lines; or {hint}"

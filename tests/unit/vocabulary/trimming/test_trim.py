@@ -415,6 +415,40 @@ def test_texts_are_read_from_parquet(tmp_path: Path) -> None:
         list(texts_of(parts([tmp_path / "t.parquet"], None)[0]))
 
 
+def test_halves_of_surrogate_pairs_are_replaced_as_other_bytes_that_are_no_text(tmp_path: Path, place: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text('{"text": "a \\ud800 b"}\n"\\ud83d\\ude00 \\udc00"\n')
+    assert [text for part in parts([path], None) for text in texts_of(part)] == ["a ? b", "😀 ?"]
+    path.write_text('{"query": "\\ud800", "positives": ["\\udfff", [1]]}\n')
+    assert list(texts.labelled(path)) == [("?", ["?", [1]])]
+    assert trim(place, texts=[path], column="query", top=800, dry_run=True).plan
+
+
+def test_a_row_of_a_csv_may_be_long(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("text\n" + "a " * 100_000 + "\n")
+    assert [len(text) for part in parts([tmp_path / "t.csv"], None) for text in texts_of(part)] == [200_000]
+
+
+def test_a_line_of_json_that_is_too_long_is_told_as_that(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(json.dumps({"text": "a " * 9_000_000}))
+    with pytest.raises(RefusedError, match=r"t\.jsonl: byte 0: not a JSON value, must be one a line of at most 16 MiB"):
+        list(texts_of(parts([tmp_path / "t.jsonl"], None)[0]))
+
+
+def test_what_a_child_fails_of_is_told_with_its_file(tmp_path: Path, place: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(RefusedError, match=r"t\.parquet: "):
+        trim(place, texts=[tmp_path / "t.parquet"], top=800, dry_run=True)
+
+
+def test_a_token_to_keep_that_is_none_is_told_in_few_words(tmp_path: Path, place: Path) -> None:
+    (tmp_path / "t.txt").write_text("import sys\n")
+    (tmp_path / "kept").write_text("1" * 1_000_000)
+    with pytest.raises(UsageError, match="must be a token of the vocabulary") as caught:
+        trim(place, texts=[tmp_path / "t.txt"], top=800, keep_tokens=[(tmp_path / "kept").read_text()], dry_run=True)
+    assert len(str(caught.value)) < 500
+
+
 @pytest.mark.parametrize("word", ["", "a\tb", "\\n", "a\n\\\r\t", "\ud800x", "\\\\t"])
 def test_a_word_survives_being_written_down(word: str) -> None:
     assert unescaped(escaped(word)) == word
