@@ -11,7 +11,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.stops import StoppedError, heed_stops, ignore_stops
+from gte_surgery.cli.stops import StoppedError, heed_stops, ignore_stops, stop_behind
 
 if TYPE_CHECKING:
     from gte_surgery.errors import GteSurgeryError
@@ -30,7 +30,9 @@ def main() -> None:
             if isinstance(stream, TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")
         code = run(sys.argv[1:])
-    except StoppedError as stop:
+    except (StoppedError, RuntimeError) as error:
+        if (stop := stop_behind(error)) is None:
+            raise
         code = _stopped(stop)
     ignore_stops()
     sys.exit(code)
@@ -60,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
         _tell(f"{error.filename or 'the output'}: {error.strerror or error}", mistakes.system_hint(error))
         return exits.REFUSED
     except Exception as error:  # noqa: BLE001 - the last resort, and it hides nothing
+        if (stop := stop_behind(error)) is not None:
+            return _stopped(stop)
         _report_bug(error)
         return exits.BUG
 

@@ -2,6 +2,8 @@
 that it cleans up on its way out. One is enough; what follows it is ignored, since it could only disturb the cleaning.
 
 Python swallows an exception that is raised while an object is finalized or an import lock goes; that stop is repeated.
+Up to 3.11 it makes another of one that is raised while a class names its members [CPython 3.11, typeobject.c,
+type_new_set_names]; the stop is behind it.
 """
 
 from __future__ import annotations
@@ -62,6 +64,14 @@ def heed_stops() -> None:
     for number in heeded:
         signal.signal(number, stop)
     sys.unraisablehook = repeat
+
+
+def stop_behind(error: BaseException) -> StoppedError | None:
+    """The stop that an error was made of, if it was one."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, StoppedError):
+        cause = cause.__cause__
+    return cause
 
 
 def ignore_stops() -> None:
