@@ -24,7 +24,7 @@ from gte_surgery.surgery.carried import carried, empty_folders, require_carriabl
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, origin_of, render_receipts, require_listed
-from gte_surgery.surgery.commit.refusals import changed, require_disposable, require_free, require_replaceable
+from gte_surgery.surgery.commit.refusals import changed, placed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
 from gte_surgery.surgery.commit.tree import make_parents, state_inside
@@ -133,7 +133,7 @@ def rehearse(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path 
     require_known(plan, checkpoint)
     if out is not None:
         require_carriable(carried(plan, checkpoint), checkpoint)
-        require_free(Path(os.path.abspath(out)), filesystem)
+        require_free(placed(out), filesystem)
         return
     state = state_inside(target.resolve())
     require_disposable(state, filesystem)

@@ -4,7 +4,6 @@ run.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -21,7 +20,7 @@ from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
-from gte_surgery.surgery.commit.refusals import require_elsewhere
+from gte_surgery.surgery.commit.refusals import placed, require_elsewhere
 from gte_surgery.surgery.commit.undo import Undone
 from gte_surgery.surgery.edits import (
     CURES,
@@ -384,7 +383,7 @@ def _spooled(checkpoint: Checkpoint, place: Path | None) -> AbstractContextManag
     """What is fetched of a checkpoint on a hub lies, while the surgery goes on, on the disk that it writes to."""
     if checkpoint.snapshot is None or place is None:
         return nullcontext()
-    return checkpoint.snapshot.spooling(Path(os.path.abspath(place)).parent)
+    return checkpoint.snapshot.spooling(placed(place).parent)
 
 
 def opened(path: Path | str) -> Checkpoint:

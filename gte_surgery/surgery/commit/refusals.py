@@ -14,7 +14,7 @@ from gte_surgery.checkpoint.hub.address import Address
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import name_fault
-from gte_surgery.surgery.commit.tree import StateFolder, is_folder, parents, status, walk
+from gte_surgery.surgery.commit.tree import STATE_FOLDER, StateFolder, is_folder, parents, status, walk
 
 _ANOTHER = "nothing that is there is overwritten"
 
@@ -33,7 +33,22 @@ def require_elsewhere(address: Address, out: Path | None, fs: Filesystem) -> Non
         free = _free(Path(f"{address.repository.rpartition('/')[2]}-edited"))
         message = f"{address}: lies on a hub, where nothing is changed; a surgery on it needs --out"
         raise UsageError(message, "write the result to a new directory", meant=f"--out {quote(str(free))}")
-    require_free(Path(os.path.abspath(out)), fs)
+    require_free(placed(out), fs)
+
+
+def placed(out: Path) -> Path:
+    """Where a new directory of this name comes to lie. As the system reads it: links on the way are followed before a
+    `..` behind them, and what is itself a link is not.
+    """
+    if out.name in ("", ".."):
+        return out.resolve()
+    if not out.parent.is_dir():  # `absent/..` leads nowhere
+        raise _no_folder(out.parent)
+    return out.parent.resolve() / out.name
+
+
+def _no_folder(folder: Path) -> RefusedError:
+    return RefusedError(f"{folder}: is no directory", f"make it first: `mkdir -p {quote(str(folder))}`")
 
 
 def _free(path: Path) -> Path:
@@ -45,9 +60,13 @@ def _free(path: Path) -> Path:
 
 
 def require_free(out: Path, fs: Filesystem) -> int:
-    """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name."""
+    """The mode for the new directory; `RefusedError` unless nothing, or an empty directory, has its name, and where
+    surgeries keep what is theirs, and remove it.
+    """
     if not is_folder(fs, out.parent):
-        raise RefusedError(f"{out.parent}: is no directory", f"make it first: `mkdir -p {quote(str(out.parent))}`")
+        raise _no_folder(out.parent)
+    if any(part.endswith(STATE_FOLDER) for part in out.parts):
+        raise RefusedError(f"{out}: lies where surgeries keep what is theirs", "write the result elsewhere")
     found = status(fs, out)
     if found is None:
         return 0o777

@@ -35,6 +35,7 @@ from gte_surgery.surgery.commit.recovery import finish, roll_back, unfinished
 from gte_surgery.surgery.commit.refusals import (
     changed,
     elsewhere,
+    placed,
     require_disposable,
     require_free,
     require_mutable,
@@ -259,8 +260,7 @@ def into(out: Path, command: str, fs: Filesystem) -> Iterator[Transaction]:
 
     `out` must not exist, or be an empty directory, whose mode is kept. Rolls back and raises as `in_place` does.
     """
-    out = Path(os.path.abspath(out))
-    out = out.parent.resolve() / out.name
+    out = placed(out)
     state = state_beside(out)
     transaction = Transaction(state, command, fs, is_in_place=False)
     with _plain_failures(transaction):

@@ -206,6 +206,28 @@ def test_out_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
     assert "mkdir -p" in refusal.value.hint
 
 
+def test_out_is_where_the_system_says_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "far" / "off").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("far/off")
+    monkeypatch.chdir(tmp_path)
+    perform_into(NEW, Path("link/../out"), FS)
+    assert (tmp_path / "far" / "out").is_dir()
+    for name in ("absent/../out", "far/absent/../../out"):
+        with pytest.raises(RefusedError, match=r"absent(/\.\.)+: is no directory"), into(Path(name), "test", FS):
+            pass
+    assert sorted(os.listdir()) == ["far", "link"]
+
+
+@pytest.mark.parametrize(
+    "name", [STATE_FOLDER, f"{STATE_FOLDER}/previous", f".out{STATE_FOLDER}", f"{STATE_FOLDER}/a/b"]
+)
+def test_out_is_not_where_surgeries_keep_what_is_theirs(name: str, target: Path) -> None:
+    (target / name).parent.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(RefusedError, match="lies where surgeries keep what is theirs"), into(target / name, "test", FS):
+        pass
+    assert not (target / name).exists()
+
+
 def test_an_empty_out_keeps_its_mode(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir(mode=0o700)
