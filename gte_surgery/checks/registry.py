@@ -32,9 +32,10 @@ RULE_MODULES = (
     "values",
     "sidecars",
     "tokenizers",
-    "loaders",
-    "vllm",
-    "tei",
+    "programs.transformers",
+    "programs.sentence_transformers",
+    "programs.vllm",
+    "programs.tei",
 )
 
 

@@ -8,7 +8,7 @@ from gte_surgery.checkpoint.sidecars import MODE_KEYS, POOLING_CONFIG, SENTENCE_
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.layout import weights_as_a_whole
-from gte_surgery.checks.rules.loaders import passed_over
+from gte_surgery.checks.rules.programs.transformers import passed_over
 from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown

@@ -1,0 +1,1 @@
+"""Rules about the programs that load checkpoints, judged only with `--for` and the program's name."""
