@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from shlex import join
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.json.strict import escape
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.sidecars import members_of
 from gte_surgery.checkpoint.source import Identity, Opened
 from gte_surgery.errors import CheckpointError
@@ -153,6 +155,16 @@ def _stated_pieces(members: Mapping[str, object]) -> Pieces:
     ids = {token.text: token.id for token in (_listed(listed) if isinstance(listed, list) else ())}
     rows = max(ids.values(), default=-1) + 1
     return Pieces(rows, rows, ids)
+
+
+def made_whole(checkpoint: Checkpoint) -> str:
+    """The command with which transformers makes a tokenizer.json of the older files; "" where it could not."""
+    if checkpoint.snapshot is not None or not any(checkpoint.readable(name) for name in VOCABULARIES[1:]):
+        return ""
+    script = (
+        "import sys, transformers; transformers.AutoTokenizer.from_pretrained(sys.argv[1]).save_pretrained(sys.argv[1])"
+    )
+    return f"transformers makes one: `{join(('python', '-c', script, shown(str(checkpoint.path))))}`"
 
 
 def settings(checkpoint: Checkpoint) -> list[Mapping[str, object]]:

@@ -27,6 +27,7 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_JSON,
     WORDS,
     TokenizerJson,
+    made_whole,
     parsed,
     settings,
 )
@@ -46,11 +47,12 @@ class Source:
 
 def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
     """The tokenizer of a checkpoint, for rewriting. Raises RefusedError where it has no tokenizer.json, or one that
-    cannot be read; its hint is `way_out`.
+    cannot be read; its hint ends in `way_out`.
     """
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None:
-        raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", way_out)
+        ways = "; or ".join(filter(None, (made_whole(checkpoint), way_out)))
+        raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", ways)
     whole = read_tokenizer(checkpoint).whole
     contents = read_contents(file, way_out, whole)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)

@@ -16,7 +16,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.gte.rope import angle_gap, describe
-from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, made_whole
 
 _TEI = f"--for {Consumer.TEI.value}"
 _TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
@@ -133,7 +133,8 @@ def tokenizer_absent_for_tei(subject: Subject) -> Iterator[Observation]:
     router/src/lib.rs, run]. Save the tokenizer with transformers, which writes the file.
     """
     if not subject.checkpoint.has(TOKENIZER_JSON):
-        yield Observation(Location(file=TOKENIZER_JSON), "absent, text-embeddings-inference reads no other tokenizer")
+        message = "absent, text-embeddings-inference reads no other tokenizer"
+        yield Observation(Location(file=TOKENIZER_JSON), message, made_whole(subject.checkpoint))
 
 
 @rule("GTE637", Severity.ERROR, requires=SOUND, only_with=_TEI)
