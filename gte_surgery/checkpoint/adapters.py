@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.printable import shown
@@ -24,6 +25,9 @@ INDICES = "trainable_token_indices"
 _DELTA = "trainable_tokens_delta"
 _COLUMNS = "lora_embedding_A"
 MOST_ADAPTERS = 64
+"""That are looked at; the headers of all of them together take a quarter of what those of a checkpoint may."""
+MOST_MODULES = 64
+"""That `trainable_token_indices` may name, each of which is looked for in the name of each tensor."""
 _TABLES = ("word_embeddings", "tok_embeddings")
 """What the word table of a family is called, within the names of its tensors."""
 _PARTS = (_DELTA, _COLUMNS, "_A", "_B", "_delta")
@@ -108,13 +112,18 @@ class Adapter(NamedTuple):
         }
 
     def deltas(self) -> Mapping[str, Sequence[int]]:
-        """The tensors that hold a row for each of some ids, and those ids."""
-        found = {}
+        """The tensors that hold a row for each of some ids, and those ids. Raises CheckpointError where more modules
+        are named than can be looked up for each tensor.
+        """
+        found, modules = {}, self.token_ids
+        if len(modules) > MOST_MODULES:
+            place = f"{self.folder}/{CONFIG}" if self.folder else CONFIG
+            raise CheckpointError(
+                f"{shown(place)}: `{INDICES}` names {len(modules)} modules, at most {MOST_MODULES} are read"
+            )
         for name, tensor in self.tensors.items():
             if name.endswith(_DELTA):
-                ids = next(
-                    (ids for module, ids in self.token_ids.items() if f".{module}." in f".{name}" or not module), ()
-                )
+                ids = next((ids for module, ids in modules.items() if f".{module}." in f".{name}" or not module), ())
                 if tensor.shape and len(ids) == tensor.shape[0]:
                     found[name] = ids
         return found
@@ -168,20 +177,21 @@ def word_rows(tensors: Mapping[str, StoredTensor]) -> int | None:
 def adapters_of(checkpoint: Folder) -> tuple[Adapter, ...]:
     """The adapters in a checkpoint's folder and below it that can be read, in the order of their names."""
     configs = [file for file in checkpoint.files if file.name.rpartition("/")[2] == CONFIG][:MOST_ADAPTERS]
-    found = (_adapter(checkpoint, file) for file in configs)
+    weights = (checkpoint.readable(f"{file.name.removesuffix(CONFIG)}{WEIGHTS}") for file in configs)
+    pairs = [
+        pair for pair in zip(configs, weights, strict=True) if pair[1] is not None and checkpoint.readable(pair[0].name)
+    ]
+    shards, _ = read_shards([file for _, file in pairs if file is not None], MAX_HEADER_MEMORY // 4)
+    found = (_adapter(config, shard) for (config, _), shard in zip(pairs, shards, strict=True))
     return tuple(adapter for adapter in found if adapter is not None)
 
 
-def _adapter(checkpoint: Folder, config: FileEntry) -> Adapter | None:
-    folder = config.name.rpartition("/")[0]
-    weights = checkpoint.readable(f"{folder}/{WEIGHTS}" if folder else WEIGHTS)
-    if weights is None or checkpoint.readable(config.name) is None:
+def _adapter(config: FileEntry, shard: Shard) -> Adapter | None:
+    if shard.header is None:
         return None
     try:
         document = read_json(config)
     except CheckpointError:
         return None
-    (shard, *_), _ = read_shards([weights])
-    if shard.header is None:
-        return None
-    return Adapter(folder, document, shard, {entry.name: StoredTensor(shard, entry) for entry in shard.entries})
+    tensors = {entry.name: StoredTensor(shard, entry) for entry in shard.entries}
+    return Adapter(config.name.rpartition("/")[0], document, shard, tensors)

@@ -68,11 +68,10 @@ class StoredTensor(NamedTuple):
         return (self.shard.header.data_start if self.shard.header else 0) + self.entry.begin
 
 
-def read_shards(files: Iterable[FileEntry]) -> tuple[tuple[Shard, ...], list[Fault]]:
+def read_shards(files: Iterable[FileEntry], room: int = MAX_HEADER_MEMORY) -> tuple[tuple[Shard, ...], list[Fault]]:
     """Sniff weight files and read their headers, for which memory is bounded, and tell what is wrong with them."""
     shards: list[Shard] = []
     faults: list[Fault] = []
-    room = MAX_HEADER_MEMORY
     for file in files:
         shard, fault = _read_shard(file, room)
         shards.append(shard)

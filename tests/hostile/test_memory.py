@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_VALUES, MAX_JSON_BYTES, MAX_JSON_VALUES
-from tests.builder import build, remote_config, write_sidecars, write_sparse
+from tests.builder import add_adapter, build, remote_config, write_sidecars, write_sparse
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc")
 
@@ -236,6 +236,15 @@ def test_a_hostile_file_is_found_in_little_memory(checkpoint: Path, damage: Call
     megabytes, codes = judged(checkpoint)
     assert megabytes < MOST_MEGABYTES
     assert set(codes) - {"GTE600", "GTE611", "GTE620"}, "beyond what a remote checkpoint gets from its consumers"
+
+
+def test_all_adapters_together_are_read_in_little_memory(checkpoint: Path) -> None:
+    for number in range(20):
+        add_adapter(folder := checkpoint / f"a{number}", 4)
+        text = members(40_000, f"base_model.model.encoder.layer.%.lora_A.weight.{number}")
+        (folder / "adapter_model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text)
+    megabytes, _ = judged(checkpoint)
+    assert megabytes < MOST_MEGABYTES
 
 
 @pytest.mark.parametrize(("rows", "width"), [(2**23, 4), (2**14, 1024), (64, 2**13)])

@@ -35,7 +35,7 @@ def claims_between(before: Checkpoint, after: Checkpoint, map_file: Path | None)
     surgeries = _surgeries(before, after)
     if surgeries:
         sizes = [MOST_ROWS] * (len(surgeries) - 1) + [rows]
-        return joined([claims_of_receipt(*pair) for pair in zip(surgeries, sizes, strict=True)])
+        return joined(claims_of_receipt(*pair) for pair in zip(surgeries, sizes, strict=True))
     if held == rows:
         ids = kept_rows(rows)
         tokens = same_tokens(before, ids, frozenset()) if after.has(TOKENIZER_JSON) else ()
@@ -60,8 +60,9 @@ def _surgeries(before: Checkpoint, after: Checkpoint) -> Sequence[Receipt]:
     listed = {file.name: file.size for file in before.files}
     if not isinstance(sources, list):
         return ()
-    told = [each for each in sources if "header" in each or each.get("name") in listed]
-    return later if all(listed.get(each.get("name")) == each.get("size") for each in told) else ()
+    named = [(str(each.get("name")), each) for each in sources if isinstance(each, dict)]
+    told = [(name, each) for name, each in named if "header" in each or name in listed]
+    return later if all(listed.get(name) == each.get("size") for name, each in told) else ()
 
 
 def _rows(target: Target) -> int:

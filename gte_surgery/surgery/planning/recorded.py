@@ -4,10 +4,11 @@ entries, stands there once for all claims, as runs of ids.
 
 from __future__ import annotations
 
+import re
 import zlib
 from array import array
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import get_args
 
@@ -20,7 +21,8 @@ from gte_surgery.vocabulary.row_map import ID_LIMIT, Places, RowMap
 _READABLE = 2048
 """Characters of runs that stand in a receipt as they are; more are packed."""
 _PACKED = "zlib:"
-_MOST_TEXT = 1 << 28
+_MOST_TEXT = 1 << 25
+"""Characters of runs; a map of a million rows that no two follow each other in has 16 million."""
 MOST_ROWS = 1 << 24
 """Rows of a table that a receipt may speak of and that is not there to be asked."""
 
@@ -62,9 +64,11 @@ def unpacked(text: str, rows: int) -> RowMap:
     """The map of such a text for a table of `rows` rows; raises ValueError where it is none."""
     if text.startswith(_PACKED):
         text = zlib.decompressobj().decompress(b64decode(text[len(_PACKED) :], validate=True), _MOST_TEXT).decode()
+    if len(text) >= _MOST_TEXT:
+        raise ValueError(f"runs of {_MOST_TEXT} characters and more")
     new, old = array("q"), array("q")
     new_end = old_end = 0
-    for part in text.split():
+    for part in (found[0] for found in re.finditer(r"\S+", text)):
         new_gap, old_gap, count = map(int, part.split(":"))
         begin, origin = new_end + new_gap, old_end + old_gap
         new_end, old_end = begin + count, origin + count
@@ -94,7 +98,7 @@ def claims_of_receipt(receipt: Receipt, rows: int) -> tuple[Claim, ...]:
 _BY_HAND = "name the row map: --map FILE, new id, tab, old id in each line"
 
 
-def joined(surgeries: Sequence[Sequence[Claim]]) -> tuple[Claim, ...]:
+def joined(surgeries: Iterable[Sequence[Claim]]) -> tuple[Claim, ...]:
     """What holds after several surgeries, one after the other: what each of them claims, by the maps one after the
     other.
     """

@@ -89,14 +89,14 @@ Planned = tuple[tuple[int, ...], list[Piece]]
 
 def _moved(adapter: Adapter, changes: Sequence[RowChange], after: Mapping[int, int]) -> Iterator[tuple[str, Planned]]:
     """The tensors of an adapter that hold anything by id, as they will be; `after` has the new id of each old one."""
-    words, deltas = changes[0], adapter.deltas()
+    words, deltas, columns = changes[0], adapter.deltas(), {tensor.name for tensor in adapter.columns()}
     for tensor in adapter.tensors.values():
         change = next((change for change in changes if change.shape == tensor.shape), None)
         if tensor.name in deltas:
             places = [at for at, old in enumerate(deltas[tensor.name]) if old in after]
             shape = (len(places), *tensor.shape[1:])
             yield tensor.name, (shape, [RowSource(tensor).kept(at, at + 1) for at in places])
-        elif tensor in adapter.columns() and tensor.shape[1:] == words.shape[:1]:
+        elif tensor.name in columns and tensor.shape[1:] == words.shape[:1]:
             pieces: list[Piece] = []
             for row in range(tensor.shape[0]):
                 pieces += RowSource(_Column(tensor, row)).chosen(words.origins, words.rows, {})

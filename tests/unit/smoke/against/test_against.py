@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
+from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,18 @@ def test_tables_of_one_size_without_a_receipt_are_held_against_each_other_row_by
     assert "row 0 is not old row 0" in told(compared(other, old))
 
 
+@pytest.mark.parametrize("sources", [[1], ["header"], [{"name": [1]}], [{"header": "x"}], [[]], [None], {"a": 1}])
+def test_odd_sources_of_a_receipt_are_not_believed(sources: object, old: Path, tmp_path: Path) -> None:
+    small = resize(old, vocab=160, pad=0, out=tmp_path / "small").target
+    changed = {"receipts": [receipt(small) | {"sources": sources}]}
+    (small / "gte-surgery.json").write_text(json.dumps(changed))
+    with suppress(UsageError):
+        compared(small, old)
+
+
+BOMB = "zlib:" + b64encode(zlib.compress(b"0:0:1 " * (50 << 20 >> 2), 9)).decode()
+
+
 def test_a_receipt_about_another_source_is_not_believed(old: Path, golden: Path, tmp_path: Path) -> None:
     small = resize(old, vocab=160, pad=0, out=tmp_path / "small").target
     with pytest.raises(UsageError, match="no receipt of a surgery on"):
@@ -125,6 +140,7 @@ def test_a_receipt_about_another_source_is_not_believed(old: Path, golden: Path,
         ({"map": 3}, "tells no claims"),
         ({"claims": [{"claim": "magic", "says": "", "tolerance": 0}]}, "a claim about 'magic'"),
         ({"claims": [3]}, "cannot be read"),
+        ({"map": {"runs": BOMB, "without": []}}, "runs of 33554432 characters and more"),
     ],
 )
 def test_a_receipt_that_cannot_be_believed_asks_for_the_map(
