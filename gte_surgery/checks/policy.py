@@ -111,7 +111,7 @@ def _parsed(path: Path, source: str) -> Mapping[str, object]:
         import tomli as tomllib
 
     try:
-        content = tomllib.loads(_bounded(path, source).decode("utf-8"))
+        content = tomllib.loads(_bounded(path, source).decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"{source}: cannot be read: {(error.strerror or str(error)).lower()}") from None
     except RecursionError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from array import array
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -165,7 +166,7 @@ def _content(path: Path) -> bytes:
 
 def _text(raw: bytes, source: str) -> str:
     try:
-        return raw.decode("ascii")
+        return raw.removeprefix(BOM_UTF8).decode("ascii")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise RefusedError(f"{source}:{line}: byte 0x{raw[error.start]:02x}, must be ASCII digits") from None

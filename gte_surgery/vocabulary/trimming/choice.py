@@ -111,7 +111,7 @@ def curve(contents: Contents, counts: Sequence[float], fixed: Collection[int]) -
 def read_tokens(path: Path) -> tuple[str, ...]:
     """Tokens, one a line. Raises UsageError for a file that cannot be read."""
     try:
-        text = read_whole(path, _FILE_LIMIT).decode("utf-8")
+        text = read_whole(path, _FILE_LIMIT).decode("utf-8-sig")
     except CheckpointError as error:
         raise UsageError(error.message, error.hint) from None
     except UnicodeDecodeError as error:

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from shlex import join
 from typing import Any, TypeGuard
 
+from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.emission import is_id
 
@@ -22,7 +24,12 @@ _MOST_PARTS = {"csv": 8, "parquet": 64}
 LONGEST = 1 << 24
 """Bytes of the longest line that is read."""
 TEXT_COLUMN = "text"
+_HEAD = 1 << 16
+_FOREIGN = 500
+"""Bytes of a text in which one that is no UTF-8 is taken for a slip; where there are more, it is in other letters."""
+_PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh91AY&SY": "bzip2", b"\xfd7zXZ": "xz"}
 _LABELLED = 'give JSON lines: {"query": "…", "positives": ["…"]}'
+_NO_TEXT = (Content.SAFETENSORS, Content.PICKLE, Content.TORCH_ZIP, Content.ZIP, Content.LFS_POINTER)
 
 Row = str | list[int]
 """A text, or the ids of one."""
@@ -47,11 +54,12 @@ def parts(paths: list[Path], column: str | None, weights: Sequence[int] = ()) ->
     """
     found: list[Part] = []
     for path, weight in zip(paths, weights or repeat(1), strict=False):
-        if not path.is_file():
-            raise UsageError(f"{path}: no such file", "give files of text, JSON lines, csv or parquet")
+        _require_readable(path, "give files of text, JSON lines, csv or parquet")
         kind = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".json": "json", ".ndjson": "json"}.get(
             path.suffix.lower(), "text"
         )
+        if kind != "parquet":
+            _require_text(path)
         size = path.stat().st_size
         step = max(PART, -(-size // _MOST_PARTS[kind])) if kind in _MOST_PARTS else PART
         for begin in range(0, max(size, 1), max(step, 1)):
@@ -74,8 +82,8 @@ def labelled(path: Path) -> Iterator[tuple[Row, list[Row]]]:
 
     Raises UsageError for a file that is not there, RefusedError for a line that is none, with its place.
     """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file", _LABELLED)
+    _require_readable(path, _LABELLED)
+    _require_text(path)
     for at, line in _lines(Part(str(path), "json", "", 0, path.stat().st_size)):
         value = _parsed(line, str(path), at)
         query, positives = (value.get(key) for key in ("query", "positives")) if isinstance(value, dict) else (0, 0)
@@ -83,6 +91,28 @@ def labelled(path: Path) -> Iterator[tuple[Row, list[Row]]]:
         if not isinstance(positives, list) or not positives or len(listed) != 1 + len(positives):
             raise RefusedError(f"{path}: byte {at}: not a query with its positives", _LABELLED)
         yield _sound(listed[0]), list(map(_sound, listed[1:]))
+
+
+def _require_readable(path: Path, hint: str) -> None:
+    if not path.is_file():
+        raise UsageError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}", hint)
+
+
+def _require_text(path: Path) -> None:
+    """Raises RefusedError for a file that begins as no text in UTF-8 does: what it holds would be counted as words."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    for magic, program in _PACKED.items():
+        if head.startswith(magic):
+            raise RefusedError(
+                f"{path}: compressed, must be text", f"unpack it first: `{join((program, '-dk', str(path)))}`"
+            )
+    if (content := sniff(head[:SNIFFED_BYTES])) in _NO_TEXT:
+        raise RefusedError(f"{path}: {content.value}, must be text")
+    foreign = head.decode("utf-8", "replace").count("\ufffd") - head.count("\ufffd".encode())
+    if b"\0" in head or foreign * _FOREIGN > len(head):
+        command = join(("iconv", "-f", "UTF-16" if b"\0" in head else "LATIN1", "-t", "UTF-8", str(path)))
+        raise RefusedError(f"{path}: not in UTF-8, must be", f"if that is what it is in, `{command}` prints it so")
 
 
 def _values(part: Part, has_ids: bool) -> Iterator[Row]:
@@ -112,7 +142,7 @@ def _lines(part: Part) -> Iterator[tuple[int, str]]:
                 pass
         at = file.tell()
         while at < part.end and (line := file.readline(LONGEST)):
-            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            text = line.decode("utf-8" if at else "utf-8-sig", "replace").rstrip("\r\n")
             if text:
                 yield at, text
             at += len(line)
@@ -145,7 +175,7 @@ def _parsed(line: str, path: str, at: int) -> object:
 
 def _csv(part: Part) -> Iterator[str]:
     size = Path(part.path).stat().st_size
-    with Path(part.path).open(encoding="utf-8", errors="replace", newline="") as file:
+    with Path(part.path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = _Lines(file)
         csv.field_size_limit(LONGEST)
         rows = csv.reader(lines)

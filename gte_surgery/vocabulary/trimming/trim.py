@@ -45,9 +45,11 @@ class Corpus:
     weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.weights and (len(self.weights) != len(self.texts) or min(self.weights) < 1):
+        if self.weights and len(self.weights) != len(self.texts):
             found = f"{len(self.weights)} of them for {len(self.texts)} files of texts"
-            raise UsageError(f"weight: {found}, must be one from 1 up for each", "--texts a.txt --weight 3 …")
+            raise UsageError(f"weight: {found}, must be one for each", "--texts a.txt --weight 3 …")
+        if least := [weight for weight in self.weights if weight < 1]:
+            raise UsageError(f"weight: {least[0]}, must be at least 1", "leave out the texts that are not to count")
         if not 0 <= self.held_out < 1:
             raise UsageError(f"held-out: {self.held_out}, must be at least 0 and below 1", "for example --held-out 0.1")
 

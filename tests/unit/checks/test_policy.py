@@ -34,6 +34,11 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "gte-surgery.toml").write_bytes("[expect]\r\nvocab = 640\r\n".encode("utf-8-sig"))
+    assert read_policy(tmp_path / "gte-surgery.toml").expectations.vocab == 640
+
+
 def test_everything_that_it_can_say_is_read(tmp_path: Path) -> None:
     path = written(tmp_path / "policy.toml", WHOLE)
     assert read_policy(path) == Policy(
