@@ -39,6 +39,16 @@ class GteSurgeryError(Exception):
         self.typed = typed
         self.meant = meant
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled as it is, whatever its class was made of: it comes whole out of another process."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[GteSurgeryError], words: tuple[object, ...], members: dict[str, object]) -> GteSurgeryError:
+    error = kind.__new__(kind, *words)
+    error.__dict__.update(members)
+    return error
+
 
 class UsageError(GteSurgeryError):
     """A request that no checkpoint could satisfy, such as a vocabulary of zero rows."""

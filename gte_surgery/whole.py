@@ -1,8 +1,12 @@
-"""Whole numbers at the door: Python's and numpy's, and neither truth values nor fractions in their stead."""
+"""Options at the door: whole numbers are Python's and numpy's, and neither truth values nor fractions in their stead; a
+word that must be one of some is one of them; a text that stands for a list of texts is one of one.
+"""
 
 from __future__ import annotations
 
 import operator
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -20,8 +24,29 @@ def whole(name: str, value: object) -> int:
 
 
 def make_whole(options: Any) -> None:
-    """Of a frozen dataclass, makes every field that is declared `int` or `int | None` such an integer; None stays."""
+    """Of a frozen dataclass, makes every field that is declared `int` or `int | None` such an integer; None may
+    be in the latter.
+    """
     for each in fields(options):
         value = getattr(options, each.name)
-        if each.type in ("int", "int | None") and value is not None:
+        if each.type == "int" or (each.type == "int | None" and value is not None):
             object.__setattr__(options, each.name, whole(each.name, value))
+
+
+def words(given: str | Iterable[str]) -> tuple[str, ...]:
+    """What is given, one text or several, as several."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def require_choices(options: Any, named: Mapping[str, tuple[str, ...]]) -> None:
+    """Of a dataclass, raises UsageError for a field that is declared a Literal, written out or by one of the names
+    `named`, and holds none of its words; None stays where it may be.
+    """
+    for each in fields(options):
+        declared, value = each.type.removesuffix(" | None"), getattr(options, each.name)
+        is_written = declared.startswith("Literal[")
+        wanted = tuple(re.findall(r"['\"]([^'\"]*)['\"]", declared)) if is_written else named.get(declared, ())
+        if wanted and value not in wanted and not (value is None and declared != each.type):
+            raise UsageError(
+                f"{each.name.replace('_', '-')}: {value!r}, must be {', '.join(wanted[:-1])} or {wanted[-1]}"
+            )

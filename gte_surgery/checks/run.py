@@ -21,6 +21,7 @@ from gte_surgery.checks.subject import Expectations, Subject
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, several
 from gte_surgery.gte.kinds import Consumer
+from gte_surgery.whole import words
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -49,8 +50,8 @@ def run(
     checkpoint never raises."""
     given = checkpoint if isinstance(checkpoint, Checkpoint) else open_checkpoint(checkpoint)
     checkpoint = nested(given) or given
-    rules = _applicable(all_rules(), values, consumers, signed_by is not None)
-    chosen = _choose(rules, select, ignore)
+    rules = _applicable(all_rules(), values, words(consumers), signed_by is not None)
+    chosen = _choose(rules, words(select), words(ignore))
     with _Judge(Subject(checkpoint, expectations, values, Passes(progress), signed_by), rules) as judge:
         for code in chosen:
             judge.judge(code)

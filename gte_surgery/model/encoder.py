@@ -210,8 +210,10 @@ class GteEncoder(nn.Module):
 
         `labels` [rows, width] int64: the ids that were hidden, -100 elsewhere; as the mask they may stay on the CPU.
         Logits are made of hidden places only, in portions that are made again in the backward where there are several.
-        Raises as `logits`.
+        Raises UsageError for another head than a masked LM's.
         """
+        if self.head is not Head.MASKED_LM:
+            raise UsageError(f"masked_loss: the checkpoint's head is {self.head.value}, must be {Head.MASKED_LM.value}")
         hidden = self.encode(batch)
         _refuse_misfit("labels", labels, batch)
         flat = _as_states(labels, hidden, batch.get("attention_mask"))

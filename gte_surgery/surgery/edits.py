@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import PurePath
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from gte_surgery.errors import UsageError
 from gte_surgery.vocabulary.row_map import RowMap
-from gte_surgery.whole import make_whole
+from gte_surgery.whole import make_whole, require_choices
 
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""
@@ -60,7 +60,7 @@ class Resize:
     """The kept rows that count as new, once that has been found out."""
 
     def __post_init__(self) -> None:
-        make_whole(self)
+        _at_the_door(self)
         _at_least("vocab", self.vocab, 1, MOST_ROWS)
         if self.new_from is not None:
             _at_least("new-from", self.new_from, 0, MOST_ROWS)
@@ -104,7 +104,7 @@ class Remap:
     roles: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        make_whole(self)
+        _at_the_door(self)
         _at_least("round-to", self.round_to, 1)
         _check_roles(self.roles, None, self.pad)
         _check_seed(self.seed)
@@ -158,7 +158,7 @@ class New:
     shard_size: int | None = None
 
     def __post_init__(self) -> None:
-        make_whole(self)
+        _at_the_door(self)
         for name in ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size"):
             value = getattr(self, name)
             if value is not None:
@@ -192,7 +192,7 @@ class Convert:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        make_whole(self)
+        _at_the_door(self)
         asked = (self.to, self.dtype, self.shard_size, self.layout, self.strip_prefix, self.drop or None, self.head)
         if set(asked) == {None}:
             wanted = "give --to, --dtype, --shard-size, --layout, --strip-prefix, --drop or --head"
@@ -215,7 +215,7 @@ class Reinit:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        make_whole(self)
+        _at_the_door(self)
         if self.only == ():
             raise UsageError("only: no pattern is given", "leave it out to draw all tensors anew")
         _check_seed(self.seed)
@@ -274,6 +274,14 @@ def copied_row(init: str) -> int | None:
     if kind == "copy" and row.isascii() and row.isdigit() and len(row) < 20:
         return int(row)
     raise UsageError(f"init: {init!r}, must be {', '.join(INITS)}, copy:ID or a .npy file", "for example --init copy:3")
+
+
+_NAMED = {"HeadName": get_args(HeadName), "TrainingState": get_args(TrainingState)}
+
+
+def _at_the_door(edit: Any) -> None:
+    make_whole(edit)
+    require_choices(edit, _NAMED)
 
 
 def _at_least(name: str, value: int, least: int, most: int | None = None) -> None:

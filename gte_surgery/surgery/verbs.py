@@ -44,6 +44,7 @@ from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins, tokenizer_file
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.whole import whole, words
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -116,7 +117,7 @@ def resize(
     pad: int,
     type_vocab: int | None = None,
     type_vocab_mode: Literal["fold", "drop"] = "fold",
-    init: str = "normal",
+    init: Path | str = "normal",
     new_from: int | None = None,
     round_to: int = 1,
     old_pad: Literal["keep", "normal"] = "keep",
@@ -136,8 +137,8 @@ def resize(
     """
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Resize(
-        vocab, pad, type_vocab, type_vocab_mode, init, round_to, old_pad, tokenizer, seed, training_state, roles,
-        new_from,
+        vocab, pad, type_vocab, type_vocab_mode, os.fspath(init), round_to, old_pad, tokenizer, seed, training_state,
+        roles, new_from,
     )  # fmt: skip
     return carried_out(path, edit, **manner)
 
@@ -151,7 +152,7 @@ def remap(
     to_tokenizer: Path | str | None = None,
     pad: int | None = None,
     vocab: int | None = None,
-    init: str = "normal",
+    init: Path | str = "normal",
     round_to: int = 1,
     allow_repeats: bool = False,
     tokenizer: Literal["rewrite", "keep", "remove"] = "rewrite",
@@ -197,12 +198,12 @@ def remap(
     )
     installed = {} if to_tokenizer is None else beside(to_tokenizer)
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
-    edit = Remap(origins, pad, vocab, init, round_to, tokenizer, seed, training_state, installed, roles)
+    edit = Remap(origins, pad, vocab, os.fspath(init), round_to, tokenizer, seed, training_state, installed, roles)
     return carried_out(path, edit, **manner)
 
 
 def _given(**roles: int | None) -> dict[str, int]:
-    return {role: number for role, number in roles.items() if number is not None}
+    return {role: whole(role, number) for role, number in roles.items() if number is not None}
 
 
 def convert(
@@ -225,8 +226,9 @@ def convert(
 
     In place or into `out`; raises as `resize` does.
     """
-    patterns = (drop,) if isinstance(drop, str) else tuple(drop)
-    edit = Convert(to, dtype, shard_size, layout, allow_overflow, strip_prefix, patterns, training_state, head, seed)
+    edit = Convert(
+        to, dtype, shard_size, layout, allow_overflow, strip_prefix, words(drop), training_state, head, seed
+    )  # fmt: skip
     return carried_out(path, edit, **manner)
 
 
@@ -251,8 +253,7 @@ def reinit(
     >>> diff(fresh, other).is_equal
     True
     """
-    patterns = (only,) if isinstance(only, str) else only
-    edit = Reinit(None if patterns is None else tuple(patterns), seed)
+    edit = Reinit(None if only is None else words(only), seed)
     return carried_out(path, edit, **manner)
 
 
@@ -275,7 +276,7 @@ def fix(
     >>> fix(place).plan.meaning
     ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
     """
-    return carried_out(path, Fix(tuple(codes), tuple(consumers)), **manner)
+    return carried_out(path, Fix(words(codes), words(consumers)), **manner)
 
 
 def new(

@@ -47,7 +47,7 @@ def row_origins(
         from gte_surgery.vocabulary.map_files import read_map
 
         return read_map(Path(map), allow_repeats)
-    return _kept(keep or (), allow_repeats)
+    return _kept(() if keep is None else keep, allow_repeats)
 
 
 def tokenizer_file(path: Path | str) -> Path:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from gte_surgery.errors import RefusedError
+from gte_surgery.whole import whole
 
 ID_LIMIT = 2**31
 """Ids are below this."""
@@ -161,6 +162,7 @@ def refused_id(where: str, found: object) -> RefusedError:
 def _ids(numbers: Iterable[int], places: Places) -> array[int]:
     ids = array("q")
     for entry, number in enumerate(numbers):
+        number = number if type(number) is int else whole(places[entry], number)
         if not 0 <= number < ID_LIMIT:
             raise refused_id(places[entry], number)
         ids.append(number)

@@ -39,8 +39,10 @@ _MAGICS = {
 def find(patterns: Sequence[str], columns: Columns) -> list[str]:
     """Files that paths, folders and patterns such as `data/**/*.parquet` stand for, each once.
 
-    Raises RefusedError for one that stands for nothing.
+    Raises RefusedError for one that stands for nothing, and for none.
     """
+    if not patterns:
+        raise RefusedError("no file to scan is named, at least one is needed")
     found: dict[str, None] = {}
     for pattern in patterns:
         files = list(_files(pattern, columns))

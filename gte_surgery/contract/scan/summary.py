@@ -6,7 +6,7 @@ Findings are kept for the first files in order, first offenders for each; sums a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from heapq import nsmallest
 from itertools import pairwise
 from typing import Any
@@ -57,7 +57,7 @@ class FileFault:
         return self.order, self.fault.value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Summary:
     """All that was seen in some part of a corpus.
 
@@ -78,6 +78,14 @@ class Summary:
     uses: Array
     faults: tuple[FileFault, ...] = ()
     sums: Mapping[Fault, Sums] = field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Summary):
+            return NotImplemented
+        pairs = ((getattr(self, each.name), getattr(other, each.name)) for each in fields(self))
+        return all(np.array_equal(*pair) if isinstance(pair[0], np.ndarray) else pair[0] == pair[1] for pair in pairs)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def empty(vocab_size: int, max_length: int) -> Summary:
