@@ -5,8 +5,10 @@ Its imports at the top are few and light, so that asking the program to stop is 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ _ARENA_MAX = -8
 
 def main() -> None:
     """Run the command line and leave the process with its exit code."""
+    _open_closed()
     heed_stops()
     if any(word.startswith("hf://") for word in sys.argv):
         _share_memory()
@@ -59,6 +62,9 @@ def run(arguments: Sequence[str]) -> int:
     except ReaderGoneError:
         return exits.READER_GONE
     except OSError as error:
+        if error.filename is None and sys.stdout is not None:  # what is buffered must not fail again at the end
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _tell(f"{error.filename or 'the output'}: {error.strerror or error}", mistakes.system_hint(error))
         return exits.REFUSED
     except Exception as error:  # noqa: BLE001 - the last resort, and it hides nothing
@@ -68,10 +74,22 @@ def run(arguments: Sequence[str]) -> int:
         return exits.BUG
 
 
+def _open_closed() -> None:
+    """Give a stream that was closed (`>&-`) a file again: no file of ours shall get its number. A result that is
+    written to it fails, and messages are lost as was asked for.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_WRONLY if name == "stderr" else os.O_RDONLY)
+            if opened != number:  # another one has its number already
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w", closefd=False))
+
+
 def _share_memory() -> None:
     """Let all threads take memory from one arena: glibc keeps a MiB aside for each thread that fetches."""
     import ctypes
-    from contextlib import suppress
 
     with suppress(AttributeError, OSError):  # other C libraries have no such thing
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
@@ -99,8 +117,6 @@ def _exit_code(error: GteSurgeryError) -> int:
 
 def _stopped(stop: StoppedError) -> int:
     """Tell that the command was stopped, and return the exit code for it."""
-    from contextlib import suppress
-
     with suppress(OSError):  # where the terminal is gone, so is whoever could be told
         _tell(stop.reason, "nothing is half done: a checkpoint under surgery is wholly the old or wholly the new one")
     return stop.exit_code

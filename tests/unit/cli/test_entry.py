@@ -163,3 +163,20 @@ def test_a_worker_that_was_forked_off_answers_a_stop_as_if_nothing_had_been_set(
     )
     written, _ = process.communicate(timeout=10)
     assert written.split()[-1] == (b"-15" if stop == signal.SIGTERM else b"130")
+
+
+@pytest.mark.parametrize(
+    ("closed", "code", "out", "err"),
+    [("<&-", 2, "", "error:"), (">&-", 2, "", "error:"), ("2>&-", 2, "", ""), ("<&- >&- 2>&-", 2, "", "")],
+)
+def test_a_closed_stream_is_no_bug(closed: str, code: int, out: str, err: str) -> None:
+    """The shell's `>&-`: Python has None for it then, and the next file that is opened would get its number."""
+    program = f"{sys.executable} -m gte_surgery explain GTE9999 {closed}"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr[: len(err) or None]) == (code, out, err)
+
+
+def test_a_result_that_nobody_takes_is_an_error() -> None:
+    program = f"{sys.executable} -m gte_surgery explain GTE110 >&-"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (3, "error: the output: Bad file descriptor")
