@@ -107,6 +107,8 @@ def _old_pad(target: Target, edit: Resize, old: int) -> Iterator[str]:
     words = target.tensors[target.names.words]
     if edit.old_pad == "normal":
         yield f"row {old} was the pad row and is drawn anew from N(0, {target.config.initializer_range:g})"
+    elif old in edit.renewed:
+        yield f"row {old} was the pad row and is now an ordinary token"
     elif is_zero(read_rows(words, old), words.dtype):
         yield (f"row {old} was the pad row and is now an ordinary all-zero token (`--old-pad normal` reinitialises it)")
     else:

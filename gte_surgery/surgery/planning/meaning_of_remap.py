@@ -17,6 +17,7 @@ from gte_surgery.surgery.planning.meaning import (
     stale_tokenizer,
 )
 from gte_surgery.surgery.planning.target import Target
+from gte_surgery.surgery.planning.tokens.roles import current
 from gte_surgery.surgery.planning.tokens.tokenizer import moves
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
@@ -77,7 +78,8 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
 
 
 def _special_ids(target: Target, edit: Remap, tokenizer: Tokenizer) -> Iterator[str]:
-    ids = {role: old for role, old in special_ids(target, tokenizer).items() if role != "pad"}
+    known = special_ids(target, tokenizer) if tokenizer.files else current(target) | special_ids(target, tokenizer)
+    ids = {role: old for role, old in known.items() if role != "pad"}
     new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
     went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]
     lost = [f"{role} {ids[role]}" for role, new in new_ids.items() if new is None]

@@ -67,7 +67,9 @@ def with_roles(target: Target, edit: Remap) -> Remap:
 
 def endangered(target: Target, edit: Resize) -> Iterator[str]:
     """What to say first of a resize that destroys the row of a special token, or leaves it behind."""
-    lost = {role: row for role, row in current(target).items() if row == edit.pad or row >= edit.rows}
+    lost = {
+        role: row for role, row in current(target).items() if row == edit.pad or row >= edit.rows or row in edit.renewed
+    }
     if lost and not edit.roles:
         rows = ", ".join(f"{role} {row}" for role, row in lost.items())
         options = [f"--{role}=ID" for role in lost]

@@ -91,3 +91,22 @@ def test_a_part_that_nobody_knows_and_an_id_twice_are_refused(tmp_path: Path) ->
         resize(source, vocab=100, pad=0, cls=0)
     with pytest.raises(UsageError, match="mask: 100, must be at most 99"):
         resize(source, vocab=100, pad=0, mask=100)
+
+
+def test_without_a_tokenizer_a_release_tells_the_parts_and_the_plan_where_they_went(tmp_path: Path) -> None:
+    """A table of 30,528 rows is that of an English release, whose `[CLS]` is 101."""
+    source = builder.build(tmp_path / "ckpt", builder.remote_config(vocab_size=30528))
+    said = resize(source, vocab=200, pad=0, cls=1, sep=7, dry_run=True).plan.meaning
+    assert "special ids follow the map: cls 101 → 1, sep 102 → 7, mask 103 → 103, unk 100 → 100" in said
+    said = remap(source, map={2: 101, 3: 102}, pad=0, vocab=9, dry_run=True).plan.meaning
+    assert "special ids follow the map: cls 101 → 2, sep 102 → 3" in said
+    assert "special ids without a new one: mask 103, unk 100" in said
+
+
+def test_rows_that_count_as_new_are_lost_to_the_parts_and_to_the_old_pad(tmp_path: Path) -> None:
+    source, before = sources(tmp_path / "ckpt")
+    np.save(tmp_path / "rows.npy", np.full((100, before.shape[1]), 0.5, np.float32))
+    outcome = resize(source, vocab=100, pad=0, new_from=0, init=tmp_path / "rows.npy", tokenizer="remove")
+    assert "the rows of special tokens are lost: cls 0, sep 2, mask 4" in outcome.plan.meaning[0]
+    assert "row 1 was the pad row and is now an ordinary token" in outcome.plan.meaning
+    assert (builder.load(source)[WORDS][1:] == np.float16(0.5)).all()
