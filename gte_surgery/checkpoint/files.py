@@ -49,11 +49,16 @@ def opened(place: Place | Path) -> Iterator[Opened]:
     try:
         file = (LocalFile(place) if isinstance(place, Path) else place).open()
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{shown(place.name)}: {reason_of(error)}") from None
+        raise CheckpointError(f"{_told(place)}: {reason_of(error)}") from None
     try:
         yield file
     finally:
         file.close()
+
+
+def _told(place: Place | Path) -> str:
+    """What messages call it: a file of a checkpoint by its name, one that was typed as it was typed."""
+    return shown(str(place) if isinstance(place, Path) else place.name)
 
 
 def read_at(file: Opened, offset: int, count: int) -> bytes:
@@ -74,7 +79,7 @@ def read_identified(place: Place | Path, limit: int) -> tuple[bytes, Identity]:
     with opened(place) as file:
         identity = file.identity
         if identity.size > limit:
-            raise CheckpointError(f"{shown(place.name)}: {identity.size} bytes, at most {limit} are read")
+            raise CheckpointError(f"{_told(place)}: {identity.size} bytes, at most {limit} are read")
         return read_at(file, 0, limit), identity
 
 

@@ -23,11 +23,14 @@ def make_full_size(folder: Path, rows: int = ROWS, layers: int | None = None) ->
 def add_sidecars(folder: Path, ids: int = IDS, hidden: int = 768, longest: int = 8192) -> None:
     """The files beside the weights, as tokenizers, transformers and sentence-transformers write them."""
     special = SPECIAL | {"<mask>": ids - 1}
-    added = [{"id": number, "content": text, "special": True} for text, number in special.items()]
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": number, "content": text, **flags} for text, number in special.items()]
     pieces = [[text, 0.0] for text in SPECIAL]
     pieces += [[f"▁piece{number}", -5.0 - number / 25_000] for number in range(4, ids - 1)] + [["<mask>", 0.0]]
     model = {"type": "Unigram", "unk_id": 3, "vocab": pieces, "byte_fallback": False}
-    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "model": model}
+    spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}
+    steps = {"normalizer": None, "pre_tokenizer": spaces, "post_processor": None, "decoder": spaces}
+    tokenizer = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": added, **steps, "model": model}
     roles = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "sep_token": "</s>", "unk_token": "<unk>",
              "pad_token": "<pad>", "mask_token": "<mask>"}  # fmt: skip
     decoder = {str(number): {"content": text, "special": True} for text, number in special.items()}

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gte_surgery.errors import CheckpointError
+
 
 class Words:
     """A tokenizer.json, opened with the package, without truncation and padding."""
@@ -16,7 +18,10 @@ class Words:
     def __init__(self, path: Path) -> None:
         from tokenizers import Tokenizer
 
-        self._tokenizer = Tokenizer.from_file(str(path))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # noqa: BLE001 - the package raises nothing more special
+            raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._normalizer, self._pre = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer

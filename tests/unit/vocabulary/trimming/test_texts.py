@@ -73,3 +73,9 @@ def test_what_is_no_file_is_called_so(tmp_path: Path) -> None:
     for name, said in (("pipe", "not a regular file"), (".", "not a regular file"), ("nix", "no such file")):
         with pytest.raises(UsageError, match=f": {said}"):
             parts([tmp_path / name], None)
+
+
+def test_a_file_that_is_not_there_is_called_as_it_was_typed(tmp_path: Path) -> None:
+    for read in (read_map, read_tokens):
+        with pytest.raises(UsageError, match=f"^{tmp_path}/nix: no such file or directory$"):
+            read(tmp_path / "nix")
