@@ -5,6 +5,7 @@ Plain frozen data. Rules make these values, `render` turns them into text, the c
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import Field, dataclass, replace
 from enum import IntEnum
@@ -67,8 +68,23 @@ class Finding:
         """With the checkpoint's own name, fit for a shell, where the hint says CKPT, and another for DIR."""
         if "CKPT" not in self.hint:
             return self
-        hint = self.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {quote(f'{checkpoint}-2')}")
-        return replace(self, hint=hint)
+        out, verb = quote(f"{checkpoint}-2"), _SURGERY.search(self.hint)
+        if verb and (wanted := out_of(verb[1], checkpoint)):
+            out = wanted[1]
+            if "--out DIR" not in self.hint:
+                return replace(self, hint=self.hint.replace("CKPT", f"{quote(checkpoint)} --out {out}", 1))
+        return replace(self, hint=self.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {out}"))
+
+
+_SURGERIES = ("resize", "remap", "trim", "convert", "reinit")
+_SURGERY = re.compile(f"gte-surgery ({'|'.join(_SURGERIES)}) CKPT")
+_ON_A_HUB = re.compile(r"hf:/+[^/]+/([^/@]+)")
+
+
+def out_of(verb: str, checkpoint: str) -> tuple[str, ...]:
+    """What a surgery on a hub needs, where nothing is changed: ("--out", "gte-edited") for hf://org/gte; else ()."""
+    found = _ON_A_HUB.match(checkpoint) if verb in _SURGERIES else None
+    return ("--out", f"{found[1]}-edited") if found else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,9 +244,23 @@ def _not_a_checkpoint(listing: Listing) -> Fault:
         told = f": {facts.words}; it {facts.fit}" if facts is not None else ""
         whole = f"{message}: an adapter of PEFT, no whole model{told}"
         return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), whole, _MERGE)
+    if (address := address_of(root)) is not None:
+        return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, _folders_of(address, listing))
     found = nearby(root)
     hint = f"did you mean {pasteable('check', found[0])}? {others(found)}".strip() if found else WANTED
     return Fault(FaultKind.NOT_A_CHECKPOINT, Location(), message, hint)
+
+
+def _folders_of(address: Address, listing: Listing) -> str:
+    """What to do where a repository has no checkpoint in the folder that was named: name the one that has."""
+    folders = [name[: -len(CONFIG_NAME) - 1] for name in listing.files if name.endswith(f"/{CONFIG_NAME}")]
+    whole = [
+        folder for folder in folders if any(f"{folder}/{name}" in listing.files for name in (WEIGHTS_NAME, INDEX_NAME))
+    ]
+    if not whole:
+        return "name the folder that holds config.json and the weights: hf://org/name/folder"
+    meant = address._replace(folder="/".join(filter(None, (address.folder, whole[0]))))
+    return f"did you mean {pasteable('check', str(meant))}?"
 
 
 def adapter_in(path: Path) -> AdapterFacts | None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gte_surgery.findings import out_of
+
 _LONGEST = 300
 
 
@@ -23,4 +25,4 @@ def pasteable(verb: str, path: Path | str, *options: str) -> str:
     """A command line of ours in backquotes, fit for a shell: ("check", "my ckpt") → `gte-surgery check 'my ckpt'`."""
     from shlex import join
 
-    return f"`{join(('gte-surgery', verb, shown(str(path)), *options))}`"
+    return f"`{join(('gte-surgery', verb, shown(str(path)), *options, *out_of(verb, str(path))))}`"

@@ -73,14 +73,15 @@ def system_hint(error: OSError) -> str:
 
 
 def from_here(text: str) -> str:
-    """The text with paths below the working directory as they would be typed here."""
+    """The text with paths below the working directory as they would be typed here, and addresses on a hub as well, of
+    which a path has one slash."""
     try:
         here = os.getcwd()
     except OSError:  # it was removed
-        return text
-    if here == os.sep:
-        return text
-    return re.sub(rf"{re.escape(here)}(?=$|[\s:'`])", os.curdir, text.replace(os.path.join(here, ""), ""))
+        here = os.sep
+    if here != os.sep:
+        text = re.sub(rf"{re.escape(here)}(?=$|[\s:'`])", os.curdir, text.replace(os.path.join(here, ""), ""))
+    return re.sub(r"(?<![\w/])hf:/(?=[^/])", "hf://", text)
 
 
 def _choice(message: str) -> tuple[str, str]:

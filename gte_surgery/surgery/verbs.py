@@ -304,7 +304,7 @@ def new(
         release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
         shard_size,
     )  # fmt: skip
-    plan, target = plan_surgery(None, edit), Path(out)
+    plan, target = plan_surgery(None, edit), _on_this_disk(out)
     if dry_run:
         rehearse(plan, None, target, target, Filesystem())
         return Outcome(plan, None, target)
@@ -352,7 +352,7 @@ def carried_out(
     A proof runs the model: one on a hub is downloaded into the hub's cache for it.
     """
     manner = Manner(**kept)
-    place = None if out is None else Path(out)
+    place = None if out is None else _on_this_disk(out)
     if isinstance(given, Checkpoint):
         checkpoint = given
     else:
@@ -369,6 +369,12 @@ def carried_out(
         if dry_run or (plan.is_empty and place is None):
             return Outcome(plan, None, target)
         return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
+
+
+def _on_this_disk(out: Path | str) -> Path:
+    if (address := address_of(out)) is not None:
+        raise UsageError(f"{address}: lies on a hub, where nothing is written", "name a new directory on this disk")
+    return Path(out)
 
 
 def require_places(path: Path | str, out: Path | str | None, filesystem: Filesystem | None = None) -> None:

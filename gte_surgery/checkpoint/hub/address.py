@@ -39,7 +39,7 @@ class Address(NamedTuple):
 def address_of(path: Path | str) -> Address | None:
     """The address that `path` is, None where it is a path of this disk. Raises UsageError for one that cannot be."""
     text = str(path)
-    if isinstance(path, Path) and text.startswith(_COLLAPSED):
+    if isinstance(path, Path) and (text.startswith(_COLLAPSED) or text == _COLLAPSED.rstrip("/")):
         text = PREFIX + text[len(_COLLAPSED) :]
     if not text.startswith(PREFIX):
         return None

@@ -124,10 +124,13 @@ def _checkpoint(typed: Path | None, policy: Policy, given: Path | None) -> Path:
 
 def _tell(terminal: Terminal, report: Report, html: Path | None, read: Path) -> None:
     """Which policy applied, on stderr; and the page, where one is wanted."""
+    from gte_surgery.checkpoint.hub.address import address_of
     from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.render.formats.report import policy_lines
 
-    for line in policy_lines(report) or [f"policy: none; {pasteable('gate', read, '--init')} writes one"]:
+    for line in policy_lines(report) or [
+        f"policy: none; {pasteable('gate', str(address_of(read) or read), '--init')} writes one"
+    ]:
         terminal.message(line)
     if html is not None:
         from gte_surgery import __version__

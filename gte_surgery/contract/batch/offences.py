@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
 
-from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.terms import Terms
@@ -130,9 +129,7 @@ def hinted(code: str, contract: Terms, most: float) -> str:
     sizes = ("--vocab", str(rows), "--pad", str(contract.pad_token_id), *types)
     if not contract.checkpoint:
         return f"`gte-surgery resize`, with {' '.join(sizes)}, gives the checkpoint's table more rows"
-    address = address_of(contract.checkpoint)
-    out = ("--out", f"{address.repository.rpartition('/')[2]}-edited") if address else ()
-    return f"{pasteable('resize', contract.checkpoint, *sizes, *out)} gives the table more rows"
+    return f"{pasteable('resize', contract.checkpoint, *sizes)} gives the table more rows"
 
 
 _MOST_ROWS, _MOST_TYPES = 2**31 - 1, 2**16
