@@ -11,7 +11,7 @@ DIFFERENT = 1
 USAGE = 2
 """a wrong command line, or a request that no checkpoint could satisfy"""
 REFUSED = 3
-"""refused, or could not finish; nothing was changed"""
+"""refused, or could not finish; nothing was changed, unless it is the output that could not be written"""
 UNFINISHED = 4
 """an interrupted surgery must be recovered first: `gte-surgery recover`"""
 BUG = 70

@@ -20,7 +20,7 @@ from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
-from gte_surgery.surgery.commit.refusals import placed, require_elsewhere
+from gte_surgery.surgery.commit.refusals import on_this_disk, placed, require_elsewhere
 from gte_surgery.surgery.commit.undo import Undone
 from gte_surgery.surgery.edits import (
     CURES,
@@ -137,7 +137,7 @@ def resize(
     """
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Resize(
-        vocab, pad, type_vocab, type_vocab_mode, os.fspath(init), round_to, old_pad, tokenizer, seed, training_state,
+        vocab, pad, type_vocab, type_vocab_mode, str(init), round_to, old_pad, tokenizer, seed, training_state,
         roles, new_from,
     )  # fmt: skip
     return carried_out(path, edit, **manner)
@@ -198,7 +198,7 @@ def remap(
     )
     installed = {} if to_tokenizer is None else beside(to_tokenizer)
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
-    edit = Remap(origins, pad, vocab, os.fspath(init), round_to, tokenizer, seed, training_state, installed, roles)
+    edit = Remap(origins, pad, vocab, str(init), round_to, tokenizer, seed, training_state, installed, roles)
     return carried_out(path, edit, **manner)
 
 
@@ -304,7 +304,7 @@ def new(
         release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
         shard_size,
     )  # fmt: skip
-    plan, target = plan_surgery(None, edit), _on_this_disk(out)
+    plan, target = plan_surgery(None, edit), on_this_disk(out)
     if dry_run:
         rehearse(plan, None, target, target, Filesystem())
         return Outcome(plan, None, target)
@@ -352,7 +352,7 @@ def carried_out(
     A proof runs the model: one on a hub is downloaded into the hub's cache for it.
     """
     manner = Manner(**kept)
-    place = None if out is None else _on_this_disk(out)
+    place = None if out is None else on_this_disk(out)
     if isinstance(given, Checkpoint):
         checkpoint = given
     else:
@@ -369,12 +369,6 @@ def carried_out(
         if dry_run or (plan.is_empty and place is None):
             return Outcome(plan, None, target)
         return Outcome(plan, apply(plan, checkpoint, checkpoint.path, place, manner), target)
-
-
-def _on_this_disk(out: Path | str) -> Path:
-    if (address := address_of(out)) is not None:
-        raise UsageError(f"{address}: lies on a hub, where nothing is written", "name a new directory on this disk")
-    return Path(out)
 
 
 def require_places(path: Path | str, out: Path | str | None, filesystem: Filesystem | None = None) -> None:

@@ -241,6 +241,7 @@ OPENS_BY_ITSELF = {
     "vocabulary/trimming/counting.py": "the words of the user's texts, in a folder of their own",
     "smoke/prove/memory.py": "what the kernel tells of memory",
     "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",
+    "cli/entry.py": "what stands for a stream that was closed",
     "cli/terminal.py": "where output goes when its reader is gone",
     "cli/commands/demo.py": "the checkpoint that it made itself",
 }

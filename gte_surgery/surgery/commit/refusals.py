@@ -10,7 +10,7 @@ import stat
 from pathlib import Path
 from shlex import quote
 
-from gte_surgery.checkpoint.hub.address import Address
+from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import name_fault
@@ -49,6 +49,13 @@ def placed(out: Path) -> Path:
 
 def _no_folder(folder: Path) -> RefusedError:
     return RefusedError(f"{folder}: is no directory", f"make it first: `mkdir -p {quote(str(folder))}`")
+
+
+def on_this_disk(out: Path | str) -> Path:
+    """Where a surgery writes; raise `UsageError` for an address on a hub."""
+    if (address := address_of(out)) is not None:
+        raise UsageError(f"{address}: lies on a hub, where nothing is written", "name a new directory on this disk")
+    return Path(out)
 
 
 def _free(path: Path) -> Path:

@@ -78,7 +78,9 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
 
 
 def _special_ids(target: Target, edit: Remap, tokenizer: Tokenizer) -> Iterator[str]:
-    known = special_ids(target, tokenizer) if tokenizer.files else current(target) | special_ids(target, tokenizer)
+    known = special_ids(target, tokenizer)
+    if not tokenizer.files:
+        known |= current(target)
     ids = {role: old for role, old in known.items() if role != "pad"}
     new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
     went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]
