@@ -195,6 +195,21 @@ def test_offline_the_cached_snapshot_is_read(
     assert hub.asked == []
 
 
+def test_what_a_proof_has_downloaded_is_read_offline_by_its_commit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hub: StandIn, commit: str
+) -> None:
+    """The README of the repository is not downloaded, and the library calls such a snapshot incomplete."""
+    from huggingface_hub import constants
+
+    open_checkpoint(ADDRESS).snapshot.download()  # type: ignore[union-attr]
+    hub.forget()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    code, _, told = run(capsys, "check", ADDRESS)
+    assert (code, f"did you mean `gte-surgery check {ADDRESS}@{commit}`?" in told) == (3, True), told
+    assert run(capsys, "check", f"{ADDRESS}@{commit}")[0] == 0
+    assert hub.asked == []
+
+
 def test_a_trim_without_out_is_refused_before_anything_is_counted(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, hub: StandIn, commit: str
 ) -> None:

@@ -233,10 +233,19 @@ def cached_snapshot(address: Address) -> Path | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    below = glob.escape(f"{address.folder}/" if address.folder else "")
+    wanted = [f"{below}*{ending}" for ending in _LOADED]  # `download` takes no others, and here none is missed
     try:
-        found = snapshot_download(address.repository, revision=address.revision or None, local_files_only=True)
+        found = snapshot_download(
+            address.repository, revision=address.revision or None, allow_patterns=wanted, local_files_only=True
+        )
     except LocalEntryNotFoundError:
-        raise FetchError(f"{address}: not in the hub's cache, and HF_HUB_OFFLINE forbids to ask for it") from None
+        message = f"{address}: not in the hub's cache, and HF_HUB_OFFLINE forbids to ask for it"
+        commits = sorted(
+            Path(constants.HF_HUB_CACHE).glob(f"models--{address.repository.replace('/', '--')}/snapshots/*")
+        )
+        meant = str(address._replace(revision=commits[0].name)) if commits and not address.revision else ""
+        raise FetchError(message, "", str(address) if meant else "", meant) from None
     return Path(found, address.folder)
 
 
