@@ -137,6 +137,14 @@ def test_labels_that_do_not_fit_the_tokens_are_refused(golden: Path) -> None:
         encoder.masked_loss({"input_ids": IDS, "attention_mask": MASK}, IDS[:, :5])
 
 
+def test_a_masked_loss_wants_the_head_of_a_masked_lm(tmp_path: Path) -> None:
+    """A classifier of many labels would be trained on ids as its labels, without a word."""
+    source = builder.build(tmp_path / "x", builder.remote_config(), head="classifier")
+    encoder = load_encoder(source, "cpu", "float32")
+    with pytest.raises(UsageError, match="masked_loss: the checkpoint's head is classifier, must be mlm"):
+        encoder.masked_loss({"input_ids": IDS, "attention_mask": MASK}, IDS)
+
+
 def test_tokens_on_the_cpu_are_refused_by_an_encoder_that_is_elsewhere(folder: Path) -> None:
     encoder = load_encoder(folder, "cpu", "float32").to("meta")
     with pytest.raises(UsageError, match="input_ids: on the CPU, the encoder is on meta"):

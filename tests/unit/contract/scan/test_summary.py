@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -122,3 +123,11 @@ def test_the_last_bin_may_be_one_length_wide() -> None:
 )
 def test_so_many_rows_are_no_longer(counts: dict[int, int], share: float, length: int) -> None:
     assert length_within(of_lengths(counts, 10), share) == length
+
+
+def test_what_two_scans_saw_can_be_compared() -> None:
+    again = pickle.loads(pickle.dumps(A))
+    assert again == A
+    assert A != B
+    assert replace(A, uses=np.array([4, 6])) != A
+    assert replace(A, sums={}) != A
