@@ -116,7 +116,7 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
         rows=pieces.rows if pieces else None,
         tokens={token.id: shown(token.text) for token in added},
         ids=_roles(texts, by_text, whole, frame),
-        emitted=tuple(_emitted(whole, added, by_text)),
+        emitted=tuple(_emitted(whole, added, older, by_text)),
         frame=frame,
         side=_side(stated, whole),
         has_types=_has_types(stated),
@@ -171,14 +171,18 @@ def _roles(
     return {role: found[role] for role in ROLES if role in found and is_id(found[role])}
 
 
-def _emitted(whole: TokenizerJson | None, added: list[AddedToken], by_text: Mapping[str, int]) -> Iterator[Emitted]:
+def _emitted(
+    whole: TokenizerJson | None, added: list[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
+) -> Iterator[Emitted]:
     if whole is not None:
         yield from emitted_by(whole.members.get("post_processor"), TOKENIZER_JSON, by_text)
         pad, token = (_padding(whole).get(key) for key in ("pad_id", "pad_token"))
         if isinstance(pad, int) and is_id(pad):
             own = by_text.get(str(token))
             yield Emitted(pad, shown(str(token)), TOKENIZER_JSON, "/padding/pad_id", "padding", own)
-    yield from (Emitted(each.id, shown(each.text), each.file, each.pointer, "added", each.id) for each in added)
+    in_use = {token.text: token.id for token in added}
+    for each in (*added, *(token for token in older if in_use.get(token.text) != token.id)):
+        yield Emitted(each.id, shown(each.text), each.file, each.pointer, "added", in_use[each.text])
 
 
 def _side(stated: Mapping[str, object], whole: TokenizerJson | None) -> str | None:

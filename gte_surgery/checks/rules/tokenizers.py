@@ -50,14 +50,16 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
     Tokens were added (`add_tokens`, `add_special_tokens`) without resizing the embeddings. The first text that holds
     one is an IndexError, on CUDA a poisoned process. `gte-surgery resize CKPT --vocab N --pad ID` makes the rows. The
     tokens are those of tokenizer.json and of tokenizer_config.json's added_tokens_decoder, or without that of
-    added_tokens.json. The ids named here are those in use: a token of the vocabulary has its id there, and the others
-    count on from its end, whatever the files state. Only transformers 4 with `use_fast=False` takes stated ids.
+    added_tokens.json. In use, a token of the vocabulary has its id there, and the others count on from its end,
+    whatever the files state; transformers 4 with `use_fast=False` takes the ids that the older files state, and those
+    that it alone takes are named so [transformers 5.24 and 4.57.6, tokenization_utils_base.py].
     """
     by_file: dict[str, list[str]] = {}
     rows = most = subject.config.vocab_size if subject.config else 0
     for each in _beyond(subject, "added"):
         most = max(most, each.id)
-        by_file.setdefault(each.file, []).append(f"`{each.token}` {each.id}")
+        taken = "" if each.own == each.id else f" as stated, {each.own} in use"
+        by_file.setdefault(each.file, []).append(f"`{each.token}` {each.id}{taken}")
     for name, tokens in by_file.items():
         message = f"{counted(len(tokens), 'token')} beyond vocab_size {rows:,}: {listed(tokens)}"
         hint = f"{_resize(subject, most + 1)} --round-to 64" if most < rows + _MOST_ADDED else ""
