@@ -42,7 +42,7 @@ def placed(out: Path) -> Path:
     """
     if out.name in ("", ".."):
         return out.resolve()
-    if not out.parent.is_dir():  # `absent/..` leads nowhere
+    if ".." in out.parent.parts and not out.parent.is_dir():  # `absent/..` leads nowhere
         raise _no_folder(out.parent)
     return out.parent.resolve() / out.name
 
