@@ -15,7 +15,7 @@ from gte_surgery.errors import CheckpointError
 _CONFIG = "config.json"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_ADDRESS = re.compile(r"https?:/+(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)(?:/tree/([^/]+))?/?")
+_ADDRESS = re.compile(r"https?:/+(?:www\.)?(?:huggingface\.co|hf\.co)/([^/]+/[^/]+)(?:/tree/([^/]+)(/.+?)?)?/?")
 """A model's page, its slashes as a path has them."""
 _MOST = 3
 
@@ -27,7 +27,8 @@ def no_checkpoint(path: Path, reason: str) -> CheckpointError:
     message = f"{shown(str(path))}: {reason}"
     found = nearby(path)
     if address := _ADDRESS.fullmatch(str(path)):
-        meant = f"hf://{address[1]}@{address[2]}" if address[2] else f"hf://{address[1]}"
+        repository, revision, folder = address.groups("")
+        meant = f"hf://{repository}@{revision}{folder}" if revision else f"hf://{repository}"
         return CheckpointError(message, "it is read there, and little of it fetched", str(path), meant)
     if _is_hub_id(path):
         copy = f"a copy lies in {shown(str(found[0]))}" if found else "it is read there, and little of it fetched"

@@ -63,6 +63,7 @@ def test_a_folder_of_a_repository_is_named(capsys: pytest.CaptureFixture[str], h
     [
         ("https://huggingface.co/org/name", ADDRESS),
         ("https://huggingface.co/org/name/tree/main", f"{ADDRESS}@main"),
+        ("https://huggingface.co/org/name/tree/v1/onnx/fp16/", f"{ADDRESS}@v1/onnx/fp16"),
     ],
 )
 def test_a_page_is_taken_for_the_address_that_it_shows(

@@ -423,6 +423,7 @@ def test_a_mistake_is_told_in_two_lines_that_lead_on(
     name: str, room: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mistake, before = MISTAKES[name], state(room)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # what is pasted asks no hub
     for key, value in mistake.environment.items():
         monkeypatch.setenv(key, value)
     code, out, err = attempt(mistake, capfd)
