@@ -124,6 +124,7 @@ def prepare(folder: Path, layers: int | None, rows: int) -> None:
     sizes = ("--layers", str(layers)) if layers else ()
     base = folder / "base"
     run(ours("new", base, "--release", "gte-multilingual-base", "--dtype", "F32", *sizes))
+    run(ours("convert", base, "--layout", "b", "--no-undo"))  # the published names, by which scripts and peers look
     run(ours("resize", base, "--vocab", "32000", "--pad", "0", "--out", folder / "small"))
     for remote in ("remote", "place"):
         run(ours("convert", base, "--to", "remote", "--out", folder / remote))

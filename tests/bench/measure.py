@@ -39,7 +39,7 @@ def run(command: Sequence[str | Path], codes: Collection[int] = (0,)) -> Run:
     lines = [line.strip() for line in launched.stderr.splitlines() if line.strip()]
     found = Run(*json.loads(launched.stdout), said=lines[-1] if lines else "")
     if found.code not in codes:
-        raise RuntimeError(f"exit {found.code}: {found.said} ({' '.join(map(str, command))})")
+        raise RuntimeError(f"exit {found.code}: {found.said}")
     return found
 
 
