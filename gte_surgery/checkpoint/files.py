@@ -8,9 +8,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES, MAX_JSON_VALUES, count_values
@@ -20,6 +21,7 @@ from gte_surgery.checkpoint.source import Identity, LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError
 
 _PIECE = 1 << 20
+_MOST_THREADS = 4
 
 
 class FileEntry(NamedTuple):
@@ -88,14 +90,15 @@ Progress = Callable[[int, int], None]
 
 
 def adding_up(progress: Progress | None, total: int) -> Callable[[int], None]:
-    """What tells `progress` the sum of the steps of which it is told itself."""
-    done = 0
+    """What tells `progress` the sum of the steps of which it is told itself, by any number of threads."""
+    done, lock = 0, Lock()
 
     def advance(count: int) -> None:
         nonlocal done
-        done += count
-        if progress is not None:
-            progress(done, total)
+        with lock:
+            done += count
+            if progress is not None:
+                progress(done, total)
 
     return advance
 
@@ -110,6 +113,17 @@ def sha256_of(place: Place, advance: Callable[[int], object] = int) -> str:
             done += len(piece)
             advance(len(piece))
     return digest.hexdigest()
+
+
+def digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, str]:
+    """SHA-256 of each file as hex digits, a few files at a time. Raises OSError."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    if not files:
+        return {}
+    advance = adding_up(progress, sum(file.size for file in files))
+    with ThreadPoolExecutor(min(len(files), os.cpu_count() or 1, _MOST_THREADS)) as pool:
+        return dict(zip(files, pool.map(lambda file: sha256_of(file.place, advance), files), strict=True))
 
 
 def read_json(file: FileEntry, most_bytes: int = MAX_JSON_BYTES, most_values: int = MAX_JSON_VALUES) -> Document:

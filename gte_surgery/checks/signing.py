@@ -12,10 +12,9 @@ from typing import Any
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.files import FileEntry, Progress, read_whole
+from gte_surgery.checkpoint.files import FileEntry, Progress, digests, read_whole
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import receipts_of, written_of
-from gte_surgery.checks.digests import digests
 from gte_surgery.checks.signature import OF_GIT, require_model_signing, signatures
 from gte_surgery.errors import RefusedError, UsageError
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.files import FileEntry, sha256_of
+from gte_surgery.checkpoint.files import FileEntry, digests, sha256_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of, written_of
 from gte_surgery.checks.bill import bills
-from gte_surgery.checks.digests import digests
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.signature import Signature, signatures, why_not_by
 from gte_surgery.checks.subject import Subject
