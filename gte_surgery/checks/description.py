@@ -7,8 +7,9 @@ would report of the container.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
@@ -188,11 +189,11 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
         prefix=subject.layout.prefix if subject.layout else None,
         head=subject.head.value if subject.layout else None,
         architectures=config.architectures if config else (),
-        sizes=_sizes(config) if config else None,
+        sizes=Sizes(**{each.name: getattr(config, each.name) for each in fields(Sizes)}) if config else None,
         parts=tuple(_parts(subject)),
         parameters=parameters,
         nbytes=sum(tensor.nbytes for tensor in stored),
-        dtypes=tuple(sorted(_counts(tensor.dtype for tensor in stored).items())),
+        dtypes=tuple(sorted(Counter(tensor.dtype for tensor in stored).items())),
         vocabulary=_vocabulary(subject, tokenizer),
         pad=_pad(subject, tokenizer),
         type_rows=types.shape[0] if types is not None and types.shape else None,
@@ -218,19 +219,6 @@ def _differences(config: GteConfig, release: Release) -> Iterator[tuple[str, int
             yield key, here, there
 
 
-def _sizes(config: GteConfig) -> Sizes:
-    return Sizes(
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.intermediate_size,
-        num_hidden_layers=config.num_hidden_layers,
-        num_attention_heads=config.num_attention_heads,
-        head_size=config.head_size,
-        max_position_embeddings=config.max_position_embeddings,
-        type_vocab_size=config.type_vocab_size,
-    )
-
-
 def _parts(subject: Subject) -> Iterator[Part]:
     region = subject.family.region
     part_of = {stored: region(canonical, subject.head) for canonical, stored in subject.canonical.items()}
@@ -239,13 +227,6 @@ def _parts(subject: Subject) -> Iterator[Part]:
         if members:
             parameters = sum(math.prod(tensor.shape) for tensor in members)
             yield Part(name, len(members), parameters, sum(tensor.nbytes for tensor in members))
-
-
-def _counts(names: Iterable[str]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return counts
 
 
 def _vocabulary(subject: Subject, tokenizer: Tokenizer) -> Vocabulary | None:

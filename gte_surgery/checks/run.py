@@ -140,6 +140,19 @@ def _finding(code: str, severity: Severity, seen: Observation) -> Finding:
     return Finding(code, severity, seen.location, seen.message, seen.hint)
 
 
+SOUNDNESS = ("GTE0", "GTE2")
+"""The rule families whose errors forbid surgery: the container and the tensors."""
+
+DAMAGED_NAMES = ("GTE210", "GTE211", "GTE215")
+"""Errors that do not: names that only some programs read are carried, or mended by `convert`."""
+
+
+def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:
+    """The errors that forbid surgery."""
+    milder = (code for code, rule in all_rules().items() if rule.severity is not Severity.ERROR)
+    return run(checkpoint, select=families, ignore=(*DAMAGED_NAMES, *milder)).findings
+
+
 def require_known(patterns: Collection[str], known: Collection[str] = ()) -> None:
     """Raises UsageError for a code or prefix of codes that matches none of those `known`, or no rule."""
     rules = known or all_rules()

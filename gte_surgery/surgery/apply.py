@@ -19,6 +19,7 @@ from gte_surgery.checkpoint.files import FileEntry, Progress, adding_up, entry_o
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME, members_of
 from gte_surgery.checkpoint.source import path_of
+from gte_surgery.checks.run import soundness_errors
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
 from gte_surgery.surgery.commit.attributes import carry_attributes
@@ -36,7 +37,7 @@ from gte_surgery.surgery.pieces.writer import Job, WrittenFile, write_files
 from gte_surgery.surgery.planning.claim import Prove, Verdict
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
-from gte_surgery.surgery.planning.target import soundness_errors, unsound
+from gte_surgery.surgery.planning.target import unsound
 
 SPARE = 1 << 20
 """Bytes asked of the disk beyond what the files hold: folders, receipt, journal."""
@@ -154,7 +155,7 @@ def _job(file: OutputFile) -> Job:
 
 def _copies(files: Sequence[FileEntry]) -> _Work:
     jobs = [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in files]
-    return _Work(jobs, [SourceFile(file.name, file.place, file.size, file.mtime_ns, "") for file in files])
+    return _Work(jobs, list(map(SourceFile.of, files)))
 
 
 def _write(

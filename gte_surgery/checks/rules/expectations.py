@@ -22,8 +22,7 @@ def unexpected_vocabulary(subject: Subject) -> Iterator[Observation]:
     an assertion that poisons the whole process; more rows are only waste, but then something else than you think was
     built. `gte-surgery resize CKPT --vocab N --pad ID` makes it so.
     """
-    if subject.config is not None:
-        yield from _compared(subject, "vocab_size", subject.config.vocab_size, subject.expectations.vocab)
+    yield from _compared(subject, "vocab_size", subject.expectations.vocab)
 
 
 @rule("GTE151", Severity.ERROR, requires=SOUND)
@@ -33,8 +32,7 @@ def unexpected_pad(subject: Subject) -> Iterator[Observation]:
     Batches padded with another id feed a real token's row at every padded place, and the row that never trains is some
     ordinary token's. `gte-surgery resize CKPT --vocab N --pad ID` moves it and zeroes the new row.
     """
-    if subject.config is not None:
-        yield from _compared(subject, "pad_token_id", subject.config.pad_token_id, subject.expectations.pad)
+    yield from _compared(subject, "pad_token_id", subject.expectations.pad)
 
 
 @rule("GTE152", Severity.ERROR, requires=SOUND)
@@ -44,10 +42,7 @@ def unexpected_type_vocabulary(subject: Subject) -> Iterator[Observation]:
     With 0 the model takes no token types, with 1 it adds the same row to every token, from 2 on it tells segments
     apart. `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T` changes config and table together.
     """
-    if subject.config is not None:
-        yield from _compared(
-            subject, "type_vocab_size", subject.config.type_vocab_size, subject.expectations.type_vocab
-        )
+    yield from _compared(subject, "type_vocab_size", subject.expectations.type_vocab)
 
 
 @rule("GTE153", Severity.ERROR, requires=SOUND)
@@ -69,8 +64,7 @@ def unexpected_width(subject: Subject) -> Iterator[Observation]:
 
     inputs_embeds of another width cannot be fed, and vectors that come out do not fit an index of the old ones.
     """
-    if subject.config is not None:
-        yield from _compared(subject, "hidden_size", subject.config.hidden_size, subject.expectations.hidden)
+    yield from _compared(subject, "hidden_size", subject.expectations.hidden)
 
 
 @rule("GTE155", Severity.ERROR, requires=SOUND)
@@ -107,7 +101,8 @@ def _rows_and_ids(subject: Subject) -> Iterator[tuple[int, int]]:
         yield subject.config.vocab_size, subject.expectations.ids
 
 
-def _compared(subject: Subject, key: str, found: int | None, expected: int | None) -> Iterator[Observation]:
+def _compared(subject: Subject, key: str, expected: int | None) -> Iterator[Observation]:
+    found = getattr(subject.config, key, expected)
     if expected is not None and found != expected:
         hint = _cure(subject, key)
         yield Observation(subject.at(key), f"{'none' if found is None else found}, expected {expected}", hint)

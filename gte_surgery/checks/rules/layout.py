@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.restated import renamed
-from gte_surgery.checks.registry import Observation, all_rules, rule
+from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.run import soundness_errors
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed
 from gte_surgery.findings import Location, Severity
@@ -19,8 +20,6 @@ from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerg
 
 _CONTAINER = ("GTE0",)
 _MENDED = "`gte-surgery check CKPT --fix` mends it"
-_IN_THE_WAY = ("GTE201", "GTE202", "GTE204", "GTE205", "GTE207", "GTE220", "GTE221", "GTE222")
-"""Errors of tensors with which no prefix is taken off."""
 _READABLE = (*_CONTAINER, "GTE101", "GTE102", "GTE105", "GTE114", "GTE200")
 
 
@@ -57,14 +56,12 @@ def _way_out(subject: Subject, wrapper: Wrapper) -> str:
     command would be let, what is to be mended before."""
     if is_unmerged(subject.checkpoint.tensors):
         return UNMERGED
-    bare = Subject(renamed(subject.checkpoint, lambda name: unwrapped(name, wrapper.prefix)))
-    for code in _IN_THE_WAY:
-        for seen in all_rules()[code].check(bare):
-            mended = f"; {seen.hint}" if seen.hint and "gte-surgery " not in seen.hint else ""
-            return f"before it goes there is more to mend: `{seen.location.tensor}`: {seen.message}{mended}"
-    if any(all_rules()["GTE209"].check(bare)):
-        return "gte-surgery check CKPT --fix"
-    return f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
+    bare = renamed(subject.checkpoint, lambda name: unwrapped(name, wrapper.prefix))
+    errors = soundness_errors(bare, ("GTE2",))
+    for seen in (error for error in errors if error.code != "GTE209"):
+        mended = f"; {seen.hint}" if seen.hint and "gte-surgery " not in seen.hint else ""
+        return f"before it goes there is more to mend: {seen}{mended}"
+    return "gte-surgery check CKPT --fix" if errors else f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
 
 
 @rule("GTE115", Severity.ERROR, requires=_READABLE)

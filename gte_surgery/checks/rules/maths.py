@@ -13,7 +13,7 @@ from gte_surgery.checkpoint.rows import numbers, read_rows
 from gte_surgery.checks.maths import foreign_code, local_code, unknown_keys
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import PARSED, SOUND
-from gte_surgery.checks.rules.tensors import FLOATS, READABLE, is_buffer
+from gte_surgery.checks.rules.tensors import READABLE, is_buffer
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import first, listed, shape, shown
 from gte_surgery.findings import Severity
@@ -21,6 +21,7 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.fields import ACTIVATIONS
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.rope import inv_freq
+from gte_surgery.gte.tensors import FLOATS
 
 _SAME = {"F64": 1e-5, "F32": 1e-5, "F16": 1e-2, "BF16": 2e-2}
 """By how much of itself a stored frequency may differ from the formula's, by the dtype that rounded it."""

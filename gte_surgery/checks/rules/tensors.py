@@ -9,13 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import counted, first, listed, shape, shown
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.tensors import TensorSpec
+from gte_surgery.gte.tensors import FLOATS, TensorSpec
 from gte_surgery.gte.wrappers import UNMERGED, is_unmerged
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
@@ -27,7 +26,6 @@ SHAPED = ("GTE204", "GTE205", "GTE209")
 """Rules that find no error where every tensor has the shape that the config asks for."""
 COMPLETE = (*READABLE, "GTE115", "GTE201", "GTE220", "GTE221")
 
-FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 _LAYER = re.compile(r"\.([0-9]+)\.")
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
 
@@ -144,7 +142,7 @@ def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
     Loaders cast all to one dtype, and which one depends on the loader: float32 tensors may lose digits without a word.
     It also hints that two saves were mixed. `gte-surgery convert CKPT --dtype F32` (or F16, BF16) makes them one.
     """
-    dtypes = {tensor.name: tensor.dtype for tensor in _model_tensors(subject) if tensor.dtype in FLOATS}
+    dtypes = {tensor.name: tensor.dtype for tensor in subject.model_tensors if tensor.dtype in FLOATS}
     ranked = Counter(dtypes.values()).most_common()
     if len(ranked) < 2:
         return
@@ -161,7 +159,7 @@ def not_floating_point(subject: Subject) -> Iterator[Observation]:
     The model computes in floating point. Integers and 8-bit floats are quantised weights, whose scales this family of
     configs has no place for: cast to float they are nonsense. Start from the unquantised checkpoint.
     """
-    wrong = [tensor for tensor in _model_tensors(subject) if tensor.dtype not in FLOATS]
+    wrong = [tensor for tensor in subject.model_tensors if tensor.dtype not in FLOATS]
     for tensor, ending in first(wrong):
         message = f"{tensor.dtype}, must be one of {', '.join(FLOATS)}{ending}"
         yield Observation(subject.at_tensor(tensor.name), message, _quantised(subject))
@@ -185,7 +183,7 @@ def dtype_not_as_stated(subject: Subject) -> Iterator[Observation]:
     to half precision before training starts. State the stored dtype, or pass the dtype when loading.
     """
     stated = subject.config.dtype if subject.config else None
-    held = Counter(tensor.dtype for tensor in _model_tensors(subject)).most_common(1)
+    held = Counter(tensor.dtype for tensor in subject.model_tensors).most_common(1)
     if stated is not None and held and FLOATS.get(held[0][0]) != stated.removeprefix("torch."):
         key = "dtype" if "dtype" in subject.values else "torch_dtype"
         yield Observation(subject.at(key), f"{stated}, the weights are {FLOATS.get(held[0][0])}")
@@ -311,12 +309,6 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
         return f"gte-surgery resize CKPT --vocab {spec.shape[0]} --pad {pad}"
     rows = words.shape[0]
     return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'
-
-
-def _model_tensors(subject: Subject) -> list[StoredTensor]:
-    """The stored tensors that the config asks for."""
-    tensors = subject.checkpoint.tensors
-    return [tensors[spec.name] for spec in (*subject.wanted, *subject.allowed) if spec.name in tensors]
 
 
 def _unasked(subject: Subject) -> list[str]:

@@ -25,7 +25,7 @@ from gte_surgery.checkpoint.sidecars import (
 from gte_surgery.checks.registry import all_rules
 from gte_surgery.checks.rules.config import AFFIRMATIVE
 from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
-from gte_surgery.checks.run import run
+from gte_surgery.checks.run import DAMAGED_NAMES, run
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.kinds import Head
@@ -39,7 +39,7 @@ from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, r
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
-from gte_surgery.surgery.planning.target import DAMAGED_NAMES, Target, understand
+from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _QUANTIZER = ("quantization_config",)

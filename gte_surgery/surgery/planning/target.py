@@ -7,21 +7,14 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checks.registry import all_rules
-from gte_surgery.checks.run import run
+from gte_surgery.checks.run import SOUNDNESS, soundness_errors
 from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import UnsoundError
-from gte_surgery.findings import Finding, Severity
+from gte_surgery.findings import Finding
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family, Names
 from gte_surgery.gte.kinds import Head, Layout
-
-SOUNDNESS = ("GTE0", "GTE2")
-"""The rule families whose errors forbid surgery: the container and the tensors."""
-
-DAMAGED_NAMES = ("GTE210", "GTE211", "GTE215")
-"""Errors that do not: names that only some programs read are carried, or mended by `convert`."""
 
 
 class Target(NamedTuple):
@@ -88,12 +81,6 @@ def understand(
 def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
     before = f"{hint}; " if hint else ""
     return f"{before}see {pasteable('check', checkpoint.name)}, and mend that first"
-
-
-def soundness_errors(checkpoint: Checkpoint, families: Collection[str] = SOUNDNESS) -> tuple[Finding, ...]:
-    """The errors that forbid surgery."""
-    milder = (code for code, rule in all_rules().items() if rule.severity is not Severity.ERROR)
-    return run(checkpoint, select=families, ignore=(*DAMAGED_NAMES, *milder)).findings
 
 
 def unsound(errors: Iterable[Finding]) -> str:
