@@ -18,6 +18,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.fields import LARGEST_WIDTH
 from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.tensors import FLOATS
 from gte_surgery.surgery.commit.recovery import require_settled
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import CopyRange
@@ -26,8 +27,6 @@ from gte_surgery.surgery.planning.plan import PlannedTensor
 from gte_surgery.surgery.planning.target import Target, understand
 
 __all__ = ["Difference", "Gap", "KeyDifference", "RowChanges", "Stored", "TensorDifference", "diff"]
-
-_CONFIG_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +154,7 @@ def _place(checkpoint: Checkpoint) -> Path | str:
 
 
 def _dtype(target: Target) -> str | None:
-    return _CONFIG_DTYPES.get(target.tensors[target.names.words].dtype)
+    return FLOATS.get(target.tensors[target.names.words].dtype)
 
 
 @dataclass(frozen=True, slots=True)

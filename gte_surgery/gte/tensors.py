@@ -13,6 +13,10 @@ Need = Literal["must", "usual", "spare"]
 copy of another tensor, or a part that nobody reads."""
 
 
+FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""The dtypes that a network computes in, as headers call them, by what config.json calls them."""
+
+
 class Init(Enum):
     """How the model's own rules fill a fresh tensor [transformers and reference implementation, `_init_weights`]."""
 

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from gte_surgery.errors import RefusedError
@@ -79,6 +79,19 @@ class RowMap:
                 return self.new[entry]
             at = _index(self.old, old, at + 1)
         return None
+
+    def kept(self) -> Iterator[tuple[int, int]]:
+        """(new id, old id) of the rows that are kept as they are, in ascending order of the new ids."""
+        for new, begin, end in zip(self.new, self.offsets, islice(self.offsets, 1, None), strict=False):
+            if end - begin == 1:
+                yield new, self.old[begin]
+
+    def new_ids(self) -> dict[int, int]:
+        """The new ids by old ones of the rows that are kept as they are; of several the lowest."""
+        found: dict[int, int] = {}
+        for new, old in self.kept():
+            found.setdefault(old, new)
+        return found
 
     def stretches(self, first: int, stop: int) -> Iterator[tuple[int, int, bool]]:
         """(begin, end, whether it has an origin) of the stretches that make up new rows [first, stop): old rows kept

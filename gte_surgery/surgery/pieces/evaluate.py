@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from gte_surgery.gte.tensors import FLOATS
 from gte_surgery.surgery.pieces.correlation import correlated
 from gte_surgery.surgery.pieces.piece import (
     BLOCK,
@@ -36,7 +37,7 @@ Read = Callable[[str, int, int], bytes]
 GAP = 4096
 """Bytes between two wanted rows that are rather read along than skipped with another read."""
 
-ARITHMETIC_DTYPES = ("F64", "F32", "F16", "BF16")
+ARITHMETIC_DTYPES = tuple(FLOATS)
 """The dtypes in which numbers can be drawn and added; all others are only carried."""
 
 

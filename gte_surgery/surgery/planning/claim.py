@@ -43,10 +43,7 @@ class Claim(NamedTuple):
 
     def each(self) -> Iterator[tuple[int, int]]:
         """The `pairs`, one by one."""
-        ids = self.ids
-        for at, new in enumerate(() if ids is None else ids.new):
-            if ids is not None and ids.offsets[at + 1] - ids.offsets[at] == 1 and new not in self.without:
-                yield new, ids.old[ids.offsets[at]]
+        return ((new, old) for new, old in (self.ids.kept() if self.ids else ()) if new not in self.without)
 
     def record(self) -> dict[str, object]:
         """The claim as JSON for plans and receipts, but for its ids, which `recorded` tells once for all claims."""

@@ -18,6 +18,7 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family
 from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.tensors import FLOATS
 from gte_surgery.gte.wording import either, listed
 from gte_surgery.gte.wrappers import takes_off, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Convert
@@ -40,8 +41,6 @@ from gte_surgery.surgery.planning.target import Target
 
 CURED = ("GTE213", "GTE214")
 """Errors that a change of dialect mends: names and packing that the config does not call for."""
-
-CONFIG_DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def plan_convert(target: Target, edit: Convert, threads: int | None = None) -> Plan:
@@ -130,7 +129,7 @@ def _members(target: Target, edit: Convert, layout: Layout, members: dict[str, o
     if layout != target.layout and "pack_qkv" in members:
         members["pack_qkv"] = not layout.has_split_qkv or layout.is_renamed
     if edit.dtype is not None:
-        members["torch_dtype" if "torch_dtype" in members else "dtype"] = CONFIG_DTYPES[edit.dtype]
+        members["torch_dtype" if "torch_dtype" in members else "dtype"] = FLOATS[edit.dtype]
     return members
 
 

@@ -16,7 +16,7 @@ from gte_surgery.gte.families import find_release
 from gte_surgery.gte.family import Family, Release
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.schemas import violations
-from gte_surgery.gte.tensors import Init, TensorSpec
+from gte_surgery.gte.tensors import FLOATS, Init, TensorSpec
 from gte_surgery.surgery.edits import New, as_record
 from gte_surgery.surgery.pieces.piece import Fill, Normal, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.sharding import weight_files
@@ -26,7 +26,6 @@ MODE = 0o644
 METADATA = (("format", "pt"),)
 """What transformers wants to find in a header."""
 _ONE = {"F64": b"\x00\x00\x00\x00\x00\x00\xf0\x3f", "F32": b"\x00\x00\x80\x3f", "F16": b"\x00\x3c", "BF16": b"\x80\x3f"}
-_CONFIG_DTYPE = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
 def plan_new(edit: New) -> Plan:
@@ -62,7 +61,7 @@ def _config(family: Family, release: Release, head: Head, dtype: str, edit: New)
         "num_attention_heads": edit.heads,
         "intermediate_size": edit.intermediate,
         "max_position_embeddings": edit.max_positions,
-        "dtype": _CONFIG_DTYPE[dtype],
+        "dtype": FLOATS[dtype],
     }
     changes = {key: value for key, value in chosen.items() if value is not None}
     members = family.release_config(release, _dialect(release, edit), head, **changes)

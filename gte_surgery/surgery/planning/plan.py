@@ -7,10 +7,11 @@ does not name is carried over untouched.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
 from gte_surgery.surgery.pieces.fetching import Fetch
@@ -27,6 +28,11 @@ class SourceFile(NamedTuple):
     size: int
     mtime_ns: int
     header: str
+
+    @classmethod
+    def of(cls, file: FileEntry, header: str = "") -> SourceFile:
+        """A file of the checkpoint as it is now."""
+        return cls(file.name, file.place, file.size, file.mtime_ns, header)
 
 
 class PlannedTensor(NamedTuple):
@@ -128,6 +134,22 @@ class Plan:
     fetch: Fetch | None = None
     claims: tuple[Claim, ...] = ()
     curve: tuple[Point, ...] = ()
+
+    def besides(
+        self,
+        files: Iterable[OutputFile] = (),
+        sources: Iterable[SourceFile] = (),
+        removed: Iterable[str] = (),
+        meaning: Iterable[str] = (),
+    ) -> Plan:
+        """The plan that does, and says, this as well."""
+        return replace(
+            self,
+            files=(*self.files, *files),
+            sources=(*self.sources, *sources),
+            removed=(*self.removed, *removed),
+            meaning=(*self.meaning, *meaning),
+        )
 
     def __post_init__(self) -> None:
         check_plan(self.files, {source.name: source.size for source in self.sources})

@@ -128,8 +128,8 @@ def _both(before: Claim | None, later: Claim) -> Iterator[Claim]:
 
 
 def _chained(before: Claim, later: Claim) -> RowMap:
-    origins = dict(zip(*before.pairs(), strict=True))
-    pairs = [(new, origins[between]) for new, between in zip(*later.pairs(), strict=True) if between in origins]
+    origins = dict(before.each())
+    pairs = [(new, origins[between]) for new, between in later.each() if between in origins]
     return _single(array("q", (new for new, _ in pairs)), array("q", (old for _, old in pairs)), 0)
 
 
@@ -160,7 +160,7 @@ def _runs(ids: RowMap) -> Iterator[tuple[int, int, int]]:
         yield ids.new.start, ids.new.start, len(ids.new)
         return
     begin, origin, count = 0, 0, 0
-    for new, old in Claim("rows", "", ids=ids).each():
+    for new, old in ids.kept():
         if count and (new, old) == (begin + count, origin + count):
             count += 1
             continue

@@ -6,7 +6,6 @@ What holds nothing of the vocabulary fits as before; what is of another size tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.adapters import INDICES, Adapter, adapters_of
@@ -63,8 +62,8 @@ def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequenc
     name = shown(adapter.shard.file.name)
     stale = adapter.misfit(changes[0].shape[0])
     if stale:
-        return replace(plan, meaning=(*plan.meaning, f"{name} does not fit this base and stays so: {stale}"))
-    after = _new_ids(changes[0]) if adapter.token_ids else {}
+        return plan.besides(meaning=[f"{name} does not fit this base and stays so: {stale}"])
+    after = changes[0].origins.new_ids() if adapter.token_ids else {}
     moved = dict(_moved(adapter, changes, after))
     if not moved:
         return plan
@@ -77,10 +76,8 @@ def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequenc
     written = [ArchiveFile(file.name, permissions(file.mode), tuple(pieces))]
     members = _indices(adapter, after)
     texts = [text_file(target.checkpoint, adapter.config, replace_members(adapter.config, members))] if members else []
-    source = SourceFile(file.name, file.place, file.size, file.mtime_ns, "")
     told = f"{name}, an adapter, follows: rows of the vocabulary in {counted(len(moved), 'tensor')}"
-    files = (*plan.files, *written, *texts)
-    return replace(plan, files=files, sources=(*plan.sources, source), meaning=(*plan.meaning, told))
+    return plan.besides([*written, *texts], [SourceFile.of(file)], meaning=[told])
 
 
 Planned = tuple[tuple[int, ...], list[Piece]]
@@ -111,20 +108,6 @@ def _moved(adapter: Adapter, changes: Sequence[RowChange], after: Mapping[int, i
 def _copied(tensor: StoredTensor) -> Planned:
     begin = tensor.file_begin
     return tensor.shape, [CopyRange(tensor.source, begin, begin + tensor.nbytes)] if tensor.nbytes else []
-
-
-def _new_ids(words: RowChange) -> dict[int, int]:
-    """The new id of each old one that keeps its meaning, the lowest where there are several."""
-    origins = words.origins
-    pairs = (
-        (origins.old[begin], new)
-        for new, begin, end in zip(origins.new, origins.offsets, origins.offsets[1:], strict=False)
-        if end - begin == 1
-    )
-    found: dict[int, int] = {}
-    for old, new in pairs:
-        found.setdefault(old, new)
-    return found
 
 
 def _indices(adapter: Adapter, after: Mapping[int, int]) -> dict[str, object]:

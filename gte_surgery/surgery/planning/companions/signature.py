@@ -5,8 +5,6 @@ What one is, `checks.signature` knows.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.signature import signatures
@@ -31,10 +29,5 @@ def with_signatures_aside(plan: Plan, checkpoint: Checkpoint) -> Plan:
             )
         moved = TextFile(aside, permissions(file.mode), signature.content)
         told = f"the signature {shown(file.name)} no longer holds and becomes {shown(aside)}: sign the result anew"
-        plan = replace(
-            plan,
-            files=(*plan.files, moved),
-            removed=(*plan.removed, file.name),
-            meaning=(*plan.meaning, told),
-        )
+        plan = plan.besides([moved], removed=[file.name], meaning=[told])
     return plan

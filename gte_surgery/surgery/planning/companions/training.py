@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.files import FileEntry
@@ -15,6 +14,7 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Resize
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.plan import Plan, SourceFile
@@ -50,7 +50,7 @@ def with_training_state(plan: Plan, target: Target, edit: Edit, changes: Sequenc
     names = ", ".join(shown(file.name) for file in files[:3]) + (" ..." if len(files) > 3 else "")
     if mode == "drop":
         told = f"{names} goes: it speaks of the parameters before"
-        return replace(plan, removed=(*plan.removed, *(f.name for f in files)), meaning=(*plan.meaning, told))
+        return plan.besides(removed=[file.name for file in files], meaning=[told])
     for file in files:
         _refuse_foreign(file)
     if reason:
@@ -77,12 +77,11 @@ def _follow(plan: Plan, file: FileEntry, changes: Sequence[RowChange], others: s
         message = f"{error.message}; it cannot follow the rows"
         raise RefusedError(message, _DROP, meant="--training-state drop") from None
     if found is None:
-        return replace(plan, meaning=(*plan.meaning, f"{name} stays: it keeps no moments of the rows that move"))
+        return plan.besides(meaning=[f"{name} stays: it keeps no moments of the rows that move"])
     planned, parameters = found
-    count = "parameter" if parameters == 1 else "parameters"
-    told = f"{name} follows: the moments of {parameters} {count} move with the rows, those of new rows are zero"
-    source = SourceFile(file.name, file.place, file.size, file.mtime_ns, "")
-    return replace(plan, sources=(*plan.sources, source), files=(*plan.files, planned), meaning=(*plan.meaning, told))
+    count = counted(parameters, "parameter")
+    told = f"{name} follows: the moments of {count} move with the rows, those of new rows are zero"
+    return plan.besides([planned], [SourceFile.of(file)], meaning=[told])
 
 
 def _state_files(checkpoint: Checkpoint) -> Iterator[FileEntry]:

@@ -7,6 +7,7 @@ that tensor, as long as no other tensor of the model has that shape; where it is
 from __future__ import annotations
 
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -155,9 +156,7 @@ def _single(origins: RowMap) -> RowMap:
     """The map without the rows that are means of several: a mean of moments is no moment of anything."""
     if len(origins.old) == len(origins.new):
         return origins
-    kept = [at for at in range(len(origins.new)) if origins.offsets[at + 1] - origins.offsets[at] == 1]
-    new = [origins.new[at] for at in kept]
-    old = [origins.old[origins.offsets[at]] for at in kept]
+    new, old = (array("q", (pair[side] for pair in origins.kept())) for side in (0, 1))
     return replace(origins, new=new, old=old, offsets=range(len(new) + 1))
 
 

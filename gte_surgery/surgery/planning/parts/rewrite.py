@@ -29,11 +29,7 @@ class TensorChanges:
 
 def source_files(checkpoint: Checkpoint) -> tuple[SourceFile, ...]:
     """The weight files of a sound checkpoint, as pieces refer to them."""
-    return tuple(
-        SourceFile(shard.file.name, shard.file.place, shard.file.size, shard.file.mtime_ns, shard.header.digest)
-        for shard in checkpoint.shards
-        if shard.header is not None
-    )
+    return tuple(SourceFile.of(shard.file, shard.header.digest) for shard in checkpoint.shards if shard.header)
 
 
 def copied(tensor: StoredTensor) -> PlannedTensor:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 
@@ -51,7 +51,7 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
         return plan
     from gte_surgery.vocabulary.rewriting.rewrite import load, rewritten, settings_alone
 
-    ids = new_ids(edit.origins)
+    ids = edit.origins.new_ids()
     if not any(name in VOCABULARIES for name in present):
         files = settings_alone(target.checkpoint, ids)
         return _with_files(
@@ -66,7 +66,7 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
 
 def moves(origins: RowMap, checkpoint: Checkpoint) -> bool:
     """Whether rows that the tokenizer's ids name are another's, or gone, after a remap."""
-    ids, rows = new_ids(origins), _rows_since(checkpoint)
+    ids, rows = origins.new_ids(), _rows_since(checkpoint)
     size = read_tokenizer(checkpoint).vocab_size or 0
     return any(ids.get(number if rows is None else rows.get(number, -1)) != number for number in range(size))
 
@@ -95,7 +95,7 @@ def _rows_since(checkpoint: Checkpoint) -> dict[int, int] | None:
         claims = [claim for each in receipts[at:] for claim in claims_of_receipt(each, MOST_ROWS)]
     except CheckpointError:
         return None
-    moved = [new_ids(claim.ids) for claim in claims if claim.kind == "rows" and claim.ids is not None]
+    moved = [claim.ids.new_ids() for claim in claims if claim.kind == "rows" and claim.ids is not None]
     return (
         reduce(lambda before, then: {old: then[row] for old, row in before.items() if row in then}, moved)
         if moved
@@ -112,16 +112,6 @@ def _digests(checkpoint: Checkpoint) -> dict[str, str]:
     return {name: sha256_of(file.place) for name, file in files.items() if file is not None}
 
 
-def new_ids(origins: RowMap) -> dict[int, int]:
-    """The new ids by old ones of the rows that are kept as they are; of several the lowest."""
-    found: dict[int, int] = {}
-    for at, new in enumerate(origins.new):
-        begin, end = origins.offsets[at], origins.offsets[at + 1]
-        if end - begin == 1:
-            found.setdefault(origins.old[begin], new)
-    return found
-
-
 def _installed(plan: Plan, target: Target, given: Mapping[str, bytes]) -> Plan:
     told = [f"{', '.join(given)} come from beside the tokenizer that was given"]
     files = dict(given)
@@ -131,7 +121,7 @@ def _installed(plan: Plan, target: Target, given: Mapping[str, bytes]) -> Plan:
     told += [f"{', '.join(stay)} stay, for the special tokens that they name are there"] if stay else []
     gone = tuple(name for name in TOKENIZER_FILES if target.checkpoint.has(name) and name not in files)
     told += [f"{', '.join(gone)} go: they belong to the tokenizer before"] if gone else []
-    return replace(_with_files(plan, target, files, told), removed=(*plan.removed, *gone))
+    return _with_files(plan, target, files, told).besides(removed=gone)
 
 
 def _settings(target: Target, tokenizer: bytes) -> Iterator[tuple[str, bytes]]:
@@ -146,7 +136,7 @@ def _settings(target: Target, tokenizer: bytes) -> Iterator[tuple[str, bytes]]:
             yield name, replace_members(document, {}, ("added_tokens_decoder",)).encode()
 
 
-def _with_files(plan: Plan, target: Target, files: Mapping[str, bytes], told: tuple[str, ...] | list[str]) -> Plan:
+def _with_files(plan: Plan, target: Target, files: Mapping[str, bytes], told: Sequence[str]) -> Plan:
     entries = {name: target.checkpoint.file(name) for name in files}
     for name, entry in entries.items():
         if entry is not None and not entry.is_regular:
@@ -154,6 +144,4 @@ def _with_files(plan: Plan, target: Target, files: Mapping[str, bytes], told: tu
     modes = {name: stat.S_IMODE(entry.mode) if entry else _NEW_FILE for name, entry in entries.items()}
     planned = tuple(TextFile(name, modes[name], raw) for name, raw in files.items())
     found = [entry for entry in entries.values() if entry is not None]
-    sources = tuple(SourceFile(each.name, each.place, each.size, each.mtime_ns, "") for each in found)
-    meaning = (*plan.meaning, *told)
-    return replace(plan, files=(*plan.files, *planned), sources=(*plan.sources, *sources), meaning=meaning)
+    return plan.besides(planned, map(SourceFile.of, found), meaning=told)
