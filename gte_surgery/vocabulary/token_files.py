@@ -35,6 +35,9 @@ VOCABULARIES = (TOKENIZER_JSON, WORDS, NUMBERED_WORDS, *SENTENCEPIECE)
 """Those that hold a vocabulary, the first that is there before the others."""
 
 ROLES = ("pad", "cls", "sep", "mask", "bos", "eos", "unk")
+FLAGS = ("special", "normalized", "single_word", "lstrip", "rstrip")
+"""What an added token may be."""
+_IN_TURN = tuple(f"{role}_token" for role in ("bos", "eos", "unk", "sep", "pad", "cls", "mask"))
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
 CONTRACTED = ("cls", "sep", "mask", "unk")
 """The parts beside the pad whose ids a batch is held to."""
@@ -45,12 +48,21 @@ MOST_BYTES = 1 << 27
 
 
 class AddedToken(NamedTuple):
-    """A token beside the vocabulary: its text, the id that the file states, and where."""
+    """A token beside the vocabulary: its text, the id that the file states, and where; `flags` are those of `FLAGS`
+    that are set, of a token that no tokenizer.json holds.
+    """
 
     text: str
     id: int
     file: str
     pointer: str
+    flags: frozenset[str] = frozenset()
+
+    @property
+    def turn(self) -> int:
+        """When it gets its id: with those of tokenizer.json, of the older files, or of the settings' names."""
+        is_named = self.file == TOKENIZER_CONFIG and not self.pointer.startswith("/added_tokens_decoder/")
+        return 2 if is_named else int(self.file != TOKENIZER_JSON)
 
 
 class TokenizerJson(NamedTuple):
@@ -181,29 +193,43 @@ def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
     id [transformers 5.24 and 4.57.6, tokenization_utils_base.py].
     """
     found: list[AddedToken] = []
-    settings = members_of(checkpoint, TOKENIZER_CONFIG)
-    decoder = settings.get("added_tokens_decoder")
-    for text, number in members_of(checkpoint, ADDED_TOKENS).items() if "added_tokens_decoder" not in settings else ():
+    stated = members_of(checkpoint, TOKENIZER_CONFIG)
+    decoder = stated.get("added_tokens_decoder")
+    older = members_of(checkpoint, ADDED_TOKENS) if "added_tokens_decoder" not in stated else {}
+    special = {token.text for token in named_tokens(settings(checkpoint))} if older else ()
+    for text, number in older.items():
         if text and is_id(number) and isinstance(number, int):
-            found.append(AddedToken(text, number, ADDED_TOKENS, f"/{escape(text)}"))
+            flags = _flags(None, text in special)
+            found.append(AddedToken(text, number, ADDED_TOKENS, f"/{escape(text)}", flags))
     for key, token in decoder.items() if isinstance(decoder, dict) else ():
         text = token_text(token)
         if text and key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key)):
-            found.append(AddedToken(text, int(key), TOKENIZER_CONFIG, f"/added_tokens_decoder/{key}"))
+            pointer = f"/added_tokens_decoder/{key}"
+            found.append(AddedToken(text, int(key), TOKENIZER_CONFIG, pointer, _flags(token, False)))
     yield from sorted(found, key=lambda token: token.id)
 
 
-def named_tokens(stated: Iterable[Mapping[str, object]]) -> Iterator[tuple[str, str]]:
-    """(key, text) of the special tokens that settings name. Those that a vocabulary has not are added to it, each with
-    the next id [transformers 5.24, tokenization_utils_tokenizers.py]."""
+def named_tokens(stated: Iterable[Mapping[str, object]]) -> Iterator[AddedToken]:
+    """The special tokens that settings name, each at the key that does. Those that a vocabulary has not are added to
+    it, with the next ids in this order [transformers 5.24, tokenization_utils_base.py and _tokenizers.py].
+    """
     for source in stated:
-        for key in (f"{role}_token" for role in ROLES):
-            if text := token_text(source.get(key)):
-                yield key, text
+        own = [key for key in source if key.endswith("_token") and key not in _IN_TURN and isinstance(source[key], str)]
         key = next((key for key in _EXTRA if source.get(key)), "")
-        named = source.get(key)
-        tokens = named if isinstance(named, list) else named.values() if isinstance(named, dict) else ()
-        yield from ((key, text) for token in tokens if (text := token_text(token)))
+        extra = source.get(key)
+        listed, of_names = extra if isinstance(extra, list) else [], extra if isinstance(extra, dict) else {}
+        tokens = [(each, source.get(each)) for each in (*_IN_TURN, *own)]
+        tokens += [(key, token) for token in (*of_names.values(), *listed)]
+        for key, token in tokens:
+            if text := token_text(token):
+                yield AddedToken(text, 0, TOKENIZER_CONFIG, f"/{key}", _flags(token, True) | {"special"})
+
+
+def _flags(token: object, special: bool) -> frozenset[str]:
+    """The flags of an added token, as the package sets those that are not stated."""
+    stated = {"special": special, **(token if isinstance(token, dict) else {})}
+    stated.setdefault("normalized", not stated["special"])
+    return frozenset(name for name in FLAGS if stated.get(name) is True)
 
 
 def token_text(token: object) -> str:

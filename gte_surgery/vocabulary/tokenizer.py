@@ -10,7 +10,7 @@ vocabulary is there to count on from.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -20,7 +20,6 @@ from gte_surgery.vocabulary.pieces import Pieces
 from gte_surgery.vocabulary.token_files import (
     ROLES,
     SENTENCEPIECE,
-    TOKENIZER_CONFIG,
     TOKENIZER_FILES,
     TOKENIZER_JSON,
     AddedToken,
@@ -54,8 +53,8 @@ class Tokenizer:
     least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as messages show them,
     by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …). `emitted` are ids
     that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it; `side` is where it
-    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `whole` is
-    tokenizer.json as it was read.
+    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `added` are
+    the added tokens with the ids in use, `whole` is tokenizer.json as it was read.
     """
 
     files: tuple[str, ...] = ()
@@ -69,7 +68,13 @@ class Tokenizer:
     side: str | None = None
     has_types: bool = True
     trouble: Mapping[str, str] = field(default_factory=dict)
+    added: tuple[AddedToken, ...] = field(default=(), repr=False)
     whole: TokenizerJson | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def beside(self) -> tuple[AddedToken, ...]:
+        """The added tokens that other files add to those of tokenizer.json, in the order in which they do."""
+        return tuple(token for token in self.added if token.file != TOKENIZER_JSON)
 
     @property
     def vocab_size(self) -> int | None:
@@ -98,15 +103,15 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     first, second = settings(checkpoint)
     stated, older = {**second, **first}, list(older_tokens(checkpoint))
     named = list(named_tokens([stated]))
-    texts = {role: text for role in ROLES for key, text in named if key == f"{role}_token"}
+    texts = {role: each.text for role in ROLES for each in named if each.pointer == f"/{role}_token"}
     alike = (text for texts in ALIKE.values() for text in texts)
-    wanted = {*(text for _, text in named), *(token.text for token in older), *alike}
+    wanted = {*(token.text for token in (*named, *older)), *alike}
     found = read_files(checkpoint, wanted)
     whole = found.whole
     pieces = whole.pieces if whole else _shifted(found.words, found.source)
     as_stated = Pieces(0, 0, {token.text: token.id for token in reversed(older)})
-    beside = (*(whole.added if whole else ()), *older, *(_added_by_name(named, pieces) if pieces else ()))
-    added = list(settled(beside, pieces or as_stated))
+    missing = (token for token in named if pieces and token.text not in pieces.ids)
+    added = tuple(settled((*(whole.added if whole else ()), *older, *missing), pieces or as_stated))
     by_text = {**(pieces.ids if pieces else {}), **{token.text: token.id for token in added}}
     frame = frame_of(whole.members.get("post_processor")) if whole else None
     return Tokenizer(
@@ -121,14 +126,9 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
         side=_side(stated, whole),
         has_types=_has_types(stated),
         trouble=found.trouble,
+        added=added,
         whole=whole,
     )
-
-
-def _added_by_name(named: Iterable[tuple[str, str]], pieces: Pieces) -> Iterator[AddedToken]:
-    """The special tokens that the vocabulary has not: those that nothing else adds are added too, with the next ids."""
-    texts = {text: key for key, text in reversed([*named]) if text not in pieces.ids}
-    return (AddedToken(text, 0, TOKENIZER_CONFIG, f"/{texts[text]}") for text in reversed([*texts]))
 
 
 def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
@@ -172,7 +172,7 @@ def _roles(
 
 
 def _emitted(
-    whole: TokenizerJson | None, added: list[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
+    whole: TokenizerJson | None, added: Collection[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
 ) -> Iterator[Emitted]:
     if whole is not None:
         yield from emitted_by(whole.members.get("post_processor"), TOKENIZER_JSON, by_text)

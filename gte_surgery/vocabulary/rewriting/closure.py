@@ -79,7 +79,7 @@ def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> It
     if contents.unknown is not None:
         yield contents.unknown, "it stands for what is unknown"
     named = [*named_tokens(settings)]
-    ids = contents.ids_of([text for _, text in named])
-    yield from ((ids[text], f"{key} names it") for key, text in named if text in ids)
+    ids = contents.ids_of([token.text for token in named])
+    yield from ((ids[text], f"{pointer[1:]} names it") for text, _, _, pointer, _ in named if text in ids)
     if scores := contents.entries.scores:
         yield scores.index(min(scores)), "the score of what is unknown is counted from its own, the lowest"

@@ -12,7 +12,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.pieces import fields, piece_spans, piece_text
 from gte_surgery.vocabulary.rewriting.contents import NUMBERED
 from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, relisted, spliced
-from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS
+from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS, token_text
 
 _TYPE = 3
 _NORMAL = 1
@@ -21,22 +21,26 @@ _BYTE = 6
 """SentencePiece.type: the other kinds are the unknown, control and unused pieces, which texts do not hold."""
 
 
-def settings_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
-    """tokenizer_config.json: the ids that its added_tokens_decoder has as keys."""
-    text = parse_document(raw, TOKENIZER_CONFIG).text
+def settings_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -> bytes:
+    """tokenizer_config.json: the ids that its added_tokens_decoder has as keys; `in_use` are the old ids by text, where
+    others are stated.
+    """
+    document = parse_document(raw, TOKENIZER_CONFIG)
+    text, value = document.text, document.value
     place = members(text, skip_space(text, 0)).get("added_tokens_decoder")
-    if place is None or text[place.begin] != "{":
+    if place is None or text[place.begin] != "{" or not isinstance(value, dict):
         return raw
-    entries = members(text, place.begin)
-    numbered = [(int(key), entry) for key, entry in entries.items() if key.isascii() and key.isdigit()]
+    entries, tokens = members(text, place.begin), value["added_tokens_decoder"]
+    stated = [(int(key), key, entry) for key, entry in entries.items() if key.isascii() and key.isdigit()]
+    numbered = [(in_use.get(token_text(tokens[key]), number), entry) for number, key, entry in stated]
     kept = sorted((new_ids[number], entry.key_end, entry.end) for number, entry in numbered if number in new_ids)
     written = [f'"{number}"{text[begin:end]}' for number, begin, end in kept]
     begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]
     return spliced(text, [relisted(text, place, begins, ends, written)]).encode()
 
 
-def added_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
-    """added_tokens.json: {"<token>": id}, by ascending new id where they ascended, else in the order of the file."""
+def added_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -> bytes:
+    """added_tokens.json: {"<token>": id}, in the order of the file; `in_use` are the old ids, others may be stated."""
     document = parse_document(raw, ADDED_TOKENS)
     text, value = document.text, document.value
     if not isinstance(value, dict):
@@ -44,9 +48,9 @@ def added_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
     begin = skip_space(text, 0)
     entries = members(text, begin)
     written = [
-        text[entry.key_begin : entry.begin] + str(new_ids[value[key]])
+        text[entry.key_begin : entry.begin] + str(new_ids[number])
         for key, entry in entries.items()
-        if value[key] in new_ids
+        if (number := in_use.get(key, value[key])) in new_ids
     ]
     place = Member(begin, begin, begin, len(text.rstrip()))
     begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]

@@ -16,7 +16,7 @@ from functools import cached_property
 from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.emission import Emitted, emitted_by
-from gte_surgery.vocabulary.token_files import AddedToken, TokenizerJson
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, AddedToken, TokenizerJson
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
 SCORED = re.compile(rf"\[\s*({_STRING})\s*,\s*(-?[0-9.eE+-]+)\s*\]", re.DOTALL)
@@ -84,7 +84,7 @@ class Texts(Mapping[int, str]):
 
 @dataclass(frozen=True)
 class Contents:
-    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and its added tokens with the ids in use.
+    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and all added tokens with the ids in use.
 
     The text is that of the file read as Latin-1, a character a byte: what is ASCII in it is what it says, all else is
     carried as it is.
@@ -93,6 +93,11 @@ class Contents:
     text: str
     whole: TokenizerJson
     added: tuple[AddedToken, ...]
+
+    @property
+    def beside(self) -> tuple[AddedToken, ...]:
+        """The added tokens that stand in other files."""
+        return tuple(token for token in self.added if token.file != TOKENIZER_JSON)
 
     @property
     def raw(self) -> bytes:

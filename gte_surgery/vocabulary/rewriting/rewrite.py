@@ -6,7 +6,7 @@ they go (`closure` says which those are).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -26,6 +26,7 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_CONFIG,
     TOKENIZER_JSON,
     WORDS,
+    AddedToken,
     TokenizerJson,
     made_whole,
     parsed,
@@ -53,21 +54,28 @@ def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
     if file is None:
         ways = "; or ".join(filter(None, (made_whole(checkpoint), way_out)))
         raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", ways)
-    whole = read_tokenizer(checkpoint).whole
-    contents = read_contents(file, way_out, whole)
+    tokenizer = read_tokenizer(checkpoint)
+    contents = read_contents(file, way_out, tokenizer.whole, tokenizer.beside)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
     return Source(contents, tuple(settings(checkpoint)), others)
 
 
-def read_contents(file: FileEntry, way_out: str = _WAY_OUT, whole: TokenizerJson | None = None) -> Contents:
-    """A tokenizer.json for rewriting; `whole` is what it was read as before, if it was. Raises RefusedError."""
+def read_contents(
+    file: FileEntry,
+    way_out: str = _WAY_OUT,
+    whole: TokenizerJson | None = None,
+    beside: Collection[AddedToken] = (),
+) -> Contents:
+    """A tokenizer.json for rewriting; `whole` is what it was read as before, if it was, and `beside` are the tokens
+    that other files add to it. Raises RefusedError.
+    """
     try:
         raw, identity = read_identified(file.place, MOST_BYTES)
         if whole is None or whole.identity != identity:
-            whole = parsed(raw)
-        return Contents(raw.decode("latin-1"), whole, tuple(settled(whole.added, whole.pieces)))
+            whole = parsed(raw, {token.text for token in beside})
+        return Contents(raw.decode("latin-1"), whole, tuple(settled((*whole.added, *beside), whole.pieces)))
     except StreamError as error:
         raise RefusedError(f"{file.name}: cannot be read: {error}", way_out) from None
 
@@ -90,7 +98,7 @@ def settings_alone(checkpoint: Checkpoint, new_ids: NewIds) -> dict[str, bytes]:
     """The new content of the small files of a tokenizer without a vocabulary, by name, of those that change."""
     readable = [(name, checkpoint.readable(name)) for name in (TOKENIZER_CONFIG, ADDED_TOKENS)]
     old = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    new = {name: _other(name, raw, dict, new_ids) for name, raw in old.items()}
+    new = {name: _other(name, raw, None, new_ids) for name, raw in old.items()}
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
 
@@ -113,22 +121,26 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
 def _others(source: Source, new_ids: NewIds) -> Iterator[tuple[str, bytes]]:
     for name, raw in source.others.items():
         try:
-            yield name, _other(name, raw, lambda: source.contents.ids, new_ids)
+            yield name, _other(name, raw, source.contents, new_ids)
         except (StreamError, ValueError) as error:
             raise RefusedError(f"{name}: cannot be rewritten: {error}", _WAY_OUT) from None
 
 
-def _other(name: str, raw: bytes, ids: Callable[[], Mapping[str, int]], new_ids: NewIds) -> bytes:
+def _other(name: str, raw: bytes, contents: Contents | None, new_ids: NewIds) -> bytes:
     match name:
         case "tokenizer_config.json":
-            return companions.settings_rewritten(raw, new_ids)
+            return companions.settings_rewritten(raw, _in_use(contents), new_ids)
         case "added_tokens.json":
-            return companions.added_rewritten(raw, new_ids)
+            return companions.added_rewritten(raw, _in_use(contents), new_ids)
         case "vocab.txt":
             return companions.words_rewritten(raw, new_ids)
         case "vocab.json":
             return companions.numbered_rewritten(raw, new_ids)
         case "merges.txt":
-            return companions.merges_rewritten(raw, ids(), new_ids)
+            return companions.merges_rewritten(raw, contents.ids if contents else {}, new_ids)
         case _:
-            return companions.sentencepiece_rewritten(raw, name, ids(), new_ids)
+            return companions.sentencepiece_rewritten(raw, name, contents.ids if contents else {}, new_ids)
+
+
+def _in_use(contents: Contents | None) -> Mapping[str, int]:
+    return {token.text: token.id for token in contents.added} if contents else {}

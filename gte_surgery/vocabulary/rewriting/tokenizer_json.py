@@ -94,14 +94,19 @@ def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
 
 
 def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    """The added tokens, by ascending new id; those beside the vocabulary must count on from its end."""
+    """The added tokens, by ascending new id. Those beside the vocabulary must count on from its end, those of this file
+    first, then those of older files, then those that the settings name, in the order in which they do.
+    """
+    beside = [token for token in contents.added if token.text not in contents.whole.pieces.ids and token.id in new_ids]
+    turns = sorted((token.turn, 0 if token.turn == 2 else new_ids[token.id], at) for at, token in enumerate(beside))
+    counted_on = [new_ids[beside[at].id] for _, _, at in turns]
+    count = sum(number in new_ids for number in contents.entries.ids)
+    _refuse_gaps(counted_on, count, "added tokens are counted on from the vocabulary's end")
     place = contents.place("added_tokens")
     if place is None:
         return
-    count = sum(number in new_ids for number in contents.entries.ids)
     settled = {token.text: token.id for token in contents.added}
     kept: list[tuple[int, str]] = []
-    beside: list[int] = []
     entries = list(members(contents.text, place.begin).values())
     for entry, token in zip(entries, _tokens(contents), strict=True):
         number = new_ids.get(settled.get(token, -1))
@@ -110,9 +115,6 @@ def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
         id_place = members(contents.text, entry.begin)["id"]
         literal = contents.text[entry.begin : id_place.begin] + str(number) + contents.text[id_place.end : entry.end]
         kept.append((number, literal))
-        if token not in contents.whole.pieces.ids:
-            beside.append(number)
-    _refuse_gaps(sorted(beside), count, "added tokens are counted on from the vocabulary's end")
     written = [literal for _, literal in sorted(kept, key=lambda pair: pair[0])]
     yield relisted(contents.text, place, [each.begin for each in entries], [each.end for each in entries], written)
 

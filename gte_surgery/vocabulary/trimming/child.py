@@ -25,7 +25,7 @@ from gte_surgery.errors import GteSurgeryError
 from gte_surgery.vocabulary.token_map import token_map
 from gte_surgery.vocabulary.trimming.counting import merged
 from gte_surgery.vocabulary.trimming.texts import Part, texts_of
-from gte_surgery.vocabulary.trimming.words import Words, reach
+from gte_surgery.vocabulary.trimming.words import Beside, Words, reach
 
 MEMORY = 2 << 30
 """Bytes of address space beside a hundred times the size of the tokenizer."""
@@ -114,10 +114,10 @@ class Worker:
         self._children.clear()
         return {}
 
-    def _open(self, **paths: str) -> dict[str, Any]:
-        """Opens tokenizers, by name: "old", "new"."""
+    def _open(self, beside: Beside, **paths: str) -> dict[str, Any]:
+        """Opens tokenizers, by name: "old", "new"; `beside` are tokens to be added to each."""
         _limit(sum(Path(path).stat().st_size for path in paths.values()))
-        self._opened |= {name: Words(Path(path)) for name, path in paths.items()}
+        self._opened |= {name: Words(Path(path), beside) for name, path in paths.items()}
         return {}
 
     def _count(self, part: dict[str, Any], folder: str, held: int) -> dict[str, Any]:
@@ -201,10 +201,10 @@ class Worker:
         """The ids of texts as a model takes them, by one of the tokenizers."""
         return {"ids": self._opened[which].framed(texts, longest)}
 
-    def _reach(self, path: str) -> dict[str, Any]:
+    def _reach(self, path: str, beside: Beside) -> dict[str, Any]:
         """The greatest id that comes out of a tokenizer."""
         _limit(Path(path).stat().st_size)
-        return reach(Path(path))
+        return reach(Path(path), beside)
 
     def _between(self, old: str, new: str) -> dict[str, Any]:
         """The map from the rows of one tokenizer to those of another, as `token_map` makes it."""

@@ -52,7 +52,7 @@ def cost_between(old: Contents, new: Contents, corpus: Sequence[Part], threads: 
         folder = Path(name)
         for which, contents in (("old", old), ("new", new)):
             (folder / f"{which}.json").write_bytes(contents.raw)
-        workers.open(**{which: folder / f"{which}.json" for which in ("old", "new")})
+        workers.open(old=folder / "old.json", new=folder / "new.json")
         new_ids = {number: new.ids[text] for number, text in old.texts.items() if text in new.ids}
         return cost_of(workers, corpus, ALL, folder, old, new_ids, (old.unknown, new.unknown))
 

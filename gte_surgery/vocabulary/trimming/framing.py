@@ -10,7 +10,8 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
-from gte_surgery.vocabulary.trimming.workers import started
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
+from gte_surgery.vocabulary.trimming.workers import started, stated
 
 _AT_ONCE = 256
 
@@ -24,7 +25,8 @@ def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int
     files = {str(at): _file(checkpoint) for at, checkpoint in enumerate(checkpoints)}
     groups = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
     with started(1) as workers:
-        workers.open(**files)
+        for at, checkpoint in enumerate(checkpoints):
+            workers.open(read_tokenizer(checkpoint).beside, **{str(at): files[str(at)]})
         asked = [[{"do": "frame", "which": which, "texts": list(group), "longest": longest} for group in groups]
                  for which in files]  # fmt: skip
         return [[ids for answer in workers.spread(each) for ids in answer["ids"]] for each in asked]
@@ -40,7 +42,8 @@ def reached(checkpoint: Checkpoint) -> tuple[int, str, str] | None:
     if file is None or find_spec("tokenizers") is None:
         return None
     with started(1) as workers:
-        (found,) = workers.all({"do": "reach", "path": str(path_of(file.place))})
+        beside = stated(read_tokenizer(checkpoint).beside)
+        (found,) = workers.all({"do": "reach", "path": str(path_of(file.place)), "beside": beside})
     return found["id"], found["token"], found["text"]
 
 

@@ -77,7 +77,7 @@ def trimmed(
         source = load(checkpoint, f"to keep rows without a tokenizer, name them in a file: {instead}")
         if found:
             (place / "old.json").write_bytes(source.contents.raw)
-            workers.open(old=place / "old.json")
+            workers.open(source.contents.beside, old=place / "old.json")
         size = max(source.contents.texts, default=0) + 1
         fixed = always(source, special, wish.tokens)
         held = round(corpus.held_out * 10_000)
@@ -111,7 +111,7 @@ def _proved(
         files = rewritten(source, new_ids)
         (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.raw))
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
-        workers.open(new=place / "new.json")
+        workers.open(source.contents.beside, new=place / "new.json")
         if counted.words is None:
             return choice, ["no texts were given, so nothing was encoded again"]
         maps = str(written_map(place, source.contents, new_ids))

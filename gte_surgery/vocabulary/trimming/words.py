@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from gte_surgery.errors import CheckpointError
+from gte_surgery.vocabulary.token_files import FLAGS
+
+Beside = Iterable[tuple[str, list[str]]]
+"""The texts and flags of tokens that other files add to a tokenizer.json."""
 
 
 class Words:
-    """A tokenizer.json, opened with the package, without truncation and padding."""
+    """A tokenizer, opened with the package, without truncation and padding."""
 
-    def __init__(self, path: Path) -> None:
-        from tokenizers import Tokenizer
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # noqa: BLE001 - the package raises nothing more special
-            raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
+    def __init__(self, path: Path, beside: Beside) -> None:
+        self._tokenizer = opened(path, beside)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._normalizer, self._pre = self._tokenizer.normalizer, self._tokenizer.pre_tokenizer
@@ -65,15 +64,26 @@ class Words:
         return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
 
 
-def reach(path: Path) -> dict[str, Any]:
-    """The greatest id that really comes out of the tokenizer in `path`, its token, and the text that it came of.
+def opened(path: Path, beside: Beside) -> Any:
+    """A tokenizer.json as the package opens it, with the tokens `beside` it added. Raises CheckpointError."""
+    from tokenizers import AddedToken, Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+        for text, flags in beside:
+            tokenizer.add_tokens([AddedToken(text, **{name: name in flags for name in FLAGS})])
+    except Exception as error:  # noqa: BLE001 - the package raises nothing more special
+        raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
+    return tokenizer
+
+
+def reach(path: Path, beside: Beside) -> dict[str, Any]:
+    """The greatest id that really comes out of a tokenizer, its token, and the text that it came of.
 
     Encoded are a few sentences, nothing at all, and the texts of the tokens with the greatest ids and of all added
     ones, each alone and beside another, with what the tokenizer puts around them and pads with.
     """
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = opened(path, beside)
     added = tokenizer.get_added_tokens_decoder()
     last = sorted(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda pair: -pair[1])[:_LAST_TOKENS]
     texts = [*_SENTENCES, *(token.content for token in added.values()), *(text for text, _ in last)]

@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any
 
 from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.token_files import AddedToken
 
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -76,11 +77,13 @@ class Workers:
         self._is_opening = False
         self._telling = Lock()
 
-    def open(self, **paths: Path) -> None:
-        """Has tokenizers opened beside those that are, by name. Whoever is asked next waits until it is done."""
+    def open(self, beside: Iterable[AddedToken] = (), **paths: Path) -> None:
+        """Has tokenizers opened beside those that are, by name, each with the tokens `beside` added to it. Whoever is
+        asked next waits until it is done.
+        """
         self._settle()
         self._end_others()
-        self._first.send({"do": "open", **{name: str(path) for name, path in paths.items()}})
+        self._first.send({"do": "open", "beside": stated(beside), **{name: str(path) for name, path in paths.items()}})
         self._is_opening = True
 
     def all(self, request: Request) -> list[Answer]:
@@ -154,6 +157,11 @@ class Workers:
         for worker in self._others.values():
             worker.close()
         self._others.clear()
+
+
+def stated(beside: Iterable[AddedToken]) -> list[tuple[str, list[str]]]:
+    """Tokens beside a tokenizer.json, as a request states them."""
+    return [(token.text, [*token.flags]) for token in beside]
 
 
 @contextmanager

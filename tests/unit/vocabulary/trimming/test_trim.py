@@ -246,7 +246,7 @@ def test_words_that_are_written_down_often_are_counted_the_same(
         folder.mkdir()
         worker = child.Worker()
         for request in (
-            {"do": "open", "old": str(place / "tokenizer.json")},
+            {"do": "open", "beside": [], "old": str(place / "tokenizer.json")},
             {"do": "count", "part": asdict(part), "folder": str(folder), "held": 0},
             {"do": "flush", "folder": str(folder)},
         ):
