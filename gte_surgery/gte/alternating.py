@@ -16,6 +16,8 @@ from gte_surgery.gte.wording import either, shown
 FULL, SLIDING = "full_attention", "sliding_attention"
 """The two kinds of layers."""
 THETAS = {FULL: ("global_rope_theta", 160000.0), SLIDING: ("local_rope_theta", 10000.0)}
+MEMBERS_OF_5 = ("rope_parameters", "layer_types")
+"""Those that came with transformers 5."""
 _TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3", "proportional")
 """What transformers knows [5.24, modeling_rope_utils.py, ROPE_INIT_FUNCTIONS]."""
 
@@ -33,20 +35,23 @@ def layer_types(values: Values, layers: int) -> tuple[str, ...]:
 
 def read_rope(values: Values, kind: str) -> Rope:
     """The rope of the layers of a kind, as ModernBertConfig.convert_rope_params_to_dict reads it."""
-    nested, scaling = values.get("rope_parameters"), values.get("rope_scaling")
+    nested, scaling = values.get("rope_parameters"), values.get("rope_scaling") or {}
     nested = nested if isinstance(nested, Mapping) else {}
     stated = nested.get(kind)
     parameters: dict[str, object] = dict(stated) if isinstance(stated, Mapping) else {"rope_type": "default"}
     parameters |= scaling if isinstance(scaling, Mapping) else {}
     old_key, usual = THETAS[kind]
-    theta = parameters.get("rope_theta", values.get(old_key) or usual)
+    theta = parameters.get("rope_theta", values.get(old_key, usual))
     named = str(kind_of(parameters))
+    if not isinstance(scaling, Mapping):
+        return Rope("unsupported", usual, refusal=f"{shown(scaling)}, must be an object")
     if (
         not isinstance(theta, (int, float))
         or isinstance(theta, bool)
         or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER
     ):
-        return Rope("unsupported", usual, refusal=f"rope_theta: {shown(theta)}, must be a number above 0")
+        key = "rope_theta: " if "rope_theta" in parameters else ""
+        return Rope("unsupported", usual, refusal=f"{key}{shown(theta)}, must be a number above 0")
     if strange := [str(key) for key in nested if key not in THETAS]:
         return Rope("unsupported", usual, refusal=f"{strange[0]}, must be {FULL} or {SLIDING}, each with a rope in it")
     if named not in _TYPES:
@@ -67,6 +72,18 @@ def thetas(config: GteConfig) -> dict[str, object]:
     """The members in which 4.x kept the thetas."""
     ropes = {FULL: config.rope, SLIDING: config.local_rope}
     return {THETAS[kind][0]: rope.theta for kind, rope in ropes.items() if rope is not None}
+
+
+def older(values: Values) -> Values:
+    """The members as transformers 4.57.6 reads them: no `rope_parameters`, no `layer_types`, of `rope_scaling` its type
+    alone, and the sliding layers turn by the theta of the others where theirs is null [models/modernbert].
+    """
+    seen = {key: value for key, value in values.items() if key not in MEMBERS_OF_5}
+    scaling = seen.pop("rope_scaling", None)
+    if isinstance(scaling, Mapping):
+        seen["rope_scaling"] = {"rope_type": scaling.get("rope_type", scaling.get("type"))}
+    (whole, usual), (local, _) = THETAS[FULL], THETAS[SLIDING]
+    return seen | ({local: seen.get(whole, usual)} if seen.get(local, usual) is None else {})
 
 
 def written(rope: Rope) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.rope import Rope
 
@@ -32,8 +32,9 @@ class Demands(NamedTuple):
     lacks: tuple[Head, ...] = ()
     activations: tuple[str, ...] = ()
     rope: Callable[[Mapping[str, object]], Rope] | None = None
-    passed_over: tuple[str, ...] = ()
-    """Members that it does not read; what it reads in their place, `effective` makes of a config."""
+    reads: Callable[[Values], Values] | None = None
+    """The members of config.json as it takes them, spelled as the family does; what it needs in place of those that it
+    passes over, `effective` makes of a config."""
     effective: Callable[[GteConfig], Mapping[str, object]] = lambda config: {}
 
 

@@ -12,7 +12,18 @@ import re
 from collections.abc import Iterable, Iterator
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.alternating import FULL, SLIDING, THETAS, layer_types, read_rope, ropes_of_both, thetas, written
+from gte_surgery.gte.alternating import (
+    FULL,
+    MEMBERS_OF_5,
+    SLIDING,
+    THETAS,
+    layer_types,
+    older,
+    read_rope,
+    ropes_of_both,
+    thetas,
+    written,
+)
 from gte_surgery.gte.consumers import Demands, served_by_vllm
 from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
 from gte_surgery.gte.fields import (
@@ -33,7 +44,6 @@ from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
 
 NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
-_NEW = ("rope_parameters", "layer_types")
 _HEADS = ("head", "decoder", "classifier")
 _CLASSIFYING = (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION, Head.QUESTION_ANSWERING)
 _CLASSIFIER = ("head", "drop", "classifier")
@@ -251,7 +261,7 @@ _TEI = Demands(
     ),
     unset=("norm_bias", "classifier_bias"),
     activations=("gelu", "relu", "silu", "swiglu"),
-    passed_over=_NEW,
+    reads=lambda values: {key: value for key, value in values.items() if key not in (*MEMBERS_OF_5, "rope_scaling")},
     effective=thetas,
 )  # fmt: skip
 """[text-embeddings-inference 04f5d63e, backends/candle/src/models/modernbert.rs, ModernBertConfig; its norms and its
@@ -304,7 +314,7 @@ MODERNBERT = Family(
             only={"hidden_act": "gelu"}, lacks=(Head.MASKED_LM, Head.QUESTION_ANSWERING)
         ),
         Consumer.TEI: _TEI,
-        Consumer.TRANSFORMERS_4: Demands(passed_over=_NEW, effective=thetas),
+        Consumer.TRANSFORMERS_4: Demands(reads=older, effective=thetas),
     },
     matrix=re.compile(r"layers\.(\d+)\.(?:attn|mlp)\.(\w+)\.weight"),
     fed_by_norms=fed_by_norms,

@@ -17,11 +17,12 @@ from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
 from tests import builder
+from tests.differential.test_saved_by_sentence_transformers import write_tokenizer
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.long
 PACKAGES = ("transformers==4.57.6", "huggingface_hub==0.36.0", "tokenizers==0.22.1")
-SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "pad": 0, "max_positions": 64}
+SIZES = {"layers": 2, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128, "pad": 0, "max_positions": 64}
 CONFIGURATION = """
 from transformers import PretrainedConfig
 class NewConfig(PretrainedConfig):
@@ -42,8 +43,8 @@ class NewModel(PreTrainedModel):
         pass
 """
 LOADER = """
-import json, sys
-import transformers
+import json, os, sys
+import torch, transformers
 assert transformers.__version__ == "4.57.6", transformers.__version__
 found = {}
 for path in sys.argv[1:]:
@@ -51,8 +52,13 @@ for path in sys.argv[1:]:
         model, told = transformers.AutoModel.from_pretrained(path, trust_remote_code=True, output_loading_info=True)
         missing = [name for name in told["missing_keys"] if "pooler" not in name]
         found[path] = f"random: {missing}" if missing else "loads"
-        if hasattr(model.config, "global_rope_theta"):
-            found[path] += f" {model.config.global_rope_theta:g} {model.config.local_rope_theta:g}"
+        for layer in model.layers if model.config.model_type == "modernbert" else ():
+            turns = layer.attn.rotary_emb
+            found[path] += f" {turns.config.rope_theta:g}{turns.rope_type if turns.rope_type != 'default' else ''}"
+        if model.config.model_type != "new":
+            model(torch.full((1, 8), 5))
+        if os.path.exists(f"{path}/tokenizer_config.json"):
+            transformers.AutoTokenizer.from_pretrained(path)
     except Exception as error:
         found[path] = type(error).__name__
 print("found " + json.dumps(found))
@@ -93,9 +99,28 @@ def index_without_metadata(path: Path) -> Path:
     return path
 
 
+def bert_with(path: Path, **members: object) -> Path:
+    builder.change_config(bert(path), **members)
+    return path
+
+
 def modernbert(path: Path, **members: object) -> Path:
     new(path, release="gte-modernbert-base", dtype="F32", **SIZES)  # type: ignore[arg-type]
     builder.change_config(path, **members)
+    return path
+
+
+def tokenized(path: Path, **members: object) -> Path:
+    """A tokenizer as transformers 5 saves it, with extra special tokens."""
+    from transformers import AutoTokenizer
+
+    (path.parent / "words").mkdir(exist_ok=True)
+    write_tokenizer(path.parent / "words")
+    tokenizer = AutoTokenizer.from_pretrained(path.parent / "words", extra_special_tokens=["w1"])
+    tokenizer.save_pretrained(new(path, release="gte-base", dtype="F32", **(SIZES | {"vocab": 320, "pad": 1})).target)  # type: ignore[arg-type]
+    file = path / "tokenizer_config.json"
+    changed = {**json.loads(file.read_text()), **members}
+    builder.write_json(file, {key: value for key, value in changed.items() if value is not builder.ABSENT})
     return path
 
 
@@ -111,6 +136,9 @@ ROPES = {
     "full_attention": {"rope_type": "default", "rope_theta": 50000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 7000.0},
 }
+NO_ROPE = {"rope_parameters": builder.ABSENT}
+CLASS = {"tokenizer_class": "PreTrainedTokenizerFast"}
+EXTRA = {"extra_special_tokens": builder.ABSENT, "additional_special_tokens": ["w1"]}
 CASES: dict[str, tuple[Callable[[Path], object], set[str], str]] = {
     "native": (lambda path: new(path, release="gte-base-en-v1.5", **SIZES), {"GTE610"}, "ValueError"),  # type: ignore[arg-type]
     "code": (with_code, set(), "loads"),
@@ -123,8 +151,33 @@ CASES: dict[str, tuple[Callable[[Path], object], set[str], str]] = {
     "format of numpy": (lambda path: stated(path, {"format": "np"}), {"GTE613"}, "ValueError"),
     "index without metadata": (index_without_metadata, {"GTE020"}, "KeyError"),
     "dangling": (dangling, {"GTE006"}, "OSError"),
+    "heads taken off": (lambda path: bert_with(path, pruned_heads={"0": [0]}), {"GTE615"}, "RuntimeError"),
+    "newer activation": (lambda path: bert_with(path, hidden_act="hardswish"), {"GTE615"}, "KeyError"),
+    "newer tokenizer": (lambda path: tokenized(path, extra_special_tokens={}), {"GTE615"}, "ValueError"),
+    "newer extra tokens": (lambda path: tokenized(path, **CLASS), {"GTE615"}, "AttributeError"),
+    "tokenizer for both": (lambda path: tokenized(path, **CLASS, **EXTRA), set(), "loads"),
     "modernbert": (modernbert, set(), "loads 160000 10000"),
     "modernbert of 5": (lambda path: modernbert(path, rope_parameters=ROPES), {"GTE610"}, "loads 160000 10000"),
+    "half turned": (lambda path: modernbert(path, partial_rotary_factor=0.5), {"GTE615"}, "RuntimeError"),
+    "all turned": (lambda path: modernbert(path, partial_rotary_factor=1.0), set(), "loads 160000 10000"),
+    "turned by null": (lambda path: modernbert(path, partial_rotary_factor=None), {"GTE615"}, "TypeError"),
+    "theta in the scaling": (
+        lambda path: modernbert(path, rope_scaling={"rope_type": "default", "rope_theta": 50.0}, **NO_ROPE),
+        {"GTE610"},
+        "loads 160000 10000",
+    ),
+    "scaling without a type": (lambda path: modernbert(path, rope_scaling={"factor": 2.0}), {"GTE615"}, "KeyError"),
+    "type by its old key": (
+        lambda path: modernbert(path, rope_scaling={"type": "linear", "factor": 2.0}, **NO_ROPE),
+        {"GTE610"},
+        "loads 160000linear 10000linear",
+    ),
+    "linear for both": (
+        lambda path: modernbert(path, rope_scaling={"rope_type": "linear", "factor": 2.0}, **NO_ROPE),
+        {"GTE126"},
+        "loads 160000linear 10000linear",
+    ),
+    "local theta null": (lambda path: modernbert(path, local_rope_theta=None), {"GTE610"}, "loads 160000 160000"),
 }
 
 

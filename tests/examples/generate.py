@@ -591,6 +591,10 @@ INVALID: dict[str, Example] = {
         remote(path, auto_map={"AutoConfig": "configuration.NewConfig", "AutoModel": "a/b--modeling.NewModel"}),
         (path / "configuration.py").write_text("class OtherConfig:\n    pass\n"),
     ),
+    "GTE615-tokenizer-of-5": lambda path: (
+        beside(path, "tokenizer_config.json", tokenizer_class="TokenizersBackend", extra_special_tokens=["<s>"]),
+        change_config(path, auto_map=REMOTE_CODE),
+    ),
     "GTE626-rms-norm": lambda path: remote(path, layer_norm_type="rms_norm", **VLLM),
     "GTE636-no-tokenizer": lambda path: lacking(path, "tokenizer.json"),
     "GTE637-quick-gelu": lambda path: complete(path, remote, hidden_act="quick_gelu"),

@@ -175,7 +175,8 @@ def _has_ropes_of(config: GteConfig, release: Release) -> bool:
 def _rope_key(subject: Subject) -> str:
     """The key that says the rope, the most specific first."""
     keys = _SCALINGS if subject.dialect is Dialect.NATIVE else ("rope_scaling",)
-    return next((key for key in keys if subject.values.get(key)), "rope_theta")
+    old = [key for key in ("global_rope_theta", "local_rope_theta") if key in subject.values]
+    return next((key for key in (*keys, *reversed(old)) if subject.values.get(key) or key in old), "rope_theta")
 
 
 def _of_shape(subject: Subject, config: GteConfig) -> tuple[Release, ...]:

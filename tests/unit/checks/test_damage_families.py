@@ -405,6 +405,21 @@ OLD = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("members", "refused"),
+    [
+        ({"rope_scaling": "linear"}, '/rope_scaling: "linear", must be an object'),
+        ({"local_rope_theta": None, "rope_parameters": {}}, "/local_rope_theta: null, must be a number above 0"),
+        ({"local_rope_theta": None, "rope_parameters": {"sliding_attention": {"rope_theta": 10000.0}}}, ""),
+    ],
+)
+def test_a_rope_at_which_transformers_5_stops(tmp_path: Path, members: dict[str, object], refused: str) -> None:
+    place = damaged(tmp_path / "it", "modernbert-base")
+    change_config(place, **members)
+    found = [str(each) for each in run(open_checkpoint(place), select=("GTE124",)).findings]
+    assert [each.partition("config.json:")[2].partition(": ")[2] for each in found] == ([refused] if refused else [])
+
+
 def test_what_programs_ask_of_a_modernbert(tmp_path: Path) -> None:
     def told(consumer: str, **members: object) -> dict[str, str]:
         place = damaged(tmp_path / str(len(list(tmp_path.iterdir()))), "modernbert-base", **members)
@@ -418,6 +433,11 @@ def test_what_programs_ask_of_a_modernbert(tmp_path: Path) -> None:
     assert told("transformers4", **apart) == {"/rope_parameters": f"GTE610 {hint}"}
     assert told("tei", **OLD, **apart) == {"/rope_parameters": f"GTE633 {hint}"}
     assert told("transformers5", **apart) == told("vllm", **apart) == {}
+    scaled: dict[str, object] = {"rope_scaling": {"rope_type": "default", "rope_theta": 50.0}}
+    both = 'write "global_rope_theta": 50.0, "local_rope_theta": 50.0 beside it'
+    assert told("transformers4", **scaled) == {"/rope_scaling": f"GTE610 {both}"}
+    assert told("tei", **OLD, **scaled) == {"/rope_scaling": f"GTE633 {both}"}
+    assert told("transformers4", rope_scaling={"type": "linear", "factor": 2.0}) == {"/rope_scaling": "GTE610 "}
     lacking = told("tei", **(OLD | {"global_rope_theta": None, "norm_eps": None}))
     assert lacking == {
         "/global_rope_theta": 'GTE630 write "global_rope_theta": 160000.0',

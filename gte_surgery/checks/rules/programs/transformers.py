@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
+from gte_surgery.checkpoint.sidecars import TOKENIZER_CONFIG
 from gte_surgery.checks.maths import code_of, local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import SOUND
@@ -12,14 +14,63 @@ from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
+from gte_surgery.gte.alternating import THETAS
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer
+from gte_surgery.gte.rope import Rope
+from gte_surgery.gte.wording import either
 
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"
 _TRAINER = f"--for {Consumer.TRAINER.value}"
 _FLOATS = ("initializer_range", "initializer_cutoff_factor", "layer_norm_eps", "norm_eps")
 """Members of configs that transformers 5 declares as floats and nothing else."""
+
+
+class _Otherwise(NamedTuple):
+    """A member that transformers 4 takes otherwise than 5: which values it takes alike, what it says of others."""
+
+    key: str
+    takes: Callable[[object], bool]
+    does: str
+    hint: str = ""
+
+
+_ROPE_TYPES = ("default", "linear", "dynamic", "yarn", "longrope", "llama3")
+_OF_ROPE = (
+    _Otherwise(
+        "partial_rotary_factor", lambda value: value == 1,
+        "transformers 4 turns that part of each head and stops at the first text", "take it out: 5 does not read it",
+    ),
+    _Otherwise(
+        "rope_scaling",
+        lambda value: not isinstance(value, Mapping) or value.get("rope_type", value.get("type")) in _ROPE_TYPES,
+        f'transformers 4 needs a "rope_type" in it: {either(_ROPE_TYPES)}',
+    ),
+)  # fmt: skip
+"""Of config.json, where transformers turns by a rope of its own."""
+_OF_CONFIG = (
+    _Otherwise(
+        "pruned_heads",
+        lambda value: not value,
+        "transformers 4 takes these off whole weights, and stops",
+        "take it out",
+    ),
+    *(
+        _Otherwise(key, lambda value: value not in ("hardswish", "sqrtsoftplus"), "which transformers 4 does not have")
+        for key in ("hidden_act", "hidden_activation", "classifier_activation")
+    ),
+)
+_OF_TOKENIZER = (
+    _Otherwise(
+        "tokenizer_class", lambda value: not str(value).endswith("Backend"),
+        "a class that transformers 4 does not have", 'write "tokenizer_class": "PreTrainedTokenizerFast"',
+    ),
+    _Otherwise(
+        "extra_special_tokens", lambda value: not isinstance(value, list),
+        "transformers 4 stops at a list", 'call it "additional_special_tokens"',
+    ),
+)  # fmt: skip
 
 
 @rule("GTE600", Severity.ERROR, requires=SOUND, only_with=_NEW)
@@ -102,19 +153,33 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
 
 
 def passed_over(subject: Subject, consumer: Consumer) -> Iterator[Observation]:
-    """Where a program that reads other members in place of some builds another network than those say."""
+    """Where a program that takes some members otherwise builds another network than they say."""
     asked, config = subject.family.asked_by(consumer), subject.config
-    if config is None or not asked.passed_over:
+    if config is None or asked.reads is None:
         return
-    read = subject.family.read_config({k: v for k, v in subject.values.items() if k not in asked.passed_over})
-    told = ", ".join(f'"{key}": {shown(value)}' for key, value in asked.effective(config).items())
-    if (read.rope, read.local_rope) != (config.rope, config.local_rope):
-        thetas = " and ".join(f"{rope.theta:g}" for rope in (read.rope, read.local_rope) if rope is not None)
-        message = f"{consumer.value} does not read it, and turns by the thetas {thetas}"
-        yield Observation(subject.at("rope_parameters"), message, f"write {told} beside it")
+    read = subject.family.read_config(asked.reads(subject.values))
+    ours, its = (config.rope, config.local_rope), (read.rope, read.local_rope)
+    if ours != its and not any(rope.refusal for rope in (*ours, *its) if rope is not None):
+        kinds = {rope.kind for rope in (*ours, *its) if rope is not None}
+        told = ", ".join(f'"{key}": {shown(value)}' for key, value in asked.effective(config).items())
+        turns = " and ".join(_turning(rope) for rope in its if rope is not None)
+        message = f"{consumer.value} takes it otherwise, and turns by {turns}"
+        yield Observation(
+            subject.at(_cause(subject)), message, f"write {told} beside it" if kinds == {"default"} else ""
+        )
     if read.layer_types != config.layer_types:
         message = f"{consumer.value} does not read it, and takes every so many layers for full attention"
         yield Observation(subject.at("layer_types"), message, "write global_attn_every_n_layers alike")
+
+
+def _turning(rope: Rope) -> str:
+    return f"the theta {rope.theta:g}" + (f' of type "{rope.rope_type}"' if rope.rope_type else "")
+
+
+def _cause(subject: Subject) -> str:
+    """The member that is taken otherwise."""
+    keys = ("rope_scaling", "rope_parameters", *(key for key, _ in THETAS.values()))
+    return next((key for key in keys if subject.values.get(key)), keys[-1])
 
 
 @rule("GTE611", Severity.ERROR, requires=SOUND, only_with=_OLD)
@@ -180,6 +245,27 @@ def class_not_in_code(subject: Subject) -> Iterator[Observation]:
         defines = rf"^(class|def)\s+{word}\b|^{word}\s*=|\bimport\b.*\b{word}\b"
         if code is not None and not re.search(defines, code, re.M):
             yield Observation(subject.at_pointer(f"/auto_map/{auto}"), f"{shown(value)}, but the file has no {name}")
+
+
+@rule("GTE615", Severity.ERROR, requires=SOUND, only_with=_OLD)
+def otherwise_in_transformers_4(subject: Subject) -> Iterator[Observation]:
+    """transformers 4 stops at a member that transformers 5 takes.
+
+    A save by transformers 5 carries what older ones do not know: "TokenizersBackend" as the tokenizer's class, its
+    extra special tokens as a list, activations of its own. And it passes over what they still obey:
+    partial_rotary_factor, pruned_heads, a rope_scaling without a type. The hint says what both take [transformers
+    4.57.6, models/auto/tokenization_auto.py, AutoTokenizer; tokenization_utils_base.py, SpecialTokensMixin;
+    modeling_rope_utils.py, ROPE_INIT_FUNCTIONS; activations.py, ACT2FN; modeling_utils.py, init_weights].
+    """
+    native, config, settings = subject.family.native, subject.config, subject.sidecar(TOKENIZER_CONFIG)
+    turns = native is not None and native.is_in_transformers_4 and config is not None and config.rope.kind != "none"
+    for each in (*(_OF_ROPE if turns else ()), *_OF_CONFIG):
+        if each.key in subject.values and not each.takes(value := subject.values[each.key]):
+            yield Observation(subject.at(each.key), f"{shown(value)}, {each.does}", each.hint)
+    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
+    for each in _OF_TOKENIZER:
+        if settings is not None and each.key in members and not each.takes(members[each.key]):
+            yield Observation(settings.location(f"/{each.key}"), f"{shown(members[each.key])}, {each.does}", each.hint)
 
 
 @rule("GTE660", Severity.ERROR, requires=READABLE, only_with=_TRAINER)
