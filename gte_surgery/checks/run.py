@@ -1,12 +1,13 @@
 """Judges a checkpoint by all rules, or by a selection of them, and collects the findings in a Report.
 
 A rule whose prerequisites found errors is not judged but reported as skipped. Prerequisites are judged even when they
-are not selected; then their findings stay out of the report.
+are not selected; then their findings stay out of the report. What someone has looked at and accepted, with a reason, is
+kept apart from what counts, and judged all the same: a suppression that no longer suppresses anything is reported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from posixpath import normpath
@@ -15,11 +16,19 @@ from typing import TYPE_CHECKING
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.sidecars import nested
-from gte_surgery.checks.passes import Passes
 from gte_surgery.checks.registry import Observation, Rule, all_rules
-from gte_surgery.checks.subject import Expectations, Subject
+from gte_surgery.checks.subject import Expectations, Passes, Subject
 from gte_surgery.errors import UsageError
-from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, several
+from gte_surgery.findings import (
+    Finding,
+    Location,
+    Report,
+    Severity,
+    SkippedRule,
+    SuppressedFinding,
+    Suppression,
+    several,
+)
 from gte_surgery.gte.kinds import Consumer
 from gte_surgery.whole import words
 
@@ -211,3 +220,26 @@ def _place(finding: Finding) -> tuple[str, str, int, int, str, str]:
     """Sorts findings by code, then by place."""
     at = finding.location
     return finding.code, at.file, at.line or 0, at.column or 0, at.pointer, at.tensor
+
+
+def suppress(report: Report, suppressions: Sequence[Suppression]) -> Report:
+    """The report with the findings that a suppression names moved to `suppressed`, by the first that names them.
+
+    A suppression is unused when it moved nothing although a rule that it names was judged.
+    """
+    kept: list[Finding] = []
+    moved: list[SuppressedFinding] = []
+    for finding in report.findings:
+        fitting = next((each for each in suppressions if finding.code.startswith(each.code)), None)
+        if fitting is None:
+            kept.append(finding)
+        else:
+            moved.append(SuppressedFinding(finding, fitting))
+    used = {each.suppression for each in moved}
+    judged = set(report.rules) - {rule.code for rule in report.skipped}
+    unused = [
+        each
+        for each in dict.fromkeys(suppressions)
+        if each not in used and any(code.startswith(each.code) for code in judged)
+    ]
+    return replace(report, findings=tuple(kept), suppressed=(*report.suppressed, *moved), unused=tuple(unused))

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.faults import Fault, FaultKind
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar
-from gte_surgery.checks.passes import Passes
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, family_of, read_config
@@ -31,6 +32,38 @@ if TYPE_CHECKING:
 
     from gte_surgery.checks.statistics import TensorStatistics
     from gte_surgery.gte.schemas import Violation
+
+
+class Passes:
+    """Tells one `progress` of several passes, one call at a time: what they read is added up."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._lock = Lock()
+        self._read: list[tuple[int, int]] = []
+        self._is_stopped = False
+
+    def begin(self) -> Progress:
+        """The progress of one more pass. It raises InterruptedError once the passes are stopped."""
+        with self._lock:
+            place = len(self._read)
+            self._read.append((0, 0))
+
+        def tell(done: int, total: int) -> None:
+            with self._lock:
+                if self._is_stopped:
+                    raise InterruptedError
+                self._read[place] = (done, total)
+                if self._progress is not None:
+                    all_done, all_total = map(sum, zip(*self._read, strict=True))
+                    self._progress(all_done, all_total)
+
+        return tell
+
+    def stop(self) -> None:
+        """Let no pass go on for long: nobody wants its result."""
+        self._is_stopped = True
+
 
 CONFIG = "config.json"
 

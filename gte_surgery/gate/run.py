@@ -8,7 +8,7 @@ from pathlib import Path
 from time import perf_counter
 
 from gte_surgery.checks.policy import Policy
-from gte_surgery.checks.suppression import suppress
+from gte_surgery.checks.run import suppress
 from gte_surgery.errors import CheckpointError, GteSurgeryError, UnavailableError, UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, Step
 from gte_surgery.gate.codes import CODES, IMPOSSIBLE, UNAVAILABLE

@@ -1,5 +1,6 @@
 """The pages about texts: that which `scan --html` writes, what a corpus is like, what is wrong with it and where first;
-and that of `trim --html`, what its texts use and what other sizes of the vocabulary would come to.
+that of `trim --html`, what its texts use and what other sizes of the vocabulary would come to; and that of
+`smoke --html`, what became of them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from pathlib import Path
 
 from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import length_bins
-from gte_surgery.findings import Code
+from gte_surgery.findings import Code, Severity
 from gte_surgery.render.corpus import counted_by_severity, facts, hidden
 from gte_surgery.render.ink import count, size
 from gte_surgery.render.pages import Figure, filled
-from gte_surgery.render.plots import coverage_plot, lengths_plot
+from gte_surgery.render.plots import cosines_plot, coverage_plot, lengths_plot
+from gte_surgery.render.smoke import quality_facts
+from gte_surgery.smoke.result import Quality, SmokeResult
 from gte_surgery.surgery.planning.plan import Plan
 
 _COLUMNS = ("--top", "tokens kept", "% of the tokens counted", "parameters fewer", "bytes fewer")
@@ -59,3 +62,28 @@ def trim_html(plan: Plan, target: Path, version: str) -> str:
     facts += [(f"report {at}", sentence) for at, sentence in enumerate(plan.meaning, 1)]
     return filled("base.html.jinja", title=plan.source, counts=[], judged="", facts=facts, figures=figures,
                   version=version)  # fmt: skip
+
+
+def quality_html(result: SmokeResult, quality: Quality, codes: Mapping[str, Code], version: str) -> str:
+    """The page about the texts of a result; `codes` tell what its findings mean."""
+    against = result.against.name if result.against is not None else ""
+    errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
+    return filled(
+        "quality.html.jinja",
+        title=result.checkpoint,
+        counts=[("error", errors)],
+        judged=f"on {result.device}",
+        facts=[("against", against), *quality_facts(quality)],
+        figures=list(_quality_figures(quality)),
+        findings=result.findings,
+        proofs=[proof for proof in result.proofs if proof.code.startswith("GTE59")],
+        worst=quality.worst,
+        codes=codes,
+        version=version,
+    )
+
+
+def _quality_figures(quality: Quality) -> Iterator[Figure]:
+    rows = tuple((f"{least:.6f}", f"{most:.6f}", f"{texts:,}") for least, most, texts in quality.histogram)
+    told = f"{quality.texts:,} texts; the mean is {quality.cosine:.6f}, the least {quality.least_cosine:.6f}."
+    yield Figure("cosines", "Cosines", cosines_plot(quality.histogram), told, ("from", "to", "texts"), rows)

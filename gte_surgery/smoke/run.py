@@ -29,7 +29,7 @@ from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
 from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
-from gte_surgery.smoke.prove.estimate import require_memory
+from gte_surgery.smoke.prove.memory import require_memory
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote

@@ -1,19 +1,24 @@
-"""`trim` as a function: counts texts, chooses the tokens that they use, and has the rows remapped to those."""
+"""`trim` as a function: counts texts, chooses the tokens that they use, and has the rows remapped to those; the ids
+that config.json names are kept too.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gte_surgery.checkpoint.files import Progress
 from gte_surgery.errors import UsageError
 from gte_surgery.surgery.edits import TrainingState, Trim
 from gte_surgery.surgery.outcome import Outcome, Surgical
-from gte_surgery.surgery.planning.target import understand
-from gte_surgery.surgery.planning.tokens.trim import trim_origins
+from gte_surgery.surgery.planning.meaning import CONFIG_IDS
+from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.surgery.verbs import carried_out, opened, require_places
+from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.trimming.choice import Wish, read_tokens
-from gte_surgery.vocabulary.trimming.trim import Corpus
+from gte_surgery.vocabulary.trimming.trim import Corpus, trimmed
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -64,3 +69,13 @@ def trim(
 
 def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:
     return (Path(given),) if isinstance(given, (Path, str)) else tuple(map(Path, given))
+
+
+def trim_origins(target: Target, corpus: Corpus, wish: Wish, threads: int | None, progress: Progress | None) -> RowMap:
+    """The rows that are kept. Raises UsageError and RefusedError as `trimmed` does."""
+    named = [target.config.pad_token_id, *(target.values.get(key) for key in CONFIG_IDS)]
+    tables = [target.tensors.get(name) for name in target.names.sized_by_vocabulary]
+    widths = [(math.prod(table.shape[1:]), table.nbytes // table.shape[0]) for table in tables if table is not None]
+    width = sum(each for each, _ in widths), sum(nbytes for _, nbytes in widths)
+    special = [number for number in named if type(number) is int]
+    return trimmed(target.checkpoint, corpus, wish, special=special, width=width, threads=threads, progress=progress)

@@ -38,8 +38,7 @@ from gte_surgery.surgery.edits import (
 from gte_surgery.surgery.outcome import Kept, Surgical, Writing
 from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
-from gte_surgery.surgery.planning.companions.following import with_companions
-from gte_surgery.surgery.planning.companions.signature import with_signatures_aside
+from gte_surgery.surgery.planning.companions.following import with_companions, with_signatures_aside
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins, tokenizer_file

@@ -23,8 +23,15 @@ from gte_surgery.gte.families import find_release  # noqa: E402
 from gte_surgery.gte.family import Release  # noqa: E402
 from gte_surgery.gte.kinds import Head, Layout  # noqa: E402
 from gte_surgery.gte.new_impl.family import NEW_IMPL  # noqa: E402
-from gte_surgery.gte.new_impl.heads import architecture, head_of  # noqa: E402
-from gte_surgery.gte.new_impl.names import BARE, NATIVE_HEAD, REMOTE_HEAD, canonical_name, detect_layout  # noqa: E402
+from gte_surgery.gte.new_impl.names import (  # noqa: E402  # noqa: E402
+    BARE,
+    NATIVE_HEAD,
+    REMOTE_HEAD,
+    architecture,
+    canonical_name,
+    detect_layout,
+    head_of,
+)
 from gte_surgery.gte.new_impl.releases import RELEASES, release_config  # noqa: E402
 from gte_surgery.gte.rope import Rope, describe, inv_freq, mixed_factors, to_native  # noqa: E402
 

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from gte_surgery.gte.config import read_config
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.new_impl.family import NEW_IMPL
-from gte_surgery.gte.new_impl.heads import head_of
+from gte_surgery.gte.new_impl.names import head_of
 from gte_surgery.gte.new_impl.names import canonical_name, detect_layout
 
 CHECKPOINTS = sorted(path for path in (Path(__file__).parent / "checkpoints").iterdir() if path.is_dir())

@@ -10,9 +10,8 @@ from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.files import FileEntry, digests, sha256_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of, written_of
-from gte_surgery.checks.bill import bills
 from gte_surgery.checks.registry import Observation, rule
-from gte_surgery.checks.signature import Signature, signatures, why_not_by
+from gte_surgery.checks.signature import Signature, bills, signatures, why_not_by
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 from gte_surgery.vocabulary.token_files import VOCABULARIES

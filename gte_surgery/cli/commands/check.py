@@ -166,8 +166,7 @@ class _Judge:
 
     def __call__(self, checkpoint: Path) -> Report:
         from gte_surgery.checkpoint.directory import open_checkpoint
-        from gte_surgery.checks.run import run
-        from gte_surgery.checks.suppression import suppress
+        from gte_surgery.checks.run import run, suppress
 
         opened = open_checkpoint(checkpoint)
         with self.terminal.progress("reading") if self.values else nullcontext() as progress:

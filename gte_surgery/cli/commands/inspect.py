@@ -102,7 +102,7 @@ def _bill(checkpoint: Path, description: Description) -> str:
 
     from gte_surgery import __version__
     from gte_surgery.checkpoint.receipts import receipts_of
-    from gte_surgery.checks.bill import is_bill
+    from gte_surgery.checks.signature import is_bill
     from gte_surgery.render.formats.provenance import bill_of_materials
 
     described = replace(description, files=tuple(file for file in description.files if not is_bill(file.name)))

@@ -2,7 +2,8 @@
 
 Canonical names are those of the bare model of the reference implementation (layout a), without any prefix, heads
 included: `encoder.layer.3.attention.qkv_proj.weight`, `lm_head.norm.weight`, `classifier.weight`. Storage that is
-split keeps its split in the canonical name: `attention.q_proj`, `mlp.up_proj`. Shapes are for `parts`.
+split keeps its split in the canonical name: `attention.q_proj`, `mlp.up_proj`. Task heads are told from them, and what
+their classes are called. Shapes are for `parts`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
 from gte_surgery.gte.family import Names
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.fields import Values
+from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 
 NAMES = Names()
 PREFIXES = ("", "new.", "gte.", "new.gte.")
@@ -186,3 +188,21 @@ def _canonical_head(name: str, layout: Layout) -> str | None:
     if name.startswith("lm_head.norm."):
         return None
     return name.replace("lm_head.layer_norm.", "lm_head.norm.")
+
+
+def head_of(canonical_names: Iterable[str], values: Values | None = None) -> Head:
+    """The head that canonical tensor names show: a classifier with a pooler is a sequence classifier."""
+    parts = {name.partition(".")[0] for name in canonical_names}
+    if "lm_head" in parts:
+        return Head.MASKED_LM
+    if "classifier" in parts:
+        return Head.SEQUENCE_CLASSIFICATION if "pooler" in parts else Head.TOKEN_CLASSIFICATION
+    return Head.QUESTION_ANSWERING if "qa_outputs" in parts else Head.NONE
+
+
+def architecture(head: Head, dialect: Dialect) -> str:
+    """The class name for `architectures`: "NewForMaskedLM" in the remote dialect, "GteForMaskedLM" in the others.
+
+    The native model has no question answering class; its name is the one that a class would have.
+    """
+    return ("New" if dialect is Dialect.REMOTE else "Gte") + SUFFIXES[head]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Dialect, Head
-from gte_surgery.gte.new_impl.heads import architecture
+from gte_surgery.gte.new_impl.names import architecture
 from gte_surgery.gte.new_impl.reading import FLAGS, read_config
 from gte_surgery.gte.new_impl.rope_reading import moved_rope
 from gte_surgery.gte.rope import describe, to_native

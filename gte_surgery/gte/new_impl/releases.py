@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 from gte_surgery.gte.family import Release
 from gte_surgery.gte.kinds import AUTO_CLASSES, Dialect, Head
-from gte_surgery.gte.new_impl.heads import architecture
-from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
+from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD, architecture
 from gte_surgery.gte.new_impl.reading import read_config
 from gte_surgery.gte.rope import Rope, to_native
 

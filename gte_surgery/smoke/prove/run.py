@@ -19,8 +19,13 @@ from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import find_device, load_encoder
 from gte_surgery.smoke.prove.batches import PairedBatch, paired_batches
 from gte_surgery.smoke.prove.memory import fit_together, release
-from gte_surgery.smoke.prove.tensors import different_parameters, different_rope, different_rows, parameters
-from gte_surgery.smoke.prove.tokens import different_tokens
+from gte_surgery.smoke.prove.tensors import (
+    different_parameters,
+    different_rope,
+    different_rows,
+    different_tokens,
+    parameters,
+)
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
 
 LONGEST = {"cpu": 128, "cuda": 512}

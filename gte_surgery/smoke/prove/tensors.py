@@ -1,4 +1,6 @@
-"""What can be told of two models without running them: every parameter, every row that keeps its meaning, the rope."""
+"""What can be told of two models without running them: every parameter, every row that keeps its meaning, the rope,
+and whether a tokenizer gives out the ids of the rows.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,12 @@ from collections.abc import Collection, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.native import body_of
+from gte_surgery.vocabulary.rewriting.rewrite import read_contents
+from gte_surgery.vocabulary.token_files import MOST_BYTES, TOKENIZER_JSON
 
 _ROWS = 1 << 14
 """Rows that are compared at a time."""
@@ -95,3 +101,35 @@ def _where(before: Tensor, after: Tensor, rounded: str) -> str:
 
 def _rounded(tensor: Tensor, dtype: str) -> Tensor:
     return tensor.to(DTYPES[dtype]).to(tensor.dtype) if dtype else tensor
+
+
+def different_tokens(before: Checkpoint, after: Checkpoint, new: Sequence[int], old: Sequence[int]) -> Iterator[str]:
+    """In words, the first id whose token is not what it was under its old id. Raises RefusedError for a file that
+    cannot be read.
+    """
+    was, now = before.readable(TOKENIZER_JSON), after.readable(TOKENIZER_JSON)
+    if was is None or now is None:
+        yield f"{TOKENIZER_JSON} is gone" if now is None else f"{TOKENIZER_JSON} was not there"
+        return
+    if list(new) == list(old) and _raw(was) == _raw(now):
+        return
+    one, other = read_contents(was), read_contents(now)
+    for here, there in zip(new, old, strict=True):
+        if one.texts.get(there) != other.texts.get(here):
+            token, wanted = other.texts.get(here), one.texts.get(there)
+            yield f"id {here} is {_shown(token)}, and its row was that of {_shown(wanted)}"
+            return
+    new_ids = dict(zip(old, new, strict=True))
+    found = {each.pointer: each.id for each in other.emitted}
+    for each in one.emitted:
+        if each.id in new_ids and each.pointer in found and found[each.pointer] != new_ids[each.id]:
+            yield f"{each.pointer} gives id {found[each.pointer]}, wanted {new_ids[each.id]}"
+            return
+
+
+def _shown(token: str | None) -> str:
+    return "no token" if token is None else repr(token)
+
+
+def _raw(file: FileEntry) -> bytes:
+    return read_whole(file.place, MOST_BYTES)

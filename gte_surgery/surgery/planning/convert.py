@@ -25,7 +25,6 @@ from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.losses import Losses, cast_losses
 from gte_surgery.surgery.pieces.piece import Cast
-from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.heads import (
     meaning_of_head,
     members_of_head,
@@ -33,7 +32,15 @@ from gte_surgery.surgery.planning.parts.heads import (
     with_drawn_head,
     with_head,
 )
-from gte_surgery.surgery.planning.parts.rewrite import Files, copied, metadata_of, permissions, regroup, source_files
+from gte_surgery.surgery.planning.parts.rewrite import (
+    Files,
+    assembled,
+    copied,
+    metadata_of,
+    permissions,
+    regroup,
+    source_files,
+)
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored, storage_changes
 from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, TextFile, WeightFile

@@ -33,9 +33,8 @@ from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
-from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.reindex import new_index, reindexed
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, regroup, rewrite, text_file
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile

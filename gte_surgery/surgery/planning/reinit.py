@@ -13,8 +13,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.tensors import Init, TensorSpec
 from gte_surgery.surgery.edits import Reinit
 from gte_surgery.surgery.planning.fresh import fresh_tensor, pad_row
-from gte_surgery.surgery.planning.parts.assembly import assembled
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, usable_pad

@@ -15,9 +15,8 @@ from gte_surgery.surgery.pieces.cutting import merge
 from gte_surgery.surgery.pieces.piece import Piece
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.meaning_of_remap import meaning_of_remap
-from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
     is_computed,

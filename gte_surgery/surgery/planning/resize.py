@@ -15,9 +15,8 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.pieces.piece import AddRow, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.meaning import meaning_of_resize
-from gte_surgery.surgery.planning.parts.assembly import assembled
 from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
-from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, rewrite
+from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
     is_computed,

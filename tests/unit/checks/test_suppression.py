@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gte_surgery.checks.suppression import suppress
+from gte_surgery.checks.run import suppress
 from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
 
 

@@ -1,7 +1,8 @@
 """One block against the contract: a few passes over flat arrays, and no look at a single row unless something is off.
 
 A clean piece costs one maximum, one table look-up and one comparison of its ids, and three passes over its mask. What
-was seen goes into a `Tally`. The findings are those that `contract.batch.rows` has for the same rows in a batch.
+was seen goes into a `Tally`. The shape of rows is told from the edges between tokens and pads, of which a well-formed
+row has one at most. The findings are those that `contract.batch.rows` has for the same rows in a batch.
 """
 
 from __future__ import annotations
@@ -11,9 +12,16 @@ import numpy as np
 from gte_surgery.contract.frameworks import greatest
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.alignment import aligned
-from gte_surgery.contract.scan.judging.blocks import Array, Block, RawBlock, is_within, offsets_of
-from gte_surgery.contract.scan.judging.mask import read_mask
-from gte_surgery.contract.scan.judging.shape import judge_shape
+from gte_surgery.contract.scan.judging.blocks import (
+    ADDED,
+    Array,
+    Block,
+    RawBlock,
+    as_unsigned,
+    count_in,
+    is_within,
+    offsets_of,
+)
 from gte_surgery.contract.scan.judging.tally import Tally
 from gte_surgery.contract.terms import Terms
 
@@ -106,3 +114,107 @@ def _judge_count(piece: Block, positions: Array, is_real: Array, contract: Terms
         is_outside = is_real & ((positions < 0) | (positions >= contract.max_length))
         is_wrong &= ~np.repeat(piece.having(is_outside), piece.widths)
         tally.report(Fault.POSITIONS_UNCOUNTED, piece, piece.first_of(is_wrong), positions)
+
+
+def read_mask(piece: Block, mask: Array, contract: Terms, tally: Tally) -> tuple[Block, Array, Array | None]:
+    """The rows whose mask tells tokens from pads, where they have tokens (as bools, one for each value), and which of
+    these rows (as bools) are right: 1 for every id but the pad; None where all are. What is wrong is told.
+
+    A mask that is additive or inverted means the opposite; its row is left out.
+    """
+    is_odd = _odd(mask)
+    is_real = mask if mask.dtype == bool else mask != 0
+    is_pad = piece.ids == contract.pad_token_id
+    is_right = is_real ^ is_pad
+    if is_odd is None and is_right.all():
+        return piece, is_real, None
+    is_odd = np.zeros(mask.size, bool) if is_odd is None else is_odd
+    has_odd, has_wrong = piece.having(is_odd), piece.having(~is_right)
+    is_additive = has_odd & piece.having(mask == 0) & ~piece.having((mask != 0) & (mask > ADDED))
+    is_inverted = ~has_odd & piece.having(is_pad) & piece.having(~is_pad) & ~piece.having(is_right)
+    tally.report_sequences(Fault.MASK_ADDITIVE, piece, is_additive)
+    tally.report_sequences(Fault.MASK_INVERTED, piece, is_inverted)
+    is_readable = ~(is_additive | is_inverted)
+    is_in_one = np.repeat(is_readable, piece.widths)
+    tally.report(Fault.MASK_VALUE, piece, is_odd & is_in_one, mask)
+    tally.report(Fault.PAD_KEPT, piece, is_real & is_pad & is_in_one & ~is_odd)
+    tally.report(Fault.TOKEN_DROPPED, piece, ~is_real & ~is_pad & is_in_one, piece.ids)
+    tally.add_lengths(count_in(is_real, piece.offsets)[has_wrong & ~has_odd & ~is_inverted])
+    return piece.kept(is_readable), is_real[is_in_one], ~(has_wrong | has_odd)[is_readable]
+
+
+def _odd(mask: Array) -> Array | None:
+    """Where the mask is neither 0 nor 1, as bools; None where it is so nowhere."""
+    if mask.dtype == bool or not mask.size or as_unsigned(mask).max() <= 1:
+        return None
+    is_odd: Array = (mask < 0) | (mask > 1)
+    return is_odd
+
+
+def judge_shape(piece: Block, is_real: Array, contract: Terms, tally: Tally) -> None:
+    """Count the tokens of each row; tell of empty rows, holes, padding on the wrong side, and a CLS that is missing."""
+    lengths = _regular_lengths(is_real, piece.offsets, piece.widths)
+    if lengths is None:
+        counts = count_in(is_real, piece.offsets)
+        firsts, lasts = _ends(is_real, piece, counts)
+        _judge_irregular(piece, is_real, (firsts, lasts, counts), contract, tally)
+    else:
+        counts, firsts = lengths, piece.offsets[:-1]
+        if contract.padding_side == "left":
+            tally.report_sequences(Fault.WRONG_SIDE, piece, counts < piece.widths, piece.widths - counts)
+    tally.add_lengths(counts)
+    if contract.cls_token_id is not None:
+        _judge_cls(piece, firsts[counts > 0], counts > 0, contract.cls_token_id, tally)
+
+
+def _regular_lengths(is_real: Array, offsets: Array, widths: Array) -> Array | None:
+    """Tokens of each row, if each begins with a token and has nothing but pads behind its last; else None."""
+    if not widths.all() or not is_real[offsets[:-1]].all():
+        return None
+    edges = np.flatnonzero(is_real[1:] != is_real[:-1]) + 1
+    is_rise = is_real[edges]
+    rises, falls = edges[is_rise], edges[~is_rise]
+    rows = np.searchsorted(offsets, rises)
+    if (offsets[rows] != rises).any():
+        return None
+    lengths: Array = widths.copy()
+    rows = np.searchsorted(offsets, falls) - 1
+    lengths[rows] = falls - offsets[rows]
+    return lengths
+
+
+def _ends(is_real: Array, piece: Block, counts: Array) -> tuple[Array, Array]:
+    """Places of each row's first and last token; of a row without any, where it begins."""
+    places = np.flatnonzero(is_real)
+    behind = np.cumsum(counts)
+    firsts, lasts = piece.offsets[:-1].copy(), piece.offsets[:-1].copy()
+    has_any = counts > 0
+    firsts[has_any] = places[(behind - counts)[has_any]]
+    lasts[has_any] = places[behind[has_any] - 1]
+    return firsts, lasts
+
+
+def _judge_irregular(
+    piece: Block, is_real: Array, ends: tuple[Array, Array, Array], contract: Terms, tally: Tally
+) -> None:
+    """Rows that are empty, have holes, or begin (where padding belongs on the left: end) with a pad."""
+    firsts, lasts, counts = ends
+    has_any = counts > 0
+    tally.report_sequences(Fault.EMPTY_ROW, piece, ~has_any)
+    has_hole = has_any & (lasts - firsts + 1 > counts)
+    if has_hole.any():
+        places = np.arange(is_real.size)
+        is_inside = (places > np.repeat(firsts, piece.widths)) & (places < np.repeat(lasts, piece.widths))
+        tally.report(Fault.HOLE, piece, piece.first_of(is_inside & ~is_real))
+    before, behind = firsts - piece.offsets[:-1], piece.offsets[1:] - 1 - lasts
+    pads = before if contract.padding_side == "right" else behind
+    tally.report_sequences(Fault.WRONG_SIDE, piece, has_any & ~has_hole & (pads > 0), pads)
+
+
+def _judge_cls(piece: Block, firsts: Array, has_any: Array, cls: int, tally: Tally) -> None:
+    """The first token of every row that has one is the CLS id."""
+    ids = piece.ids[firsts]
+    if (ids != cls).any():
+        values = np.full(len(has_any), cls)
+        values[has_any] = ids
+        tally.report_sequences(Fault.WRONG_CLS, piece, values != cls, values)

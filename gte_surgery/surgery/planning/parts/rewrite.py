@@ -1,17 +1,27 @@
 """From "these tensors change" to output files: only the shards that hold a changed tensor are rewritten, all else is
-copied byte for byte; the index follows. Every surgery on an existing checkpoint ends here.
+copied byte for byte; the index follows; and from these and the members of config.json to the plan. Every surgery on an
+existing checkpoint ends here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint, Index, Shard, StoredTensor
 from gte_surgery.checkpoint.headers.header import TensorEntry
 from gte_surgery.checkpoint.json.strict import Document, replace_members
+from gte_surgery.surgery.edits import Edit, as_record
 from gte_surgery.surgery.pieces.piece import CopyRange
-from gte_surgery.surgery.planning.plan import ConfigChange, OutputFile, PlannedTensor, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import (
+    ConfigChange,
+    OutputFile,
+    Plan,
+    PlannedTensor,
+    SourceFile,
+    TextFile,
+    WeightFile,
+)
 
 Files = tuple[tuple[OutputFile, ...], tuple[str, ...]]
 """Files to write, and names of weight files that are to go."""
@@ -155,3 +165,35 @@ def _totals(tensors: Sequence[PlannedTensor], metadata: Mapping[str, object]) ->
 
 def _entries(shard: Shard) -> tuple[TensorEntry, ...]:
     return shard.header.tensors if shard.header is not None else ()
+
+
+def assembled(
+    checkpoint: Checkpoint,
+    edit: Edit,
+    weights: Files,
+    members: Mapping[str, object] | None = None,
+    *,
+    dropped: Collection[str] = (),
+    removed: tuple[str, ...] = (),
+    meaning: Iterable[str] = (),
+    read: tuple[SourceFile, ...] = (),
+) -> Plan:
+    """The plan that writes `weights`, sets the config's `members`, drops others from it and removes files.
+
+    Beside the weights it reads the files `read`. Its command is the edit's name. A plan with nothing to do has no
+    meaning, and then `meaning` is not asked for it.
+    """
+    written, emptied = weights
+    config, changes = edited_config(checkpoint, members or {}, dropped)
+    files, gone = written + config, emptied + removed
+    return Plan(
+        command=type(edit).__name__.lower(),
+        source=checkpoint.name,
+        edits=as_record(edit),
+        seed=getattr(edit, "seed", None),
+        sources=(*source_files(checkpoint), *(read if written else ())),
+        files=files,
+        removed=gone,
+        changes=changes,
+        meaning=tuple(meaning) if files or gone else (),
+    )

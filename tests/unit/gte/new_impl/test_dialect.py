@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.gte.kinds import Dialect
-from gte_surgery.gte.new_impl.dialect import detect_dialect
+from gte_surgery.gte.new_impl.reading import detect_dialect
 
 OLD_KEYS = {"model_type": "gte", "position_embedding_type": "rope", "pack_qkv": True}
 NTK = {"type": "ntk", "factor": 8.0}

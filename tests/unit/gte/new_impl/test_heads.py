@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.gte.kinds import Dialect, Head
-from gte_surgery.gte.new_impl.heads import architecture, head_of
+from gte_surgery.gte.new_impl.names import architecture, head_of
 
 ENCODER = ["embeddings.word_embeddings.weight", "encoder.layer.0.attn_ln.weight"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import Block, offsets_of
-from gte_surgery.contract.scan.judging.shape import judge_shape
+from gte_surgery.contract.scan.judging.judge import judge_shape
 from gte_surgery.contract.scan.judging.tally import Tally
 from gte_surgery.contract.scan.summary import Offender, Summary
 from gte_surgery.contract.spec import IdContract

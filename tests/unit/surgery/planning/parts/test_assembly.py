@@ -10,7 +10,7 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.surgery.edits import Convert, Reinit
-from gte_surgery.surgery.planning.parts.assembly import assembled
+from gte_surgery.surgery.planning.parts.rewrite import assembled
 from gte_surgery.surgery.planning.plan import ConfigChange, TextFile
 from tests import builder
 

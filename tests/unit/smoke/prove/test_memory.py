@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
 from gte_surgery.smoke.options import SmokeOptions  # noqa: E402
-from gte_surgery.smoke.prove import estimate, memory  # noqa: E402
+from gte_surgery.smoke.prove import memory  # noqa: E402
 from gte_surgery.smoke.run import smoke  # noqa: E402
 from gte_surgery.smoke.subject import Subject  # noqa: E402
 
@@ -40,17 +40,17 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return new(tmp_path_factory.mktemp("estimate") / "toy", release="gte-base-en-v1.5", **SIZES).target
 
 
-def needed(path: Path, length: int, **options: Any) -> estimate.Need:
+def needed(path: Path, length: int, **options: Any) -> memory.Need:
     chosen = SmokeOptions(device="cpu", max_length=length, **options)
     subject = Subject.opened(path, chosen, torch.device("cpu"), 0, lambda told: None)
-    return estimate.needed(subject, subject.batch.width)
+    return memory.needed(subject, subject.batch.width)
 
 
 def test_a_run_beyond_what_is_free_is_refused_before_it_starts_with_a_length_that_fits(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "host_bytes", lambda: 1 << 30)
-    monkeypatch.setattr(estimate, "host_bytes", lambda: 1 << 30)
+    monkeypatch.setattr(memory, "host_bytes", lambda: 1 << 30)
     monkeypatch.setattr("gte_surgery.smoke.run._Run.all", lambda run: pytest.fail("it started"))
     told: list[str] = []
     with pytest.raises(UnavailableError) as refused:
@@ -66,7 +66,7 @@ def test_a_run_beyond_what_is_free_is_refused_before_it_starts_with_a_length_tha
 def test_a_model_whose_weights_do_not_fit_is_refused_without_a_length(
     toy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "host_bytes", lambda: 1000)
+    monkeypatch.setattr(memory, "host_bytes", lambda: 1000)
     with pytest.raises(UnavailableError) as refused:
         smoke(toy, SmokeOptions(device="cpu", max_length=64))
     assert (refused.value.meant, refused.value.hint) == ("", "take a smaller --batch, or a machine with more memory")
