@@ -94,7 +94,8 @@ def cudnn(
     if sliding_window is not None:
         return _varlen(module, query, key, value, mask, cu_seqlens, longest, sliding_window)
     together = torch.stack([tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value)], 1)
-    return cudnn_library.attend(together, cu_seqlens, longest)[0].unsqueeze(0), None
+    offsets = cudnn_library.offsets(cu_seqlens, *together.shape[2:])
+    return cudnn_library.attend(together, offsets, longest)[0].unsqueeze(0), None
 
 
 def _sdpa(

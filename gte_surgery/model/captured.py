@@ -13,11 +13,11 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from gte_surgery.model.compiled import CompiledBody
 from gte_surgery.model.packing import Packing
-from gte_surgery.model.replayed import ReplayedLayers, Size
+from gte_surgery.model.replayed import ReplayedLayers, Size, modules_of, parameters_of
 
 MOST_TOKENS = 24576
 """Larger batches keep the device busy by themselves."""
@@ -47,16 +47,19 @@ class CapturedBody:
         self, inputs: Mapping[str, Tensor | None], packing: Packing, attention: str, keywords: Mapping[str, object]
     ) -> Tensor:
         given = {name: tensor for name, tensor in inputs.items() if tensor is not None}
-        if self._is_for_graphs(given, packing, keywords):
+        modules = modules_of(self.compiled.body)
+        if self._is_for_graphs(given, packing, keywords, modules):
             if torch.is_grad_enabled():
                 return self.layers(given, packing, attention, keywords)
             with self._lock:
-                graph = self._graph(given, packing, attention)
+                graph = self._graph(given, packing, attention, modules)
                 if graph is not None:
                     return graph.replay(given, packing)
         return self.compiled(inputs, packing, attention, keywords)
 
-    def _is_for_graphs(self, given: Mapping[str, Tensor], packing: Packing, keywords: Mapping[str, object]) -> bool:
+    def _is_for_graphs(
+        self, given: Mapping[str, Tensor], packing: Packing, keywords: Mapping[str, object], modules: list[nn.Module]
+    ) -> bool:
         device, body = packing.indices.device, self.compiled.body
         return (
             device.type == "cuda"
@@ -66,12 +69,14 @@ class CapturedBody:
             and keywords.keys() == {"cu_seqlens", "longest"}
             and all(tensor.dim() == 2 for tensor in given.values())
             and torch.cuda.current_stream(device) == torch.cuda.default_stream(device)
-            and not any(module._forward_hooks or module._forward_pre_hooks for module in body.modules())
+            and not any(module._forward_hooks or module._forward_pre_hooks for module in modules)
         )
 
-    def _graph(self, given: Mapping[str, Tensor], packing: Packing, attention: str) -> _Graph | None:
+    def _graph(
+        self, given: Mapping[str, Tensor], packing: Packing, attention: str, modules: list[nn.Module]
+    ) -> _Graph | None:
         """The graph for the batch; None where its size is new, or too many sizes came."""
-        weights = tuple(parameter.data_ptr() for parameter in self.compiled.body.parameters())
+        weights = tuple(parameter.data_ptr() for parameter in parameters_of(modules))
         if weights != self._weights:
             self.graphs.clear()
             self._seen.clear()

@@ -96,6 +96,10 @@ class CompiledBody:
     ) -> Tensor:
         """The last hidden states [tokens, hidden]."""
         attend = ALL_ATTENTION_FUNCTIONS[attention]
+        if attend is cudnn:
+            heads, size = self.body.config.num_attention_heads, self.body.layers[0].self_attn.head_dim
+            offsets = cudnn_library.offsets(torch.as_tensor(keywords["cu_seqlens"]), heads, size)
+            keywords = {"offsets": offsets, "longest": keywords["longest"]}
         with _distinct_symbols():
             for layer in self.body.layers:
                 hidden = self._through(layer, hidden, angles, attend, keywords)

@@ -18,11 +18,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from gte_surgery.model.packing import power_of_two
 
 _MOST_NUMBERS = (1 << 31) - 1
 """Offsets into the packed numbers are 32 bits wide."""
+_SLACK = 4
+"""Numbers behind the begins of the rows, of which one is the end: all offsets lie at multiples of 16 bytes."""
 _GIVEN, _MADE = ("query", "key", "value"), ("of_query", "of_key", "of_value")
 
 
@@ -48,32 +51,44 @@ def _library() -> Any:
     return cudnn
 
 
+def offsets(cu_seqlens: Tensor, heads: int, size: int) -> Tensor:
+    """What `attend` must know of the rows, [lengths and begins in each kind of tensor, rows and some behind without
+    tokens] int32: the same for all layers.
+    """
+    rows = power_of_two(max(len(cu_seqlens) - 1, _SLACK))
+    begins = torch.cat((cu_seqlens, cu_seqlens[-1:].expand(rows + _SLACK - len(cu_seqlens))))
+    return torch.stack([functional.pad(begins.diff(), (0, 1)), *(begins * step for step in _steps(heads, size))])
+
+
+def _steps(heads: int, size: int) -> tuple[int, ...]:
+    """How many numbers lie between those of a token and of the next: of logarithms, of states, of all three."""
+    return heads, heads * size, 3 * heads * size
+
+
 @torch.library.custom_op("gte_surgery::cudnn_attention", mutates_args=())
-def attend(together: Tensor, cu_seqlens: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+def attend(together: Tensor, offsets: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     """[tokens, 3, heads, size], queries, keys and values in float16 or bfloat16 → [tokens, heads, size], and the
-    logarithms [tokens, heads, 1] that the backward needs. The scale is size ** -0.5. What lies behind the last of
-    `cu_seqlens` is not written.
+    logarithms [tokens, heads, 1] that the backward needs. The scale is size ** -0.5. What lies behind the last row is
+    not written.
     """
     together = together.contiguous()
     found, sums = _outputs(together)
-    _run(_forward, together, cu_seqlens, longest, **_apart(_GIVEN, together), found=found, sums=sums)
+    _run(_forward, together, offsets, longest, **_apart(_GIVEN, together), found=found, sums=sums)
     return found, sums
 
 
 @attend.register_fake
-def _outputs(together: Tensor, cu_seqlens: object = None, longest: object = None) -> tuple[Tensor, Tensor]:
+def _outputs(together: Tensor, offsets: object = None, longest: object = None) -> tuple[Tensor, Tensor]:
     tokens, _, heads, size = together.shape
     return together.new_empty(tokens, heads, size), together.new_empty(tokens, heads, 1, dtype=torch.float32)
 
 
 @torch.library.custom_op("gte_surgery::cudnn_attention_backward", mutates_args=())
-def _backward_of(
-    given: Tensor, together: Tensor, found: Tensor, sums: Tensor, cu_seqlens: Tensor, longest: int
-) -> Tensor:
+def _backward_of(given: Tensor, together: Tensor, found: Tensor, sums: Tensor, offsets: Tensor, longest: int) -> Tensor:
     given, together = given.contiguous(), together.contiguous()
     made = torch.empty_like(together)
     tensors = _apart(_GIVEN, together) | _apart(_MADE, made) | {"found": found, "sums": sums, "given": given}
-    _run(_backward, together, cu_seqlens, longest, **tensors)
+    _run(_backward, together, offsets, longest, **tensors)
     return made
 
 
@@ -88,8 +103,8 @@ def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> N
 
 
 def _differentiate(ctx: Any, given: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-    together, cu_seqlens, found, sums = ctx.saved_tensors
-    return _backward_of(given, together, found, sums, cu_seqlens, ctx.longest), None, None
+    together, offsets, found, sums = ctx.saved_tensors
+    return _backward_of(given, together, found, sums, offsets, ctx.longest), None, None
 
 
 attend.register_autograd(_differentiate, setup_context=_keep)
@@ -111,24 +126,20 @@ class Shape:
     device: torch.device
 
     @classmethod
-    def of(cls, together: Tensor, cu_seqlens: Tensor, longest: int) -> Shape:
+    def of(cls, together: Tensor, offsets: Tensor, longest: int) -> Shape:
         """The next that holds the batch."""
-        rows, (_, _, heads, size) = len(cu_seqlens) - 1, together.shape
-        return cls(power_of_two(rows), max(power_of_two(longest), 128), heads, size, together.dtype, together.device)
+        rows, (_, _, heads, size) = offsets.shape[1] - _SLACK, together.shape
+        return cls(rows, max(power_of_two(longest), 128), heads, size, together.dtype, together.device)
 
     def step(self, name: str) -> int:
         """How many numbers lie between those of a token and of the next."""
-        return self.heads * {"sums": 1, "found": self.size, "given": self.size}.get(name, 3 * self.size)
-
-    def ragged(self, cu_seqlens: Tensor) -> dict[str, Tensor]:
-        """Where the rows begin, in steps of each kind of tensor, and how long they are; rows without tokens behind."""
-        missing = self.rows + 1 - len(cu_seqlens)
-        begins = torch.cat((cu_seqlens, cu_seqlens[-1:].expand(missing))) if missing else cu_seqlens
-        return {"counts": begins.diff()} | {f"begins {step}": begins * step for step in self.steps}
+        return _steps(self.heads, self.size)[{"sums": 0, "found": 1, "given": 1}.get(name, 2)]
 
     @property
-    def steps(self) -> set[int]:
-        return {self.step(name) for name in ("sums", "found", "query")}
+    def names(self) -> dict[str, int]:
+        """What each row of the offsets is called, and how many of its numbers are used."""
+        begins = {f"begins {step}": self.rows + 1 for step in _steps(self.heads, self.size)}
+        return {"counts": self.rows} | begins
 
 
 class _Plans(threading.local):
@@ -151,10 +162,9 @@ class _Plan:
         self.kind = self.kinds.HALF if shape.dtype is torch.float16 else self.kinds.BFLOAT16
         wide = {"intermediate_data_type": self.kinds.FLOAT, "compute_data_type": self.kinds.FLOAT}
         self.graph = cudnn.pygraph(io_data_type=self.kind, handle=handle, **wide)
-        lengths = {"counts": shape.rows} | {f"begins {step}": shape.rows + 1 for step in shape.steps}
         self.tensors: dict[str, Any] = {
             name: self.graph.tensor(name=name, dim=[length, 1, 1, 1], stride=[1, 1, 1, 1], data_type=self.kinds.INT32)
-            for name, length in lengths.items()
+            for name, length in shape.names.items()
         }
         counts = self.tensors["counts"]
         self.options = {"attn_scale": shape.size**-0.5, "use_padding_mask": True}
@@ -209,16 +219,16 @@ def _backward(shape: Shape, handle: Any) -> _Plan:
 
 
 def _run(
-    make: Callable[[Shape, Any], _Plan], together: Tensor, cu_seqlens: Tensor, longest: int, **tensors: Tensor
+    make: Callable[[Shape, Any], _Plan], together: Tensor, offsets: Tensor, longest: int, **tensors: Tensor
 ) -> None:
     if together.numel() > _MOST_NUMBERS:
         most = _MOST_NUMBERS // together[0].numel()
         raise ValueError(f"{len(together)} tokens at once, cuDNN's offsets reach {most}")
-    shape = Shape.of(together, cu_seqlens, longest)
+    shape = Shape.of(together, offsets, longest)
     with torch.cuda.device(together.device):
         if together.device not in _plans.handles:
             _plans.handles[together.device] = _library().create_handle()
         handle = _plans.handles[together.device]
         if (make, shape) not in _plans.made:
             _plans.made[make, shape] = make(shape, handle)
-        _plans.made[make, shape].run(handle, tensors | shape.ragged(cu_seqlens))
+        _plans.made[make, shape].run(handle, tensors | dict(zip(shape.names, offsets, strict=True)))

