@@ -39,7 +39,7 @@ from gte_surgery.outputs import write_output
 )
 @click.option("--column", metavar="NAME", help="The column or key that holds the texts.  [default: text]")
 @click.option("--counts", type=PATH, multiple=True, metavar="FILE", help="Counts that `--write-counts` wrote.")
-@click.option("--top", type=int, metavar="K", help="Keep K tokens in all, the most frequent ones.")
+@click.option("--top", "--vocab", type=int, metavar="K", help="Keep K tokens in all, the most frequent ones.")
 @click.option("--coverage", type=float, metavar="SHARE", help="Keep tokens that make up this share of all, as 0.9995.")
 @click.option("--min-count", type=int, metavar="N", help="Keep tokens that occur N times.  [default: all that occur]")
 @click.option("--keep-tokens", type=PATH, metavar="FILE", help="Tokens to keep whatever their count.")

@@ -62,7 +62,10 @@ def understand(
     subject = Subject(checkpoint)
     if checkpoint.config is not None and subject.config_error is not None:
         error = subject.config_error
-        raise UnsoundError(f"{checkpoint.name}: config.json: {error.message}", _mend_first(checkpoint, error.hint))
+        hint = _mend_first(checkpoint, error.hint)
+        if subject.dialect is None:
+            hint = hint.removesuffix(_MEND)  # which makes it no GTE
+        raise UnsoundError(f"{checkpoint.name}: config.json: {error.message}", hint)
     cured_names = {subject.canonical[name] for name in cured(subject.names) if name in subject.canonical}
     errors = [
         finding
@@ -78,9 +81,12 @@ def understand(
     return Target(checkpoint, subject.config, subject.layout, subject.head, tensors)
 
 
+_MEND = ", and mend that first"
+
+
 def _mend_first(checkpoint: Checkpoint, hint: str = "") -> str:
     before = f"{hint}; " if hint else ""
-    return f"{before}see {pasteable('check', checkpoint.name)}, and mend that first"
+    return f"{before}see {pasteable('check', checkpoint.name)}{_MEND}"
 
 
 def unsound(errors: Iterable[Finding]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -106,3 +107,23 @@ def test_at_60_columns_no_word_of_the_help_is_broken(name: str, capsys: pytest.C
     )
     words = [set(re.split(r"[\s/-]+", text)) for text in (wide, narrow)]  # where a hyphen stands a line may end
     assert {word for word in words[0] ^ words[1] if len(word) < 40} == set()
+
+
+def test_a_vocabulary_is_cut_to_a_size_by_the_option_that_resize_has(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for option in ("--top", "--vocab", "--vocab_size"):
+        assert run(["trim", str(checkpoint), option, "0", "--counts", "none"]) == 2
+        assert "top: 0, must be at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("model_type", ["qwen2", "xlm-roberta", "electra"])
+def test_what_no_mending_makes_a_gte_is_not_to_be_mended(
+    checkpoint: Path, model_type: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = checkpoint / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": model_type, "auto_map": None}))
+    assert run(["resize", str(checkpoint), "--vocab", "64", "--pad", "0"]) == 3
+    told = capsys.readouterr().err
+    assert f'model_type: "{model_type}", must be' in told
+    assert "mend that" not in told
