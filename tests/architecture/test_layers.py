@@ -58,7 +58,7 @@ HOMES = {
     ),
     "tokenizers": "vocabulary/",
     "torch": ("model/", "smoke/"),
-    "transformers": ("model/", "smoke/"),
+    "transformers": ("model/", "smoke/", "vocabulary/trimming/words.py"),
     "safetensors": ("model/", "smoke/"),
     "cudnn": "model/cudnn_library.py",
     "xformers": "model/",

@@ -16,6 +16,7 @@ from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.rewriting.made import WAY_OUT, made
 from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, rewritten_json
 from gte_surgery.vocabulary.token_files import (
     ADDED_TOKENS,
@@ -28,13 +29,10 @@ from gte_surgery.vocabulary.token_files import (
     WORDS,
     AddedToken,
     TokenizerJson,
-    made_whole,
     parsed,
     settings,
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
-
-_WAY_OUT = "say what becomes of the tokenizer's files: --tokenizer keep or --tokenizer remove"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +42,39 @@ class Source:
     contents: Contents
     settings: tuple[Mapping[str, object], ...]
     others: Mapping[str, bytes]
+    is_made: bool = False
+    """Whether tokenizer.json is none of the checkpoint's files, but made of them."""
 
 
-def load(checkpoint: Checkpoint, way_out: str = _WAY_OUT) -> Source:
-    """The tokenizer of a checkpoint, for rewriting. Raises RefusedError where it has no tokenizer.json, or one that
-    cannot be read; its hint ends in `way_out`.
+def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
+    """The tokenizer of a checkpoint, for rewriting. Raises RefusedError where it has no tokenizer.json, and none can be
+    made, or one that cannot be read; its hint ends in `way_out`.
     """
     file = checkpoint.readable(TOKENIZER_JSON)
-    if file is None:
-        ways = "; or ".join(filter(None, (made_whole(checkpoint), way_out)))
-        raise RefusedError(f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten", ways)
-    tokenizer = read_tokenizer(checkpoint)
-    contents = read_contents(file, way_out, tokenizer.whole, tokenizer.beside)
+    if file is not None:
+        tokenizer = read_tokenizer(checkpoint)
+        contents = read_contents(file, way_out, tokenizer.whole, tokenizer.beside)
+    else:
+        contents = _made_contents(checkpoint, way_out)
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    return Source(contents, tuple(settings(checkpoint)), others)
+    return Source(contents, tuple(settings(checkpoint)), others, file is None)
+
+
+def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
+    try:
+        raw = checkpoint.once(made)
+        whole = parsed(raw)
+    except (RefusedError, StreamError) as error:
+        message, hint = (error.message, error.hint) if isinstance(error, RefusedError) else (str(error), "")
+        raise RefusedError(message, "; or ".join(filter(None, (hint, way_out)))) from None
+    return Contents(raw.decode("latin-1"), whole, tuple(settled(whole.added, whole.pieces)))
 
 
 def read_contents(
     file: FileEntry,
-    way_out: str = _WAY_OUT,
+    way_out: str = WAY_OUT,
     whole: TokenizerJson | None = None,
     beside: Collection[AddedToken] = (),
 ) -> Contents:
@@ -114,7 +124,7 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
         listed = " ".join(str(number) for number in sorted(missing)[:50])
         raise RefusedError(
             f"{TOKENIZER_JSON}: `{contents.texts[number]}` ({number}) gets no new id, and {why}{more}",
-            f"keep these ids too: {listed}{' …' if len(missing) > 50 else ''}; or {_WAY_OUT}",
+            f"keep these ids too: {listed}{' …' if len(missing) > 50 else ''}; or {WAY_OUT}",
         )
 
 
@@ -123,7 +133,7 @@ def _others(source: Source, new_ids: NewIds) -> Iterator[tuple[str, bytes]]:
         try:
             yield name, _other(name, raw, source.contents, new_ids)
         except (StreamError, ValueError) as error:
-            raise RefusedError(f"{name}: cannot be rewritten: {error}", _WAY_OUT) from None
+            raise RefusedError(f"{name}: cannot be rewritten: {error}", WAY_OUT) from None
 
 
 def _other(name: str, raw: bytes, contents: Contents | None, new_ids: NewIds) -> bytes:

@@ -3,7 +3,7 @@
 Started by `workers`. It reads one request a line from a socket and answers each with one line, both JSON: "fork" into
 another one, which has a socket of its own and shares the memory of what is open, "wait" until that one ends, "end" all
 of them; "open" a tokenizer, "count" the words of a part of a corpus, "encode" words, "compare" two tokenizers on them,
-"frame" texts as a model takes them, tell how far a tokenizer's ids "reach".
+"frame" texts as a model takes them, tell how far a tokenizer's ids "reach", "make" one of older files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from gte_surgery.errors import GteSurgeryError
 from gte_surgery.vocabulary.token_map import token_map
 from gte_surgery.vocabulary.trimming.counting import merged
 from gte_surgery.vocabulary.trimming.texts import Part, texts_of
-from gte_surgery.vocabulary.trimming.words import Beside, Words, reach
+from gte_surgery.vocabulary.trimming.words import Beside, Words, make, reach
 
 MEMORY = 2 << 30
 """Bytes of address space beside a hundred times the size of the tokenizer."""
@@ -99,7 +99,7 @@ class Worker:
         verbs: dict[str, Callable[..., dict[str, Any]]] = {
             "wait": self._wait, "end": self._end, "open": self._open, "count": self._count, "flush": self._flush,
             "encode": self._encode, "seen": self._seen, "compare": self._compare, "held": self._held,
-            "between": self._between, "frame": self._frame, "reach": self._reach,
+            "between": self._between, "frame": self._frame, "reach": self._reach, "make": self._make,
         }  # fmt: skip
         return verbs[request.pop("do")](**request)
 
@@ -205,6 +205,12 @@ class Worker:
         """The greatest id that comes out of a tokenizer."""
         _limit(Path(path).stat().st_size)
         return reach(Path(path), beside)
+
+    def _make(self, folder: str) -> dict[str, Any]:
+        """Writes the tokenizer.json that transformers makes of the older files in a folder."""
+        _limit(sum(file.stat().st_size for file in Path(folder).iterdir()))
+        make(Path(folder))
+        return {}
 
     def _between(self, old: str, new: str) -> dict[str, Any]:
         """The map from the rows of one tokenizer to those of another, as `token_map` makes it."""

@@ -4,13 +4,14 @@ them, and the ids of a word. Runs in a child process only, since the package rea
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.vocabulary.token_files import FLAGS
+from gte_surgery.vocabulary.token_files import FLAGS, TOKENIZER_JSON
 
 Beside = Iterable[tuple[str, list[str]]]
 """The texts and flags of tokens that other files add to a tokenizer.json."""
@@ -75,6 +76,25 @@ def opened(path: Path, beside: Beside) -> Any:
     except Exception as error:  # noqa: BLE001 - the package raises nothing more special
         raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
     return tokenizer
+
+
+def make(folder: Path) -> None:
+    """Writes tokenizer.json beside older files of a tokenizer, as transformers makes it of them, without running code
+    that lies there. Raises CheckpointError.
+    """
+    os.environ |= {"HF_HUB_OFFLINE": "1", "USE_TORCH": "0", "TRANSFORMERS_VERBOSITY": "critical"}
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise CheckpointError(
+            f"transformers: cannot be imported: {error}", "`pip install 'gte-surgery[smoke]'`"
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_JSON), pretty=False)
+    except Exception as error:  # noqa: BLE001 - whatever it raises says that it makes none
+        why = " ".join(str(error).split())[:200].replace(str(folder), "the folder")
+        raise CheckpointError(f"transformers makes none of the older files: {type(error).__name__}: {why}") from None
 
 
 def reach(path: Path, beside: Beside) -> dict[str, Any]:

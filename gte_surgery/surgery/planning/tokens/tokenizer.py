@@ -49,6 +49,7 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     present = [name for name in TOKENIZER_FILES if target.checkpoint.has(name)]
     if not present:
         return plan
+    from gte_surgery.vocabulary.rewriting.made import require_made
     from gte_surgery.vocabulary.rewriting.rewrite import load, rewritten, settings_alone
 
     ids = edit.origins.new_ids()
@@ -59,6 +60,8 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
         )
     source = load(target.checkpoint)
     files = rewritten(source, ids)
+    if source.is_made:
+        files = require_made(target.checkpoint, files)
     kept = sum(number in ids for number in source.contents.texts)
     told = f"{', '.join(files)} follow: {kept} of {len(source.contents.texts)} tokens are kept, under their new ids"
     return _with_files(plan, target, files, (told,) if files else ())
