@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from shlex import join
+from types import MappingProxyType
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import Checkpoint
@@ -41,6 +42,38 @@ _IN_TURN = tuple(f"{role}_token" for role in ("bos", "eos", "unk", "sep", "pad",
 _EXTRA = ("extra_special_tokens", "additional_special_tokens")
 CONTRACTED = ("cls", "sep", "mask", "unk")
 """The parts beside the pad whose ids a batch is held to."""
+
+
+class Class(NamedTuple):
+    """A class of transformers' that makes a tokenizer anew of its vocabulary: of which models of a tokenizer.json, or
+    files without one, and with which special tokens where nothing names others; "" for the tokenizer as it is filed."""
+
+    name: str = ""
+    made_of: tuple[str, ...] = ()
+    words: Mapping[str, str] = MappingProxyType({})
+
+    def fits(self, kind: str) -> bool:
+        """Whether a tokenizer is made of this model of a tokenizer.json, or of this file; "" is one that is unsaid."""
+        return not self.name or not kind or kind in self.made_of
+
+
+AS_FILED = Class()
+_BERT = {"unk": "[UNK]", "sep": "[SEP]", "pad": "[PAD]", "cls": "[CLS]", "mask": "[MASK]"}
+_ROBERTA = {
+    "bos": "<s>", "eos": "</s>", "unk": "<unk>", "sep": "</s>", "pad": "<pad>", "cls": "<s>", "mask": "<mask>",
+}  # fmt: skip
+_BACKEND = Class("TokenizersBackend", ("WordPiece", "WordLevel", "Unigram", "BPE", NUMBERED_WORDS, *SENTENCEPIECE))
+_CLASSES = {
+    **{
+        name: Class(name, ("WordPiece", "WordLevel", WORDS), _BERT)
+        for name in ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer")
+    },
+    **dict.fromkeys(("TokenizersBackend", "PreTrainedTokenizerFast"), _BACKEND),
+    "XLMRobertaTokenizer": Class("XLMRobertaTokenizer", ("Unigram", *SENTENCEPIECE), _ROBERTA),
+    "RobertaTokenizer": Class("RobertaTokenizer", ("BPE", NUMBERED_WORDS), _ROBERTA),
+}
+_USUAL = {"bert": "BertTokenizer", "gte": "XLMRobertaTokenizer"}
+"""By model_type, where no file names a class [transformers 5.24, models/auto/tokenization_auto.py]."""
 FAR_BYTES = 1 << 18
 """A tokenizer.json of more is not fetched whole from a hub to be looked at."""
 MOST_BYTES = 1 << 27
@@ -186,6 +219,16 @@ def settings(checkpoint: Checkpoint) -> list[Mapping[str, object]]:
     """
     stated, older = (members_of(checkpoint, name) for name in (TOKENIZER_CONFIG, SPECIAL_TOKENS))
     return [stated, older] if "added_tokens_decoder" in stated else [older, stated]
+
+
+def class_of(checkpoint: Checkpoint) -> Class:
+    """The class that transformers makes the tokenizer with; of a ModernBERT it takes the file as it is, whatever is
+    stated [5.24, models/auto/tokenization_auto.py, AutoTokenizer].
+    """
+    kind = str(checkpoint.values.get("model_type"))
+    stated = members_of(checkpoint, TOKENIZER_CONFIG).get("tokenizer_class") or checkpoint.values.get("tokenizer_class")
+    name = str(stated) if stated else _USUAL.get(kind, "")
+    return _CLASSES.get(name.removesuffix("Fast"), _CLASSES.get(name, AS_FILED)) if kind != "modernbert" else _BACKEND
 
 
 def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:

@@ -18,12 +18,15 @@ from gte_surgery.checkpoint.printable import shown
 from gte_surgery.vocabulary.emission import Emitted, Frame, emitted_by, frame_of, is_id
 from gte_surgery.vocabulary.pieces import Pieces
 from gte_surgery.vocabulary.token_files import (
+    AS_FILED,
     ROLES,
     SENTENCEPIECE,
     TOKENIZER_FILES,
     TOKENIZER_JSON,
     AddedToken,
+    Class,
     TokenizerJson,
+    class_of,
     named_tokens,
     older_tokens,
     read_files,
@@ -53,8 +56,9 @@ class Tokenizer:
     least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as messages show them,
     by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …). `emitted` are ids
     that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it; `side` is where it
-    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `added` are
-    the added tokens with the ids in use, `whole` is tokenizer.json as it was read.
+    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `made_by`
+    is the class that transformers makes it with, `named` are the roles for which a file or that class has a token;
+    `added` are the added tokens with the ids in use, `whole` is tokenizer.json as it was read.
     """
 
     files: tuple[str, ...] = ()
@@ -68,6 +72,8 @@ class Tokenizer:
     side: str | None = None
     has_types: bool = True
     trouble: Mapping[str, str] = field(default_factory=dict)
+    made_by: Class = AS_FILED
+    named: frozenset[str] = frozenset()
     added: tuple[AddedToken, ...] = field(default=(), repr=False)
     whole: TokenizerJson | None = field(default=None, repr=False, compare=False)
 
@@ -102,12 +108,15 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
         return Tokenizer()
     first, second = settings(checkpoint)
     stated, older = {**second, **first}, list(older_tokens(checkpoint))
-    named = list(named_tokens([stated]))
-    texts = {role: each.text for role in ROLES for each in named if each.pointer == f"/{role}_token"}
     alike = (text for texts in ALIKE.values() for text in texts)
-    wanted = {*(token.text for token in (*named, *older)), *alike}
+    wanted = {*(token.text for token in (*named_tokens([stated]), *older)), *alike}
     found = read_files(checkpoint, wanted)
     whole = found.whole
+    kind = str(whole.model.get("type") or "") if whole else found.source
+    made_by = class_of(checkpoint)
+    words = {f"{role}_token": word for role, word in made_by.words.items()} if made_by.fits(kind) else {}
+    named = list(named_tokens([{**words, **stated}]))
+    texts = {role: each.text for role in ROLES for each in named if each.pointer == f"/{role}_token"}
     pieces = whole.pieces if whole else _shifted(found.words, found.source)
     as_stated = Pieces(0, 0, {token.text: token.id for token in reversed(older)})
     missing = (token for token in named if pieces and token.text not in pieces.ids)
@@ -117,7 +126,9 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     return Tokenizer(
         files=files,
         source=found.source,
-        kind=str(whole.model.get("type") or "") if whole else "",
+        kind=kind if whole else "",
+        made_by=made_by,
+        named=frozenset(texts) | ({"pad"} if whole and not words and _padding(whole) else frozenset()),
         rows=pieces.rows if pieces else None,
         tokens={token.id: shown(token.text) for token in added},
         ids=_roles(texts, by_text, whole, frame),

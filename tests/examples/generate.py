@@ -270,6 +270,11 @@ def beside(path: Path, name: str, **changes: object) -> None:
     write_json(path / name, {key: value for key, value in members.items() if value is not ABSENT})
 
 
+def unpadded(path: Path) -> None:
+    """A tokenizer that is taken as it is filed, and no word of which token pads."""
+    beside(path, "tokenizer_config.json", pad_token=ABSENT, tokenizer_class="PreTrainedTokenizerFast")
+
+
 def lacking(path: Path, *names: str) -> None:
     """A remote checkpoint with all sidecars but these."""
     complete(path, remote)
@@ -303,6 +308,10 @@ def emitting(path: Path, make: Callable[..., Path] = remote, **members: object) 
     complete(path, make)
     tokenizer = json.loads((path / "tokenizer.json").read_text())
     (path / "tokenizer.json").write_text(json.dumps(tokenizer | members))
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    file.write_text(file.read_text().replace(old, new))
 
 
 def left_behind(path: Path) -> None:
@@ -574,6 +583,10 @@ INVALID: dict[str, Example] = {
     ),
     "GTE314-dense-of-base": lambda path: (complete(path, remote), add_dense(path, 768, 4)),
     "GTE315-old-save": lambda path: nest(complete(path, remote)),
+    "GTE318-word-pieces-for-xlm-r": lambda path: (
+        emitting(path, native),
+        replaced(path / "tokenizer.json", '"WordLevel"', '"WordPiece"'),
+    ),
     "GTE316-tokenizer-of-before": left_behind,
     "GTE317-adapter-of-before": lambda path: (complete(path, remote), add_adapter(path / "adapter", 128, 8)),
     "GTE312-long-texts": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=8192),
@@ -603,6 +616,8 @@ INVALID: dict[str, Example] = {
         write_json(path / "1_Pooling/config.json", {"embedding_dimension": 8, "pooling_mode": "cls"}),
     ),
     "GTE639-no-length": lambda path: beside(path, "sentence_bert_config.json", max_seq_length=ABSENT),
+    "GTE646-no-pad-token": unpadded,
+    "GTE661-no-pad-token": unpadded,
     "GTE650-labelled-embedder": lambda path: complete(
         path,
         remote,

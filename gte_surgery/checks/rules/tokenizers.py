@@ -1,4 +1,4 @@
-"""GTE301 to GTE309 and GTE313: the tokenizer as it speaks: what it holds, adds and puts around texts.
+"""GTE301 to GTE309, GTE313 and GTE318: the tokenizer as it speaks: what it holds, adds and puts around texts.
 
 A tokenizer that is absent is nobody's fault here; what a program cannot do without is for the rules of that program.
 """
@@ -15,7 +15,7 @@ from gte_surgery.checks.wording import counted, listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.vocabulary.emission import Emitted
-from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, WORDS
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _CLS = ("cls_token", "cls")
@@ -114,6 +114,30 @@ def special_id_beyond_table(subject: Subject) -> Iterator[Observation]:
         stated = subject.values.get(f"{role}_token_id")
         if type(stated) is int and not 0 <= stated < rows:
             yield Observation(subject.at(f"{role}_token_id"), f"{stated}, must be from 0 to {rows - 1}")
+
+
+@rule("GTE318", Severity.ERROR, requires=("GTE300",))
+def class_of_another_kind(subject: Subject) -> Iterator[Observation]:
+    """The tokenizer's class makes another tokenizer than these files hold.
+
+    transformers 5 makes a BERT's or an XLM-R's tokenizer anew of the vocabulary, whatever model tokenizer.json has: of
+    another kind of vocabulary it stops with a TypeError, or cuts texts otherwise without a word, or knows its five
+    special tokens and nothing else. Where tokenizer_config.json names no class, model_type decides: "bert" has BERT's
+    and "gte" XLM-R's. Name the right one: "PreTrainedTokenizerFast" takes tokenizer.json as it is [transformers 5.24,
+    models/auto/tokenization_auto.py and tokenization_utils_tokenizers.py; 4.57.6 takes the file as it is].
+    """
+    found, settings = subject.tokenizer, subject.sidecar(TOKENIZER_CONFIG)
+    kind = found.kind if found.whole else found.source
+    if found.made_by.fits(kind) or kind == "WordLevel":  # of no release: nobody's words but a test's or a toy's
+        return
+    is_stated = settings is not None and isinstance(settings.value, dict) and settings.value.get("tokenizer_class")
+    place = settings.location("/tokenizer_class") if settings is not None and is_stated else subject.at("model_type")
+    message = f"{shown(subject.values.get('model_type'))}: without a class named, transformers takes "
+    hint = '"tokenizer_class": "PreTrainedTokenizerFast" and the special tokens' if found.whole else ""
+    if kind == WORDS and subject.values.get("model_type") != "modernbert":
+        hint = '"tokenizer_class": "BertTokenizer"'
+    told = f"{'' if is_stated else message}{found.made_by.name}, which is not made of {kind}"
+    yield Observation(place, told, f"write {hint} into {TOKENIZER_CONFIG}" if hint else "")
 
 
 @rule("GTE306", Severity.ERROR, requires=("GTE300",))

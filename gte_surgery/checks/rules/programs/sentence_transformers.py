@@ -1,4 +1,4 @@
-"""GTE640 to GTE649: what sentence-transformers will refuse or silently misread."""
+"""GTE640 to GTE646: what sentence-transformers will refuse or silently misread."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gte_surgery.checkpoint.sidecars import (
     POOLING_CONFIG,
     SAVE_CONFIG,
     SENTENCE_CONFIG,
+    TOKENIZER_CONFIG,
     WIDTH_KEYS,
     kind_of_save,
     members_of,
@@ -28,6 +29,7 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
+from gte_surgery.vocabulary.tokenizer import ALIKE
 
 _SENTENCES = f"--for {Consumer.SENTENCE_TRANSFORMERS.value}"
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -150,6 +152,30 @@ def no_tokenizer(subject: Subject) -> Iterator[Observation]:
     """
     if not any(subject.checkpoint.has(name) for name in VOCABULARIES):
         yield Observation(Location(file=TOKENIZER_JSON), f"absent, needed is one of {', '.join(VOCABULARIES)}")
+
+
+@rule("GTE646", Severity.ERROR, requires=("GTE300", "GTE318", "GTE643"), only_with=_SENTENCES)
+def no_pad_token(subject: Subject) -> Iterator[Observation]:
+    """sentence-transformers has no token to pad with.
+
+    It pads every batch, even of one text, and stops with a ValueError where the tokenizer has no pad token. What
+    tokenizer.json calls its tokens tells nobody which one pads: tokenizer_config.json must, or the "padding" of
+    tokenizer.json; a BERT's and an XLM-R's class know their own [sentence-transformers 6.2,
+    base/modules/transformer.py, Transformer; transformers 5.24, tokenization_utils_base.py, pad].
+    """
+    yield from unpadded(subject)
+
+
+def unpadded(subject: Subject) -> Iterator[Observation]:
+    """A tokenizer whose pad token no file names, nor its class; of a class that is not known nothing is said."""
+    found = subject.tokenizer
+    if found.source and found.made_by.name and "pad" not in found.named:
+        held = {*found.tokens.values(), *(found.whole.pieces.ids if found.whole else ())}
+        word = next((word for word in ALIKE["pad"] if word in held), "")
+        hint = f'write "pad_token": {shown(word)} into {TOKENIZER_CONFIG}' if word else ""
+        yield Observation(
+            Location(file=TOKENIZER_CONFIG, pointer="/pad_token"), "absent, nothing names a pad token", hint
+        )
 
 
 @rule("GTE644", Severity.ERROR, requires=("GTE300", "GTE641"), only_with=_SENTENCES)

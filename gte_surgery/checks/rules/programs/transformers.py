@@ -1,4 +1,4 @@
-"""GTE600 to GTE619 and GTE660: what transformers 5, transformers 4 and Trainer will refuse or silently misread."""
+"""GTE600 to GTE615, GTE660, GTE661: what transformers 5, transformers 4 and Trainer will refuse or misread."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from gte_surgery.checkpoint.sidecars import TOKENIZER_CONFIG
 from gte_surgery.checks.maths import code_of, local_code
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import SOUND
+from gte_surgery.checks.rules.programs.sentence_transformers import unpadded
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.checks.wording import listed, shown
@@ -286,3 +287,14 @@ def names_lost_on_resume(subject: Subject) -> Iterator[Observation]:
     if restored < len(own):
         message = f"layout {layout.letter}: a resume restores {restored} of {len(own)} tensors"
         yield Observation(Location(), message, f"gte-surgery convert CKPT --layout {wanted.letter}")
+
+
+@rule("GTE661", Severity.WARNING, requires=("GTE300", "GTE318"), only_with=_TRAINER)
+def nothing_to_pad_with(subject: Subject) -> Iterator[Observation]:
+    """Trainer's collator has no token to pad with.
+
+    With a tokenizer as its processing_class it pads by that tokenizer, and stops at the first batch with a ValueError
+    where no pad token is named; with a collator of your own it does not ask [transformers 5.24, trainer.py, Trainer;
+    data/data_collator.py, DataCollatorWithPadding].
+    """
+    yield from unpadded(subject)
