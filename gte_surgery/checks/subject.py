@@ -17,6 +17,7 @@ from gte_surgery.checkpoint.faults import Fault, FaultKind
 from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checkpoint.json.strict import Document
+from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
@@ -82,6 +83,18 @@ class Expectations:
 
     def __post_init__(self) -> None:
         make_whole(self)
+
+
+def config_of(checkpoint: Checkpoint) -> GteConfig:
+    """The config of a checkpoint as the model reads it. Raises CheckpointError, which names the checkpoint."""
+    values = checkpoint.config.value if checkpoint.config is not None else None
+    if not isinstance(values, dict):
+        told = f"{pasteable('check', checkpoint.name)} tells why"
+        raise CheckpointError(f"{checkpoint.name}: no readable config.json", told)
+    try:
+        return read_config(values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.name}: config.json: {error.message}", error.hint) from None
 
 
 @dataclass(frozen=True)

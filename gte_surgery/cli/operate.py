@@ -1,4 +1,6 @@
-"""What every command that edits or makes a checkpoint does around its one core call: progress, result, the way back."""
+"""What every command that edits or makes a checkpoint does around its one core call: progress, result, the way back;
+and what to say where a package that a part of the tool needs is not there, or fails to load.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.cli.terminal import Terminal
+from gte_surgery.errors import UnavailableError
 
 if TYPE_CHECKING:
     from gte_surgery.surgery.planning.claim import Prove
@@ -46,10 +49,17 @@ def _in_all(folder: Path) -> str:
 
 def _prover(device: str) -> Prove:
     """What runs claims on the device; raises RefusedError where torch and transformers are not there."""
-    from gte_surgery.cli.extras import missing
+    from gte_surgery.cli.operate import missing
 
     try:
         from gte_surgery.smoke.prove.run import prover
     except ImportError as error:
         raise missing(error, "--prove") from error
     return prover(device)
+
+
+def missing(error: ImportError, wanted: str) -> UnavailableError:
+    """The refusal of what needs torch or transformers: which could not be imported, why, and how to get them."""
+    name = (error.name or "torch").partition(".")[0]
+    told = name if isinstance(error, ModuleNotFoundError) else f"{name}: {error}"
+    return UnavailableError(f"{told}: cannot be imported, {wanted} needs it", "`pip install 'gte-surgery[smoke]'`")

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Function], Function]:
+    """Several options as one decorator, in their order."""
+    return lambda function: reduce(lambda decorated, option: option(decorated), reversed(options), function)
+
 
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 
@@ -50,6 +57,8 @@ class _Path(click.Path):
 
 
 PATH = _Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+"""A file to be written, or one that is no checkpoint."""
 checkpoint_argument = click.argument("checkpoint", type=PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -95,14 +104,14 @@ def tokenizer_option(*choices: str) -> Callable[[Any], Any]:
     )
 
 
-def role_options(function: Function) -> Function:
-    """`--cls`, `--sep`, `--mask` and `--unk`: ids of one's own, to which the rows of these parts move."""
-    for role in ("unk", "mask", "sep", "cls"):
-        text = f"Your {role.upper()} id: the row that plays this part now moves there."
-        function = click.option(f"--{role}", type=int, metavar="ID", help=text)(function)
-    return function
-
-
+_MOVES = "Your {} id: the row that plays this part now moves there."
+role_options = together(
+    *(
+        click.option(f"--{role}", type=int, metavar="ID", help=_MOVES.format(role.upper()))
+        for role in ("cls", "sep", "mask", "unk")
+    )
+)
+"""Ids of one's own, to which the rows of these parts move."""
 training_state_option = click.option(
     "--training-state",
     type=click.Choice(["follow", "drop", "refuse"]),
@@ -117,29 +126,25 @@ def switch_off(flag: str, name: str, text: str) -> Callable[[Function], Function
     return click.option(flag, name, is_flag=True, callback=lambda ctx, param, value: not value, help=text)
 
 
-def writing_options(function: Function) -> Function:
-    """--prove, --dry-run, --no-hash, --threads and --json: what every command takes that writes weights."""
-    for option in reversed(
-        (
-            click.option(
-                "--prove",
-                is_flag=False,
-                flag_value="cpu",
-                metavar="[DEVICE]",
-                help="Before the commit, run what the plan claims on both checkpoints.  [DEVICE: cpu, cuda]",
-            ),
-            click.option("--allow-inconclusive", is_flag=True, help="Commit where a proof can say nothing."),
-            click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing."),
-            switch_off("--no-hash", "hashes", "Leave SHA-256 out of the receipt."),
-            click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads to draw numbers with."),
-            json_option,
-        )
-    ):
-        function = option(function)
-    return function
+writing_options = together(
+    click.option(
+        "--prove",
+        is_flag=False,
+        flag_value="cpu",
+        metavar="[DEVICE]",
+        help="Before the commit, run what the plan claims on both checkpoints.  [DEVICE: cpu, cuda]",
+    ),
+    click.option("--allow-inconclusive", is_flag=True, help="Commit where a proof can say nothing."),
+    click.option("--dry-run", is_flag=True, help="Print the plan and touch nothing."),
+    switch_off("--no-hash", "hashes", "Leave SHA-256 out of the receipt."),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Threads to draw numbers with."),
+    json_option,
+)
+"""What every command takes that writes weights."""
 
-
-def editing_options(function: Function) -> Function:
-    """--out and --no-undo, then `writing_options`: what every command takes that edits a checkpoint."""
-    out = click.option("--out", "-o", type=PATH, metavar="DIR", help="Write a new checkpoint here, not in place.")
-    return out(switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`.")(writing_options(function)))
+editing_options = together(
+    click.option("--out", "-o", type=PATH, metavar="DIR", help="Write a new checkpoint here, not in place."),
+    switch_off("--no-undo", "keep_undo", "Keep no way back for `undo`."),
+    writing_options,
+)
+"""What every command takes that edits a checkpoint."""

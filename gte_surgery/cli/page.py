@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gte_surgery.cli.options import FILE, Function
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.outputs import require_output, write_output
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
     from gte_surgery.checkpoint.directory import Checkpoint
     from gte_surgery.findings import Report
 
-html_option = click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a page with plots here; reads all weights.",
-)
+
+def html_option(text: str) -> Callable[[Function], Function]:
+    """--html, with what the page of a command is."""
+    return click.option("--html", type=FILE, metavar="FILE", help=text)
+
+
+plots_option = html_option("Also write a page with plots here; reads all weights.")
 
 
 def require_page(path: Path | None, *read: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.options import json_option
+from gte_surgery.cli.options import FILE, json_option, together
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.outputs import require_output, write_output
 
@@ -117,6 +117,7 @@ class Reports(NamedTuple):
 def reporting_options(command: Callable[..., int]) -> Callable[..., int]:
     """--format, --output and --json, from which the command gets its `reports`."""
 
+    @together(*_OPTIONS)
     @click.pass_context
     @wraps(command)
     def given(
@@ -125,8 +126,6 @@ def reporting_options(command: Callable[..., int]) -> Callable[..., int]:
         places = destinations(ctx, form, output, as_json)
         return command(*args, reports=Reports(places, ctx.ensure_object(Terminal)), **rest)
 
-    for option in reversed(_OPTIONS):
-        given = option(given)
     return given
 
 
@@ -150,7 +149,7 @@ _OPTIONS = (
     click.option(
         "--output",
         "-o",
-        type=click.Path(dir_okay=False, path_type=Path),
+        type=FILE,
         multiple=True,
         help="Write the --format before it to this file.",
     ),

@@ -145,10 +145,14 @@ def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple
     rows = list(sequences)
     longest = max(map(len, rows), default=0)
     width = max(longest, min(-(-longest // pad_to_multiple_of) * pad_to_multiple_of, contract.max_length))
-    return {
-        IDS: [filled(row, contract.pad_token_id, width, contract.padding_side) for row in rows],
-        MASK: [filled([1] * len(row), 0, width, contract.padding_side) for row in rows],
-    }
+    return rectangle(rows, width, contract)
+
+
+def rectangle(rows: Iterable[list[int]], width: int, contract: IdContract) -> Batch:
+    """Rows of ids filled up to the width, and their mask."""
+    side = contract.padding_side
+    pairs = [(filled(row, contract.pad_token_id, width, side), filled([1] * len(row), 0, width, side)) for row in rows]
+    return {IDS: [ids for ids, _ in pairs], MASK: [mask for _, mask in pairs]}
 
 
 def filled(row: Sequence[int], filling: int, width: int, padding_side: str) -> list[int]:

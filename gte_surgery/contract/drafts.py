@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gte_surgery.contract.batch.structure import EMBEDS, IDS, MASK
-from gte_surgery.contract.collate import filled
+from gte_surgery.contract.batch.structure import EMBEDS, MASK
+from gte_surgery.contract.collate import rectangle
 from gte_surgery.contract.frameworks import Framework, UnreadableError, member, tensor
 from gte_surgery.contract.spec import IdContract
 
@@ -64,13 +64,7 @@ class Draft:
 
 def padded_draft(sequences: list[list[int]], columns: int, contract: IdContract) -> Draft:
     """Sequences padded to so many columns, with their mask."""
-    side = contract.padding_side
-    return Draft(
-        {
-            IDS: [filled(each, contract.pad_token_id, columns, side) for each in sequences],
-            MASK: [filled([1] * len(each), 0, columns, side) for each in sequences],
-        }
-    )
+    return Draft(rectangle(sequences, columns, contract))
 
 
 def counted_positions(mask: list[list[int]]) -> list[list[int]]:

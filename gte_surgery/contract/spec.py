@@ -18,12 +18,12 @@ from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.json.strict import Document, parse_document
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checks.subject import Expectations
+from gte_surgery.checks.subject import Expectations, config_of
 from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
-from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.gte.config import GteConfig
 from gte_surgery.vocabulary.token_files import CONTRACTED
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 
@@ -64,21 +64,15 @@ class IdContract(Terms):
         none, or has no pad id.
         """
         opened = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
-        values = opened.config.value if opened.config is not None else None
-        if not isinstance(values, dict):
-            raise CheckpointError(
-                f"{opened.name}: no readable config.json", f"{pasteable('check', opened.name)} tells more"
-            )
-        with _blamed_on(f"{opened.name}: config.json"):
-            config = read_config(values)
+        config, tokenizer = config_of(opened), read_tokenizer(opened)
         if config.pad_token_id is None:
-            pad = usable_pad(read_tokenizer(opened), None, config.vocab_size)
+            pad = usable_pad(tokenizer, None, config.vocab_size)
             raise CheckpointError(
                 f"{opened.name}: config.json: pad_token_id: none, one is needed",
                 f"{pasteable('resize', opened.name, '--vocab', str(config.vocab_size), '--pad', str(pad))} sets it",
             )
         with _blamed_on(f"{opened.name}: config.json"):
-            contract = _contract(config, config.pad_token_id, read_tokenizer(opened), dict(_stated(values)))
+            contract = _contract(config, config.pad_token_id, tokenizer, dict(_stated(opened.values)))
             return replace(contract, checkpoint=opened.name)
 
     @classmethod

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import platform
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -29,7 +27,7 @@ from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
 from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
-from gte_surgery.smoke.prove.memory import require_memory
+from gte_surgery.smoke.prove.memory import release, require_memory
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote
@@ -129,19 +127,16 @@ class _Run:
         """The encoder in a dtype, or None and a finding."""
         dtype = str(DTYPES[name]).removeprefix("torch.")
         try:
-            with self._claimed("loads completely"):
-                return load_encoder(self.subject.checkpoint, str(self.subject.device), dtype, "eager")
+            encoder = load_encoder(self.subject.checkpoint, str(self.subject.device), dtype, "eager")
         except RefusedError as refused:
             self.ledger.fail("GTE501", "the native model can express the checkpoint", refused.message, refused.hint)
         except CheckpointError as error:
             self.ledger.fail("GTE500", "loads completely", error.message, error.hint)
+        else:
+            if not any(proof.code == "GTE500" for proof in self.ledger.proofs):
+                self.ledger.prove("GTE500", "loads completely", 0, 0)
+            return encoder
         return None
-
-    @contextmanager
-    def _claimed(self, claim: str) -> Iterator[None]:
-        yield
-        if not any(proof.code == "GTE500" for proof in self.ledger.proofs):
-            self.ledger.prove("GTE500", claim, 0, 0)
 
     def _require_task(self, encoder: GteEncoder) -> None:
         if self.options.task == "mlm" and encoder.head is not Head.MASKED_LM:
@@ -188,14 +183,14 @@ class _Run:
                 raise
             self.ledger.findings.append(broken.finding)
         del objective
-        _release()
+        release(self.subject.device)
 
     def _train_compiled(self, name: str) -> None:
         self.progress(f"training {name} compiled")
         self.ledger.subject = f"{name} compiled"
         batch, made = self.subject.batch, partial(self._objective, name, self.options.one_attention)
         prove_compiled(made, batch, self._tensors(batch, self.options.task), DTYPES[name], self.ledger)
-        _release()
+        release(self.subject.device)
 
     def _step_once(self, encoder: GteEncoder, task: Task) -> None:
         objective = Objective(encoder, task, self.options.seed)
@@ -294,12 +289,6 @@ def _timed(batch: Batch | None) -> Timed | None:
     if batch is None:
         return None
     return Timed(batch.rows, min(batch.lengths), max(batch.lengths), batch.tokens, speeds.ROUNDS)
-
-
-def _release() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
 
 
 def _device_name(device: torch.device) -> str:

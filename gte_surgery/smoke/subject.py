@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_near
-from gte_surgery.checkpoint.printable import pasteable, shown
+from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.maths import require_published
 from gte_surgery.checks.run import run as run_checks
-from gte_surgery.errors import CheckpointError, RefusedError, UsageError
+from gte_surgery.checks.subject import config_of
+from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import GteConfig, family_of, read_config
+from gte_surgery.gte.config import GteConfig, family_of
 from gte_surgery.gte.family import Family
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
@@ -52,19 +53,12 @@ class Subject:
         checkpoint = open_found(path, lambda place: open_near(place, progress))
         if options.runtime != "remote":
             require_published(checkpoint)
-        values = checkpoint.config.value if checkpoint.config is not None else None
-        if not isinstance(values, dict):
-            told = f"{pasteable('check', checkpoint.name)} tells why"
-            raise CheckpointError(f"{checkpoint.name}: no readable config.json", told)
-        try:
-            config = read_config(values)
-        except CheckpointError as error:
-            raise CheckpointError(f"{checkpoint.name}: config.json: {error.message}", error.hint) from None
+        config = config_of(checkpoint)
         ids = Ids.of(config, dict(read_tokenizer(checkpoint).ids))
         if ids.vocab_size < 2:
             raise UsageError(f"{checkpoint.name}: a vocabulary of one row has no id beside the pad")
         batch = make_batch(ids, options.batch, options.max_length, options.seed + rank)
-        return cls(checkpoint, family_of(values), config, ids, device, batch.to(device), options)
+        return cls(checkpoint, family_of(checkpoint.values), config, ids, device, batch.to(device), options)
 
 
 def prove_soundness(subject: Subject, ledger: Ledger) -> None:

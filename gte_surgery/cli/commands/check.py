@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import PATH, example, some_of
-from gte_surgery.cli.page import html_option, require_page, write_page
+from gte_surgery.cli.page import plots_option, require_page, write_page
 from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
@@ -22,7 +23,6 @@ from gte_surgery.gte.kinds import Consumer
 
 if TYPE_CHECKING:
     from gte_surgery.checks.policy import Policy
-    from gte_surgery.checks.subject import Expectations
     from gte_surgery.findings import Report, Suppression
 
 PROGRAMS = tuple(consumer.value for consumer in Consumer)
@@ -63,7 +63,7 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
     help="Take expectations and ignored codes from here.  [default: the project's gte-surgery.toml]",
 )
 @click.option("--no-config", is_flag=True, help="Take them from no file.")
-@html_option
+@plots_option
 @click.option("--fix", is_flag=True, help="First mend, in place, what can be mended without changing any output.")
 @click.option("--dry-run", is_flag=True, help="With --fix: only show what it would do.")
 @click.option("--vocab", type=int, metavar="N", help="Expect this vocabulary size: so many rows, exactly.")
@@ -143,41 +143,35 @@ def command(
     if fix:
         curable = _curable(_codes(select), suppressions)
         mend(terminal, checkpoints[0], curable, asked, dry_run, not reports.tells_text)
-    judge = _Judge(expectations, _codes(select), suppressions, values, asked, policy, terminal, html, signed_by)
-    report = _one(tuple(each_of(judge, checkpoints, jobs)))
+    judged = partial(
+        _judged, terminal, policy, suppressions, html,
+        expectations=expectations, select=_codes(select), values=values, consumers=asked, signed_by=signed_by,
+    )  # fmt: skip
+    report = _one(tuple(each_of(judged, checkpoints, jobs)))
     for line in policy_lines(report):
         terminal.message(line)
     return reports.deliver(report, bar, *checkpoints)
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """What makes a report of a checkpoint, in this process or in another."""
+def _judged(
+    terminal: Terminal,
+    policy: Policy,
+    suppressions: Sequence[Suppression],
+    html: Path | None,
+    checkpoint: Path,
+    **how: Any,
+) -> Report:
+    """The report of a checkpoint, made in this process or in another; `how` are options of `checks.run`."""
+    from gte_surgery.checkpoint.directory import open_checkpoint
+    from gte_surgery.checks.run import run, suppress
 
-    expectations: Expectations
-    select: tuple[str, ...]
-    suppressions: tuple[Suppression, ...]
-    values: bool
-    consumers: tuple[str, ...]
-    policy: Policy
-    terminal: Terminal
-    html: Path | None
-    signed_by: Path | None
-
-    def __call__(self, checkpoint: Path) -> Report:
-        from gte_surgery.checkpoint.directory import open_checkpoint
-        from gte_surgery.checks.run import run, suppress
-
-        opened = open_checkpoint(checkpoint)
-        with self.terminal.progress("reading") if self.values else nullcontext() as progress:
-            found = run(
-                opened, self.expectations, self.select, (), self.values, self.consumers, progress, self.signed_by
-            )
-        passed_over = over(checkpoint, self.policy)
-        report = replace(suppress(found, self.suppressions), policy=self.policy.source, passed_over=passed_over)
-        if self.html is not None:
-            write_page(self.terminal, self.html, opened, report)
-        return report
+    opened = open_checkpoint(checkpoint)
+    with terminal.progress("reading") if how["values"] else nullcontext() as progress:
+        found = run(opened, progress=progress, **how)
+    report = replace(suppress(found, suppressions), policy=policy.source, passed_over=over(checkpoint, policy))
+    if html is not None:
+        write_page(terminal, html, opened, report)
+    return report
 
 
 def _one(reports: tuple[Report, ...]) -> Report:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from gte_surgery.cli.options import checkpoint_argument, example
+from gte_surgery.cli.options import checkpoint_argument, example, together
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _NAMES = {
@@ -21,19 +21,18 @@ _NAMES = {
 }
 
 
-def _numbers(function: Any) -> Any:
-    for option, (_, text) in reversed(_NAMES.items()):
-        function = click.option(f"--{option.replace('_', '-')}", type=int, metavar="N", help=text)(function)
-    return function
-
-
 @click.command(
     "contract",
     short_help="Write the contract of ids and masks.",
     epilog=example("gte-surgery contract ckpt/ --ids 31995 --pad 0 --cls 2 > contract.json"),
 )
 @checkpoint_argument
-@_numbers
+@together(
+    *(
+        click.option(f"--{option.replace('_', '-')}", type=int, metavar="N", help=text)
+        for option, (_, text) in _NAMES.items()
+    )
+)
 @click.option("--padding-side", type=click.Choice(["right", "left"]), help="The side that rows are padded on.")
 @click.option("--special", type=int, multiple=True, metavar="ID", help="An id never hidden in training; repeatable.")
 @pass_terminal
@@ -54,8 +53,8 @@ def command(
 
     from gte_surgery.checkpoint.directory import open_found
     from gte_surgery.checkpoint.printable import pasteable
+    from gte_surgery.checks.subject import config_of
     from gte_surgery.contract.spec import IdContract
-    from gte_surgery.gte.config import read_config
 
     found = IdContract.read(checkpoint)
     given: dict[str, Any] = {_NAMES[option][0]: value for option, value in numbers.items() if value is not None}
@@ -66,7 +65,7 @@ def command(
     ids = given.get("vocab_size", found.vocab_size)
     kept = {name: None for name in ("cls_token_id", "mask_token_id") if (getattr(found, name) or 0) >= ids}
     specials = tuple(number for number in found.special_ids if number < ids and number != given.get("pad_token_id"))
-    if found.checkpoint and ids > (rows := read_config(open_found(checkpoint).values).vocab_size):
+    if found.checkpoint and ids > (rows := config_of(open_found(checkpoint)).vocab_size):
         pad = str(given.get("pad_token_id", found.pad_token_id))
         grown = pasteable("resize", found.checkpoint, "--vocab", str(ids), "--pad", pad)
         terminal.message(f"{found.checkpoint}: has {rows} rows, fewer than {ids} ids; {grown} makes as many")

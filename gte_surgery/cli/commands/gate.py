@@ -12,7 +12,7 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files
 from gte_surgery.cli.options import PATH, example, some_of
-from gte_surgery.cli.page import require_page
+from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -48,12 +48,7 @@ def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
 @_steps_option("--skip", "Take all steps but these, comma apart.")
 @fail_on_option("the policy's, else error")
 @reporting_options
-@click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a page here, a section a step.",
-)
+@html_option("Also write a page here, a section a step.")
 @click.option("--init", is_flag=True, help="Write a policy for CHECKPOINT and DATA, with comments, and judge nothing.")
 @click.option("--explain", is_flag=True, help="Tell what the policy asks for, and do nothing of it.")
 @pass_terminal

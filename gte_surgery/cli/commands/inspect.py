@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gte_surgery.cli.options import example, form_of, form_option, json_option
-from gte_surgery.cli.page import html_option, require_page, write_page
+from gte_surgery.cli.page import plots_option, require_page, write_page
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @json_option
 @form_option("cyclonedx")
 @click.option("--tensors", is_flag=True, help="List every tensor as well.")
-@html_option
+@plots_option
 @jobs_option
 @pass_terminal
 @click.pass_context

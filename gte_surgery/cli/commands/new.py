@@ -9,7 +9,7 @@ import click
 
 from gte_surgery.cli.completion import offering, releases
 from gte_surgery.cli.operate import operate
-from gte_surgery.cli.options import PATH, example, seed_option, size, writing_options
+from gte_surgery.cli.options import PATH, example, seed_option, size, together, writing_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 _SIZES = (
@@ -22,12 +22,6 @@ _SIZES = (
     ("--intermediate", "I", "Width of the feed-forward."),
     ("--max-positions", "P", "Longest input."),
 )
-
-
-def _sizes(function: Any) -> Any:
-    for name, letter, text in reversed(_SIZES):
-        function = click.option(name, type=int, metavar=letter, help=f"{text}  [default: as released]")(function)
-    return function
 
 
 @click.command(
@@ -43,7 +37,12 @@ def _sizes(function: Any) -> Any:
     help="The published release whose structure to take.",
     shell_complete=offering(releases),
 )
-@_sizes
+@together(
+    *(
+        click.option(name, type=int, metavar=letter, help=f"{text}  [default: as released]")
+        for name, letter, text in _SIZES
+    )
+)
 @click.option("--head", type=click.Choice(["none", "mlm", "classifier", "reranker"]), help="Another head.")
 @click.option("--dtype", type=click.Choice(["F32", "F16", "BF16"]), help="Another dtype.")
 @click.option(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gte_surgery.cli.completion import files
-from gte_surgery.cli.options import checkpoint_argument, example
-from gte_surgery.cli.page import require_page
+from gte_surgery.cli.options import FILE, checkpoint_argument, example, together
+from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
 from gte_surgery.outputs import require_output, write_output
@@ -31,12 +31,6 @@ _COLUMNS = (
 )
 
 
-def _columns(function: Any) -> Any:
-    for name, text in reversed(_COLUMNS):
-        function = click.option(name, metavar="NAME", help=text)(function)
-    return function
-
-
 @click.command(
     "scan",
     cls=OrderedCommand,
@@ -48,7 +42,7 @@ def _columns(function: Any) -> Any:
 )
 @checkpoint_argument
 @click.argument("paths", metavar="DATA...", nargs=-1, required=True, shell_complete=files)
-@_columns
+@together(*(click.option(name, metavar="NAME", help=text) for name, text in _COLUMNS))
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Processes on this machine.  [default: all]")
 @click.option(
     "--engine", "runner", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where to work."
@@ -63,18 +57,8 @@ def _columns(function: Any) -> Any:
     metavar="N",
     help="Tell of the first N; all are counted.",
 )
-@click.option(
-    "--write-counts",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write how often each id occurs, for `remap --keep`.",
-)
-@click.option(
-    "--html",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Also write a page with a histogram here.",
-)
+@click.option("--write-counts", type=FILE, metavar="FILE", help="Write how often each id occurs, for `remap --keep`.")
+@html_option("Also write a page with a histogram here.")
 @fail_on_option("error")
 @reporting_options
 @pass_terminal

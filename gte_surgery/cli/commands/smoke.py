@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.extras import missing
-from gte_surgery.cli.options import PATH, checkpoint_argument, example, json_option
-from gte_surgery.cli.page import require_page
+from gte_surgery.cli.operate import missing
+from gte_surgery.cli.options import FILE, PATH, checkpoint_argument, example, json_option, together
+from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import UsageError
 from gte_surgery.outputs import write_output
 
 if TYPE_CHECKING:
     from gte_surgery.smoke.result import SmokeResult
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 _THRESHOLDS = (
@@ -28,12 +26,6 @@ _THRESHOLDS = (
     ("--min-tau", 0.9, "Least Kendall's tau of the order of those."),
     ("--max-loss", 0.01, "Most that nDCG@10 and recall@10 may fall."),
 )
-
-
-def _thresholds(function: Any) -> Any:
-    for name, usual, text in reversed(_THRESHOLDS):
-        function = click.option(name, type=float, default=usual, show_default=True, metavar="X", help=text)(function)
-    return function
 
 
 @click.command(
@@ -68,19 +60,22 @@ def _thresholds(function: Any) -> Any:
 @click.option(
     "--compile", is_flag=True, help="Prove and time the compiled packed path as well; its gradients with --train."
 )
-@click.option("--save-reference", type=_FILE, metavar="FILE", help="Save the batch and its embeddings.")
-@click.option("--compare", type=_FILE, metavar="FILE", help="Compare with a saved reference.")
+@click.option("--save-reference", type=FILE, metavar="FILE", help="Save the batch and its embeddings.")
+@click.option("--compare", type=FILE, metavar="FILE", help="Compare with a saved reference.")
 @click.option("--against", type=PATH, metavar="OLD", help="Prove instead what it preserves of this one.")
-@click.option("--map", type=_FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")
+@click.option("--map", type=FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")
 @click.option(
-    "--texts", type=_FILE, metavar="FILE", help="Measure what became of these: lines, JSON lines, csv, parquet."
+    "--texts", type=FILE, metavar="FILE", help="Measure what became of these: lines, JSON lines, csv, parquet."
 )
-@click.option(
-    "--queries", type=_FILE, metavar="FILE", help="JSON lines of query and positives, to search in the texts."
-)
+@click.option("--queries", type=FILE, metavar="FILE", help="JSON lines of query and positives, to search in the texts.")
 @click.option("--column", metavar="NAME", help="The column or key of the texts, or of lists of ids.  [default: text]")
-@_thresholds
-@click.option("--html", type=_FILE, metavar="FILE", help="Also write a page about the texts here.")
+@together(
+    *(
+        click.option(name, type=float, default=usual, show_default=True, metavar="X", help=text)
+        for name, usual, text in _THRESHOLDS
+    )
+)
+@html_option("Also write a page about the texts here.")
 @click.option(
     "--runtime",
     type=click.Choice(["native", "remote"]),

@@ -88,6 +88,11 @@ class Summary:
     __hash__ = None  # type: ignore[assignment]
 
 
+ADDED = ("rows", "sequences", "tokens", "real_tokens", "unmasked")
+LARGEST = ("max_id", "longest")
+"""The numbers of a summary: those that add up, and those of which the largest counts."""
+
+
 def empty(vocab_size: int, max_length: int) -> Summary:
     """The summary of nothing: merged with any other, it changes nothing."""
     return Summary(0, 0, 0, 0, 0, -1, 0, np.zeros(max_length + 2, np.int64), np.zeros(vocab_size, bool))
@@ -104,15 +109,8 @@ def merged(parts: Iterable[Summary], most: int) -> Summary:
 
 def _sum(a: Summary, b: Summary, most: int) -> Summary:
     return Summary(
-        rows=a.rows + b.rows,
-        sequences=a.sequences + b.sequences,
-        tokens=a.tokens + b.tokens,
-        real_tokens=a.real_tokens + b.real_tokens,
-        unmasked=a.unmasked + b.unmasked,
-        max_id=max(a.max_id, b.max_id),
-        longest=max(a.longest, b.longest),
-        lengths=a.lengths + b.lengths,
-        uses=a.uses + b.uses,
+        **{name: getattr(a, name) + getattr(b, name) for name in (*ADDED, "lengths", "uses")},
+        **{name: max(getattr(a, name), getattr(b, name)) for name in LARGEST},
         faults=_joined((*a.faults, *b.faults), most),
         sums={fault: added(a.sums.get(fault), b.sums.get(fault)) for fault in (*a.sums, *b.sums)},
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -15,6 +14,7 @@ from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.against.numbers import NEAREST, cosines, kendall, nearest, ranked, scores, shared
 from gte_surgery.smoke.against.texts import Corpus, Ids, Queries
 from gte_surgery.smoke.batches import Batch
+from gte_surgery.smoke.prove.memory import release
 from gte_surgery.smoke.result import Quality, Retrieval, Worst
 from gte_surgery.smoke.trouble import watched
 
@@ -71,9 +71,7 @@ def embedded(checkpoint: Checkpoint, rows: Sequence[Ids], device: torch.device, 
         with watched(batch, f"embedding texts by {checkpoint.name}"):
             vectors[places] = encoder.embed(batch.tensors).double().cpu()
     del encoder
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
+    release(device)
     return functional.normalize(vectors, dim=-1)
 
 

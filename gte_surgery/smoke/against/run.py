@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found, open_near
-from gte_surgery.errors import CheckpointError, UsageError
-from gte_surgery.gte.config import read_config
+from gte_surgery.checks.subject import config_of
+from gte_surgery.errors import UsageError
 from gte_surgery.smoke.against.claims import claims_between
 from gte_surgery.smoke.against.quality import measure_quality
 from gte_surgery.smoke.against.texts import read_corpus
@@ -56,21 +56,13 @@ def _quality(
         return None
     new_ids = next((_new_ids(claim) for claim in claims if claim.kind == "states"), None)
     files = (options.texts, options.queries, options.column)
-    corpus = read_corpus(
-        (before, after), files, new_ids, min(options.max_length, _positions(before), _positions(after))
-    )
+    longest = min(options.max_length, *(config_of(each).max_position_embeddings for each in (before, after)))
+    corpus = read_corpus((before, after), files, new_ids, longest)
     progress(f"embedding {len(corpus.shown)} texts by both")
     name = options.dtypes(subject.device.type)[0]
     quality = measure_quality(before, after, corpus, subject.device, name)
     judge(quality, options, ledger)
     return quality
-
-
-def _positions(checkpoint: Checkpoint) -> int:
-    values = checkpoint.config.value if checkpoint.config is not None else None
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{checkpoint.name}: no readable config.json")
-    return read_config(values).max_position_embeddings
 
 
 def _new_ids(claim: Claim) -> dict[int, int]:

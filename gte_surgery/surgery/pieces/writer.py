@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
+from gte_surgery.surgery.commit.tree import make_parents
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.following_hash import FollowingHash
@@ -92,7 +93,7 @@ def _write_file(
     advance: Advance,
 ) -> WrittenFile:
     pieces = settle(job.pieces, sources.read, pool)
-    _make_folders(folder, job.name, filesystem)
+    make_parents(filesystem, folder, job.name)
     descriptor = filesystem.create(folder / job.name, job.mode)
     writing = Writing(filesystem, descriptor)
     try:
@@ -149,12 +150,3 @@ def _begun(part: Piece, read: Read, pool: Executor) -> CopyRange | bytes | Futur
 
 def _ended(part: CopyRange | bytes | Future[bytes]) -> CopyRange | bytes:
     return part if isinstance(part, (CopyRange, bytes)) else part.result()
-
-
-def _make_folders(folder: Path, name: str, filesystem: Filesystem) -> None:
-    for part in name.split("/")[:-1]:
-        folder = folder / part
-        try:
-            filesystem.mkdir(folder)
-        except FileExistsError:
-            continue

@@ -15,7 +15,7 @@ from gte_surgery.surgery.pieces.cutting import merge
 from gte_surgery.surgery.pieces.piece import Piece
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.meaning_of_remap import meaning_of_remap
-from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
+from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
@@ -23,6 +23,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     refuse_absent_row,
     refuse_pad_beyond_positions,
     refuse_uncountable,
+    row_source,
     word_table,
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
@@ -114,22 +115,11 @@ def _rewritten(
         tensor = target.tensors.get(canonical)
         if tensor is None:
             continue
-        source = _source(target, edit, given, canonical, tensor)
+        source = row_source(target, edit, given, canonical)
         is_words = source.stream == target.names.words
         zeroed = {} if pad is None or not is_words else _zero_row(tensor, source, edit.origins, pad)
         pieces = tuple(merge(source.chosen(edit.origins, edit.rows, zeroed)))
         yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (edit.rows, *tensor.shape[1:]), pieces)
-
-
-def _source(target: Target, edit: Remap, given: GivenRows | None, canonical: str, tensor: StoredTensor) -> RowSource:
-    """Where a tensor's rows come from: a stored decoder weight that is tied is the word table once more."""
-    if canonical in target.names.biases:
-        return RowSource(tensor)
-    is_own = canonical == target.names.decoder and not target.config.tie_word_embeddings
-    std = target.config.initializer_range
-    if is_own:
-        return RowSource(tensor, init_of_decoder(edit.init), target.names.decoder, edit.seed, std)
-    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given)
 
 
 def _zero_row(tensor: StoredTensor, source: RowSource, origins: RowMap, pad: int) -> dict[int, Piece]:

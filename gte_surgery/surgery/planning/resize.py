@@ -15,7 +15,7 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.pieces.piece import AddRow, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.meaning import meaning_of_resize
-from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows, init_of_decoder
+from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
@@ -23,6 +23,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     refuse_absent_row,
     refuse_pad_beyond_positions,
     refuse_uncountable,
+    row_source,
     word_table,
 )
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
@@ -111,13 +112,10 @@ def _successor(
             zeros = RowSource(tensor).zeros(0, edit.type_vocab)
             return PlannedTensor(tensor.name, tensor.dtype, (edit.type_vocab, *tensor.shape[1:]), (zeros,))
         return _table(RowSource(tensor, "copy:0"), edit.type_vocab or tensor.shape[0])
-    if canonical in target.names.biases:
-        return _table(RowSource(tensor, renewed=edit.renewed), edit.rows)
-    if canonical == target.names.decoder and not target.config.tie_word_embeddings:
-        std = target.config.initializer_range
-        init, again = init_of_decoder(edit.init), edit.renewed
-        return _table(RowSource(tensor, init, canonical, edit.seed, std, renewed=again), edit.rows)
-    return _word_table(target, tensor, edit, given)
+    source = row_source(target, edit, given, canonical)
+    return (
+        _word_table(target, tensor, source, edit) if source.stream == target.names.words else _table(source, edit.rows)
+    )
 
 
 def _removed(target: Target, edit: Resize) -> tuple[str, ...]:
@@ -148,10 +146,9 @@ def _table(source: RowSource, rows: int) -> PlannedTensor | None:
     return PlannedTensor(tensor.name, tensor.dtype, (rows, *tensor.shape[1:]), tuple(source.resized(rows, {}).values()))
 
 
-def _word_table(target: Target, tensor: StoredTensor, edit: Resize, given: GivenRows | None) -> PlannedTensor | None:
+def _word_table(target: Target, tensor: StoredTensor, source: RowSource, edit: Resize) -> PlannedTensor | None:
     """The word table, or the stored decoder weight that is its copy: resized, pad row zero, type row folded in."""
-    std, again = target.config.initializer_range, edit.renewed
-    source = RowSource(tensor, edit.init, target.names.words, edit.seed, std, given, again)
+    again = edit.renewed
     single: dict[int, Piece] = {}
     old_pad = target.config.pad_token_id
     if edit.old_pad == "normal" and old_pad is not None and old_pad != edit.pad and 0 <= old_pad < edit.rows:

@@ -6,7 +6,7 @@ import numpy as np
 
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import Array, Block
-from gte_surgery.contract.scan.summary import OFFENDERS, FileFault, Offender, Summary, Sums, added
+from gte_surgery.contract.scan.summary import ADDED, LARGEST, OFFENDERS, FileFault, Offender, Summary, Sums, added
 from gte_surgery.contract.terms import Terms
 
 
@@ -32,13 +32,7 @@ class Tally:
             for fault, sums in self._sums.items()
         )
         return Summary(
-            rows=self.rows,
-            sequences=self.sequences,
-            tokens=self.tokens,
-            real_tokens=self.real_tokens,
-            unmasked=self.unmasked,
-            max_id=self.max_id,
-            longest=self.longest,
+            **{name: getattr(self, name) for name in (*ADDED, *LARGEST)},
             lengths=self._lengths,
             uses=self._uses,
             faults=tuple(sorted(faults, key=lambda fault: fault.key)),

@@ -6,7 +6,6 @@ What holds nothing of the vocabulary fits as before; what is of another size tha
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from gte_surgery.checkpoint.adapters import INDICES, Adapter, adapters_of
 from gte_surgery.checkpoint.headers.header import render_header
@@ -17,7 +16,7 @@ from gte_surgery.gte.wording import counted
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
-from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.parts.tables import Rows, RowSource
 from gte_surgery.surgery.planning.plan import ArchiveFile, Plan, SourceFile
 from gte_surgery.surgery.planning.target import Target
 
@@ -31,31 +30,10 @@ def with_adapters(plan: Plan, target: Target, changes: Sequence[RowChange]) -> P
     return plan
 
 
-class _Column(NamedTuple):
+def _column(tensor: StoredTensor, row: int) -> Rows:
     """One row of a table that has a column for each id, as a table of single numbers."""
-
-    tensor: StoredTensor
-    row: int
-
-    @property
-    def name(self) -> str:
-        return self.tensor.name
-
-    @property
-    def source(self) -> str:
-        return self.tensor.source
-
-    @property
-    def dtype(self) -> str:
-        return self.tensor.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.tensor.shape[1:]
-
-    @property
-    def file_begin(self) -> int:
-        return self.tensor.file_begin + self.row * self.shape[0] * element_bytes(self.dtype)
+    begin = tensor.file_begin + row * tensor.shape[1] * element_bytes(tensor.dtype)
+    return Rows(tensor.name, tensor.source, tensor.dtype, tensor.shape[1:], begin)
 
 
 def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequence[RowChange]) -> Plan:
@@ -96,7 +74,7 @@ def _moved(adapter: Adapter, changes: Sequence[RowChange], after: Mapping[int, i
         elif tensor.name in columns and tensor.shape[1:] == words.shape[:1]:
             pieces: list[Piece] = []
             for row in range(tensor.shape[0]):
-                pieces += RowSource(_Column(tensor, row)).chosen(words.origins, words.rows, {})
+                pieces += RowSource(_column(tensor, row)).chosen(words.origins, words.rows, {})
             yield tensor.name, ((tensor.shape[0], words.rows), pieces)
         elif change is not None:
             rows = RowSource(tensor)

@@ -10,7 +10,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at
 from gte_surgery.checkpoint.printable import shown
@@ -22,7 +22,7 @@ from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
-from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.parts.tables import Rows, RowSource
 from gte_surgery.surgery.planning.plan import ArchiveFile
 from gte_surgery.vocabulary.row_map import RowMap
 
@@ -147,7 +147,8 @@ def _content(
 
 
 def _rows(state: OptimizerState, moment: Moment, change: RowChange) -> list[Piece]:
-    source = RowSource(StoredMoment(state.file.name, moment))
+    dtype, begin = moment.tensor.storage.dtype, moment.record.begin
+    source = RowSource(Rows(moment.key, state.file.name, dtype, moment.shape, begin))
     zeroed: dict[int, Piece] = {row: source.zeros(row, row + 1) for row in change.zeroed}
     return source.chosen(_single(change.origins), change.rows, zeroed)
 
@@ -168,27 +169,3 @@ def _numbers(moved: Iterable[tuple[Moment, RowChange]]) -> Iterator[tuple[tuple[
             raise CheckpointError(f"`{shown(moment.key)}`: its shape is not written as numbers")
         yield (length.begin, length.end), change.rows
         yield (count.begin, count.end), count // length * change.rows
-
-
-@dataclass(frozen=True, slots=True)
-class StoredMoment:
-    """A moment as a table whose rows can be chosen."""
-
-    source: str
-    moment: Moment
-
-    @property
-    def name(self) -> str:
-        return self.moment.key
-
-    @property
-    def dtype(self) -> str:
-        return self.moment.tensor.storage.dtype
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.moment.shape
-
-    @property
-    def file_begin(self) -> int:
-        return self.moment.record.begin

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError
-from gte_surgery.surgery.edits import copied_row
+from gte_surgery.surgery.edits import Remap, Resize, copied_row
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import (
     CopyRange,
@@ -30,7 +30,7 @@ from gte_surgery.surgery.pieces.piece import (
     Table,
     element_bytes,
 )
-from gte_surgery.surgery.planning.parts.given import GivenRows
+from gte_surgery.surgery.planning.parts.given import GivenRows, init_of_decoder
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
 
@@ -55,6 +55,16 @@ class StoredTable(Protocol):
     def shape(self) -> tuple[int, ...]: ...
     @property
     def file_begin(self) -> int: ...
+
+
+class Rows(NamedTuple):
+    """A `StoredTable` that is none of the checkpoint's tensors."""
+
+    name: str
+    source: str
+    dtype: str
+    shape: tuple[int, ...]
+    file_begin: int
 
 
 class RowSource(NamedTuple):
@@ -196,6 +206,18 @@ class RowSource(NamedTuple):
 def _refuse_many(init: str, rows: int) -> None:
     if rows > MOST_COPIES:
         raise RefusedError(f"init: {init} for {rows} rows, at most {MOST_COPIES} are copied")
+
+
+def row_source(target: Target, edit: Resize | Remap, given: GivenRows | None, canonical: str) -> RowSource:
+    """Where the rows of a vocabulary-sized tensor come from: of a stored decoder weight that is tied, as of the word
+    table, whose copy it is."""
+    tensor, std = target.tensors[canonical], target.config.initializer_range
+    again = edit.renewed if isinstance(edit, Resize) else range(0)
+    if canonical in target.names.biases:
+        return RowSource(tensor, renewed=again)
+    if canonical == target.names.decoder and not target.config.tie_word_embeddings:
+        return RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std, renewed=again)
+    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given, again)
 
 
 def word_table(target: Target) -> StoredTensor:
