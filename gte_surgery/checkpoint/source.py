@@ -2,7 +2,7 @@
 an identity, gives ranges of bytes, and copies a range into a file as cheaply as it can.
 
 Files on this disk are one kind, those of a repository on a hub another (`hub`). Nothing above opens a path of a
-checkpoint by itself, and every byte that is read here is counted: what reads headers only can be held to it.
+checkpoint by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Hashable, Iterable
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple, Protocol
 
 _OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOCTTY", 0)
@@ -140,20 +139,16 @@ class _OpenedLocal(NamedTuple):
         return Identity(found.st_size, found.st_mtime_ns, (found.st_dev, found.st_ino))
 
     def read(self, offset: int, count: int) -> bytes:
-        raw = self.disk.pread(self.descriptor, count, offset)
-        count_read(len(raw))
-        return raw
+        return self.disk.pread(self.descriptor, count, offset)
 
     def read_into(self, room: memoryview, offset: int) -> int:
         done = 0
         while done < len(room) and (count := os.preadv(self.descriptor, [room[done:]], offset + done)):
             done += count
-        count_read(done)
         return done
 
     def copy(self, offset: int, count: int, destination: Destination) -> None:
         destination.copy_from(self.descriptor, offset, count)
-        count_read(count)
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """What lies on this disk is near."""
@@ -202,24 +197,3 @@ def read_fully(descriptor: int, count: int, offset: int) -> bytes:
 def _require_regular(found: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
-
-
-class _Counter:
-    """Bytes read by this process, by any thread of it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self.total = 0
-
-    def add(self, count: int) -> None:
-        with self._lock:
-            self.total += count
-
-
-_COUNTER = _Counter()
-count_read = _COUNTER.add
-
-
-def bytes_read() -> int:
-    """How many bytes of checkpoints this process has read so far; take it before and after what is to be measured."""
-    return _COUNTER.total

@@ -7,7 +7,6 @@ Only a block that has some is looked at again. Needs numpy, imported when called
 
 from __future__ import annotations
 
-import struct
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
+from gte_surgery.checkpoint.rows import numbers
 from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.checks.statistics import TensorStatistics
 
@@ -212,14 +212,8 @@ def _with_large(seen: TensorStatistics, magnitudes: Array, block: Block, kind: _
 
 def number_of(bits: int, dtype: str) -> float:
     """The number that the bits of one element mean."""
-    match dtype:
-        case "BF16":
-            return float(struct.unpack("<f", struct.pack("<I", bits << 16))[0])
-        case "F16" | "F32" | "F64":
-            size, letter = {"F16": ("H", "e"), "F32": ("I", "f"), "F64": ("Q", "d")}[dtype]
-            return float(struct.unpack(f"<{letter}", struct.pack(f"<{size}", bits))[0])
-        case _:
-            raise ValueError(f"{dtype}: not a floating-point dtype")
+    (number,) = numbers(bits.to_bytes(FORMATS[dtype].size, "little"), dtype) or ()
+    return number
 
 
 def _exact_norms(rows: Array, dtype: str) -> Array:

@@ -89,7 +89,7 @@ def config_of(checkpoint: Checkpoint) -> GteConfig:
     """The config of a checkpoint as the model reads it. Raises CheckpointError, which names the checkpoint."""
     values = checkpoint.config.value if checkpoint.config is not None else None
     if not isinstance(values, dict):
-        told = f"{pasteable('check', checkpoint.name)} tells why"
+        told = f"{pasteable('check', checkpoint.name)} tells more"
         raise CheckpointError(f"{checkpoint.name}: no readable config.json", told)
     try:
         return read_config(values)

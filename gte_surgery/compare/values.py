@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,19 +77,17 @@ class OpenedWeights:
         self._files = {shard.file.name: shard.file for shard in checkpoint.shards}
         self._opened: dict[str, Opened] = {}
         self._name = checkpoint.name
+        self._closing = ExitStack()
 
     def __enter__(self) -> OpenedWeights:
-        try:
+        with self._closing:
             for name, file in self._files.items():
-                self._opened[name] = file.place.open()
-        except BaseException:
-            self.__exit__()
-            raise
+                self._opened[name] = self._closing.enter_context(closing(file.place.open()))
+            self._closing = self._closing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._opened:
-            self._opened.popitem()[1].close()
+        self._closing.close()
 
     def read(self, source: str, offset: int, count: int) -> bytes:
         """Exactly `count` bytes; raises CheckpointError when the file has become shorter."""

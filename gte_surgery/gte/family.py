@@ -313,11 +313,6 @@ def labelled(members: Mapping[str, object], head: Head) -> dict[str, object]:
     return dict(sorted((labels | dict(members)).items()))
 
 
-def parameter_count(specs: Iterable[TensorSpec]) -> int:
-    """The number of parameters in all."""
-    return sum(spec.size for spec in specs)
-
-
 def prefixed(names: Names, prefix: str, heads: tuple[str, ...], old_norms: Mapping[str, str] | None = None) -> Naming:
     """The naming of a family that puts one prefix before the encoder's tensors once there is a head, and splits and
     packs nothing: layout a is the bare model, b the one with a head; `heads` are the first words of a head's names,

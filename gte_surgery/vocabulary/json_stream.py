@@ -29,7 +29,6 @@ _CLOSING = re.compile(rb"[ \t\n\r]*[\]}]")
 _BRACKETS = (_OPENING, _CLOSING)
 """Told by the first character that is no white space: where that is another one, more of the text changes nothing."""
 _SPACE = b" \t\n\r"
-_SCALAR = re.compile(rb"[ \t\n\r]*(" + STRING + rb"|[^ \t\n\r\"\[\]{}:,]+)", re.DOTALL)
 _KEY = re.compile(rb"[ \t\n\r]*(" + STRING + rb")[ \t\n\r]*:", re.DOTALL)
 _NEXT = re.compile(rb"[ \t\n\r]*([,\]}])")
 

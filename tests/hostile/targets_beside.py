@@ -30,7 +30,7 @@ from gte_surgery.errors import GteSurgeryError, RefusedError, UsageError
 from gte_surgery.findings import Report
 from gte_surgery.render.formats.provenance import statements
 from gte_surgery.render.formats.report import report_json, report_text
-from gte_surgery.render.receipts import history_json, history_text
+from gte_surgery.render.settled import history_json, history_text
 from gte_surgery.surgery import verbs
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.recovery import expected_recovery, recover

@@ -12,7 +12,7 @@ from typing import Protocol
 from gte_surgery.checkpoint.hub.coalesce import GAP, LONGEST, Range, union
 from gte_surgery.checkpoint.hub.spool import Landing, Part, Spool
 from gte_surgery.checkpoint.hub.transfer import Hub, Remote
-from gte_surgery.checkpoint.source import Destination, Identity, Opened, count_read
+from gte_surgery.checkpoint.source import Destination, Identity, Opened
 from gte_surgery.errors import FetchError
 
 SMALL = 1 << 20
@@ -66,7 +66,6 @@ class OpenedRemote(Opened):
             room[:] = block[offset - begin : end - begin]
         else:
             self._taped(offset, end, stop or end).fill(room)
-        count_read(len(room))
         return len(room)
 
     def copy(self, offset: int, count: int, destination: Destination) -> None:
@@ -85,7 +84,6 @@ class OpenedRemote(Opened):
             else:
                 for chunk in self._snapshot.hub.chunks(self._remote, part.begin, part.end):
                     destination.write(chunk)
-        count_read(count)
 
     def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
         if (spool := self._snapshot.spool(self._remote)) is not None:

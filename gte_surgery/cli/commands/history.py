@@ -28,7 +28,7 @@ def command(ctx: click.Context, terminal: Terminal, /, checkpoint: Path, as_json
     As in-toto each is a line: a Statement v1 with SLSA provenance v1, about the files that it wrote, by their SHA-256.
     Nothing is hashed for it.
     """
-    from gte_surgery.render.receipts import history_json, history_text
+    from gte_surgery.render.settled import history_json, history_text
     from gte_surgery.surgery.verbs import history
 
     chosen, receipts = form_of(ctx, form, as_json), history(checkpoint)

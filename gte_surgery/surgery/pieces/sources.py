@@ -6,7 +6,7 @@ Where their bytes come from is for `checkpoint.source` to know.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from gte_surgery.checkpoint.headers.header import read_digest
 from gte_surgery.checkpoint.source import Destination, Opened
@@ -27,20 +27,18 @@ class Sources:
         self._files = {file.name: file for file in files}
         self._filesystem = filesystem
         self._opened: dict[str, Opened] = {}
+        self._closing = ExitStack()
 
     def __enter__(self) -> Sources:
-        try:
+        with self._closing:
             for file in self._files.values():
-                self._opened[file.name] = file.place.open(self._filesystem)
+                self._opened[file.name] = self._closing.enter_context(closing(file.place.open(self._filesystem)))
             self.refuse_changed()
-        except BaseException:
-            self.__exit__()
-            raise
+            self._closing = self._closing.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        while self._opened:
-            self._opened.popitem()[1].close()
+        self._closing.close()
 
     def expect(self, pieces: Iterable[Piece]) -> None:
         """Tells the files that are far away what the pieces will read of them."""

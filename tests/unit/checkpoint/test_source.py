@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from gte_surgery.checkpoint.source import Identity, LocalFile, bytes_read, path_of
+from gte_surgery.checkpoint.source import Identity, LocalFile, path_of
 from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
 
 CONTENT = bytes(range(256)) * 5
@@ -59,21 +58,6 @@ def test_a_range_is_copied_to_the_end_of_a_file(place: LocalFile, tmp_path: Path
             file.copy(len(CONTENT) - 4, 5, writing)
     os.close(descriptor)
     assert (tmp_path / "made").read_bytes() == b"head" + CONTENT[100:600] + CONTENT[-4:]
-
-
-def test_every_byte_is_counted_whoever_reads_it(place: LocalFile, tmp_path: Path) -> None:
-    def read() -> None:
-        with closing(place.open()) as file:
-            for offset in range(500):
-                file.read(offset, 3)
-
-    before = bytes_read()
-    threads = [threading.Thread(target=read) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert bytes_read() - before == 4 * 500 * 3
 
 
 def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gte_surgery.render.receipts import history_json, history_text
+from gte_surgery.render.settled import history_json, history_text
 
 RECEIPT = {
     "tool": "gte-surgery 0.1.0",

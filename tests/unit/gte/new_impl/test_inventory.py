@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from gte_surgery.gte.config import GteConfig, read_config
-from gte_surgery.gte.family import parameter_count
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
-from gte_surgery.gte.tensors import Init
+from gte_surgery.gte.tensors import Init, TensorSpec
 
 SIZES = {
     "vocab_size": 64,
@@ -43,6 +44,10 @@ MODEL = {
     "embeddings.word_embeddings.weight": (64, 8),
     **LAYER,
 }
+
+
+def parameter_count(specs: Iterable[TensorSpec]) -> int:
+    return sum(spec.size for spec in specs)
 
 
 def config(**changes: object) -> GteConfig:

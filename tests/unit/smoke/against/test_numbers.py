@@ -10,8 +10,7 @@ from sklearn.metrics import ndcg_score
 
 torch = pytest.importorskip("torch")
 
-from gte_surgery.smoke.against.numbers import cosines, kendall, nearest, ranked, scores, shared  # noqa: E402
-from gte_surgery.smoke.against.quality import batched, histogram  # noqa: E402
+from gte_surgery.smoke.against.quality import batched, cosines, histogram, kendall, nearest, ranked, scores, shared  # noqa: E402  # noqa: E402
 
 
 def unit(rows: int, seed: int, width: int = 8) -> np.ndarray:
