@@ -6,10 +6,11 @@ Plain frozen data. Rules make these values, `render` turns them into text, the c
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, replace
 from enum import IntEnum
 from shlex import quote
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 MOST_ALIKE = 1_000
@@ -104,6 +105,20 @@ class Code:
     def found(self, location: Location, message: str, hint: str = "") -> Finding:
         """A finding under this code."""
         return Finding(self.code, self.severity, location, message, hint)
+
+
+def documented(table: str, only_with: str = "") -> Mapping[str, Code]:
+    """Codes by the text that documents them: of each, with a blank line between, a line of code, severity and title,
+    then the explanation.
+    """
+    entries = (entry.partition("\n") for entry in table.strip().split("\n\n"))
+    heads = ((*head.split(" ", 2), explanation) for head, _, explanation in entries)
+    return MappingProxyType(
+        {
+            code: Code(code, Severity[severity.upper()], title, explanation, only_with=only_with)
+            for code, severity, title, explanation in heads
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,7 +17,7 @@ from typing import NamedTuple
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checks.subject import Subject
-from gte_surgery.findings import Location, Severity
+from gte_surgery.findings import Location, Severity, documented
 
 RULE_MODULES = (
     "directory",
@@ -92,21 +93,25 @@ def _add_rule(new: Rule) -> None:
     _rules[new.code] = new
 
 
-def add_fault_rule(
-    code: str,
-    severity: Severity,
-    kind: FaultKind | HeaderFault,
-    title: str,
-    explanation: str,
-    requires: tuple[str, ...] = (),
+def add_fault_rules(
+    kinds: type[FaultKind] | type[HeaderFault],
+    table: str,
+    requires: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> None:
-    """Register the rule that reports the faults of one kind, which were found when the checkpoint was opened."""
+    """Register the rules that report faults, each those of one kind, which were found when the checkpoint was opened.
 
-    def check(subject: Subject) -> Iterable[Observation]:
-        for fault in subject.faults(kind):
-            yield Observation(fault.location, fault.message, fault.hint)
+    The table is one as `findings.documented` reads it, with the name of the kind before the title; `requires` is by
+    code.
+    """
+    for code, each in documented(table).items():
+        kind, _, title = each.title.partition(" ")
+        needed = tuple(sorted(requires.get(code, ())))
+        _add_rule(Rule(code, each.severity, title, each.explanation, needed, partial(_faults, kinds[kind])))
 
-    _add_rule(Rule(code, severity, title, _unindented(explanation), tuple(sorted(requires)), check))
+
+def _faults(kind: FaultKind | HeaderFault, subject: Subject) -> Iterable[Observation]:
+    for fault in subject.faults(kind):
+        yield Observation(fault.location, fault.message, fault.hint)
 
 
 def all_rules() -> Mapping[str, Rule]:
