@@ -69,7 +69,8 @@ padding_idx should keep it at zero gradient; a trained pad row changes what mask
 
 GTE517 error The pad row is not zero after a training step
 It was not zero to begin with, or the optimiser moved it. `gte-surgery resize CKPT --pad ID` zeroes it.
-Masked-LM training moves it where the decoder is tied to the table: then this is not judged (GTE230).
+Masked-LM training moves it where the decoder is tied to the table: then a row that is not zero is left
+to GTE230.
 
 GTE518 error inputs_embeds gives other outputs than input_ids
 Looking the rows up outside and handing them in must change nothing; external tables rely on it.

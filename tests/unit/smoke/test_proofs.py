@@ -118,6 +118,20 @@ def test_a_pad_row_that_is_not_zero_stays_so(tmp_path: Path) -> None:
     assert failed(run(broken(tmp_path / "again", fill))) == found
 
 
+def test_a_pad_row_that_masked_lm_training_moved_is_as_it_should_be(tmp_path: Path) -> None:
+    folder = new(tmp_path / "mlm", release="gte-en-mlm-base", vocab=64, pad=0, dialect="native", layers=1, hidden=64,
+                 heads=4, intermediate=96).target  # fmt: skip
+    assert "GTE517" in {proof.code for proof in run(folder).proofs if proof.outcome == "passed"}
+    encoder = load_encoder(folder, "cpu", "float32").train()
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=1e-3)
+    encoder.masked_loss({"input_ids": torch.tensor([[5, 7, 9]])}, torch.tensor([[-100, 8, -100]])).backward()
+    optimizer.step()
+    encoder.model.save_pretrained(tmp_path / "trained")
+    result = run(tmp_path / "trained")
+    assert failed(result) == set()
+    assert "GTE517" in {proof.code for proof in result.proofs if proof.outcome == "skipped"}
+
+
 def test_a_lost_rope_is_found_although_every_number_is_finite(tmp_path: Path) -> None:
     config = builder.native_config(rope_parameters=ABSENT)
     folder = builder.write(tmp_path / "x", config, builder.tensors(config))
