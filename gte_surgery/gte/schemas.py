@@ -53,10 +53,16 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str) -> dict[str, object]:
-    """The schema of that name, parsed; raises UsageError listing the names."""
+    """The schema of that name, parsed, with each other one that it refers to among its `$defs`, so that it stands alone
+    [JSON Schema 2020-12, 9.3, Compound Documents]; raises UsageError listing the names.
+    """
     if name not in names():
         raise UsageError(f"schema: {name!r}, is not known", f"known schemas: {', '.join(names())}")
-    schema: dict[str, object] = json.loads((_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8"))
+    text = (_folder() / f"{name}{_SUFFIX}").read_text(encoding="utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    for other in names():
+        if f'"$ref": "{_URN}{other}#' in text:
+            schema.setdefault("$defs", {})[other] = load(other)
     return schema
 
 
@@ -79,12 +85,10 @@ def _folder() -> Path:
 def _validator(name: str) -> Validator:
     from jsonschema import Draft202012Validator
     from jsonschema.validators import extend
-    from referencing import Registry, Resource
 
     checker = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: _is_integer(value))
-    registry: Registry[Any] = Registry(retrieve=lambda urn: Resource.from_contents(load(urn.removeprefix(_URN))))  # type: ignore[call-arg]
     strict = extend(Draft202012Validator, {"required": _required}, type_checker=checker)  # type: ignore[no-untyped-call]
-    validator: Validator = strict(load(name), registry=registry)
+    validator: Validator = strict(load(name))
     return validator
 
 

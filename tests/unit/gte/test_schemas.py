@@ -84,6 +84,12 @@ def test_a_schema_is_sound_and_names_itself(name: str) -> None:
     assert schema["title"]
 
 
+def test_a_schema_that_is_printed_needs_no_other() -> None:
+    for name, value in (("plan", {**PLAN, "receipt": RECEIPT}), ("receipt", {"receipts": [RECEIPT]})):
+        Draft202012Validator(load(name)).validate(value)  # which asks for nothing but what the schema holds
+    assert not Draft202012Validator(load("plan")).is_valid({**PLAN, "receipt": {**RECEIPT, "tool": 1}})
+
+
 def properties(schema: object, place: str = "") -> Iterator[tuple[str, dict[str, object]]]:
     if isinstance(schema, dict):
         for key, value in schema.items():
