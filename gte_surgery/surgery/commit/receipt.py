@@ -42,7 +42,7 @@ def make_receipt(
         "command": plan.command,
         "edits": dict(plan.edits),
         "seed": plan.seed,
-        "sources": [{"name": file.name, "size": file.size, "header": file.header} for file in plan.sources],
+        "sources": [{"name": file.name, "size": file.size, **_header(file)} for file in plan.sources],
         "written": [_written(file, folder) for file in written if not _NO_TEXT.search(file.name)],
         "removed": list(plan.removed),
         **recorded(plan.claims),

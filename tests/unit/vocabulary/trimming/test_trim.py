@@ -142,6 +142,7 @@ def test_the_curve_is_what_each_size_comes_to(
     found = trim(place, texts=file, write_counts=counts, dry_run=True).plan
     (point,) = [each for each in found.curve if each.size == 700]
     cut = trim(place, texts=file, top=700, out=tmp_path / "cut")
+    assert violations({"receipts": [cut.receipt]}, "receipt") == []
     kept, row = tokenizer(tmp_path / "cut").get_vocab_size(), 32 + 1
     assert (point.kept, point.parameters, point.nbytes) == (kept, (SIZE - kept) * row, (SIZE - kept) * 4 * row)
     assert f"they cover {100 * point.coverage:.3f} % of what was counted" in " ".join(cut.plan.meaning)

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from gte_surgery import convert, resize  # noqa: E402
 from gte_surgery.errors import RefusedError  # noqa: E402
+from gte_surgery.gte.schemas import violations  # noqa: E402
 
 V, H, I = 256, 32, 48  # noqa: E741
 
@@ -63,6 +64,7 @@ def test_the_moments_of_the_table_follow_and_all_else_is_carried(checkpoint: Any
     assert outcome.plan.meaning[-1].startswith("optimizer.pt follows: the moments of 1 parameter move with the rows")
     assert [sentence for sentence in outcome.plan.meaning if "optimizer.pt" in sentence] == [outcome.plan.meaning[-1]]
     assert "optimizer.pt" in [each["name"] for each in outcome.receipt["written"]]  # type: ignore[index]
+    assert violations({"receipts": [outcome.receipt]}, "receipt") == []
 
 
 def test_a_pad_that_moves_takes_no_momentum_along(checkpoint: Any) -> None:
