@@ -15,6 +15,8 @@ MAX_JSON_VALUES = 100_000
 MAX_INDEX_BYTES = 1 << 24
 MAX_INDEX_VALUES = 125_000
 """For an index, which has one value for each tensor."""
+MAX_HEADER_BYTES = 100_000_000
+"""That the format itself allows."""
 MAX_HEADER_MEMORY = 160_000_000
 """For the tensors of a checkpoint, all shards together: some 240,000 with names of usual length."""
 _TENSOR_MEMORY = 400

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+from gte_surgery.checkpoint.bounds import MAX_HEADER_BYTES
+
 SNIFFED_BYTES = 512
-_MAX_HEADER_BYTES = 100_000_000
 
 
 class Content(Enum):
@@ -40,7 +41,7 @@ def sniff(head: bytes) -> Content:
 
 def _is_safetensors(head: bytes) -> bool:
     length = int.from_bytes(head[:8], "little")
-    return len(head) > 8 and length <= _MAX_HEADER_BYTES and head[8:].lstrip(b" \t\n\r")[:1] == b"{"
+    return len(head) > 8 and length <= MAX_HEADER_BYTES and head[8:].lstrip(b" \t\n\r")[:1] == b"{"
 
 
 def _sniff_text(head: bytes) -> Content:

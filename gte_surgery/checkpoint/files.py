@@ -28,8 +28,8 @@ class FileEntry(NamedTuple):
     """One file of a checkpoint.
 
     `name` is relative, with "/" between folders (bytes that are not UTF-8 as surrogates, see `shown`), `place` where
-    its content lies. Size in bytes, `mtime_ns`, permission bits `mode`, link count and `is_regular` are those of the
-    file itself, for a symlink of the file that it leads to; a link that leads nowhere is not regular.
+    its content lies. Size in bytes, `mtime_ns`, permission bits `mode` and `is_regular` are those of the file itself,
+    for a symlink of the file that it leads to; a link that leads nowhere is not regular.
     """
 
     name: str
@@ -37,7 +37,6 @@ class FileEntry(NamedTuple):
     size: int
     mtime_ns: int
     mode: int
-    links: int
     is_symlink: bool
     is_regular: bool = True
 
@@ -143,7 +142,7 @@ def entry_of(name: str, path: Path) -> FileEntry:
         try:
             status = os.stat(path)
         except OSError:
-            return FileEntry(name, LocalFile(path), 0, link.st_mtime_ns, 0, 0, True, False)
+            return FileEntry(name, LocalFile(path), 0, link.st_mtime_ns, 0, True, False)
     is_regular = stat.S_ISREG(status.st_mode)
     return FileEntry(
         name,
@@ -151,7 +150,6 @@ def entry_of(name: str, path: Path) -> FileEntry:
         status.st_size,
         status.st_mtime_ns,
         stat.S_IMODE(status.st_mode),
-        status.st_nlink,
         is_symlink,
         is_regular,
     )

@@ -19,8 +19,8 @@ from gte_surgery.gte.fields import (
     GteConfig,
     Values,
     look_both_ways,
-    shared_fields,
     text,
+    usual_config,
     wrong,
 )
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
@@ -64,15 +64,7 @@ def read_config(values: Values) -> GteConfig:
     if text(values, "position_embedding_type", "absolute") != "absolute":
         raise wrong("position_embedding_type", values["position_embedding_type"], '"absolute"')
     look_both_ways(values)
-    shared = shared_fields(values, _DEFAULTS)
-    return GteConfig(
-        **shared,
-        dialect=Dialect.NATIVE,
-        layer_norm_type="layer_norm",
-        position_embedding_type="absolute",
-        pack_qkv=True,
-        rope=_NO_ROPE,
-    )
+    return usual_config(values, _DEFAULTS)._replace(position_embedding_type="absolute", rope=_NO_ROPE)
 
 
 def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:

@@ -6,11 +6,11 @@ A reader refuses only what no model could be built from; whether the values are 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.kinds import Dialect
-from gte_surgery.gte.rope import LARGEST_NUMBER, Rope
+from gte_surgery.gte.rope import LARGEST_NUMBER, NATIVE_THETA, Rope
 from gte_surgery.gte.wording import shown
 
 Values = Mapping[str, object]
@@ -109,57 +109,43 @@ class Defaults(NamedTuple):
     hidden_act: str = "gelu"
 
 
-class Shared(TypedDict):
-    """The fields that every family reads alike."""
-
-    vocab_size: int
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    intermediate_size: int
-    max_position_embeddings: int
-    type_vocab_size: int
-    pad_token_id: int | None
-    initializer_range: float
-    layer_norm_eps: float
-    hidden_act: str
-    tie_word_embeddings: bool
-    architectures: tuple[str, ...]
-    num_labels: int
-    dtype: str | None
-
-
-def shared_fields(config: Values, defaults: Defaults, spelled: Mapping[str, str] | None = None) -> Shared:
-    """The fields that families have in common; `spelled` maps a field to the member that says it, where they differ.
+def usual_config(config: Values, defaults: Defaults, spelled: Mapping[str, str] | None = None) -> GteConfig:
+    """The fields that every family reads alike, and of the others those of a native model with plain rope; `spelled`
+    maps a field to the member that says it, where they differ.
 
     Raises CheckpointError naming the member whose value no model could be built from. Flags count as Python counts
     them: the string "false" is on, as it would be for the loader.
     """
-    key = {**{name: name for name in Shared.__annotations__}, **(spelled or {})}
-    hidden_size = integer(config, key["hidden_size"], defaults.hidden_size, least=1, most=LARGEST_WIDTH)
-    return {
-        "vocab_size": integer(config, key["vocab_size"], defaults.vocab_size, least=1),
-        "hidden_size": hidden_size,
-        "num_attention_heads": integer(
-            config, key["num_attention_heads"], defaults.num_attention_heads, least=1, most=hidden_size
-        ),
-        "num_hidden_layers": integer(
-            config, key["num_hidden_layers"], defaults.num_hidden_layers, least=1, most=MOST_LAYERS
-        ),
-        "intermediate_size": integer(config, key["intermediate_size"], defaults.intermediate_size, least=1),
-        "max_position_embeddings": integer(
-            config, key["max_position_embeddings"], defaults.max_position_embeddings, least=1
-        ),
-        "type_vocab_size": integer(config, key["type_vocab_size"], defaults.type_vocab_size, least=0),
-        "pad_token_id": pad_token_id(config, defaults.pad_token_id),
-        "initializer_range": number(config, key["initializer_range"], 0.02),
-        "layer_norm_eps": number(config, key["layer_norm_eps"], defaults.layer_norm_eps),
-        "hidden_act": text(config, key["hidden_act"], defaults.hidden_act),
-        "tie_word_embeddings": bool(config.get("tie_word_embeddings", True)),
-        "architectures": architectures(config),
-        "num_labels": num_labels(config),
-        "dtype": dtype(config),
-    }
+
+    def size(field: str, least: int = 1, most: int = LARGEST_SIZE) -> int:
+        return integer(config, told(field), getattr(defaults, field), least, most)
+
+    def told(field: str) -> str:
+        return (spelled or {}).get(field, field)
+
+    hidden_size = size("hidden_size", most=LARGEST_WIDTH)
+    return GteConfig(
+        dialect=Dialect.NATIVE,
+        vocab_size=size("vocab_size"),
+        hidden_size=hidden_size,
+        num_attention_heads=size("num_attention_heads", most=hidden_size),
+        num_hidden_layers=size("num_hidden_layers", most=MOST_LAYERS),
+        intermediate_size=size("intermediate_size"),
+        max_position_embeddings=size("max_position_embeddings"),
+        type_vocab_size=size("type_vocab_size", least=0),
+        pad_token_id=pad_token_id(config, defaults.pad_token_id),
+        initializer_range=number(config, told("initializer_range"), 0.02),
+        layer_norm_eps=number(config, told("layer_norm_eps"), defaults.layer_norm_eps),
+        layer_norm_type="layer_norm",
+        position_embedding_type="rope",
+        pack_qkv=True,
+        hidden_act=text(config, told("hidden_act"), defaults.hidden_act),
+        tie_word_embeddings=bool(config.get("tie_word_embeddings", True)),
+        architectures=architectures(config),
+        num_labels=num_labels(config),
+        dtype=dtype(config),
+        rope=Rope("default", NATIVE_THETA),
+    )
 
 
 def wrong(key: str, value: object, wanted: str) -> CheckpointError:

@@ -36,7 +36,7 @@ from gte_surgery.gte.fields import (
     look_both_ways,
     number,
     same_head_size,
-    shared_fields,
+    usual_config,
     wrong,
 )
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
@@ -72,19 +72,14 @@ _KEYS = (
 def read_config(values: Values) -> GteConfig:
     """The effective config; raises CheckpointError naming the key whose value no model could be built from."""
     typeless = {key: value for key, value in values.items() if key != "type_vocab_size"}
-    shared = shared_fields(typeless, _DEFAULTS, _SPELLED)
+    usual = usual_config(typeless, _DEFAULTS, _SPELLED)
     look_both_ways(values)
     if values.get("head_dim") is not None:
-        same_head_size(values, shared["hidden_size"] // shared["num_attention_heads"])
-    return GteConfig(
-        **shared,
-        dialect=Dialect.NATIVE,
-        layer_norm_type="layer_norm",
-        position_embedding_type="rope",
-        pack_qkv=True,
+        same_head_size(values, usual.head_size)
+    return usual._replace(
         rope=read_rope(values, FULL),
         local_rope=read_rope(values, SLIDING),
-        layer_types=layer_types(values, shared["num_hidden_layers"]),
+        layer_types=layer_types(values, usual.num_hidden_layers),
         window=_window(values),
         biased=tuple(name for name in _BIASES if _is_biased(values, name)),
         draw_cut=_cut(values),

@@ -18,7 +18,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, is_readable_whole, memory_of, memory_of_shape, room_beside
+from gte_surgery.checkpoint.bounds import (
+    MAX_HEADER_BYTES,
+    MAX_HEADER_MEMORY,
+    is_readable_whole,
+    memory_of,
+    memory_of_shape,
+    room_beside,
+)
 from gte_surgery.checkpoint.files import opened, read_at
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.checkpoint.headers.text import NotPlainError, PlainEntry, read_members
@@ -41,7 +48,6 @@ __all__ = [
     "tensor_nbytes",
 ]
 
-MAX_HEADER_BYTES = 100_000_000
 MAX_UNSIGNED = 2**64 - 1
 _TOO_MUCH = "take more memory than a checkpoint may"
 Metadata = tuple[tuple[str, str], ...] | None

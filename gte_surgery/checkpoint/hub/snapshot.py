@@ -94,7 +94,7 @@ class Snapshot:
     def _entry(self, name: str, remote: Remote) -> FileEntry:
         near = self.cached(remote)
         changed = 0 if near is None else near.path.stat().st_mtime_ns
-        return FileEntry(name, RemoteFile(self, remote), remote.size, changed, 0o644, 1, False)
+        return FileEntry(name, RemoteFile(self, remote), remote.size, changed, 0o644, False)
 
     def etag(self, name: str) -> str:
         """Of the file that the checkpoint has under this name: its SHA-256 if it is in LFS, else what git calls it."""

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.files import FileEntry, opened, read_at
+from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.archive import Record, read_records
 from gte_surgery.checkpoint.training.unpickle import MOST_BYTES, Tensor, Whole, unpickle
 from gte_surgery.errors import CheckpointError
-
-_BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +29,6 @@ class Moment:
     @property
     def shape(self) -> tuple[int, ...]:
         return tuple(int(length) for length in self.tensor.shape)
-
-    @property
-    def element_bytes(self) -> int:
-        return _BYTES[self.tensor.storage.dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ def _moments(state: Mapping[object, object], by_key: Mapping[str, Record], name:
             if not isinstance(value, Tensor):
                 continue
             record = by_key.get(value.storage.key)
-            size = value.storage.count * _BYTES[value.storage.dtype]
+            size = value.storage.count * DTYPE_BITS[value.storage.dtype] // 8
             if record is None or record.size != size:
                 raise CheckpointError(f"{name}: `{shown(str(key))}` of parameter {parameter}: its record is not there")
             yield Moment(parameter, str(key), value, record)

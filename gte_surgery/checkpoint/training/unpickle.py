@@ -1,15 +1,17 @@
 """Reads the pickle inside a file that `torch.save` wrote, and executes nothing.
 
-An interpreter of the few opcodes that protocol 2 needs for plain values [CPython, pickletools.py]. A global is never
-imported: it is one of a closed list, or the file is refused with its name. Tensors become `Tensor`, a description of
-where their elements lie; whole numbers remember where in the pickle they stand, so that a shape can be rewritten.
+An interpreter of the few opcodes that protocol 2 needs for plain values; pickletools tells them apart. A global is
+never imported: it is one of a closed list, or the file is refused with its name. Tensors become `Tensor`, a description
+of where their elements lie; whole numbers remember where in the pickle they stand, so that a shape can be rewritten.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from typing import Any
 
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError
@@ -105,57 +107,44 @@ def unpickle(raw: bytes, source: str) -> object:
     """
     if len(raw) > MOST_BYTES:
         raise CheckpointError(f"{source}: a pickle of {len(raw)} bytes, at most {MOST_BYTES} are read")
-    machine = _Machine(raw, source)
+    machine = _Machine(source)
     try:
-        return machine.run()
-    except (IndexError, KeyError, TypeError, ValueError, OverflowError, struct.error):
+        return machine.run(raw)
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError):
         raise CheckpointError(f"{source}: not a well-formed pickle, at byte {machine.at}") from None
 
 
 class _Machine:
     """The stack, the marks and the memo of one pickle."""
 
-    def __init__(self, raw: bytes, source: str) -> None:
-        self.raw = raw
+    def __init__(self, source: str) -> None:
         self.source = source
         self.at = 0
         self.stack: list[object] = []
-        self.memo: dict[int, object] = {}
+        self.memo: dict[object, object] = {}
 
-    def run(self) -> object:
-        for _ in range(MOST_STEPS):
-            opcode = self.raw[self.at]
-            if opcode == _STOP:
+    def run(self, raw: bytes) -> object:
+        from pickletools import genops
+
+        text = BytesIO(raw)
+        for opcode, argument, at in islice(genops(text), MOST_STEPS):
+            self.at = at or 0
+            if opcode.name == "STOP":
                 return self.stack.pop()
-            step = _OPCODES.get(opcode)
+            step = _OPCODES.get(opcode.name)
             if step is None:
-                raise CheckpointError(f"{self.source}: opcode {bytes([opcode])!r}, which no optimizer's file needs")
-            begin, self.at = self.at, self.at + 1
-            step(self)
+                raise CheckpointError(f"{self.source}: opcode {opcode.name}, which no optimizer's file needs")
+            step(self, argument)
             if type(self.stack[-1] if self.stack else None) is int:
-                self._place(begin)
+                self._place(self.at, text.tell())
         raise CheckpointError(
             f"{self.source}: a pickle of more than {MOST_STEPS} steps, which no optimizer's file needs"
         )
 
-    def _place(self, begin: int) -> None:
+    def _place(self, begin: int, end: int) -> None:
         number = Whole(self.stack[-1])  # type: ignore[call-overload]
-        number.begin, number.end = begin, self.at
+        number.begin, number.end = begin, end
         self.stack[-1] = number
-
-    def take(self, count: int) -> bytes:
-        if count < 0 or self.at + count > len(self.raw):
-            raise ValueError
-        self.at += count
-        return self.raw[self.at - count : self.at]
-
-    def number(self, form: str) -> int:
-        found: int = struct.unpack(form, self.take(struct.calcsize(form)))[0]
-        return found
-
-    def line(self) -> str:
-        end = self.raw.index(b"\n", self.at)
-        return self.take(end + 1 - self.at)[:-1].decode("ascii")
 
     def since_mark(self) -> list[object]:
         at = len(self.stack) - 1
@@ -167,8 +156,8 @@ class _Machine:
         del self.stack[at:]
         return items
 
-    def refer(self) -> None:
-        name = f"{self.line()}.{self.line()}"
+    def refer(self, told: str) -> None:
+        name = told.replace(" ", ".")
         if name not in _KNOWN:
             named = f"names `{shown(name[:200])}`, which is no part of an optimizer's state"
             raise CheckpointError(f"{self.source}: {named}")
@@ -208,9 +197,6 @@ class _Machine:
             raise TypeError
         target.extend(items)
 
-    def remember(self, key: int) -> None:
-        self.memo[key] = self.stack[-1]
-
     def persistent(self) -> None:
         told = self.stack.pop()
         if not isinstance(told, tuple) or len(told) != 5:
@@ -240,73 +226,44 @@ def _tensor(storage: object, offset: object, shape: object, stride: object) -> T
     return Tensor(storage, offset, shape, stride)
 
 
-def _tuple(count: int) -> Callable[[_Machine], None]:
-    def make(machine: _Machine) -> None:
-        if len(machine.stack) < count:
-            raise ValueError
-        items = tuple(machine.stack[-count:])
-        del machine.stack[-count:]
-        machine.stack.append(items)
-
-    return make
+def _tuple(machine: _Machine, count: int) -> None:
+    if len(machine.stack) < count:
+        raise ValueError
+    machine.stack[-count:] = [tuple(machine.stack[-count:])]
 
 
-def _push(value: Callable[[_Machine], object]) -> Callable[[_Machine], None]:
-    return lambda machine: machine.stack.append(value(machine))
-
-
-def _whole(machine: _Machine) -> int:
-    return int.from_bytes(machine.take(machine.number("<B")), "little", signed=True)
-
-
-_STOP = ord(".")
-_OPCODES: Mapping[int, Callable[[_Machine], object]] = {
-    0x80: lambda machine: machine.take(1),
-    ord("("): _push(lambda machine: _MARK),
-    ord("N"): _push(lambda machine: None),
-    0x88: _push(lambda machine: True),
-    0x89: _push(lambda machine: False),
-    ord("J"): _push(lambda machine: machine.number("<i")),
-    ord("K"): _push(lambda machine: machine.number("<B")),
-    ord("M"): _push(lambda machine: machine.number("<H")),
-    0x8A: _push(_whole),
-    ord("G"): _push(lambda machine: struct.unpack(">d", machine.take(8))[0]),
-    ord("X"): _push(lambda machine: machine.take(machine.number("<I")).decode("utf-8")),
-    ord("c"): _Machine.refer,
-    ord("}"): _push(lambda machine: {}),
-    ord("]"): _push(lambda machine: []),
-    ord(")"): _push(lambda machine: ()),
-    ord("t"): _push(lambda machine: tuple(machine.since_mark())),
-    0x85: _tuple(1),
-    0x86: _tuple(2),
-    0x87: _tuple(3),
-    ord("s"): lambda machine: machine.put_items([*reversed((machine.stack.pop(), machine.stack.pop()))]),
-    ord("u"): lambda machine: machine.put_items(machine.since_mark()),
-    ord("a"): lambda machine: machine.append([machine.stack.pop()]),
-    ord("e"): lambda machine: machine.append(machine.since_mark()),
-    ord("R"): _Machine.call,
-    ord("Q"): _Machine.persistent,
-    ord("q"): lambda machine: machine.remember(machine.number("<B")),
-    ord("r"): lambda machine: machine.remember(machine.number("<I")),
-    ord("h"): _push(lambda machine: machine.memo[machine.number("<B")]),
-    ord("j"): _push(lambda machine: machine.memo[machine.number("<I")]),
+_PUSHED = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE")
+_OPCODES: Mapping[str, Callable[[_Machine, Any], object]] = {
+    "PROTO": lambda machine, version: None,
+    **dict.fromkeys(_PUSHED, lambda machine, value: machine.stack.append(value)),
+    "MARK": lambda machine, _: machine.stack.append(_MARK),
+    "NONE": lambda machine, _: machine.stack.append(None),
+    "NEWTRUE": lambda machine, _: machine.stack.append(True),
+    "NEWFALSE": lambda machine, _: machine.stack.append(False),
+    "EMPTY_DICT": lambda machine, _: machine.stack.append({}),
+    "EMPTY_LIST": lambda machine, _: machine.stack.append([]),
+    "EMPTY_TUPLE": lambda machine, _: machine.stack.append(()),
+    "TUPLE": lambda machine, _: machine.stack.append(tuple(machine.since_mark())),
+    "TUPLE1": lambda machine, _: _tuple(machine, 1),
+    "TUPLE2": lambda machine, _: _tuple(machine, 2),
+    "TUPLE3": lambda machine, _: _tuple(machine, 3),
+    "GLOBAL": _Machine.refer,
+    "SETITEM": lambda machine, _: machine.put_items([*reversed((machine.stack.pop(), machine.stack.pop()))]),
+    "SETITEMS": lambda machine, _: machine.put_items(machine.since_mark()),
+    "APPEND": lambda machine, _: machine.append([machine.stack.pop()]),
+    "APPENDS": lambda machine, _: machine.append(machine.since_mark()),
+    "REDUCE": lambda machine, _: machine.call(),
+    "BINPERSID": lambda machine, _: machine.persistent(),
+    **dict.fromkeys(("BINPUT", "LONG_BINPUT"), lambda machine, key: machine.memo.update({key: machine.stack[-1]})),
+    **dict.fromkeys(("BINGET", "LONG_BINGET"), lambda machine, key: machine.stack.append(machine.memo[key])),
 }
-"""PROTO, MARK, NONE, NEWTRUE, NEWFALSE, BININT, BININT1, BININT2, LONG1, BINFLOAT, BINUNICODE, GLOBAL, EMPTY_DICT,
-EMPTY_LIST, EMPTY_TUPLE, TUPLE, TUPLE1, TUPLE2, TUPLE3, SETITEM, SETITEMS, APPEND, APPENDS, REDUCE, BINPERSID, BINPUT,
-LONG_BINPUT, BINGET, LONG_BINGET.
-"""
 
 
 def pickled(number: int) -> bytes:
-    """A whole number from 0 on as protocol 2 writes it [CPython, pickle.py, save_long]."""
-    if number < 1 << 8:
-        return b"K" + struct.pack("<B", number)
-    if number < 1 << 16:
-        return b"M" + struct.pack("<H", number)
-    if number < 1 << 31:
-        return b"J" + struct.pack("<i", number)
-    body = number.to_bytes(number.bit_length() // 8 + 1, "little")
-    return b"\x8a" + struct.pack("<B", len(body)) + body
+    """A whole number from 0 on as protocol 2 writes it, without what opens and closes a pickle."""
+    from pickle import dumps
+
+    return dumps(number, 2)[2:-1]
 
 
 def rewritten(raw: bytes, numbers: Mapping[tuple[int, int], int]) -> bytes:

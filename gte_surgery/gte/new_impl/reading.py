@@ -21,7 +21,7 @@ from gte_surgery.gte.fields import (
     choice,
     look_both_ways,
     same_head_size,
-    shared_fields,
+    usual_config,
 )
 from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.new_impl.rope_reading import read_rope
@@ -76,20 +76,18 @@ def read_config(config: Values) -> GteConfig:
         found = shown(config["model_type"]) if "model_type" in config else "missing"
         raise CheckpointError(f'model_type: {found}, must be "new" or "gte"', "this is not the config of a GTE model")
     is_native = dialect is Dialect.NATIVE
-    shared = shared_fields(config, NATIVE if is_native else _REMOTE)
-    head_size = shared["hidden_size"] // shared["num_attention_heads"]
+    usual = usual_config(config, NATIVE if is_native else _REMOTE)
+    rope = read_rope(config, dialect, usual.head_size)
     if is_native:
         look_both_ways(config)
-        same_head_size(config, head_size)
-    return GteConfig(
-        **shared,
+        same_head_size(config, usual.head_size)
+        return usual._replace(rope=rope)
+    return usual._replace(
         dialect=dialect,
-        layer_norm_type="layer_norm" if is_native else choice(config, "layer_norm_type", LAYER_NORM_TYPES),
-        position_embedding_type="rope"
-        if is_native
-        else choice(config, "position_embedding_type", POSITION_EMBEDDING_TYPES),
-        pack_qkv=is_native or bool(config.get("pack_qkv", True)),
-        rope=read_rope(config, dialect, head_size),
+        layer_norm_type=choice(config, "layer_norm_type", LAYER_NORM_TYPES),
+        position_embedding_type=choice(config, "position_embedding_type", POSITION_EMBEDDING_TYPES),
+        pack_qkv=bool(config.get("pack_qkv", True)),
+        rope=rope,
     )
 
 

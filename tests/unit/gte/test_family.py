@@ -14,7 +14,7 @@ from gte_surgery import check, diff, open_checkpoint, remap, resize, undo
 from gte_surgery.checks.description import describe
 from gte_surgery.gte import families
 from gte_surgery.gte.family import Facts, Family, Names, prefixed
-from gte_surgery.gte.fields import Defaults, GteConfig, Values, shared_fields
+from gte_surgery.gte.fields import Defaults, GteConfig, Values, usual_config
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.tensors import H, Init, K, P, Part, V, linear
@@ -23,9 +23,8 @@ NAMES = Names(words="tok.weight", positions="pos.weight", decoder="say.weight", 
 
 
 def read(values: Values) -> GteConfig:
-    shared = shared_fields(values, Defaults(100, 32, None, type_vocab_size=0), {"hidden_size": "width"})
-    fixed = {"layer_norm_type": "layer_norm", "position_embedding_type": "absolute", "rope": Rope("none", 1.0)}
-    return GteConfig(**shared, **fixed, dialect=Dialect.NATIVE, pack_qkv=True)  # type: ignore[arg-type]
+    usual = usual_config(values, Defaults(100, 32, None, type_vocab_size=0), {"hidden_size": "width"})
+    return usual._replace(position_embedding_type="absolute", rope=Rope("none", 1.0))
 
 
 def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:

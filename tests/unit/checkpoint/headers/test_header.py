@@ -96,8 +96,7 @@ def test_each_fault_is_found_and_told_with_its_tensor_and_numbers(fault: HeaderF
 
 
 @pytest.mark.parametrize("fault", HeaderFault)
-def test_each_fault_has_a_sentence_that_states_the_rule(fault: HeaderFault) -> None:
-    assert fault.sentence.endswith(".")
+def test_each_fault_is_called_in_small_letters_and_hyphens(fault: HeaderFault) -> None:
     assert fault.value == fault.value.lower().replace(" ", "-")
 
 
