@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Demands, served_by_vllm
-from gte_surgery.gte.family import Facts, Family, Names, Native, Release, labelled, prefixed
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed, released
 from gte_surgery.gte.fields import (
     CARRIED,
     RUNNING,
@@ -147,28 +147,18 @@ def release_config(
     """config.json of the release as transformers 5 writes it, keys in alphabetical order."""
     wanted = release.head if head is None else head
     members: dict[str, object] = {
-        "architectures": ["Bert" + SUFFIXES[wanted]],
         "attention_probs_dropout_prob": 0.1,
         "classifier_dropout": None,
-        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
-        "hidden_size": release.hidden_size,
-        "initializer_range": 0.02,
-        "intermediate_size": release.intermediate_size,
         "layer_norm_eps": 1e-12,
-        "max_position_embeddings": release.max_positions,
         "model_type": "bert",
-        "num_attention_heads": release.num_attention_heads,
-        "num_hidden_layers": release.num_hidden_layers,
-        "pad_token_id": release.pad_token_id,
         "position_embedding_type": "absolute",
         "tie_word_embeddings": True,
         "type_vocab_size": release.type_vocab_size,
         "use_cache": True,
-        "vocab_size": release.vocab_size,
     }
-    return labelled(members | changes, wanted)
+    return released(release, wanted, ["Bert" + SUFFIXES[wanted]], members | changes)
 
 
 def _release(name: str, sizes: tuple[int, int, int, int], vocab: int, tensors: int, parameters: int) -> Release:
@@ -212,7 +202,6 @@ BERT = Family(
             Head.QUESTION_ANSWERING: ("qa_outputs",),
         },
         layout=_NAMING.published,
-        members=native_members,
         oldest="5.0",
         options={"add_pooling_layer": False},
     ),

@@ -114,13 +114,12 @@ class Native(NamedTuple):
 
     `stem` of its classes ("Gte" of GteModel), the `stages` of each head that it has a class for: the modules that its
     logits go through, in order; `layout` of its own parameters, `oldest` transformers that has it, and whether
-    transformers 4 has it too. `members` makes the config for it, `options` are for the making of a bare model.
+    transformers 4 has it too; `options` are for the making of a bare model.
     """
 
     stem: str
     stages: Mapping[Head, tuple[str, ...]]
     layout: Callable[[Head], Layout]
-    members: Members
     oldest: str
     is_in_transformers_4: bool = True
     head_activations: tuple[str, ...] = ()
@@ -306,11 +305,27 @@ def has_rope_of(config: GteConfig, release: Release) -> bool:
     return angle_gap(config.rope, release.rope, release.head_size, release.max_positions - 1) < 0.5
 
 
-def labelled(members: Mapping[str, object], head: Head) -> dict[str, object]:
-    """The members of a config.json in alphabetical order, for a classifier with one label unless they name some."""
+def released(
+    release: Release, head: Head, architectures: list[str], members: Mapping[str, object]
+) -> dict[str, object]:
+    """config.json of a release: what all of them state, with these members added or in place of it, in alphabetical
+    order; for a classifier with one label unless they name some.
+    """
+    usual: dict[str, object] = {
+        "architectures": architectures,
+        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
+        "hidden_size": release.hidden_size,
+        "initializer_range": 0.02,
+        "intermediate_size": release.intermediate_size,
+        "max_position_embeddings": release.max_positions,
+        "num_attention_heads": release.num_attention_heads,
+        "num_hidden_layers": release.num_hidden_layers,
+        "pad_token_id": release.pad_token_id,
+        "vocab_size": release.vocab_size,
+    }
     is_classifier = head in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION)
     labels: dict[str, object] = {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}} if is_classifier else {}
-    return dict(sorted((labels | dict(members)).items()))
+    return dict(sorted((usual | labels | dict(members)).items()))
 
 
 def prefixed(names: Names, prefix: str, heads: tuple[str, ...], old_norms: Mapping[str, str] | None = None) -> Naming:

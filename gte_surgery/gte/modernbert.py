@@ -25,7 +25,7 @@ from gte_surgery.gte.alternating import (
     written,
 )
 from gte_surgery.gte.consumers import Demands, served_by_vllm
-from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, labelled, prefixed
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, Ropes, prefixed, released
 from gte_surgery.gte.fields import (
     CARRIED,
     RUNNING,
@@ -208,22 +208,17 @@ def release_config(
     """config.json of the release as transformers 5 writes it, keys in alphabetical order."""
     wanted = release.head if head is None else head
     members: dict[str, object] = {
-        "architectures": ["ModernBert" + SUFFIXES[wanted]],
         "attention_bias": False, "attention_dropout": 0.0, "bos_token_id": 50281, "classifier_activation": "gelu",
         "classifier_bias": False, "classifier_dropout": 0.0, "classifier_pooling": "mean", "cls_token_id": 50281,
         "decoder_bias": True, "deterministic_flash_attn": False,
-        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
         "embedding_dropout": 0.0, "eos_token_id": 50282, "global_attn_every_n_layers": 3, "hidden_activation": "gelu",
-        "hidden_size": release.hidden_size, "initializer_cutoff_factor": 2.0, "initializer_range": 0.02,
-        "intermediate_size": release.intermediate_size, "local_attention": 128,
-        "max_position_embeddings": release.max_positions, "mlp_bias": False, "mlp_dropout": 0.0,
-        "model_type": "modernbert", "norm_bias": False, "norm_eps": 1e-05,
-        "num_attention_heads": release.num_attention_heads, "num_hidden_layers": release.num_hidden_layers,
-        "pad_token_id": release.pad_token_id, "sep_token_id": 50282, "tie_word_embeddings": True,
-        "vocab_size": release.vocab_size,
+        "initializer_cutoff_factor": 2.0, "local_attention": 128, "mlp_bias": False, "mlp_dropout": 0.0,
+        "model_type": "modernbert", "norm_bias": False, "norm_eps": 1e-05, "sep_token_id": 50282,
+        "tie_word_embeddings": True,
         **{key: value for key, value in changes.items() if key != "type_vocab_size"},
     }  # fmt: skip
     special = ("bos_token_id", "cls_token_id", "eos_token_id", "sep_token_id")
+    members = released(release, wanted, ["ModernBert" + SUFFIXES[wanted]], members)
     rows = members["vocab_size"]
     members = {k: None if k in special and isinstance(rows, int) and rows <= 50282 else v for k, v in members.items()}
     layers = integer(members, "num_hidden_layers", 22, least=1)
@@ -231,7 +226,7 @@ def release_config(
         "layer_types": list(layer_types(members, layers)),
         "rope_parameters": {kind: written(Rope("default", usual)) for kind, (_, usual) in THETAS.items()},
     }
-    return labelled(members, wanted)
+    return dict(sorted(members.items()))
 
 
 def _release(name: str, head: Head, tensors: int, parameters: int) -> Release:
@@ -280,7 +275,6 @@ MODERNBERT = Family(
         stem="ModernBert",
         stages={Head.NONE: (), Head.MASKED_LM: ("head", "decoder")} | dict.fromkeys(_CLASSIFYING, _CLASSIFIER),
         layout=_NAMING.published,
-        members=native_members,
         oldest="5.0",
     ),
     schemas={Dialect.NATIVE: "config.modernbert"},

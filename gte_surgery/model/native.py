@@ -42,7 +42,7 @@ def build_model(
         raise CheckpointError(f"{checkpoint.name}: the weights are not a GTE's", told)
     names = (naming.canonical(name, layout) for name in checkpoint.tensors)
     head = family.head_of([name for name in names if name is not None], values)
-    members = native.members(values, head, False)
+    members = family.in_dialect("native")(values, head, False)
     config = read_config(members)
     if config.pad_token_id is not None and not 0 <= config.pad_token_id < config.vocab_size:
         found = f"config.json: pad_token_id: {config.pad_token_id}, must be below vocab_size {config.vocab_size}"

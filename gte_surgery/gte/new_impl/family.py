@@ -70,7 +70,6 @@ NEW_IMPL = Family(
             Head.TOKEN_CLASSIFICATION: ("dropout", "classifier"),
         },
         layout=names.native_layout,
-        members=native_members,
         oldest="5.18",
         is_in_transformers_4=False,
         head_activations=EXACT_GELU,

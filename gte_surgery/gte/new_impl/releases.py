@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gte_surgery.gte.family import Release
+from gte_surgery.gte.family import Release, released
 from gte_surgery.gte.kinds import AUTO_CLASSES, Dialect, Head
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD, architecture
 from gte_surgery.gte.new_impl.reading import read_config
 from gte_surgery.gte.rope import Rope, to_native
-
-MAX_POSITIONS = 8192
-
 
 _BASE = (768, 3072, 12, 12)
 _LARGE = (1024, 4096, 24, 16)
@@ -65,43 +62,25 @@ def release_config(
     `transformers_version` is absent: transformers did not write this.
     """
     wanted = release.head if head is None else head
-    config: dict[str, object] = {
-        "architectures": _architectures(release, wanted, dialect),
+    members: dict[str, object] = {
         "attention_probs_dropout_prob": 0.0,
         "classifier_dropout": None,
-        "dtype": {"F32": "float32", "F16": "float16"}[release.dtype],
         "hidden_act": "gelu",
         "hidden_dropout_prob": 0.1,
-        "hidden_size": release.hidden_size,
-        "initializer_range": 0.02,
-        "intermediate_size": release.intermediate_size,
         "layer_norm_eps": 1e-12,
         "layer_norm_type": "layer_norm",
-        "max_position_embeddings": MAX_POSITIONS,
-        "num_attention_heads": release.num_attention_heads,
-        "num_hidden_layers": release.num_hidden_layers,
         "pack_qkv": True,
-        "pad_token_id": release.pad_token_id,
         "position_embedding_type": "rope",
         "type_vocab_size": release.type_vocab_size,
-        "vocab_size": release.vocab_size,
-        **_labels(wanted),
-        **changes,
     }
-    config |= _dialect_keys(release, dialect, config)
-    return dict(sorted((config | changes).items()))
+    config = released(release, wanted, _architectures(release, wanted, dialect), members | changes)
+    return dict(sorted((config | _dialect_keys(release, dialect, config) | changes).items()))
 
 
 def _architectures(release: Release, head: Head, dialect: Dialect) -> list[str]:
     name = architecture(head, dialect)
     is_base = release.head is head is Head.TOKEN_CLASSIFICATION
     return [architecture(Head.NONE, dialect), name] if is_base else [name]
-
-
-def _labels(head: Head) -> dict[str, object]:
-    if head not in (Head.SEQUENCE_CLASSIFICATION, Head.TOKEN_CLASSIFICATION):
-        return {}
-    return {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}
 
 
 def _dialect_keys(release: Release, dialect: Dialect, config: Mapping[str, object]) -> dict[str, object]:
