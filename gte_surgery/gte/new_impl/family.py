@@ -6,12 +6,11 @@ from gte_surgery.gte.consumers import Demands
 from gte_surgery.gte.family import Facts, Family, Naming, Native, Ropes
 from gte_surgery.gte.kinds import Consumer, Dialect, Head
 from gte_surgery.gte.new_impl import names
+from gte_surgery.gte.new_impl.members import EXACT_GELU, native_members, remote_members
 from gte_surgery.gte.new_impl.names import architecture, head_of
-from gte_surgery.gte.new_impl.native import EXACT_GELU, native_members
 from gte_surgery.gte.new_impl.parts import parts
 from gte_surgery.gte.new_impl.reading import FLAGS, KNOWN_KEYS, NATIVE, detect_dialect, foreign_reads, read_config
 from gte_surgery.gte.new_impl.releases import RELEASES, release_config
-from gte_surgery.gte.new_impl.remote import remote_members
 from gte_surgery.gte.new_impl.rope_reading import is_stated, moved_rope, read_rope_of_tei, ropes_of_both
 from gte_surgery.gte.rope import NATIVE_THETA, Rope
 

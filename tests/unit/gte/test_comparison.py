@@ -10,8 +10,7 @@ import pytest
 from gte_surgery.errors import CheckpointError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.kinds import Head
-from gte_surgery.gte.new_impl.native import native_members
-from gte_surgery.gte.new_impl.remote import remote_members
+from gte_surgery.gte.new_impl.members import native_members, remote_members
 from tests import builder
 
 F32 = ("float32", "float32")

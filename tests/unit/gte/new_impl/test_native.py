@@ -10,7 +10,7 @@ import pytest
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect, read_config
 from gte_surgery.gte.kinds import Head
-from gte_surgery.gte.new_impl.native import native_members
+from gte_surgery.gte.new_impl.members import native_members
 from tests.builder import ABSENT, native_config, remote_config
 
 NTK = {"factor": 8.0**0.25, "rope_theta": 160000.0, "rope_type": "linear"}

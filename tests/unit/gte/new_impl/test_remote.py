@@ -8,9 +8,8 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect, read_config
 from gte_surgery.gte.family import Release
 from gte_surgery.gte.kinds import Head
-from gte_surgery.gte.new_impl.native import native_members
+from gte_surgery.gte.new_impl.members import native_members, remote_members
 from gte_surgery.gte.new_impl.releases import RELEASES, release_config
-from gte_surgery.gte.new_impl.remote import remote_members
 from gte_surgery.gte.rope import Rope, inv_freq
 from tests import builder
 

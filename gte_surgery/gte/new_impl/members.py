@@ -1,7 +1,8 @@
-"""config.json for the native dialect, from any dialect: what transformers' own GteModel (from 5.18 on) understands.
+"""config.json for either dialect, from any: what transformers' own GteModel (from 5.18 on) understands, and the way
+back for transformers 4, vLLM and text-embeddings-inference.
 
-The counterpart of `gte.remote`. Pure: from the members of one config to those of another. Packing q, k and v, which the
-native dialect needs in storage, is for whoever writes or loads the tensors.
+Pure: from the members of one config to those of another. Packing q, k and v, which the native dialect needs in storage,
+is for whoever writes or loads the tensors.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ from collections.abc import Mapping
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.fields import GteConfig
-from gte_surgery.gte.kinds import Dialect, Head
+from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head
 from gte_surgery.gte.new_impl.names import architecture
 from gte_surgery.gte.new_impl.reading import FLAGS, read_config
+from gte_surgery.gte.new_impl.releases import auto_map
 from gte_surgery.gte.new_impl.rope_reading import moved_rope
-from gte_surgery.gte.rope import describe, to_native
+from gte_surgery.gte.rope import describe, to_native, to_remote
 
 EXACT_GELU = ("gelu", "gelu_python")
 """The names of the activation that transformers' native masked-LM head has as a constant."""
 _DROPPED = ("rope_theta", "rope_scaling")
 _HEEDED_BY_NATIVE_ONLY = ("head_dim", "is_causal", "partial_rotary_factor", "rope_parameters")
 """Members that the remote code carries along unread, but that the native model would obey."""
-_EXPLICIT = ("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "vocab_size")
+_EXPLICIT_IN_NATIVE = ("max_position_embeddings", "pad_token_id", "tie_word_embeddings", "vocab_size")
 """Members whose defaults differ between the dialects, or that readers expect to find."""
+_EXPLICIT_IN_REMOTE = (
+    "layer_norm_type",
+    "max_position_embeddings",
+    "pack_qkv",
+    "pad_token_id",
+    "position_embedding_type",
+)
+"""Members that differ in their defaults between the dialects, or that vLLM and TEI want to find."""
+_KNOWN_ROPES = "the remote code knows plain rope, and ntk scaling with or without mixed_b"
 
 
 def native_members(values: Mapping[str, object], head: Head, has_code: bool = False) -> dict[str, object]:
@@ -39,12 +50,12 @@ def native_members(values: Mapping[str, object], head: Head, has_code: bool = Fa
     if not has_code:
         unwanted = (*unwanted, "auto_map")
     members = {key: _plain(key, value) for key, value in values.items() if key not in unwanted}
-    members |= {"architectures": _architectures(config, head), "model_type": "gte"}
+    members |= {"architectures": _architectures(config, head, Dialect.NATIVE), "model_type": "gte"}
     members |= {"rope_parameters": _rope_parameters(values, config)}
-    members |= {key: getattr(config, key) for key in _EXPLICIT}
+    members |= {key: getattr(config, key) for key in _EXPLICIT_IN_NATIVE}
     if "pack_qkv" in members:
         members["pack_qkv"] = True
-    return dict(sorted(members.items())) if list(values) == sorted(values) else members
+    return _in_order(values, members)
 
 
 def _refuse_inexpressible(values: Mapping[str, object], config: GteConfig, head: Head) -> None:
@@ -75,14 +86,6 @@ def _plain(key: str, value: object) -> object:
     return bool(value) if key in FLAGS and isinstance(value, str) else value
 
 
-def _architectures(config: GteConfig, head: Head) -> list[str]:
-    """The class of the head really there; the bare model stays beside it where the config names both."""
-    named = architecture(head, Dialect.NATIVE)
-    bare = architecture(Head.NONE, Dialect.NATIVE)
-    declared = [f"Gte{name[3:]}" if name.startswith("New") else name for name in config.architectures]
-    return [bare, named] if declared == [bare, named] != [bare, bare] else [named]
-
-
 def _rope_parameters(values: Mapping[str, object], config: GteConfig) -> dict[str, object]:
     """The effective rope, written out; one that only transformers knows stays as a native config has it."""
     rope = config.rope
@@ -92,3 +95,56 @@ def _rope_parameters(values: Mapping[str, object], config: GteConfig) -> dict[st
     if config.dialect is not Dialect.NATIVE or rope.refusal or not isinstance(stored, Mapping):
         raise _refusal(f"rope is {describe(rope)}, the native model has no form for it")
     return {**stored, "rope_theta": rope.theta}
+
+
+def remote_members(values: Mapping[str, object], head: Head, has_code: bool = False) -> dict[str, object]:
+    """The members of a remote config.json ("model_type": "new") for the same network with this head.
+
+    The rope becomes `rope_theta` and `rope_scaling`; raises RefusedError for one that the remote code has no form for.
+    Members unknown to us ride along, as does `auto_map` where it `has_code`: files that lie here. A remote config
+    comes back with `architectures` by its head, and with its rope at the top level where transformers 5 had moved it,
+    else unchanged.
+    """
+    config = read_config(values)
+    if config.dialect is Dialect.REMOTE and (moved := moved_rope(values)) is not None:
+        values = {**{key: value for key, value in values.items() if key != "rope_parameters"}, **moved}
+        config = read_config(values)
+        if config.rope.refusal:
+            raise RefusedError(f"config.json: /rope_parameters: {config.rope.refusal}", _KNOWN_ROPES)
+    members = {key: value for key, value in values.items() if key != "rope_parameters"}
+    if config.dialect is Dialect.NATIVE and config.tie_word_embeddings:
+        members.pop("tie_word_embeddings", None)
+    members |= {"architectures": _architectures(config, head, Dialect.REMOTE), "model_type": "new"}
+    if config.dialect is Dialect.REMOTE:
+        return members
+    theta, scaling = _top_level_rope(config)
+    if not has_code:
+        members["auto_map"] = auto_map(Dialect.REMOTE)
+    members |= {"rope_theta": theta, "rope_scaling": scaling}
+    members["vocab_size"] = config.vocab_size
+    members |= {key: getattr(config, key) for key in _EXPLICIT_IN_REMOTE if key not in members}
+    return _in_order(values, members)
+
+
+def _top_level_rope(config: GteConfig) -> tuple[int | float, dict[str, object] | None]:
+    """`rope_theta`, a whole number as published where it is one, and `rope_scaling`."""
+    found = to_remote(config.rope, config.head_size, config.max_position_embeddings)
+    if found is None:
+        raise RefusedError(
+            f"config.json: rope is {describe(config.rope)}, the remote dialect has no form for it",
+            _KNOWN_ROPES,
+        )
+    theta, scaling = found
+    return (int(theta) if theta.is_integer() else theta), scaling
+
+
+def _architectures(config: GteConfig, head: Head, dialect: Dialect) -> list[str]:
+    """The class of the head really there; the bare model stays beside it where the config names both."""
+    bare, named = architecture(Head.NONE, dialect), architecture(head, dialect)
+    declared = [name.removeprefix("New").removeprefix("Gte") for name in config.architectures]
+    return [bare, named] if declared == [SUFFIXES[Head.NONE], SUFFIXES[head]] and named != bare else [named]
+
+
+def _in_order(values: Mapping[str, object], members: dict[str, object]) -> dict[str, object]:
+    """The members in alphabetical order where the config's are."""
+    return dict(sorted(members.items())) if list(values) == sorted(values) else members
