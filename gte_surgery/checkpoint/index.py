@@ -179,7 +179,7 @@ def saves_of(names: Iterable[str]) -> list[list[str]]:
     for name in names:
         if found := _NUMBERED.fullmatch(name):
             saves.setdefault((found[1], found[3]), []).append(name)
-    return [shards for (_, total), shards in sorted(saves.items()) if len(shards) == int(total)]
+    return [sorted(shards) for (_, total), shards in sorted(saves.items()) if len(shards) == int(total)]
 
 
 def weights_missing(listing: Listing, weights_name: str) -> Fault:

@@ -16,9 +16,19 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checks.shards import reindexed
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity, documented
 
+_OF_THE_INDEX = (
+    FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE, FaultKind.INDEX_TENSOR_ABSENT,
+    FaultKind.INDEX_TENSOR_UNLISTED,
+)  # fmt: skip
+"""What a new index mends, where the shards are whole."""
+_CURES: Mapping[object, str] = {
+    FaultKind.WRONG_TOTAL_SIZE: "gte-surgery check CKPT --fix",
+    FaultKind.LEFTOVER: "if no program writes here now: `gte-surgery check CKPT --fix`",
+}
 RULE_MODULES = (
     "directory",
     "headers",
@@ -110,8 +120,11 @@ def add_fault_rules(
 
 
 def _faults(kind: FaultKind | HeaderFault, subject: Subject) -> Iterable[Observation]:
-    for fault in subject.faults(kind):
-        yield Observation(fault.location, fault.message, fault.hint)
+    faults = subject.faults(kind)
+    is_curable = kind in _OF_THE_INDEX and bool(faults) and reindexed(subject.checkpoint) is not None
+    cure = "gte-surgery check CKPT --fix" if is_curable else _CURES.get(kind, "")
+    for fault in faults:
+        yield Observation(fault.location, fault.message, fault.hint or cure)
 
 
 def all_rules() -> Mapping[str, Rule]:

@@ -8,7 +8,7 @@ along.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -101,7 +101,7 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
                     make_parents(filesystem, transaction.stage, f"{folder}/")
             kept = {} if out is not None else {file.name: path_of(file.place) for file in others}
             staged = _staged(transaction, kept)
-            _refuse_unsound(staged, plan.source if out is not None else str(transaction.target))
+            _refuse_unsound(staged, plan.left, plan.source if out is not None else str(transaction.target))
             verdict = _proved(plan, checkpoint, staged, manner) if manner.prove else None
             receipt = _add_receipt(plan, checkpoint, written, verdict, transaction, is_new=out is not None)
         _refuse_changed(checkpoint, watched)
@@ -226,10 +226,10 @@ def _proved(plan: Plan, before: Checkpoint | None, after: Checkpoint, manner: Ma
     return verdict
 
 
-def _refuse_unsound(staged: Checkpoint, there: str) -> None:
-    """Raises RefusedError if what was made has an error; `there` is what the hint tells to look at: where it was to be
-    made in a new directory, the source."""
-    errors = soundness_errors(staged)
+def _refuse_unsound(staged: Checkpoint, left: Collection[str], there: str) -> None:
+    """Raises RefusedError if what was made has an error, but for those that the plan says are `left`; `there` is what
+    the hint tells to look at: where it was to be made in a new directory, the source."""
+    errors = [error for error in soundness_errors(staged) if error.code not in left]
     if errors:
         raise RefusedError(
             f"the result would not be sound: {unsound(errors)}; nothing was changed",

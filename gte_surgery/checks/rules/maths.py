@@ -23,6 +23,7 @@ from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.gte.tensors import FLOATS
 
+_FIX = "gte-surgery check CKPT --fix"
 _SAME = {"F64": 1e-5, "F32": 1e-5, "F16": 1e-2, "BF16": 2e-2}
 """By how much of itself a stored frequency may differ from the formula's, by the dtype that rounded it."""
 _MOST_PAIRS = 1 << 12
@@ -95,7 +96,9 @@ def quantizer_left_over(subject: Subject) -> Iterator[Observation]:
     """
     found = subject.values.get("quantization_config")
     if isinstance(found, dict) and all(tensor.dtype in FLOATS for tensor in subject.checkpoint.tensors.values()):
-        yield Observation(subject.at("quantization_config"), f"{shown(found)}, but all weights are floating point")
+        yield Observation(
+            subject.at("quantization_config"), f"{shown(found)}, but all weights are floating point", _FIX
+        )
 
 
 @rule("GTE250", Severity.WARNING, requires=("GTE0", "GTE200"))
@@ -109,7 +112,7 @@ def persisted_buffer(subject: Subject) -> Iterator[Observation]:
     buffers = [name for name in subject.checkpoint.tensors if is_buffer(name) and name not in other]
     for name, ending in first(buffers):
         message = f"{shape(subject.checkpoint.tensors[name].shape)}, a buffer that the model computes itself{ending}"
-        yield Observation(subject.at_tensor(name), message)
+        yield Observation(subject.at_tensor(name), message, _FIX)
 
 
 @rule("GTE251", Severity.ERROR, requires=(*READABLE, "GTE120", "GTE121", "GTE122", "GTE124"))

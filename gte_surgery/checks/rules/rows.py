@@ -111,7 +111,8 @@ def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
     """
     decoder, words = subject.stored(subject.names.decoder), subject.stored(subject.names.words)
     if decoder is not None and words is not None and subject.config and subject.config.tie_word_embeddings:
-        yield Observation(subject.at_tensor(decoder.name), f"{decoder.nbytes:,} bytes, the same as `{words.name}`")
+        message = f"{decoder.nbytes:,} bytes, the same as `{words.name}`"
+        yield Observation(subject.at_tensor(decoder.name), message, "gte-surgery check CKPT --fix")
 
 
 def _edge_rows(words: StoredTensor) -> int:

@@ -6,7 +6,7 @@ it is only asked which of them found something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
@@ -25,24 +25,28 @@ from gte_surgery.checkpoint.sidecars import (
 from gte_surgery.checks.registry import all_rules
 from gte_surgery.checks.rules.config import AFFIRMATIVE
 from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
-from gte_surgery.checks.run import DAMAGED_NAMES, run
+from gte_surgery.checks.run import DAMAGED_NAMES, run, soundness_errors
+from gte_surgery.checks.shards import reindexed
 from gte_surgery.checks.subject import Subject
+from gte_surgery.findings import Finding
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
-from gte_surgery.surgery.planning.parts.reindex import new_index, reindexed
+from gte_surgery.surgery.planning.parts.reindex import new_index
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
-from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.planning.target import Target, understand, unsound
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _QUANTIZER = ("quantization_config",)
 _INDEX_CODES = ("GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE020", "GTE021", "GTE066")
+_ALONE = ("GTE015", "GTE016", "GTE103", "GTE104", "GTE145", "GTE250", "GTE638", "GTE639")
+"""Of the cures below those that read no tensor, and take away nothing that may be the better save."""
 _OTHER_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
 
 
@@ -63,12 +67,17 @@ def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
     """The plan of `edit`; empty when nothing is found, or nothing that has a safe cure.
 
     What keeps a checkpoint from being understood at all goes first, in a plan of its own: an index that is wrong, then
-    headers, shapes and names. Raises UnsoundError for a checkpoint that is unsound for other reasons.
+    headers, shapes and names. What stands beside errors of tensors that have no cure is mended all the same where it
+    needs no sound ones. Raises UnsoundError where nothing can be mended for such an error.
     """
     if (first := _made_whole(checkpoint, edit)) is not None:
         return first
-    target = understand(checkpoint)
-    cures = [_CURES[code](target) for code in _found(target.checkpoint, edit) if code in _CURES]
+    found, left = _found(checkpoint, edit), soundness_errors(checkpoint)
+    if left and (found := [code for code in found if code in _ALONE]):
+        target = understand(checkpoint, families=("GTE0",))
+    else:
+        target = understand(checkpoint)
+    cures = [_CURES[code](target) for code in found if code in _CURES]
     changes = TensorChanges(
         {name: tensor for cure in cures for name, tensor in cure.rewritten.items()},
         [name for cure in cures for name in cure.dropped],
@@ -79,7 +88,15 @@ def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:
     removed = tuple(name for cure in cures for name in cure.removed)
     unset = [key for cure in cures for key in cure.unset]
     plan = assembled(target.checkpoint, edit, weights, members, removed=removed, dropped=unset)
-    return replace(plan, meaning=tuple(sentence for cure in cures for sentence in cure.meaning))
+    return _leaving(left, replace(plan, meaning=tuple(sentence for cure in cures for sentence in cure.meaning)))
+
+
+def _leaving(errors: Sequence[Finding], plan: Plan) -> Plan:
+    """The plan, which says that these errors stand after it as before."""
+    if not errors:
+        return plan
+    told = f"what has no safe cure stays: {unsound(errors)}"
+    return replace(plan, left=frozenset(error.code for error in errors)).besides(meaning=[told])
 
 
 def _found(checkpoint: Checkpoint, edit: Fix) -> list[str]:
@@ -96,7 +113,10 @@ def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     """The plan that writes a new index, and the same numbers with a readable header, in their shapes, or under names
     that loaders know; None where nothing of that is wrong."""
     found, told, is_reindexed = _found(checkpoint, edit), [], False
-    if {*_INDEX_CODES} & {*found} and (view := reindexed(checkpoint)) is not None:
+    wrong = {*_INDEX_CODES} & {*found}
+    view = reindexed(checkpoint) if wrong else None
+    own = checkpoint.index.shard_names if checkpoint.index is not None else ()
+    if view is not None and (wrong != {"GTE066"} or own != tuple(sorted(shard.file.name for shard in view.shards))):
         checkpoint, is_reindexed = view, True
         told.append(f"{INDEX_NAME} is made anew from {counted(len(view.shards), 'shard')}, which are whole")
     if "GTE055" in found:
@@ -116,12 +136,13 @@ def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     written, emptied = rewrite(checkpoint, TensorChanges())
     if is_reindexed:
         written = (*written, new_index(checkpoint))
-    if relayout:
+    left = soundness_errors(checkpoint)
+    if relayout and not (told and left):
         target = understand(checkpoint)
         layout = target.family.usual_layout(target.config.dialect, target.head)
         written, emptied = regroup(checkpoint, restored(target, layout))
         told.append(f"{storage_changes(target.layout, layout)}: no number changes")
-    return assembled(checkpoint, edit, (written, emptied), meaning=told)
+    return _leaving(left, assembled(checkpoint, edit, (written, emptied), meaning=told))
 
 
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:

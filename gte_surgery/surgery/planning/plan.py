@@ -119,7 +119,8 @@ class Plan:
     what does not.
 
     `source` names the checkpoint that is read, "" for one made from nothing; `fetch` is None but for one on
-    a hub. `curve` is what other sizes of a trimmed vocabulary would have come to.
+    a hub. `curve` is what other sizes of a trimmed vocabulary would have come to, `left` the codes of errors that
+    stand before and after, of which the surgery cures others.
     """
 
     command: str
@@ -134,6 +135,7 @@ class Plan:
     fetch: Fetch | None = None
     claims: tuple[Claim, ...] = ()
     curve: tuple[Point, ...] = ()
+    left: frozenset[str] = frozenset()
 
     def besides(
         self,

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checkpoint.sidecars import spelled_as_before
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError, UnsoundError, UsageError
+from gte_surgery.findings import Severity
 from gte_surgery.surgery.edits import CURES
 from gte_surgery.surgery.verbs import fix, undo
 from tests.builder import (
@@ -302,3 +305,98 @@ def test_a_pooling_says_the_same_in_the_older_spelling(settings: dict[str, objec
 )  # fmt: skip
 def test_a_pooling_that_is_not_understood_is_not_rewritten(settings: dict[str, object]) -> None:
     assert spelled_as_before(settings) is None
+
+
+QKV = "encoder.layer.0.attention.qkv_proj.weight"
+Arrays = dict[str, np.ndarray]
+FAULTS: dict[str, tuple[str, Callable[[Arrays], Arrays]]] = {
+    "a shape": ("GTE204", lambda held: {name: each[:-1] if name == QKV else each for name, each in held.items()}),
+    "a tensor gone": ("GTE201", lambda held: {name: each for name, each in held.items() if "0.attn_ln" not in name}),
+    "a dtype": ("GTE207", lambda held: {n: each.astype(np.int8) if n == QKV else each for n, each in held.items()}),
+}
+
+
+def held(path: Path) -> Arrays:
+    """The tensors of all weight files."""
+    return {name: each for file in path.glob("*.safetensors") for name, each in load_file(file).items()}
+
+
+def padded_with_nul(path: Path) -> None:
+    for file in path.glob("*.safetensors"):
+        content = file.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = content[8:end].rstrip(b" ") + bytes(8)
+        header = header[: len(header) // 8 * 8]
+        file.write_bytes(len(header).to_bytes(8, "little") + header + content[end:])
+
+
+def flat(path: Path) -> None:
+    file = path / "model.safetensors"
+    save(file, {name: each.reshape(-1) if "down_proj.weight" in name else each for name, each in held(path).items()})
+
+
+def with_index(path: Path, change: Callable[[dict[str, dict[str, str]]], object]) -> None:
+    """The index of two shards, all of which is right but for the change."""
+    file = path / INDEX
+    index = json.loads(file.read_text())
+    index["metadata"]["total_size"] = sum(each.nbytes for each in held(path).values())
+    index["weight_map"] = {name: shard.name for shard in path.glob("*.safetensors") for name in load_file(shard)}
+    change(index)
+    write_json(file, index)
+
+
+def swapped(index: dict[str, dict[str, str]]) -> None:
+    names = {*index["weight_map"].values()}
+    first = next(iter(index["weight_map"]))
+    (index["weight_map"][first],) = names - {index["weight_map"][first]}
+
+
+BESIDE: dict[str, tuple[str, int, Callable[[Path], object]]] = {
+    "a header": ("GTE055", 1, padded_with_nul),
+    "a flat tensor": ("GTE209", 1, flat),
+    "an index without metadata": ("GTE020", 2, lambda path: with_index(path, lambda index: index.pop("metadata"))),
+    "an index of other shards": ("GTE013", 2, lambda path: with_index(path, swapped)),
+    "an index that lacks one": (
+        "GTE014", 2, lambda path: with_index(path, lambda index: index["weight_map"].popitem()),
+    ),
+    "no index": ("GTE004", 2, lambda path: (path / INDEX).unlink()),
+    "a total size": ("GTE016", 2, lambda path: with_index(path, lambda index: index["metadata"].update(total_size=5))),
+    "a quantiser": ("GTE145", 1, lambda path: change_config(path, quantization_config={"quant_method": "fp8"})),
+    "a flag": ("GTE104", 1, lambda path: change_config(path, tie_word_embeddings="true")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("beside", BESIDE)
+def test_what_is_safe_by_itself_is_mended_beside_a_fault_that_has_no_cure(
+    tmp_path: Path, beside: str, fault: str
+) -> None:
+    code, shards, damage = BESIDE[beside]
+    left, change = FAULTS[fault]
+    if (beside, fault) in [("a quantiser", "a dtype"), ("a quantiser", "a tensor gone")]:
+        pytest.skip("a quantiser may have made it so")
+    path = build(tmp_path / "it", remote_config(), shards=shards)
+    for file in path.glob("*.safetensors"):
+        save(file, change(load_file(file)))
+    if shards > 1:
+        with_index(path, lambda index: None)
+    damage(path)
+    found = run(open_checkpoint(path)).findings
+    hint = "" if code == "GTE104" else "--fix"
+    assert {each.code for each in found if hint in each.hint} >= {code}
+    before = {name: each.tobytes() for name, each in held(path).items()} if code != "GTE055" else {}
+    planned = fix(path, dry_run=True).plan
+    assert left in planned.meaning[-1]
+    assert {each.code for each in run(open_checkpoint(path)).findings} >= {code}
+    fix(path)
+    assert {each.code for each in run(open_checkpoint(path)).findings if each.severity > Severity.NOTE} == {left}
+    assert not before or {name: each.tobytes() for name, each in held(path).items()} == before
+    with pytest.raises(UnsoundError):
+        fix(path)
+
+
+def test_a_shard_that_the_index_rightly_passes_over_makes_no_new_index(tmp_path: Path) -> None:
+    path = build(tmp_path / "it", remote_config(), shards=2)
+    shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00003-of-00003.safetensors")
+    assert codes(path) == {"GTE066"}
+    assert fix(path).plan.is_empty
