@@ -34,7 +34,12 @@ class Terminal(NamedTuple):
 
     @classmethod
     def for_streams(cls, quiet: bool, color: str) -> Terminal:
-        """Decide on colour: what the flag says, else colour on a terminal that NO_COLOR leaves alone."""
+        """Decide on colour: what the flag says, else colour on a terminal that NO_COLOR leaves alone.
+
+        And on the bars of huggingface_hub, which asks the environment when it is imported.
+        """
+        if quiet or not sys.stderr.isatty():
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and sys.stdout.isatty()
         return cls(quiet, color == "always" or (color == "auto" and wanted))
 

@@ -75,8 +75,8 @@ def diff_tokenizers(
     moved = sum(other.ids.get(text, number) != number for text, number in one.ids.items())
     differs = tuple(_differing(one, other) if len(came) <= len(gone) else _differing(other, one))
     return TokenizerDifference(
-        str(left),
-        str(right),
+        _named(left),
+        _named(right),
         (one.kind, other.kind),
         (len(one.ids), len(other.ids)),
         _relation(bool(gone), bool(came), bool(moved), bool(differs)),
@@ -89,14 +89,18 @@ def diff_tokenizers(
     )
 
 
+def _named(path: Path | str) -> str:
+    return str(address_of(path) or path)
+
+
 def _contents(path: Path | str) -> Contents:
-    file = _opened(path).readable(TOKENIZER_JSON)
+    file, name = _opened(path).readable(TOKENIZER_JSON), _named(path)
     if file is None:
-        raise UsageError(f"{path}: no {TOKENIZER_JSON} is here", _HINT)
+        raise UsageError(f"{name}: no {TOKENIZER_JSON} is here", _HINT)
     try:
         return read_contents(file, _HINT)
     except RefusedError as error:
-        raise RefusedError(f"{path}: {error.message.removeprefix(f'{TOKENIZER_JSON}: ')}", error.hint) from None
+        raise RefusedError(f"{name}: {error.message.removeprefix(f'{TOKENIZER_JSON}: ')}", error.hint) from None
 
 
 def _opened(path: Path | str) -> Checkpoint:

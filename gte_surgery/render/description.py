@@ -20,8 +20,16 @@ _LAYOUTS = {
 }
 
 
-def description_text(description: Description, has_tensors: bool = False, color: bool = False) -> str:
+LoneAdapter = tuple[str, AdapterFacts]
+"""The path of an adapter of PEFT that lies by itself, and what it is."""
+
+
+def description_text(description: Description | LoneAdapter, has_tensors: bool = False, color: bool = False) -> str:
     """One line a subject; what could not be found out is left out."""
+    if isinstance(description, tuple):
+        path, adapter = description
+        rows = [("adapter", printable(adapter.words)), ("vocabulary", printable(adapter.fit))]
+        return "\n".join((paint(printable(path), "strong", color), columns(rows, "  ")))
     lines = [paint(printable(description.checkpoint), "strong", color)]
     lines += columns(list(subjects(description)), "  ").splitlines()
     if has_tensors:
@@ -32,42 +40,37 @@ def description_text(description: Description, has_tensors: bool = False, color:
     return "\n".join(lines)
 
 
-def adapter_text(path: str, adapter: AdapterFacts, color: bool = False) -> str:
-    """An adapter that lies by itself."""
-    lines = [("adapter", printable(adapter.words)), ("vocabulary", printable(adapter.fit))]
-    return "\n".join((paint(printable(path), "strong", color), columns(lines, "  ")))
-
-
-def adapter_json(path: str, adapter: AdapterFacts) -> str:
-    """What `adapter_text` tells, field by field."""
-    return json.dumps({"checkpoint": path, "adapter": asdict(adapter)}, indent=2)
-
-
-def descriptions_text(descriptions: Sequence[Description], color: bool = False) -> str:
+def descriptions_text(descriptions: Sequence[Description | LoneAdapter], color: bool = False) -> str:
     """A line each: what it is, how large, of which dtype; in full where it has faults."""
-    return "\n".join(
-        description_text(each, color=color) if each.faults else _line(each, color) for each in descriptions
-    )
+    return "\n".join(_line(each, color) for each in descriptions)
 
 
-def _line(d: Description, color: bool) -> str:
+def _line(d: Description | LoneAdapter, color: bool) -> str:
+    if isinstance(d, tuple):
+        path, adapter = d
+        return f"{paint(printable(path), 'strong', color)}: {printable(f'{adapter.words}, {adapter.fit}')}"
+    if d.faults:
+        return description_text(d, color=color)
     dtypes = ", ".join(dtype for dtype, _ in d.dtypes)
     release = d.release or "no release's shape"
     told = (release, d.dialect or "not a GTE's", f"{d.parameters:,} parameters", dtypes, size(d.nbytes))
     return f"{paint(printable(d.checkpoint), 'strong', color)}: {', '.join(map(printable, filter(None, told)))}"
 
 
-def description_json(description: Description, has_tensors: bool = False) -> str:
+def description_json(description: Description | LoneAdapter, has_tensors: bool = False) -> str:
     """Every field by its name, `tensors` only when asked for; JSON has no NaN or infinity, so such numbers are null."""
     return json.dumps(_object(description, has_tensors), indent=2)
 
 
-def descriptions_json(descriptions: Sequence[Description], has_tensors: bool = False) -> str:
+def descriptions_json(descriptions: Sequence[Description | LoneAdapter], has_tensors: bool = False) -> str:
     """A list of what `description_json` tells of each."""
     return json.dumps([_object(each, has_tensors) for each in descriptions], indent=2)
 
 
-def _object(description: Description, has_tensors: bool) -> object:
+def _object(description: Description | LoneAdapter, has_tensors: bool) -> object:
+    if isinstance(description, tuple):
+        path, adapter = description
+        return {"checkpoint": path, "adapter": asdict(adapter)}
     value = asdict(description) | {
         "differences": {key: {"here": here, "release": there} for key, here, there in description.differences},
         "dtypes": dict(description.dtypes),

@@ -93,10 +93,15 @@ def _measured(proof: Proof) -> str:
         return proof.detail
     if proof.tolerance is None:
         return ""
-    found = "not finite" if proof.measured is None else f"{proof.measured:.2g}"
+    found = "not finite" if proof.measured is None else _number(proof.measured)
     if proof.bound == "at least" and proof.measured is not None:
         return f"{proof.measured:.4f}, at least {proof.tolerance:g}"
-    return f"{found}, at most {proof.tolerance:.2g}"
+    return f"{found}, at most {_number(proof.tolerance)}"
+
+
+def _number(value: float) -> str:
+    """Two digits of what is measured, all of what is counted: ids, tensors, tokens."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.2g}"
 
 
 def _timing(timed: Timed) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -287,6 +290,27 @@ def test_a_hub_holds_the_old_side_of_a_comparison(
     for old in (ADDRESS, local):
         code, told, said = run(capsys, "smoke", tmp_path / "small", "--against", old, "--device", "cpu", "--batch", "2")
         assert (code, "159 word rows are the old ones" in told) == (0, True), told + said
+
+
+def test_tokenizers_are_compared_by_their_addresses_and_no_bar_is_drawn_where_no_terminal_is(
+    tmp_path: Path, hub: StandIn
+) -> None:
+    local = build(tmp_path / "local", remote_config(vocab_size=640))
+    write_tokenizer(local, "WordPiece", 600, 500)
+    hub.publish(NAME, local)
+    environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}
+    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS", None)
+    words = [sys.executable, "-m", "gte_surgery"]
+    compared = subprocess.run(
+        [*words, "diff", ADDRESS, local, "--tokenizers"], env=environment, capture_output=True, text=True
+    )
+    assert compared.stdout.endswith(f"{ADDRESS} and {local}: equal, the same tokenizer\n"), compared
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    edit = ("--vocab", "700", "--pad", "1", "--out", tmp_path / "out", "--prove", "cpu")
+    proved = subprocess.run([*words, "resize", ADDRESS, *edit], env=environment, capture_output=True, text=True)
+    assert proved.returncode == 0, proved.stderr
+    assert "%|" not in proved.stderr
 
 
 def test_the_reading_of_all_values_is_shown_arriving(hub: StandIn, commit: str) -> None:

@@ -13,9 +13,9 @@ from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, 
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 
 if TYPE_CHECKING:
-    from gte_surgery.checkpoint.adapters import AdapterFacts
     from gte_surgery.checkpoint.directory import Checkpoint
     from gte_surgery.checks.description import Description
+    from gte_surgery.render.description import LoneAdapter
 
 
 @click.command(
@@ -50,8 +50,6 @@ def command(
     keep.
     """
     from gte_surgery.render.description import (
-        adapter_json,
-        adapter_text,
         description_json,
         description_text,
         descriptions_json,
@@ -61,18 +59,13 @@ def command(
     chosen = form_of(ctx, form, as_json)
     require_one(ctx, checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
     require_page(html, *checkpoints)
-    if html is None and chosen != "cyclonedx" and (alone := _adapter(*checkpoints)) is not None:
-        path = str(checkpoints[0])
-        terminal.result(
-            adapter_json(path, alone) if chosen == "json" else adapter_text(path, alone, terminal.has_color)
-        )
-        return
-    found = list(each_of(_described, checkpoints, jobs))
     if html is not None:
         write_page(terminal, html, _opened(checkpoints[0]))
+    if chosen == "cyclonedx":
+        terminal.result(_bill(checkpoints[0]))
+        return
+    found = list(each_of(_told, checkpoints, jobs))
     match chosen, len(found) > 1:
-        case "cyclonedx", _:
-            terminal.result(_bill(checkpoints[0], found[0]))
         case "json", True:
             terminal.result(descriptions_json(found, tensors))
         case "json", False:
@@ -83,11 +76,12 @@ def command(
             terminal.result(description_text(found[0], tensors, terminal.has_color))
 
 
-def _adapter(checkpoint: Path, *others: Path) -> AdapterFacts | None:
-    """What the one folder is, where it holds an adapter of PEFT and no model."""
+def _told(checkpoint: Path) -> Description | LoneAdapter:
+    """What the folder holds: a model, or an adapter of PEFT alone."""
     from gte_surgery.checkpoint.directory import adapter_in
 
-    return None if others else adapter_in(checkpoint)
+    alone = adapter_in(checkpoint)
+    return _described(checkpoint) if alone is None else (str(checkpoint), alone)
 
 
 def _described(checkpoint: Path) -> Description:
@@ -96,7 +90,7 @@ def _described(checkpoint: Path) -> Description:
     return describe(_opened(checkpoint))
 
 
-def _bill(checkpoint: Path, description: Description) -> str:
+def _bill(checkpoint: Path) -> str:
     """Of all files but bills, of which the one that is being written may be there already."""
     from dataclasses import replace
 
@@ -105,7 +99,8 @@ def _bill(checkpoint: Path, description: Description) -> str:
     from gte_surgery.checks.signature import is_bill
     from gte_surgery.render.formats.provenance import bill_of_materials
 
-    described = replace(description, files=tuple(file for file in description.files if not is_bill(file.name)))
+    found = _described(checkpoint)
+    described = replace(found, files=tuple(file for file in found.files if not is_bill(file.name)))
     return bill_of_materials(described, receipts_of(_opened(checkpoint)), __version__)
 
 

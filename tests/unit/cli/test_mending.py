@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -75,10 +78,25 @@ def test_an_unsound_checkpoint_is_left_alone_and_judged(checkpoint: Path, capsys
     assert (checkpoint / "model.safetensors.tmp").exists()
 
 
-def test_what_cannot_be_replaced_is_refused(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_replaced_is_refused_and_mended_in_a_copy(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "blob").hardlink_to(checkpoint / "model.safetensors")
     assert check(checkpoint, "--fix") == 3
     assert load(checkpoint)[WORDS][1].any()
-    assert "error: " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "error: " in said
+    line = re.search("`(.+)`", said)
+    assert line is not None
+    monkeypatch.chdir(tmp_path)
+    copied, mended = line[1].split(" && ")
+    subprocess.run(shlex.split(copied), check=True)
+    assert run(shlex.split(mended)[1:]) == 0
+    assert not load(tmp_path / f"{checkpoint.name}-edited")[WORDS][1].any()
+
+
+def test_what_lies_on_a_hub_is_not_mended(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["check", "hf://owner/name", "--fix"]) == 2
+    said = capsys.readouterr().err
+    assert "hf://owner/name: lies on a hub" in said
+    assert "--out" not in said  # which `check` has not

@@ -11,7 +11,7 @@ import pytest
 
 from gte_surgery.cli.entry import run
 from gte_surgery.gte.schemas import violations
-from tests.builder import build, change_config
+from tests.builder import add_adapter, build, change_config
 
 
 @pytest.fixture
@@ -74,6 +74,22 @@ def test_inspect_tells_each_in_a_line_and_in_full_where_it_has_faults(
     assert (lines[2], "fault" in lines[-1]) == ("runs/c", True)
     assert run(["inspect", *runs, "--json"]) == 0
     assert [each["checkpoint"] for each in json.loads(capsys.readouterr().out)] == runs
+
+
+def test_an_adapter_among_models_is_told_as_it_is_alone(runs: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/lora").mkdir()
+    add_adapter(Path("runs/lora"), rows=256)
+    assert run(["inspect", *runs, "runs/lora", "--jobs", "2"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert run(["inspect", "runs/lora"]) == 0
+    path, adapter, fit = (
+        line.removeprefix("  ").split("  ")[-1].strip() for line in capsys.readouterr().out.splitlines()
+    )
+    assert last == f"{path}: {adapter}, {fit}"
+    assert run(["inspect", *runs, "runs/lora", "--json"]) == 0
+    among = json.loads(capsys.readouterr().out)[-1]
+    assert run(["inspect", "runs/lora", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == among
 
 
 def test_a_policy_inside_any_of_them_is_passed_over(
