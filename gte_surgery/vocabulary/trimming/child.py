@@ -8,6 +8,7 @@ of them; "open" a tokenizer, "count" the words of a part of a corpus, "encode" w
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import send_fds, socket, socketpair
+from threading import Thread
 from typing import Any
 
 from gte_surgery.errors import GteSurgeryError
@@ -42,14 +44,20 @@ _WORD, _TEXT = "W", "T"
 
 def main(descriptor: int) -> None:
     """Answers requests until nobody is there to ask."""
-    worker, channel = Worker(), socket(fileno=descriptor)
+    _serve(Worker(), socket(fileno=descriptor))
+
+
+def _serve(worker: Worker, channel: socket) -> None:
     lines = channel.makefile("rb")
     while line := lines.readline():
         request = json.loads(line)
         if request["do"] == "fork":
             if (own := worker.fork(channel)) is not None:
                 lines.close()
-                channel, lines = own, own.makefile("rb")
+                thread = Thread(target=_serve, args=(worker, own))  # which allocates apart from what the others share
+                thread.start()
+                thread.join()
+                return
             continue
         signal.alarm(SECONDS)
         place = f"{request['part']['path']}: " if "part" in request else ""
@@ -83,6 +91,7 @@ class Worker:
     def fork(self, channel: socket) -> socket | None:
         """In a new child its end of a socket; here None, and the other end has been sent, with its process id."""
         here, there = socketpair()
+        gc.freeze()  # collecting would write into each object, and the memory of all be shared no more
         with there:
             if (pid := os.fork()) == 0:
                 self._children.clear()

@@ -47,6 +47,7 @@ def count(
     asked = (each | {"begin": at, "end": end, "cut": str(folder / f"{at}.cut")} for at, end in ranges(words))
     tokens = sum(answer["tokens"] for answer in workers.spread(asked))
     workers.all({"do": "seen", "folder": str(folder)})
+    workers.rest()
     seen = [array("q", file.read_bytes()) for file in folder.glob("*.ids")]
     counts = array("q", map(sum, zip(*filter(None, seen), strict=True)))
     return Counted(counts, texts, tokens, distinct, words)

@@ -33,7 +33,7 @@ class Words:
     def words(self, text: str) -> list[str] | None:
         """The words that the model gets; None where an added token may stand in the text, which only the whole cuts."""
         normal = self._normal(text)
-        if self._added.search(text) or self._added.search(normal):
+        if self._added.search(text) or (normal != text and self._added.search(normal)):
             return None
         if self._pre is None:
             return [normal] if normal else []

@@ -81,8 +81,7 @@ class Workers:
         """Has tokenizers opened beside those that are, by name, each with the tokens `beside` added to it. Whoever is
         asked next waits until it is done.
         """
-        self._settle()
-        self._end_others()
+        self.rest()
         self._first.send({"do": "open", "beside": stated(beside), **{name: str(path) for name, path in paths.items()}})
         self._is_opening = True
 
@@ -113,6 +112,11 @@ class Workers:
                 for answer in pool.map(asked, some):
                     told()
                     yield answer
+
+    def rest(self) -> None:
+        """Frees what all but the first hold; they are begotten anew when they are asked."""
+        self._settle()
+        self._end_others()
 
     def stop(self) -> None:
         """Ends all of them: the first, where it waits, ends the others when it is hung up on."""

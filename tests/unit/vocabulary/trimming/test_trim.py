@@ -275,6 +275,9 @@ def test_workers_share_one_opened_tokenizer_their_death_is_told_and_none_is_left
         old, new = (workers.all({**texts, "which": which}) for which in ("old", "new"))
         assert old == new
         assert len(old) == 3
+        workers.rest()
+        assert len(set(below(os.getpid())) - before) == 1
+        assert workers.all({**texts, "which": "old"}) == old
         (again,) = [pid for pid in below(os.getpid()) if below(pid)]
         os.kill(below(again)[1], signal.SIGABRT)
         with pytest.raises(RefusedError, match="died of reading the texts: SIGABRT"):
