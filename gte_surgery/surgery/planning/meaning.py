@@ -74,27 +74,29 @@ def _pad(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
     words, old = target.tensors[target.names.words], target.config.pad_token_id
     held = words.shape[0]
     if edit.pad < held:
-        row = read_rows(words, edit.pad)
-        if is_zero(row, words.dtype):
-            yield (
-                f"row {edit.pad}, the pad row, is zero already"
-                if edit.pad == old
-                else (f"row {edit.pad} becomes the pad row and is zero already")
-            )
+        length = length_of(target, edit.pad)
+        if not length:
+            is_pad = ", the pad row, is" if edit.pad == old else " becomes the pad row and is"
+            yield f"row {edit.pad}{is_pad} zero already"
         else:
-            size = norm(row, words.dtype)
-            facts = [f"norm {size:.2f}"] if size is not None else []
+            facts = [length]
             if edit.pad in tokenizer.tokens:
                 facts.append(f"the `{tokenizer.tokens[edit.pad]}` row of this tokenizer")
-            yield (
-                f"row {edit.pad} ({', '.join(facts)}) becomes zero, as the pad row"
-                if facts
-                else (f"row {edit.pad} becomes zero, as the pad row")
-            )
+            yield f"row {edit.pad} ({', '.join(facts)}) becomes zero, as the pad row"
     if old is not None and old != edit.pad and 0 <= old < min(edit.rows, held):
         yield from _old_pad(target, edit, old)
     if has_padded_positions(target) and old != edit.pad:
         yield f"positions are absolute: position {edit.pad}, the new pad id, gets no gradient any more"
+
+
+def length_of(target: Target, row: int) -> str:
+    """What is to be lost where a row of the table becomes zero, "norm 1.83"; "" where it is zero already."""
+    words = target.tensors[target.names.words]
+    raw = read_rows(words, row)
+    if is_zero(raw, words.dtype):
+        return ""
+    length = norm(raw, words.dtype)
+    return "not zero" if length is None else f"norm {length:.2f}" if length >= 0.01 else f"norm {length:.2g}"
 
 
 def has_padded_positions(target: Target) -> bool:
@@ -104,12 +106,11 @@ def has_padded_positions(target: Target) -> bool:
 
 
 def _old_pad(target: Target, edit: Resize, old: int) -> Iterator[str]:
-    words = target.tensors[target.names.words]
     if edit.old_pad == "normal":
         yield f"row {old} was the pad row and is drawn anew from N(0, {target.config.initializer_range:g})"
     elif old in edit.renewed:
         yield f"row {old} was the pad row and is now an ordinary token"
-    elif is_zero(read_rows(words, old), words.dtype):
+    elif not length_of(target, old):
         yield (f"row {old} was the pad row and is now an ordinary all-zero token (`--old-pad normal` reinitialises it)")
     else:
         yield f"row {old} was the pad row, though not zero, and is now an ordinary token"

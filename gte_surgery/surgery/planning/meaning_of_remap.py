@@ -11,6 +11,7 @@ from gte_surgery.surgery.edits import Remap
 from gte_surgery.surgery.planning.meaning import (
     fresh_rows,
     has_padded_positions,
+    length_of,
     other_weights,
     rounding,
     special_ids,
@@ -63,8 +64,9 @@ def _pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
     if pad is None:
         return
     sources = origins.origin(pad)
-    if tuple(sources) == (old,):
-        yield f"the pad row goes from {old} to {pad}" if pad != old else f"the pad row stays row {pad}"
+    if old is not None and tuple(sources) == (old,):
+        told = f"the pad row goes from {old} to {pad}" if pad != old else f"the pad row stays row {pad}"
+        yield f"{told}, and becomes zero ({length})" if (length := length_of(target, old)) else told
     elif sources:
         made = f"old row {sources[0]}" if len(sources) == 1 else f"the mean of {len(sources)} old rows"
         yield f"row {pad} would be {made}, and becomes zero, as the pad row"

@@ -6,10 +6,11 @@ one is, `checks.signature` knows.
 
 from __future__ import annotations
 
+from itertools import count
+
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.signature import signatures
-from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit
 from gte_surgery.surgery.planning.companions.adapters import with_adapters
 from gte_surgery.surgery.planning.companions.training import with_training_state
@@ -23,17 +24,13 @@ SUFFIX = ".before-surgery"
 
 
 def with_signatures_aside(plan: Plan, checkpoint: Checkpoint) -> Plan:
-    """The plan with each signature moved aside, and told. Raises RefusedError where its new name is taken."""
+    """The plan with each signature moved aside, to a name that is free, and told."""
     if plan.is_empty:
         return plan
     for signature in signatures(checkpoint):
         file = signature.file
-        aside = f"{file.name}{SUFFIX}"
-        if checkpoint.has(aside):
-            raise RefusedError(
-                f"{shown(file.name)}: a signature that will not hold, and {shown(aside)} is there already",
-                "move one of the two out of the checkpoint",
-            )
+        names = (f"{file.name}{SUFFIX}{f'-{number}' if number > 1 else ''}" for number in count(1))
+        aside = next(name for name in names if not checkpoint.has(name))
         moved = TextFile(aside, permissions(file.mode), signature.content)
         told = f"the signature {shown(file.name)} no longer holds and becomes {shown(aside)}: sign the result anew"
         plan = plan.besides([moved], removed=[file.name], meaning=[told])

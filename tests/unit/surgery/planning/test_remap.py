@@ -43,6 +43,20 @@ def test_pad_and_special_ids_follow_the_map_and_the_plan_says_where(tmp_path: Pa
     assert "special ids without a new one: sep 3" in sentences(outcome)
 
 
+@pytest.mark.parametrize(("keep", "told"), [([0, 1, 2], "stays row 1"), ([0, 2, 1], "goes from 1 to 2")])
+def test_a_pad_row_that_was_trained_becomes_zero_and_the_plan_says_so(
+    tmp_path: Path, keep: list[int], told: str
+) -> None:
+    source = builder.build(tmp_path / "ckpt", builder.remote_config())
+    arrays = builder.load(source)
+    arrays["embeddings.word_embeddings.weight"][1] = [3, 4, *[0] * 30]
+    builder.save(source / "model.safetensors", arrays)
+    outcome = remap(source, keep=keep, out=tmp_path / "out")
+    assert f"the pad row {told}, and becomes zero (norm 5.00)" in outcome.plan.meaning
+    assert not builder.load(tmp_path / "out")["embeddings.word_embeddings.weight"][keep.index(1)].any()
+    assert f"the pad row {told}" in remap(builder.build(tmp_path / "zero"), keep=keep, out=tmp_path / "o").plan.meaning
+
+
 def test_special_ids_of_the_tokenizer_files_are_told_too(tmp_path: Path) -> None:
     source = builder.build(tmp_path / "ckpt")
     settings = {"cls_token": "<s>", "mask_token": "<mask>", "added_tokens_decoder": {"0": {"content": "<s>"}}}

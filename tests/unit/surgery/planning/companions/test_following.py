@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.verbs import resize, undo
 
 
@@ -65,8 +64,14 @@ def test_a_new_directory_has_the_stale_signature_aside_and_is_signed_anew(signed
 
 def test_a_signature_of_before_is_never_written_over(signed: Path) -> None:
     (signed / "model.sig.before-surgery").write_bytes(b"of an earlier one")
-    with pytest.raises(RefusedError, match="is there already"):
-        resize(signed, vocab=160, pad=0)
+    before = (signed / "model.sig").read_bytes()
+    told = resize(signed, vocab=160, pad=0).plan.meaning[-1]
+    assert "becomes model.sig.before-surgery-2" in told
+    assert (signed / "model.sig.before-surgery").read_bytes() == b"of an earlier one"
+    assert (signed / "model.sig.before-surgery-2").read_bytes() == before
+    sign(signed)
+    verify(signed)
+    assert "becomes model.sig.before-surgery-3" in resize(signed, vocab=128, pad=0).plan.meaning[-1]
 
 
 def test_another_file_of_that_name_stays(signed: Path) -> None:
