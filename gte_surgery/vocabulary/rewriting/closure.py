@@ -61,15 +61,15 @@ def growth(contents: Contents, fixed: Collection[int], order: Iterable[int]) -> 
 
 def _added_by(contents: Contents, have: set[int], kept: Collection[int]) -> Iterator[tuple[int, str]]:
     """What merges of the kept ids pass through beside those in `have`, to which it is added; with the reason."""
-    made_of = contents.made_of
-    waiting = [contents.texts[number] for number in kept if number in contents.texts] if made_of else []
+    if contents.place("model/merges") is None:
+        return
+    waiting = list(kept)
     while waiting:
-        text = waiting.pop()
-        for part in (part for pair in made_of.get(text, ()) for part in pair):
-            number = contents.ids.get(part)
-            if number is not None and number not in have:
-                have.add(number)
-                yield number, f"`{text}` is merged from it"
+        number = waiting.pop()
+        for part in contents.merges.parts_of(number):
+            if part not in have:
+                have.add(part)
+                yield part, f"`{contents.texts[number]}` is merged from it"
                 waiting.append(part)
 
 

@@ -1,7 +1,7 @@
 """A tokenizer.json read whole, for rewriting: its text, the places in it that hold ids, and its tokens by id.
 
 Only files that `token_files` has read within its bounds come here; the text is JSON. Memory: some three times the file,
-as much again and more once `ids` or `merges` are asked for, which a Unigram vocabulary is rewritten without.
+as much again and more once `ids` are asked for, which a Unigram vocabulary is rewritten without.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from array import array
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,13 +29,25 @@ MERGE = re.compile(rf"\[\s*({_STRING})\s*,\s*({_STRING})\s*\]|({_STRING})", re.D
 
 
 @dataclass(frozen=True, slots=True)
-class Merge:
-    """A merge of BPE: two tokens, and where its entry stands."""
+class Merges:
+    """The merges of BPE: the ids of two tokens and of the one that they make, −1 where there is none, and where each
+    stands, [`begins`, `ends`). `order` are their places, sorted by what they make.
+    """
 
-    left: str
-    right: str
-    begin: int
-    end: int
+    lefts: array[int]
+    rights: array[int]
+    made: array[int]
+    begins: array[int]
+    ends: array[int]
+    order: array[int]
+
+    def parts_of(self, number: int) -> Iterator[int]:
+        """The ids of the tokens that merges make this one of."""
+        first = bisect_left(self.order, number, key=self.made.__getitem__)
+        for at in map(self.order.__getitem__, range(first, len(self.order))):
+            if self.made[at] != number:
+                return
+            yield from (part for part in (self.lefts[at], self.rights[at]) if part >= 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,18 +177,21 @@ class Contents:
         return {text: known[text] for text in texts if text in known}
 
     @cached_property
-    def merges(self) -> tuple[Merge, ...]:
-        """The merges of BPE, in their order."""
+    def merges(self) -> Merges:
+        """The merges of BPE, in their order; a token that a merge makes is its two without a prefix in between
+        [tokenizers, models/bpe/model.rs].
+        """
+        lefts, rights, made = array("i"), array("i"), array("i")
+        begins, ends = array("I"), array("I")
         place = self.place("model/merges")
-        return tuple(self._merges(place)) if place is not None else ()
-
-    @cached_property
-    def made_of(self) -> Mapping[str, Sequence[tuple[str, str]]]:
-        """The pairs that merges make a token of, by its text."""
-        found: dict[str, list[tuple[str, str]]] = {}
-        for merge in self.merges:
-            found.setdefault(self.joined(merge), []).append((merge.left, merge.right))
-        return found
+        ids, prefix = self.ids, str(self.whole.model.get("continuing_subword_prefix") or "")
+        for m in MERGE.finditer(self.text, place.begin + 1, place.end) if place is not None else ():
+            left, right = _pair(m)
+            for column, text in ((lefts, left), (rights, right), (made, left + right.removeprefix(prefix))):
+                column.append(ids.get(text, -1))
+            begins.append(m.start())
+            ends.append(m.end())
+        return Merges(lefts, rights, made, begins, ends, array("I", sorted(range(len(made)), key=made.__getitem__)))
 
     @cached_property
     def emitted(self) -> tuple[Emitted, ...]:
@@ -195,24 +211,18 @@ class Contents:
             return number
         return self.ids_of([text]).get(text) if isinstance(text, str) else None
 
-    def joined(self, merge: Merge) -> str:
-        """The token that a merge makes [tokenizers, models/bpe/model.rs]."""
-        prefix = self.whole.model.get("continuing_subword_prefix") or ""
-        return merge.left + merge.right.removeprefix(str(prefix))
-
-    def _merges(self, place: Member) -> Iterator[Merge]:
-        for m in MERGE.finditer(self.text, place.begin + 1, place.end):
-            if m[3] is None:
-                yield Merge(string_of(m[1]), string_of(m[2]), m.start(), m.end())
-                continue
-            left, space, right = string_of(m[3]).partition(" ")
-            if not space:
-                raise RefusedError(f"tokenizer.json: merge {m[3][:40]}, must be two tokens")
-            yield Merge(left, right, m.start(), m.end())
-
     @property
     def _guessed(self) -> str:
         return "Unigram" if self.is_scored else "BPE" if "model/merges" in self.whole.places else "WordPiece"
+
+
+def _pair(merge: re.Match[str]) -> tuple[str, str]:
+    if merge[3] is None:
+        return string_of(merge[1]), string_of(merge[2])
+    left, space, right = string_of(merge[3]).partition(" ")
+    if not space:
+        raise RefusedError(f"tokenizer.json: merge {merge[3][:40]}, must be two tokens")
+    return left, right
 
 
 def string_of(literal: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gte_surgery.checkpoint.json.scan import Member, members
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.errors import RefusedError
-from gte_surgery.vocabulary.rewriting.contents import Contents, Merge
+from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.token_files import token_text
 
 NewIds = Mapping[int, int]
@@ -73,18 +73,15 @@ def _vocabulary(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
 
 
 def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    place, merges = contents.place("model/merges"), contents.merges
+    place = contents.place("model/merges")
     if place is None:
         return
-    kept = [contents.text[m.begin : m.end] for m in merges if _is_kept(contents, m, new_ids)]
-    if len(kept) < len(merges):
-        yield relisted(contents.text, place, [m.begin for m in merges], [m.end for m in merges], kept)
-
-
-def _is_kept(contents: Contents, merge: Merge, new_ids: NewIds) -> bool:
-    """Whether both parts of a merge and what it makes are kept."""
-    texts = (merge.left, merge.right, contents.joined(merge))
-    return all(contents.ids.get(text) in new_ids for text in texts)
+    merges = contents.merges
+    ids = zip(merges.lefts, merges.rights, merges.made, strict=True)
+    kept = [at for at, each in enumerate(ids) if all(number in new_ids for number in each)]
+    if len(kept) < len(merges.made):
+        written = [contents.text[merges.begins[at] : merges.ends[at]] for at in kept]
+        yield relisted(contents.text, place, merges.begins, merges.ends, written)
 
 
 def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
