@@ -34,9 +34,11 @@ def policy_of(checkpoints: Sequence[Path], given: Path | None, is_without: bool 
 
 
 def over(checkpoint: Path, policy: Policy) -> tuple[str, ...]:
-    """The policies that lie beside the checkpoint and are not the one that applies."""
+    """The policies that came with the checkpoint: those beside it but the one that applies, and the project's own, which
+    --config and --no-config leave aside.
+    """
     from gte_surgery.checkpoint.printable import shown
-    from gte_surgery.checks.policy import passed_over
+    from gte_surgery.checks.policy import find_policy, passed_over
 
-    found = passed_over(checkpoint, Path(policy.source or os.devnull))
-    return tuple(shown(os.path.relpath(path)) for path in found)
+    found, own = passed_over(checkpoint, Path(policy.source or os.devnull)), find_policy(checkpoint)
+    return tuple(shown(os.path.relpath(path)) for path in found if own is None or not path.samefile(own))

@@ -116,7 +116,10 @@ def test_the_policy_of_the_project_is_followed_and_flags_override_it(
     assert "ignored: 1 finding under GTE112 (fixed ids)" in said
     assert check(checkpoint, "--vocab", "100") == 0
     assert "policy: gte-surgery.toml\n" in capsys.readouterr().err
-    assert check(checkpoint, "--no-config") == 0
+    (other := policy.with_name("other.toml")).write_text("")
+    for aside in (["--no-config"], ["--config", other]):
+        assert check(checkpoint, *aside) == 0
+        assert "came with the checkpoint" not in capsys.readouterr().err  # the project's own did not
     assert check(checkpoint, "--no-config", "--config", policy) == 2
     assert check(checkpoint, "--vocab", "100", "--pad", "0") == 1
     policy.write_text('fail-on = "warning"\n')
