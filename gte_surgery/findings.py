@@ -69,17 +69,37 @@ class Finding:
         """With the checkpoint's own name, fit for a shell, where the hint says CKPT, and another for DIR."""
         if "CKPT" not in self.hint:
             return self
-        out, verb = quote(f"{checkpoint}-2"), _SURGERY.search(self.hint)
+        checkpoint = as_path(checkpoint)
+        out, verb = as_word(f"{checkpoint}-2"), _SURGERY.search(self.hint)
         if verb and (wanted := out_of(verb[1], checkpoint)):
             out = wanted[1]
             if "--out DIR" not in self.hint:
-                return replace(self, hint=self.hint.replace("CKPT", f"{quote(checkpoint)} --out {out}", 1))
-        return replace(self, hint=self.hint.replace("CKPT", quote(checkpoint)).replace("--out DIR", f"--out {out}"))
+                return replace(self, hint=self.hint.replace("CKPT", f"{as_word(checkpoint)} --out {out}", 1))
+        return replace(self, hint=self.hint.replace("CKPT", as_word(checkpoint)).replace("--out DIR", f"--out {out}"))
 
 
 _SURGERIES = ("resize", "remap", "trim", "convert", "reinit")
 _SURGERY = re.compile(f"gte-surgery ({'|'.join(_SURGERIES)}) CKPT")
 _ON_A_HUB = re.compile(r"hf:/+[^/]+/([^/@]+)")
+
+
+def as_word(text: str) -> str:
+    """A text as one word for a shell; what no terminal shows by its bytes, as bash, ksh and zsh read them."""
+    if text.isprintable():
+        return quote(text)
+    return f"$'{''.join(map(_typed, text))}'"
+
+
+def _typed(char: str) -> str:
+    if char.isprintable():
+        return f"\\{char}" if char in "\\'" else char
+    is_byte = "\udc80" <= char <= "\udcff"  # of a name that is no text [PEP 383]
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass"))
+
+
+def as_path(text: str) -> str:
+    """A path that no program takes for an option."""
+    return f"./{text}" if text.startswith("-") else text
 
 
 def out_of(verb: str, checkpoint: str) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map`
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from gte_surgery.checkpoint.listing import Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
 from gte_surgery.errors import CheckpointError, JsonError
-from gte_surgery.findings import Location, several
+from gte_surgery.findings import Location, as_word, several
 
 _FIX = "gte-surgery check CKPT --fix"
 INDEX_NAME = "model.safetensors.index.json"
@@ -197,7 +196,7 @@ def weights_missing(listing: Listing, weights_name: str) -> Fault:
     hint = _conversion(listing.root, pickles[0], weights_name) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
     hint = "gte-surgery check CKPT --fix" if saves_of(listing.files) else hint
     if len(others) == 1 and others[0].endswith(".safetensors") and not _IN_PARTS.fullmatch(others[0]):
-        renamed = shlex.join(["mv", *(str(listing.root / name) for name in (others[0], weights_name))])
+        renamed = " ".join(("mv", *(as_word(str(listing.root / name)) for name in (others[0], weights_name))))
         hint = f"loaders take it only by its name; `{renamed}` makes it the weights"
     return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
 
@@ -211,5 +210,5 @@ def _conversion(root: Path, name: str, weights_name: str) -> str:
         "tensors = (inner or [found])[0]; "
         "save_file({name: tensor.clone() for name, tensor in tensors.items()}, sys.argv[2], {'format': 'pt'})"
     )
-    source, target = (shlex.quote(shown(str(root / each))) for each in (name, weights_name))
+    source, target = (as_word(str(root / each)) for each in (name, weights_name))
     return f'a pickle; torch converts it without running its code: `python -c "{script}" {source} {target}`'

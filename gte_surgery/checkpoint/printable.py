@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gte_surgery.findings import out_of
+from gte_surgery.findings import as_path, as_word, out_of
 
 _LONGEST = 300
 
@@ -23,6 +23,5 @@ def shown(name: str) -> str:
 
 def pasteable(verb: str, path: Path | str, *options: str) -> str:
     """A command line of ours in backquotes, fit for a shell: ("check", "my ckpt") → `gte-surgery check 'my ckpt'`."""
-    from shlex import join
-
-    return f"`{join(('gte-surgery', verb, shown(str(path)), *options, *out_of(verb, str(path))))}`"
+    words = ("gte-surgery", verb, as_path(str(path)), *options, *out_of(verb, str(path)))
+    return f"`{' '.join(map(as_word, words))}`"

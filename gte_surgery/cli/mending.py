@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import split
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import RefusedError, UnsoundError, UsageError
+from gte_surgery.findings import as_word
 
 if TYPE_CHECKING:
     from gte_surgery.surgery.outcome import Outcome
@@ -64,8 +65,9 @@ def _fixed(checkpoint: Path, **how: Any) -> Outcome:
     try:
         return fix(checkpoint, **how)
     except RefusedError as error:
-        option, _, copy = error.meant.partition(" ")
+        option, *given = split(error.meant) or [""]
         if option != "--out":
             raise
-        copied = f"cp -RL {quote(str(checkpoint))} {copy} && gte-surgery check {copy} --fix"
+        copy = as_word(given[0])
+        copied = f"cp -RL {as_word(str(checkpoint))} {copy} && gte-surgery check {copy} --fix"
         raise RefusedError(error.message, f"mend a copy: `{copied}`") from error

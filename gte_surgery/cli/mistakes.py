@@ -60,16 +60,17 @@ def usage_hint(error: click.ClickException, arguments: Sequence[str]) -> str:
 def system_hint(error: OSError) -> str:
     """A command that shows why the operating system refused."""
     import errno
-    from shlex import quote
+
+    from gte_surgery.findings import as_word
 
     path = str(error.filename or os.curdir)
     folder = os.path.dirname(path) or os.curdir
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
-            return f"`df -h {quote(folder)}` shows what is free"
+            return f"`df -h {as_word(folder)}` shows what is free"
         case errno.ENOENT if not os.path.isdir(folder):
-            return f"make its folder first: `mkdir -p {quote(folder)}`"
-    return f"`ls -ld {quote(folder)}` shows whose it is"
+            return f"make its folder first: `mkdir -p {as_word(folder)}`"
+    return f"`ls -ld {as_word(folder)}` shows whose it is"
 
 
 def from_here(text: str) -> str:
@@ -109,17 +110,19 @@ def _name(parameter: click.Parameter) -> str:
 
 def _amended(arguments: Sequence[str], typed: str, meant: str) -> str:
     """The command line with `meant` in place of the last `typed`, or at its end; "" where that makes no sense."""
-    from shlex import join, split
+    from shlex import split
+
+    from gte_surgery.findings import as_word
 
     words = list(arguments)
     if not meant:
         return ""
     if not typed:
-        return join((PROGRAM, *words, *split(meant))) if _takes(arguments, split(meant)[0]) else ""
+        return " ".join(map(as_word, (PROGRAM, *words, *split(meant)))) if _takes(arguments, split(meant)[0]) else ""
     for at in reversed(range(len(words))):
         swapped = _swapped(words[at], typed, meant)
         if swapped != words[at]:
-            return join((PROGRAM, *words[:at], swapped, *words[at + 1 :]))
+            return " ".join(map(as_word, (PROGRAM, *words[:at], swapped, *words[at + 1 :])))
     return ""
 
 

@@ -34,8 +34,8 @@ def policy_of(checkpoints: Sequence[Path], given: Path | None, is_without: bool 
 
 
 def over(checkpoint: Path, policy: Policy) -> tuple[str, ...]:
-    """The policies that came with the checkpoint: those beside it but the one that applies, and the project's own, which
-    --config and --no-config leave aside.
+    """The policies that came with the checkpoint: those beside it but the one that applies, and the project's own,
+    which --config and --no-config leave aside.
     """
     from gte_surgery.checkpoint.printable import shown
     from gte_surgery.checks.policy import find_policy, passed_over

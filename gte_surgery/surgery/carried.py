@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from shlex import quote
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry
@@ -18,6 +17,7 @@ from gte_surgery.checkpoint.listing import why_unusable
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.receipts import RECEIPT_NAME
 from gte_surgery.errors import RefusedError
+from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.tree import STATE_FOLDER
 from gte_surgery.surgery.planning.plan import Plan, WeightFile
 
@@ -39,7 +39,7 @@ def require_carriable(files: Sequence[FileEntry], checkpoint: Checkpoint | None)
     for file in files:
         unusable = why_unusable(file, checkpoint.links_out if checkpoint is not None else ())
         if unusable:
-            path = quote(shown(str(checkpoint.path / file.name))) if checkpoint else file.name
+            path = as_word(str(checkpoint.path / file.name)) if checkpoint else file.name
             raise RefusedError(
                 f"{shown(file.name)}: {unusable}, cannot be carried into a new directory",
                 f"put a file of its own in its place, or remove it: `rm {path}`",
@@ -63,10 +63,10 @@ def require_known(plan: Plan, checkpoint: Checkpoint | None) -> None:
         more = f" and {len(strangers) - _SHOWN} more" if len(strangers) > _SHOWN else ""
         root = checkpoint.path.resolve()
         aside = root.with_name(f"{root.name}-others")
-        paths = " ".join(quote(shown(str(root / name))) for name in strangers)
+        paths = " ".join(as_word(str(root / name)) for name in strangers)
         raise RefusedError(
             f"{names}{more}: not of this checkpoint, and the surgery would write files of that name",
-            f"set aside what you want to keep: `mkdir -p {quote(str(aside))} && mv -n {paths} {quote(str(aside))}`",
+            f"set aside what you want to keep: `mkdir -p {as_word(str(aside))} && mv -n {paths} {as_word(str(aside))}`",
         )
 
 

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from shlex import quote
 
 from gte_surgery.errors import LockedError, RefusedError, WriteError
+from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.holder import Holder
 from gte_surgery.surgery.commit.refusals import elsewhere
@@ -215,7 +215,7 @@ def _busy(state: StateFolder, content: bytes, place: Path) -> LockedError:
     match _members(content):
         case {"pid": int(pid), "host": str(host), "command": str(command), "since": str(since)}:
             told = f"`{command}`, process {pid} on {host}, since {since}"
-            hint += f"; if that process is gone for sure: `rm {quote(str(place))}`"
+            hint += f"; if that process is gone for sure: `rm {as_word(str(place))}`"
     return LockedError(f"{state.target}: another surgery is at work: {told}", hint)
 
 

@@ -12,6 +12,7 @@ from shlex import quote
 
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import name_fault
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, StateFolder, is_folder, parents, status, walk
@@ -48,7 +49,7 @@ def placed(out: Path) -> Path:
 
 
 def _no_folder(folder: Path) -> RefusedError:
-    return RefusedError(f"{folder}: is no directory", f"make it first: `mkdir -p {quote(str(folder))}`")
+    return RefusedError(f"{folder}: is no directory", f"make it first: `mkdir -p {as_word(str(folder))}`")
 
 
 def on_this_disk(out: Path | str) -> Path:

@@ -19,12 +19,12 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from shlex import quote
 from types import MappingProxyType
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.errors import RefusedError, UsageError, WriteError
+from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import set_aside
 from gte_surgery.surgery.commit.journal import Journal, name_fault, write_note
@@ -93,7 +93,7 @@ class Transaction:
             needed += sum(self.bytes_to_copy(self.target / name) for name in set_aside)
         free = self._fs.free_bytes(self.stage)
         if free < needed:
-            quoted = quote(str(self._state.target.parent))
+            quoted = as_word(str(self._state.target.parent))
             raise RefusedError(
                 f"{self._state.target}: the disk has {free} bytes free, the surgery needs {needed}",
                 f"free some space, or write the result to another disk with --out DIR; `df -h {quoted}` shows the disk",

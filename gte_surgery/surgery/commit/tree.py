@@ -15,10 +15,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from os import stat_result
 from pathlib import Path
-from shlex import quote
 
 from gte_surgery.checkpoint.listing import JOURNAL_NAME, KEPT_FOLDER, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
+from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
@@ -134,7 +134,7 @@ def walk(fs: Filesystem, root: Path) -> Iterator[tuple[str, stat_result]]:
         if count > MOST_NAMES or name.count("/") > MOST_DEPTH:
             raise RefusedError(
                 f"{root}: holds more than {MOST_NAMES} files, or folders {MOST_DEPTH} deep, no surgery does that",
-                f"look at it, and remove it if it is not yours: `rm -r {quote(str(root))}`",
+                f"look at it, and remove it if it is not yours: `rm -r {as_word(str(root))}`",
             )
         for each in reversed(below):
             found = fs.lstat(root / each)

@@ -493,3 +493,22 @@ def test_an_output_that_is_full_is_an_error_not_a_traceback(room: Path) -> None:
 
 def test_the_twenty_commonest_and_more_are_here() -> None:
     assert len(MISTAKES) >= 50
+
+
+@pytest.mark.parametrize("name", ["-dash", "new\nline", "tab\t'quoted'\\", "no text\udcff", "two  words", "ünï✓"])
+def test_a_hint_means_the_checkpoint_however_it_is_called(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert run(["check", f"./{name}", "--vocab", "100"]) == 1
+    line = re.search("hint: gte-surgery (.+)", capsys.readouterr().out)
+    assert line is not None
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {line[1]}"], capture_output=True, check=True).stdout
+    verb, typed, *options = map(os.fsdecode, words.split(b"\0")[:-1])
+    assert (verb, os.path.normpath(typed), options) == ("resize", name, ["--vocab", "100", "--pad", "1"])
+    assert run([verb, typed, *options]) == 0
+    taken_back = re.search("`gte-surgery (.+)`", capsys.readouterr().err)
+    assert taken_back is not None
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {taken_back[1]}"], capture_output=True, check=True).stdout
+    assert run(list(map(os.fsdecode, words.split(b"\0")[:-1]))) == 0
