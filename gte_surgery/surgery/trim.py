@@ -5,7 +5,9 @@ that config.json names are kept too.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +66,10 @@ def trim(
     checkpoint = opened(path)
     target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
     origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
+    held = target.tensors[target.names.words].shape[0]
+    if list(origins.old) == [*range(origins.rows)] and -(-origins.rows // round_to) * round_to == held:
+        rows = array("q", range(held))  # those that were rounded up to are not drawn anew
+        origins = replace(origins, rows=held, new=rows, old=rows, offsets=range(held + 1))
     return carried_out(checkpoint, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
 
 

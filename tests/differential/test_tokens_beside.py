@@ -145,3 +145,19 @@ def test_an_order_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
     assert moved(1, 0, 2, 3)
     with pytest.raises(RefusedError, match="added tokens are counted on from the vocabulary's end"):
         moved(0, 1, 3, 2)
+
+
+@pytest.mark.parametrize("name", ["XLMRobertaTokenizerFast", "PreTrainedTokenizerFast", None])
+def test_what_a_class_takes_for_unknown_stays_or_is_refused(tmp_path: Path, name: str | None) -> None:
+    """transformers has XLM-R's class for a GTE that names none, and that class has an id of its own for it."""
+    path = builder.build(tmp_path / "ckpt", builder.native_config(vocab_size=SIZE))
+    write_tokenizer(path, "Unigram", SIZE, 2000)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    builder.write_json(path / "tokenizer_config.json", {**settings, **({"tokenizer_class": name} if name else {})})
+    (tmp_path / "t.txt").write_text("import \u1234\u2345 sys\n")
+    moved = [3, 1, 2, 0, *range(4, SIZE)]
+    if name == "PreTrainedTokenizerFast":
+        require_the_same(path, remap(path, keep=moved, pad=1, out=tmp_path / "there").target, tmp_path / "t.txt")
+    else:
+        with pytest.raises(RefusedError, match="takes id 3 for what is unknown, whatever the files say"):
+            remap(path, keep=moved, pad=1, dry_run=True)

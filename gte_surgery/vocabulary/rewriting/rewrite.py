@@ -34,6 +34,10 @@ from gte_surgery.vocabulary.token_files import (
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
 
+_XLM_R = "XLMRobertaTokenizer"
+_UNKNOWN = 3
+"""The id that this class has for what is unknown [transformers 5.24, tokenization_xlm_roberta.py]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -44,6 +48,8 @@ class Source:
     others: Mapping[str, bytes]
     is_made: bool = False
     """Whether tokenizer.json is none of the checkpoint's files, but made of them."""
+    class_name: str = ""
+    """The class that transformers takes for it, as far as the files say it."""
 
 
 def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
@@ -59,7 +65,15 @@ def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    return Source(contents, tuple(settings(checkpoint)), others, file is None)
+    stated = tuple(settings(checkpoint))
+    named = (*(each.get("tokenizer_class") for each in (*stated, checkpoint.values)), _class_of(checkpoint.values))
+    class_name = next(name for name in named if isinstance(name, str))
+    return Source(contents, stated, others, file is None, class_name.removesuffix("Fast"))
+
+
+def _class_of(config: Mapping[str, object]) -> str:
+    """The class that transformers takes where no file names one [5.24, models/auto/tokenization_auto.py]."""
+    return _XLM_R if config.get("model_type") in ("gte", "xlm-roberta") else ""
 
 
 def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
@@ -99,6 +113,7 @@ def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
     if all(new_ids.get(number) == number for number in contents.texts):
         return {}
     refuse_incomplete(source, new_ids)
+    _refuse_unknown(source, new_ids)
     old = {TOKENIZER_JSON: contents.raw, **source.others}
     new = {TOKENIZER_JSON: rewritten_json(contents, new_ids), **dict(_others(source, new_ids))}
     return {name: raw for name, raw in new.items() if raw != old[name]}
@@ -125,6 +140,16 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
         raise RefusedError(
             f"{TOKENIZER_JSON}: `{contents.texts[number]}` ({number}) gets no new id, and {why}{more}",
             f"keep these ids too: {listed}{' …' if len(missing) > 50 else ''}; or {WAY_OUT}",
+        )
+
+
+def _refuse_unknown(source: Source, new_ids: NewIds) -> None:
+    contents = source.contents
+    if source.class_name == _XLM_R and contents.is_scored and contents.unknown == _UNKNOWN != new_ids[_UNKNOWN]:
+        raise RefusedError(
+            f"{TOKENIZER_JSON}: `{contents.texts[_UNKNOWN]}` would be id {new_ids[_UNKNOWN]}, and transformers' "
+            f"{_XLM_R} takes id {_UNKNOWN} for what is unknown, whatever the files say",
+            f'keep its id, or have "tokenizer_class": "PreTrainedTokenizerFast" in {TOKENIZER_CONFIG}; or {WAY_OUT}',
         )
 
 

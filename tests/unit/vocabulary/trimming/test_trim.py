@@ -221,10 +221,11 @@ def test_other_programs_load_the_result_and_agree_with_each_other(kind: str, tmp
             assert [[0, *each.ids, 2] for each in older.encode_batch(list(texts))] == wanted
 
 
-def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("round_to", [1, 64])
+def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path, round_to: int) -> None:
     file = texts_file(tmp_path / "t.txt", lines(500))
-    trim(place, texts=file, out=tmp_path / "once")
-    assert trim(tmp_path / "once", texts=file, dry_run=True).plan.is_empty
+    trim(place, texts=file, round_to=round_to, out=tmp_path / "once")
+    assert trim(tmp_path / "once", texts=file, round_to=round_to, dry_run=True).plan.is_empty
 
 
 def test_the_number_of_workers_changes_nothing(place: Path, tmp_path: Path) -> None:
