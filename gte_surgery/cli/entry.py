@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
     import click
 
     from gte_surgery.cli import mistakes
-    from gte_surgery.cli.terminal import ReaderGoneError
+    from gte_surgery.cli.terminal import ReaderGoneError, to_nowhere
     from gte_surgery.errors import GteSurgeryError
 
     try:
@@ -62,9 +62,8 @@ def run(arguments: Sequence[str]) -> int:
     except ReaderGoneError:
         return exits.READER_GONE
     except OSError as error:
-        if error.filename is None and sys.stdout is not None:  # what is buffered must not fail again at the end
-            with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.filename is None and sys.stdout is not None:
+            to_nowhere(sys.stdout)
         _tell(f"{error.filename or 'the output'}: {error.strerror or error}", mistakes.system_hint(error))
         return exits.REFUSED
     except Exception as error:  # noqa: BLE001 - the last resort, and it hides nothing
@@ -117,30 +116,27 @@ def _exit_code(error: GteSurgeryError) -> int:
 
 def _stopped(stop: StoppedError) -> int:
     """Tell that the command was stopped, and return the exit code for it."""
-    with suppress(OSError):  # where the terminal is gone, so is whoever could be told
-        _tell(stop.reason, "nothing is half done: a checkpoint under surgery is wholly the old or wholly the new one")
+    _tell(stop.reason, "nothing is half done: a checkpoint under surgery is wholly the old or wholly the new one")
     return stop.exit_code
 
 
 def _report_bug(error: Exception) -> None:
     import traceback
 
-    import click
-
     from gte_surgery import __version__
+    from gte_surgery.cli.terminal import remark
     from gte_surgery.render.ink import harmless
 
-    click.echo(harmless("".join(traceback.format_exception(error))), err=True, nl=False)
+    remark(harmless("".join(traceback.format_exception(error))), nl=False)
     kind = type(error).__name__
     _tell(f"a bug in gte-surgery {__version__}: {kind}: {error}", "please report the lines above as an issue")
 
 
 def _tell(message: str, hint: str) -> None:
-    import click
-
     from gte_surgery.cli import mistakes
+    from gte_surgery.cli.terminal import remark
     from gte_surgery.render.ink import printable
 
-    click.echo(f"error: {printable(mistakes.from_here(message))}", err=True)
+    remark(f"error: {printable(mistakes.from_here(message))}")
     if hint:
-        click.echo(f"hint: {printable(mistakes.from_here(hint))}", err=True)
+        remark(f"hint: {printable(mistakes.from_here(hint))}")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, Protocol, TextIO
 
 import click
 
@@ -24,6 +24,20 @@ class Advance(Protocol):
     """Takes the bytes done, the bytes in all, and a remark to show beside the bar."""
 
     def __call__(self, done: int, total: int, remark: str = "", /) -> None: ...
+
+
+def remark(text: str, nl: bool = True) -> None:
+    """Write to stderr. Where that takes nothing, remarks are lost, and the exit code alone tells."""
+    try:
+        click.echo(text, err=True, nl=nl)
+    except OSError:
+        to_nowhere(sys.stderr)
+
+
+def to_nowhere(stream: TextIO) -> None:
+    """What is still buffered must not fail once more when the interpreter flushes at its end."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class Terminal(NamedTuple):
@@ -48,14 +62,13 @@ class Terminal(NamedTuple):
         try:
             click.echo(harmless(text, self.has_color), color=True)
         except BrokenPipeError as error:
-            # What is still buffered must not fail once more when the interpreter flushes at its end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            to_nowhere(sys.stdout)
             raise ReaderGoneError from error
 
     def message(self, text: str) -> None:
         """Write a remark to stderr, unless --quiet."""
         if not self.is_quiet:
-            click.echo(harmless(text), err=True)
+            remark(harmless(text))
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Advance | None]:

@@ -491,6 +491,20 @@ def test_an_output_that_is_full_is_an_error_not_a_traceback(room: Path) -> None:
     assert ran.stderr.startswith("error: the output: No space left on device\nhint: `df -h")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize(("words", "code"), [("check ckpt", 0), ("check zzz", 3), ("nosuch", 2), ("gate", 2)])
+def test_where_messages_cannot_be_written_the_exit_code_and_the_result_are_what_they_are(
+    words: str, code: int, room: Path
+) -> None:
+    (room / "gte-surgery.toml").write_text('fail-on = "error"\n')
+    command = [sys.executable, "-m", "gte_surgery", *words.split()]
+    plain = subprocess.run(command, capture_output=True, check=False)
+    assert plain.stderr  # there is something to be lost
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(command, stdout=subprocess.PIPE, stderr=full, check=False)
+    assert (ran.returncode, ran.stdout) == (plain.returncode, plain.stdout) == (code, plain.stdout)
+
+
 def test_the_twenty_commonest_and_more_are_here() -> None:
     assert len(MISTAKES) >= 50
 
