@@ -52,7 +52,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return _invoke(arguments)
     except GteSurgeryError as error:
-        _tell(error.message, mistakes.hint_of(arguments, error.hint, error.typed, error.meant))
+        hint = mistakes.hint_of(arguments, error.hint, error.typed, error.meant, error.__cause__)
+        _tell(error.message, hint)
         return _exit_code(error)
     except click.ClickException as error:
         _tell(mistakes.usage_message(error), mistakes.usage_hint(error, arguments))

@@ -16,12 +16,19 @@ _COMMAND = re.compile(r"`[a-z][\w-]* [^`]+`")
 _QUOTED = re.compile(r"'([^']*)'")
 
 
-def hint_of(arguments: Sequence[str], hint: str, typed: str = "", meant: str = "") -> str:
-    """A hint that holds a command line that works: the one that was meant, the hint's own, or that of the help.
+def hint_of(
+    arguments: Sequence[str], hint: str, typed: str = "", meant: str = "", cause: BaseException | None = None
+) -> str:
+    """A hint that holds a command line that works: the one that was meant, the hint's own, one that shows why the
+    system refused, or that of the help.
 
     `typed` and `meant` are those of `GteSurgeryError`; `arguments` is the command line that failed, without our name.
     """
     line = _amended(arguments, typed, meant)
+    if meant.startswith("--") and not line:  # `undo` writes nowhere else
+        hint = ""
+    if not hint and isinstance(cause, OSError):
+        hint = system_hint(cause)
     if line:
         hint = " ".join(filter(None, (f"did you mean `{line}`?", hint))) if typed else f"{hint}: `{line}`"
     if _COMMAND.search(hint):
@@ -67,6 +74,8 @@ def system_hint(error: OSError) -> str:
     folder = os.path.dirname(path) or os.curdir
     match error.errno:
         case errno.ENOSPC | errno.EDQUOT:
+            while not os.path.isdir(folder):  # what was begun in vain is gone
+                folder = os.path.dirname(folder) or os.curdir
             return f"`df -h {as_word(folder)}` shows what is free"
         case errno.ENOENT if not os.path.isdir(folder):
             return f"make its folder first: `mkdir -p {as_word(folder)}`"

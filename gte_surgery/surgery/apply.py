@@ -192,7 +192,7 @@ def _add_receipt(
     former = members_of(checkpoint) if checkpoint is not None else {}
     entry = checkpoint.file(RECEIPT_NAME) if checkpoint is not None else None
     mode = permissions(entry.mode) if entry else 0o644
-    if is_new:
+    if is_new or not entry:
         mode &= ~filesystem.umask()
     descriptor = filesystem.create(transaction.stage / RECEIPT_NAME, mode)
     try:

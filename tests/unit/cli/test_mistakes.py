@@ -311,6 +311,9 @@ MISTAKES = {
     "a directory that is not ours": Mistake(
         "resize ckpt --vocab 64 --pad 0", 3, "ckpt: is not writable", "--out ckpt-edited`", before=LOCKED
     ),
+    "an undo in a directory that is not ours": Mistake(
+        "undo ckpt", 3, "ckpt: is not writable", "hint: see `gte-surgery undo --help`", before=LOCKED
+    ),
     "a program that reads JSON": Mistake("resize ckpt --vocab 64 --pad 64 --json", 2, "pad: 64, must be", "--help`"),
     "a full disk": Mistake(
         "resize ckpt --vocab 64 --pad 0",
@@ -320,7 +323,7 @@ MISTAKES = {
         before=FULL,
     ),
     "a disk that fills up": Mistake(
-        "resize ckpt --vocab 64 --pad 0", 3, "No space left on device; nothing was changed", "`gte-surgery", before=TORN
+        "resize ckpt --vocab 64 --pad 0", 3, "No space left on device; nothing was changed", "`df -h ckpt`", before=TORN
     ),
 }
 

@@ -143,6 +143,7 @@ def test_files_of_a_new_directory_follow_the_umask_and_replaced_ones_keep_their_
     for place in ("out", "new"):
         assert {path.stat().st_mode & 0o077 for path in (tmp_path / place).iterdir()} == {0}
     assert (ckpt / "config.json").stat().st_mode & 0o777 == 0o664
+    assert (ckpt / RECEIPT_NAME).stat().st_mode & 0o077 == 0  # the first one, where nothing was replaced
 
 
 def test_a_file_whose_name_is_no_text_is_carried_and_told_by_escapes(ckpt: Path, tmp_path: Path) -> None:
