@@ -6,6 +6,6 @@ import sys
 if not getattr(sys.flags, "safe_path", False) and sys.path[:1] in ([""], [os.getcwd()]):
     del sys.path[0]  # what `python -m` put there; what PYTHONPATH names stays
 
-from gte_surgery.cli.entry import main
+from gte_surgery.cli.start import main
 
 main()

@@ -33,6 +33,14 @@ def make_whole(options: Any) -> None:
             object.__setattr__(options, each.name, whole(each.name, value))
 
 
+def at_least(name: str, value: int, least: int, most: int | None = None) -> None:
+    """Raises UsageError with the option's `name` for a number outside these bounds."""
+    if value < least:
+        raise UsageError(f"{name}: {value}, must be at least {least}")
+    if most is not None and value > most:
+        raise UsageError(f"{name}: {value}, must be at most {most}")
+
+
 def words(given: str | Iterable[str]) -> tuple[str, ...]:
     """What is given, one text or several, as several."""
     return (given,) if isinstance(given, str) else tuple(given)

@@ -24,6 +24,7 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Release
 from gte_surgery.gte.rope import describe as rope_in_words
 from gte_surgery.gte.rope import inv_freq
+from gte_surgery.vocabulary.token_files import ROLES
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 PART_NAMES = ("embeddings", "layers", "head", "other")
@@ -138,7 +139,7 @@ class Description:
 
     `differences` are the config values in which it departs from the `release` it resembles, each (key, value here,
     value there). `dtypes` counts the tensors of each dtype. `special_ids` maps roles ("pad", "cls", …) to the
-    tokenizer's ids.
+    tokenizer's ids, `stated_ids` to those in config.json.
     """
 
     checkpoint: str
@@ -169,6 +170,7 @@ class Description:
     tensors: tuple[TensorFacts, ...]
     faults: int
     adapters: tuple[AdapterFacts, ...] = ()
+    stated_ids: tuple[tuple[str, int], ...] = ()
 
 
 def describe(checkpoint: Checkpoint | Path | str) -> Description:
@@ -208,8 +210,14 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
         kept=Kept(*(kept_for_undo(checkpoint.path) if checkpoint.snapshot is None else (0, 0))),
         tensors=tuple(TensorFacts(t.name, t.dtype, t.shape, t.nbytes, t.shard.file.name) for t in stored),
         faults=len(checkpoint.faults),
+        stated_ids=tuple(_stated(subject)),
         adapters=tuple(adapter.facts(word_rows(checkpoint.tensors)) for adapter in adapters_of(checkpoint)),
     )
+
+
+def _stated(subject: Subject) -> Iterator[tuple[str, int]]:
+    stated = ((role, subject.values.get(f"{role}_token_id")) for role in ROLES)
+    yield from ((role, number) for role, number in stated if type(number) is int)
 
 
 def _differences(config: GteConfig, release: Release) -> Iterator[tuple[str, int | None, int]]:

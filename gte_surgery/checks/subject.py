@@ -7,7 +7,7 @@ the rules that report why.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -23,10 +23,11 @@ from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
 from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, family_of, read_config
 from gte_surgery.gte.family import Family, Names
+from gte_surgery.gte.fields import LARGEST_SIZE
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
-from gte_surgery.whole import make_whole
+from gte_surgery.whole import at_least, make_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,6 +84,9 @@ class Expectations:
 
     def __post_init__(self) -> None:
         make_whole(self)
+        for name in (each.name for each in fields(self)):
+            if (value := getattr(self, name)) is not None:
+                at_least(name.replace("_", "-"), value, 0 if name in ("pad", "type_vocab") else 1, LARGEST_SIZE)
 
 
 def config_of(checkpoint: Checkpoint) -> GteConfig:

@@ -30,7 +30,8 @@ _CARRIED = (
     "mask_token_id max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams "
     "num_return_sequences output_past output_scores partial_rotary_factor prefix pruned_heads quantization_config "
     "remove_invalid_values repetition_penalty return_dict_in_generate rope_parameters rope_type sep_token_id "
-    "sentence_transformers suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder "
+    "sbert_ce_default_activation_function sentence_transformers suppress_tokens "
+    "task_specific_params temperature tf_legacy_loss tie_encoder_decoder "
     "tokenizer_class top_k top_p torchscript transformers_version typical_p unk_token_id unsloth_version "
     "use_bfloat16 matryoshka_dimensions"
 )

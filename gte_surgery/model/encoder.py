@@ -169,6 +169,8 @@ class GteEncoder(nn.Module):
         unpad_inputs: bool | None = None,
     ) -> Tensor:
         """`last_hidden_state`, [rows, width, hidden]; on the packed path it is zero where the mask is 0."""
+        if isinstance(input_ids, Mapping):
+            raise UsageError("encoder: given a batch as a whole, must be given its members", "write encoder(**batch)")
         batch = {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
@@ -239,6 +241,7 @@ class GteEncoder(nn.Module):
 
         `attention_mask` may stay on the CPU; then nothing here waits for the device, unless there is a guard.
         """
+        _require_tensors(batch)
         if self.guard is not None:
             given = {key: value.to(self.device) for key, value in batch.items() if value is not None}
             _refuse_bad(self.guard.check_batch(given))
@@ -285,6 +288,16 @@ def _as_states(labels: Tensor, hidden: Hidden, mask: Tensor | None) -> Tensor:
     if labels.device == hidden.states.device:
         return hidden.packing.pack(labels).flatten()
     return labels[mask.to(labels.device) != 0]
+
+
+def _require_tensors(batch: object) -> None:
+    if not isinstance(batch, Mapping):
+        wanted = 'write {"input_ids": ids, "attention_mask": mask}'
+        raise UsageError(f"batch: {type(batch).__name__}, must be tensors by name", wanted)
+    for name in (*_TOKENS, "attention_mask", "token_type_ids"):
+        if (found := batch.get(name)) is not None and not isinstance(found, Tensor):
+            told = f"{name}: {type(found).__name__}, must be a torch tensor"
+            raise UsageError(told, "gte_surgery.collate makes them of lists")
 
 
 def _tokens(batch: Mapping[str, Tensor | None], device: torch.device) -> Tensor:

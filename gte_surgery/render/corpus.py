@@ -12,7 +12,7 @@ from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import FileFault, length_bins, length_within
 from gte_surgery.findings import Finding, Severity
 from gte_surgery.render.finding import finding_lines, finding_object
-from gte_surgery.render.ink import columns, count, paint, size
+from gte_surgery.render.ink import columns, count, paint, printable, size
 
 _BAR = 40
 
@@ -31,6 +31,7 @@ def corpus_json(report: CorpusReport) -> str:
     """Every number, the kept findings with their first offenders, and the sums of all."""
     summary = report.summary
     value = {
+        "judged_by": report.judged_by or None,
         "files": report.files,
         "nbytes": report.nbytes,
         "rows": summary.rows,
@@ -95,6 +96,8 @@ def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:
             "lengths",
             f"half have at most {middle:,} real tokens, 95 % at most {most:,}, the longest {summary.longest:,}",
         )
+    if report.judged_by:
+        yield "judged", f"by the contract of {printable(report.judged_by)}"
 
 
 def _histogram(report: CorpusReport) -> list[str]:

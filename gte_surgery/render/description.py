@@ -75,6 +75,7 @@ def _object(description: Description | LoneAdapter, has_tensors: bool) -> object
         "differences": {key: {"here": here, "release": there} for key, here, there in description.differences},
         "dtypes": dict(description.dtypes),
         "special_ids": dict(description.special_ids),
+        "stated_ids": dict(description.stated_ids),
     }
     if not has_tensors:
         del value["tensors"]
@@ -134,9 +135,12 @@ def _stored_rows(d: Description) -> Iterator[tuple[str, str]]:
 
 
 def _sidecar_rows(d: Description) -> Iterator[tuple[str, str]]:
+    ids = ", ".join(f"{printable(role)} {number}" for role, number in d.special_ids)
+    stated = ", ".join(f"{role} {number}" for role, number in d.stated_ids)
     if d.tokenizer_files:
-        ids = ", ".join(f"{printable(role)} {number}" for role, number in d.special_ids)
         yield "tokenizer", ", ".join(map(printable, d.tokenizer_files)) + (f"; ids: {ids}" if ids else "")
+    elif stated:
+        yield "special ids", f"{stated}, by config.json"
     if d.pooling:
         yield "pooling", printable(d.pooling)
     if d.max_seq_length is not None:

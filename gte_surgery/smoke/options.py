@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gte_surgery.errors import UsageError
+from gte_surgery.whole import at_least
 
 Progress = Callable[[str], None]
 Task = Literal["embed", "mlm", "regression"]
@@ -44,13 +45,8 @@ class SmokeOptions:
     max_loss: float = 0.01
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch", self.batch, 2),
-            ("max_length", self.max_length, 2),
-            ("train", self.train, 0),
-        ):
-            if value < least:
-                raise UsageError(f"{name}: {value}, must be at least {least}")
+        for name, least in (("batch", 2), ("max_length", 2), ("train", 0), ("seed", 0)):
+            at_least(name, getattr(self, name), least)
         unknown = [name for name in self.dtype.split(",") if name not in ("auto", *DTYPE_NAMES)]
         if unknown:
             raise UsageError(f"dtype: {unknown[0]!r}, must be auto, or of {', '.join(DTYPE_NAMES)}, commas between")

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from gte_surgery.errors import UsageError
 from gte_surgery.vocabulary.row_map import RowMap
-from gte_surgery.whole import make_whole, require_choices
+from gte_surgery.whole import at_least, make_whole, require_choices
 
 SEED_LIMIT = 2**64
 """Seeds are whole numbers from 0 up to, not including, this one."""
@@ -61,13 +61,13 @@ class Resize:
 
     def __post_init__(self) -> None:
         _at_the_door(self)
-        _at_least("vocab", self.vocab, 1, MOST_ROWS)
+        at_least("vocab", self.vocab, 1, MOST_ROWS)
         if self.new_from is not None:
-            _at_least("new-from", self.new_from, 0, MOST_ROWS)
-        _at_least("pad", self.pad, 0)
-        _at_least("round-to", self.round_to, 1)
+            at_least("new-from", self.new_from, 0, MOST_ROWS)
+        at_least("pad", self.pad, 0)
+        at_least("round-to", self.round_to, 1)
         if self.type_vocab is not None:
-            _at_least("type-vocab", self.type_vocab, 0, MOST_TYPES)
+            at_least("type-vocab", self.type_vocab, 0, MOST_TYPES)
         _check_roles(self.roles, self.rows, self.pad)
         _check_seed(self.seed)
         copied_row(self.init)
@@ -105,7 +105,7 @@ class Remap:
 
     def __post_init__(self) -> None:
         _at_the_door(self)
-        _at_least("round-to", self.round_to, 1)
+        at_least("round-to", self.round_to, 1)
         _check_roles(self.roles, None, self.pad)
         _check_seed(self.seed)
         copied_row(self.init)
@@ -115,7 +115,7 @@ class Remap:
                 "leave --vocab out, or give at least as many",
             )
         if self.pad is not None:
-            _at_least("pad", self.pad, 0)
+            at_least("pad", self.pad, 0)
             if self.pad >= self.rows:
                 raise UsageError(
                     f"pad: {self.pad}, must be below the vocabulary size {self.rows}",
@@ -162,11 +162,11 @@ class New:
         for name in ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size"):
             value = getattr(self, name)
             if value is not None:
-                _at_least(name.replace("_", "-"), value, 1)
+                at_least(name.replace("_", "-"), value, 1)
         for name in ("pad", "type_vocab"):
             value = getattr(self, name)
             if value is not None:
-                _at_least(name.replace("_", "-"), value, 0)
+                at_least(name.replace("_", "-"), value, 0)
         _check_seed(self.seed)
 
 
@@ -202,7 +202,7 @@ class Convert:
         if self.seed is not None:
             _check_seed(self.seed)
         if self.shard_size is not None:
-            _at_least("shard-size", self.shard_size, 1)
+            at_least("shard-size", self.shard_size, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,17 +284,10 @@ def _at_the_door(edit: Any) -> None:
     require_choices(edit, _NAMED)
 
 
-def _at_least(name: str, value: int, least: int, most: int | None = None) -> None:
-    if value < least:
-        raise UsageError(f"{name}: {value}, must be at least {least}")
-    if most is not None and value > most:
-        raise UsageError(f"{name}: {value}, must be at most {most}")
-
-
 def _check_roles(roles: Mapping[str, int], rows: int | None, pad: int | None) -> None:
     seen: dict[int, str] = {} if pad is None else {pad: "pad"}
     for role, number in roles.items():
-        _at_least(role, number, 0, MOST_ROWS - 1 if rows is None else rows - 1)
+        at_least(role, number, 0, MOST_ROWS - 1 if rows is None else rows - 1)
         if number in seen:
             raise UsageError(f"{role}: {number}, which is {seen[number]} already", "give each part an id of its own")
         seen[number] = role

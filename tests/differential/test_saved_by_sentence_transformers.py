@@ -13,7 +13,7 @@ from gte_surgery import convert, fix, new, resize, trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.findings import Severity
-from tests.builder import nest
+from tests.builder import nest, write_json
 
 pytest.importorskip("sentence_transformers")
 SIZES = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 320, "pad": 1, "max_positions": 64}
@@ -254,3 +254,32 @@ def test_a_folder_may_be_spelled_as_paths_are(tmp_path: Path, spelling: str) -> 
     (path / "modules.json").write_text(json.dumps(listed))
     assert np.array_equal(encoded(path), before)
     assert grave(path) == []
+
+
+ACTIVATIONS = {
+    "torch.nn.modules.activation.GELU": "GELU",
+    "torch.nn.Identity": "Identity",
+    "torch.nn.modules.linear.Identity": "Identity",
+    "torch.nn.modules.linear.Tanh": "ImportError",
+    "torch.nn.modules.activation.Swish": "ImportError",
+    "torch.nn.functional.gelu": "ValueError",
+    "torch.nn.Threshold": "TypeError",
+    "os.getcwd": "Tanh",
+}
+"""What becomes of the activation that a dense layer names."""
+
+
+@pytest.mark.parametrize("named", ACTIVATIONS)
+def test_an_activation_is_told_where_another_is_taken_or_none_can_be(tmp_path: Path, named: str) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    path = embedder(tmp_path / "st")
+    file = path / "2_Dense/config.json"
+    write_json(file, json.loads(file.read_text()) | {"activation_function": named})
+    try:
+        found = type(SentenceTransformer(str(path), device="cpu")[2].activation_function).__name__
+    except (AttributeError, ImportError, TypeError, ValueError) as error:
+        found = type(error).__name__
+    told = [each.code for each in run(open_checkpoint(path)).findings if each.severity > Severity.NOTE]
+    assert told == ([] if named.endswith(f".{found}") else ["GTE319"])
+    assert found == ACTIVATIONS[named]

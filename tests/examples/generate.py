@@ -582,6 +582,10 @@ INVALID: dict[str, Example] = {
         path, "1_Pooling/config.json", word_embedding_dimension=ABSENT, embedding_dimension=768
     ),
     "GTE314-dense-of-base": lambda path: (complete(path, remote), add_dense(path, 768, 4)),
+    "GTE319-activation-of-nobody": lambda path: (
+        complete(path, remote),
+        add_dense(path, 8, 4, activation_function="torch.nn.modules.activation.Swish"),
+    ),
     "GTE315-old-save": lambda path: nest(complete(path, remote)),
     "GTE318-word-pieces-for-xlm-r": lambda path: (
         emitting(path, native),

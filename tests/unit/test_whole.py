@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gte_surgery import Expectations, check, convert, fix, new, remap, resize, scan
+from gte_surgery import Expectations, SmokeOptions, check, convert, fix, new, remap, resize, scan
+from gte_surgery.cli.entry import run
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.edits import New, Resize
@@ -78,3 +79,21 @@ def test_the_rows_of_an_array_are_named_by_a_path_too(tmp_path: Path) -> None:
 def test_a_scan_of_nothing_is_refused() -> None:
     with pytest.raises(RefusedError, match="no file to scan is named"):
         scan(IdContract(vocab_size=9, pad_token_id=0, type_vocab_size=1, max_length=8))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("vocab", 0), ("vocab", -3), ("pad", -1), ("ids", 0), ("type_vocab", -1), ("pad", 2**31), ("max_length", 0)],
+)
+def test_an_expectation_out_of_its_range_is_a_usage_error(tmp_path: Path, option: str, value: int) -> None:
+    flag = option.replace("_", "-")
+    with pytest.raises(UsageError, match=f"^{flag}: {value}, must be at "):
+        Expectations(**{option: value})
+    place = builder.build(tmp_path / "it")
+    if option != "max_length":
+        assert run(["check", str(place), f"--{flag}", str(value)]) == 2
+
+
+def test_a_seed_below_zero_is_refused_by_every_command() -> None:
+    with pytest.raises(UsageError, match=r"^seed: -1"):
+        SmokeOptions(seed=-1)

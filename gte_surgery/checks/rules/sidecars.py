@@ -1,4 +1,4 @@
-"""GTE300, GTE310 to GTE312, GTE314, GTE315, GTE317: what lies beside the weights, against the config and the table:
+"""GTE300, GTE310 to 312, 314, 315, 317, 319: what lies beside the weights, against the config and the table:
 pooling and the layers behind it, sequence length, adapters.
 
 A file that is absent is nobody's fault here; what a program cannot do without is for the rules of that program.
@@ -31,6 +31,42 @@ from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, Severity
 
 _CLS = "cls_token"
+_OLD_ACTIVATION = "sbert_ce_default_activation_function"
+_WORDS = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "GLU",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "LeakyReLU",
+    "LogSigmoid",
+    "LogSoftmax",
+    "Mish",
+    "PReLU",
+    "RReLU",
+    "ReLU",
+    "ReLU6",
+    "SELU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
+    "Tanh",
+    "Tanhshrink",
+]
+_ACTIVATIONS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("torch.nn", "torch.nn.modules"), (*_WORDS, "Identity")),
+    "torch.nn.modules.activation": (*_WORDS,),
+    "torch.nn.modules.linear": ("Identity",),
+}
+"""Those that are made without arguments [torch 2.13, nn/modules/activation.py]."""
 
 
 @rule("GTE300", Severity.WARNING)
@@ -127,6 +163,44 @@ def layer_does_not_fit(subject: Subject) -> Iterator[Observation]:
             widths["sentence_embedding"] = widths["token_embeddings"] * len(pooled.modes if pooled else "1") or 0
         elif module.kind == "Dense" and module.is_own:
             yield from _dense(subject, module, widths)
+
+
+@rule("GTE319", Severity.ERROR, requires=("GTE001", "GTE300"))
+def activation_unknown(subject: Subject) -> Iterator[Observation]:
+    """The activation that a sentence-transformers save names is none of torch's.
+
+    It is a dotted path that the program imports and calls: of a dense layer `activation_function` in its config.json,
+    of a CrossEncoder `activation_fn` in the model's. One that begins with "torch." and is none stops it; any other it
+    passes over with a line in the log, and computes with Tanh, or without, which ruins every vector; with
+    trust_remote_code, and before 4.0 always, it imports and runs whatever is named there. Write
+    "torch.nn.modules.linear.Identity" or the activation that the layer was trained with [sentence-transformers 6.2,
+    base/modules/dense.py, Dense.load; cross_encoder/model.py, CrossEncoder; util/misc.py, import_from_string].
+    """
+    for module in modules(subject.sidecar(MODULES)):
+        name = name_in(subject.checkpoint, module.config)
+        settings = _settings(subject, name) if module.kind == "Dense" and module.is_own else None
+        if settings is not None and isinstance(settings.value, dict) and "activation_function" in settings.value:
+            yield from _activation(settings.location("/activation_function"), settings.value["activation_function"])
+    stated = subject.values.get("sentence_transformers")
+    if isinstance(stated, dict) and stated.get("activation_fn") is not None:
+        yield from _activation(subject.at("sentence_transformers/activation_fn"), stated["activation_fn"])
+    elif subject.values.get(_OLD_ACTIVATION) is not None:
+        yield from _activation(subject.at(_OLD_ACTIVATION), subject.values[_OLD_ACTIVATION])
+
+
+def _activation(place: Location, value: object) -> Iterator[Observation]:
+    origin, _, name = value.rpartition(".") if isinstance(value, str) else ("", "", "")
+    if name not in _ACTIVATIONS.get(origin, ()):
+        is_stopped = not isinstance(value, str) or value.startswith("torch.")
+        does = "sentence-transformers stops" if is_stopped else "sentence-transformers takes another, or runs it"
+        yield Observation(place, f"{shown(value)}, no activation of torch's: {does}")
+
+
+def _settings(subject: Subject, name: str) -> Document | None:
+    try:
+        return read_sidecar(subject.checkpoint, name)
+    except CheckpointError:
+        return None  # GTE314
 
 
 def _dense(subject: Subject, module: Module, widths: dict[str, int]) -> Iterator[Observation]:

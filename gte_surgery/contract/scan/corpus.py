@@ -46,7 +46,8 @@ class CorpusReport:
     """What a scan came to: how many files of how many bytes, what was seen in them, and what is wrong.
 
     `findings` are in order of file and code, for as many pairs of both as were asked for; `summary.sums` counts
-    every fault. `limit` is the number of rows beyond which nobody looked.
+    every fault. `limit` is the number of rows beyond which nobody looked, `judged_by` the checkpoint or file whose
+    contract it was, "" for one that was given as it is.
     """
 
     contract: IdContract
@@ -55,6 +56,7 @@ class CorpusReport:
     summary: Summary
     findings: tuple[Finding, ...]
     limit: int | None = None
+    judged_by: str = ""
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -126,7 +128,8 @@ def scan(
     findings = tuple(worded(fault, contract, summary.max_id) for fault in summary.faults)
     if not isinstance(given, IdContract) and Path(given).suffix != ".json":
         findings = tuple(finding.pasteable(str(given)) for finding in findings)
-    return CorpusReport(contract, len(names), nbytes, summary, findings, limit)
+    judged_by = "" if isinstance(given, IdContract) else str(given)
+    return CorpusReport(contract, len(names), nbytes, summary, findings, limit, judged_by)
 
 
 _EXTRA = "`pip install 'gte-surgery[{}]'`"

@@ -148,6 +148,22 @@ SIDECAR_DAMAGES: dict[str, tuple[str, Callable[[Path], object]]] = {
     "pooling by a word, its boolean off": (
         "GTE310", members(POOLING, pooling_mode="cls", pooling_mode_cls_token=False),
     ),
+    "a dense layer of an activation that torch has not": (
+        "GTE319", lambda path: add_dense(path, activation_function="torch.nn.modules.activation.Tanhh"),
+    ),
+    "a dense layer of an activation of somebody's": (
+        "GTE319", lambda path: add_dense(path, activation_function="os.getcwd"),
+    ),
+    "a dense layer of a function": (
+        "GTE319", lambda path: add_dense(path, activation_function="torch.nn.functional.gelu"),
+    ),
+    "a dense layer without a word for its activation": ("GTE319", lambda path: add_dense(path, activation_function=5)),
+    "a CrossEncoder of somebody's activation": (
+        "GTE319", lambda path: change_config(path, sentence_transformers={"activation_fn": "mine.Own"}),
+    ),
+    "an old CrossEncoder of a lost activation": (
+        "GTE319", lambda path: change_config(path, sbert_ce_default_activation_function="torch.nn.Gone"),
+    ),
     "a dense layer for other vectors": ("GTE314", lambda path: add_dense(path, 64)),
     "a dense layer that is told another width": ("GTE314", lambda path: add_dense(path, 64, in_features=32)),
     "a dense layer that is told another output": ("GTE314", lambda path: add_dense(path, out_features=8)),

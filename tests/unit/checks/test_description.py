@@ -13,6 +13,7 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.description import Description, describe
+from gte_surgery.render.description import description_text
 from tests.builder import build, change_config, load, native_config, remote_config, save, tensors, write
 from tests.conftest import GOLDEN
 
@@ -82,6 +83,15 @@ def test_vocabulary_pad_and_tokens_come_from_table_and_tokenizer(tmp_path: Path)
     assert found.pad is not None
     assert (found.pad.id, found.pad.token, found.pad.norm, found.pad.is_zero) == (1, "<pad>", 0.0, True)
     assert dict(found.special_ids) == {"pad": 1, "mask": 119, "cls": 0}
+
+
+def test_special_ids_of_config_json_are_told_where_no_tokenizer_lies(tmp_path: Path) -> None:
+    found = described(build(tmp_path, remote_config(cls_token_id=2, mask_token_id=True, sep_token_id=None)))
+    assert (found.special_ids, dict(found.stated_ids)) == ((), {"pad": 1, "cls": 2})
+    assert "special ids" in description_text(found)
+    assert "pad 1, cls 2, by config.json" in description_text(found)
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    assert "by config.json" not in description_text(described(tmp_path))
 
 
 def test_the_norm_of_a_trained_pad_row_is_told(tmp_path: Path) -> None:

@@ -123,6 +123,19 @@ def test_a_batch_without_clear_tokens_is_refused(folder: Path, batch: dict[str, 
         load_encoder(folder, "cpu", "float32")(**batch)
 
 
+def test_a_batch_that_is_given_as_what_it_is_not_is_refused_with_the_way(folder: Path) -> None:
+    encoder, batch = load_encoder(folder, "cpu", "float32"), {"input_ids": IDS, "attention_mask": MASK}
+    with pytest.raises(UsageError) as found:
+        encoder(batch)
+    assert found.value.hint == "write encoder(**batch)"
+    for verb in (encoder.embed, encoder.encode, encoder.logits):
+        with pytest.raises(UsageError, match=r"^batch: Tensor, must be tensors by name"):
+            verb(IDS)
+    for name in ("input_ids", "attention_mask"):
+        with pytest.raises(UsageError, match=f"^{name}: list, must be a torch tensor"):
+            encoder(**{**batch, name: IDS.tolist()})
+
+
 @pytest.mark.parametrize("name", ["attention_mask", "token_type_ids"])
 @pytest.mark.parametrize("other", [MASK[:, :4], MASK[:2], MASK[:1]], ids=["narrower", "fewer rows", "one row"])
 def test_what_does_not_fit_the_tokens_is_refused(folder: Path, name: str, other: torch.Tensor) -> None:

@@ -209,7 +209,8 @@ def settings_not_taken(subject: Subject) -> Iterator[Observation]:
 
     It hands the members of sentence_bert_config.json and of 1_Pooling/config.json to the module and stops with a
     TypeError at one that the module does not take; a max_seq_length that is no number, another transformer_task than
-    the save's, and a default_prompt_name without its prompt stop it later. Take the member out, or correct it
+    the save's, and a default_prompt_name without its prompt stop it later; so does a SpladePooling whose
+    activation_function is not one of its two. Take the member out, or correct it
     [sentence-transformers 6.2, base/modules/transformer.py, Transformer; base/model.py].
     """
     task = _TASKS.get(kind_of_save(subject.checkpoint), "feature-extraction")
@@ -217,6 +218,12 @@ def settings_not_taken(subject: Subject) -> Iterator[Observation]:
         settings = subject.sidecar(name)
         if settings is not None and isinstance(settings.value, dict):
             yield from _not_taken(settings, settings.value, taken, task)
+    for entry in modules(subject.sidecar(MODULES)):
+        name = name_in(subject.checkpoint, entry.config)
+        splade = members_of(subject.checkpoint, name) if entry.kind == "SpladePooling" and entry.is_own else {}
+        if (word := splade.get("activation_function", "relu")) not in ("relu", "log1p_relu"):
+            place = Location(file=name, pointer="/activation_function")
+            yield Observation(place, f'{shown(word)}, must be "relu" or "log1p_relu"')
     save = members_of(subject.checkpoint, SAVE_CONFIG)
     prompt, prompts = save.get("default_prompt_name"), save.get("prompts")
     if prompt is not None and prompt not in (*_PROMPTS, *(prompts if isinstance(prompts, dict) else ())):

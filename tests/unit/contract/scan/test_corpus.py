@@ -21,6 +21,7 @@ from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
+from gte_surgery.render.corpus import corpus_json, corpus_text
 from tests.corpora import scan, scan_by_processes
 
 CONTRACT = IdContract(vocab_size=10, pad_token_id=1, type_vocab_size=1, max_length=4)
@@ -60,7 +61,11 @@ def test_the_contract_may_be_a_file(tmp_path: Path) -> None:
     path = tmp_path / "contract.json"
     path.write_text(CONTRACT.to_json())
     for name in (path, str(path)):
-        assert scan(name, save(tmp_path / "a.npy", [0])).contract == CONTRACT
+        report = scan(name, save(tmp_path / "a.npy", [0]))
+        assert (report.contract, report.judged_by) == (CONTRACT, str(path))
+        assert json.loads(corpus_json(report))["judged_by"] == str(path)
+        assert f"by the contract of {path}" in corpus_text(report)
+    assert "by the contract of" not in corpus_text(scan(CONTRACT, tmp_path / "a.npy"))
 
 
 @pytest.mark.parametrize(
