@@ -10,16 +10,17 @@ from click.shell_completion import CompletionItem
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 
-def offering(words: Callable[[], Mapping[str, str]]) -> Completer:
-    """Offers words, each with what it means; after a comma, one more of them."""
+def offering(words: Callable[[], Mapping[str, str]], or_file: bool = False) -> Completer:
+    """Offers words, each with what it means; after a comma, one more of them; where none is begun, paths `or_file`."""
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         before, comma, begun = incomplete.rpartition(",")
-        return [
+        found = [
             CompletionItem(f"{before}{comma}{word}", help=told)
             for word, told in words().items()
             if word.lower().startswith(begun.lower())
         ]
+        return found or (files(ctx, param, incomplete) if or_file else [])
 
     return complete
 

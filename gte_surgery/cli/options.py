@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from gte_surgery.cli.completion import offering
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -85,6 +87,7 @@ init_option = click.option(
     default="normal",
     show_default=True,
     metavar="normal|mean|mean-cov|zeros|copy:ID|F.npy",
+    shell_complete=offering(lambda: dict.fromkeys(("normal", "mean", "mean-cov", "zeros", "copy:"), ""), or_file=True),
     help="What new rows hold: draws, the old rows' mean, draws with their mean and covariance, zeros, a copy, or the"
     " rows of an array.",
 )

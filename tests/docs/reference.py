@@ -71,7 +71,7 @@ def options(of: click.Command) -> Iterator[tuple[str, str]]:
 
 
 def _argument(argument: click.Argument) -> str:
-    name = (argument.metavar or (argument.name or "").upper()).strip("[]")
+    name = re.sub(r"[][]", "", argument.metavar or (argument.name or "").upper())
     return name if argument.required else f"[{name}]"
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.completion import files
+from gte_surgery.cli.completion import files, offering
 from gte_surgery.cli.options import PATH, example, some_of
 from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.policies import over, policy_of
@@ -26,7 +26,14 @@ _STEPS = ("check", "scan", "fuzz", "smoke", "quality")
 
 
 def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
-    return click.option(name, multiple=True, metavar=f"[{'|'.join(_STEPS)}]", callback=some_of(_STEPS), help=text)
+    return click.option(
+        name,
+        multiple=True,
+        metavar=f"[{'|'.join(_STEPS)}]",
+        callback=some_of(_STEPS),
+        shell_complete=offering(lambda: dict.fromkeys(_STEPS, "")),
+        help=text,
+    )
 
 
 @click.command(

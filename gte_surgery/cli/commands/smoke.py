@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gte_surgery.cli import exits
+from gte_surgery.cli.completion import offering
 from gte_surgery.cli.operate import missing
 from gte_surgery.cli.options import FILE, PATH, checkpoint_argument, example, json_option, together
 from gte_surgery.cli.page import html_option, require_page
@@ -39,7 +40,14 @@ _THRESHOLDS = (
 )
 @checkpoint_argument
 @click.option("--device", default="cuda", show_default=True, help="Where to run: cuda, cuda:1, cpu.")
-@click.option("--dtype", default="auto", show_default=True, metavar="NAMES", help="auto, or of fp32,fp16,bf16.")
+@click.option(
+    "--dtype",
+    default="auto",
+    show_default=True,
+    metavar="NAMES",
+    shell_complete=offering(lambda: dict.fromkeys(("auto", "fp32", "fp16", "bf16"), "")),
+    help="auto, or of fp32,fp16,bf16.",
+)
 @click.option(
     "--attention",
     type=click.Choice(["auto", "all", "cudnn", "xformers", "varlen", "sdpa", "eager"]),
