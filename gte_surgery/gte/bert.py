@@ -7,11 +7,11 @@ bare model. Names, classes and initialisation are those of transformers (models/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Demands, served_by_vllm
-from gte_surgery.gte.family import Facts, Family, Names, Native, Release, prefixed, released
+from gte_surgery.gte.family import Facts, Family, Names, Native, Release, head_shown, prefixed, released
 from gte_surgery.gte.fields import (
     CARRIED,
     RUNNING,
@@ -106,16 +106,6 @@ def _head(config: GteConfig, head: Head) -> Iterator[Part]:
             yield from linear("qa_outputs", K, H)
 
 
-def head_of(names: Iterable[str], values: Values) -> Head:
-    """The head that canonical names show; the pooler of a bare model is none."""
-    found = {name.partition(".")[0] for name in names}
-    if "cls" in found:
-        return Head.MASKED_LM
-    if "classifier" in found:
-        return Head.SEQUENCE_CLASSIFICATION if "pooler" in found else Head.TOKEN_CLASSIFICATION
-    return Head.QUESTION_ANSWERING if "qa_outputs" in found else Head.NONE
-
-
 def region(canonical: str, head: Head) -> str:
     """The part of the network that a tensor belongs to."""
     rest = "head" if _KNOWN.fullmatch(canonical) else "other"
@@ -185,7 +175,7 @@ BERT = Family(
     dialect_of=lambda values: Dialect.NATIVE if _is_plain(values) else None,
     read_config=read_config,
     parts=parts,
-    head_of=head_of,
+    head_of=lambda names, values: head_shown(names, "cls"),
     architecture=lambda head, dialect: "Bert" + SUFFIXES[head],
     is_known=lambda name: _KNOWN.fullmatch(name) is not None,
     region=region,

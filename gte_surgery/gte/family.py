@@ -305,6 +305,18 @@ def has_rope_of(config: GteConfig, release: Release) -> bool:
     return angle_gap(config.rope, release.rope, release.head_size, release.max_positions - 1) < 0.5
 
 
+def head_shown(names: Iterable[str], masked_lm: str) -> Head:
+    """The head that the first words of canonical names show, `masked_lm` that one: a classifier with a pooler is a
+    sequence classifier, and the pooler of a bare model is no head.
+    """
+    found = {name.partition(".")[0] for name in names}
+    if masked_lm in found:
+        return Head.MASKED_LM
+    if "classifier" in found:
+        return Head.SEQUENCE_CLASSIFICATION if "pooler" in found else Head.TOKEN_CLASSIFICATION
+    return Head.QUESTION_ANSWERING if "qa_outputs" in found else Head.NONE
+
+
 def released(
     release: Release, head: Head, architectures: list[str], members: Mapping[str, object]
 ) -> dict[str, object]:

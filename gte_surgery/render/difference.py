@@ -32,14 +32,9 @@ def difference_text(difference: Difference, color: bool = False) -> str:
         section("config.json, other words for the same", _key_lines(difference.spelling)),
         section("tensors", [line for tensor in _differing(difference) for line in _tensor_lines(tensor, color)]),
         section("tensors under other names", _renamed_lines(difference)),
-        _verdict(difference, color),
+        verdict_text(difference, color),
     ]
     return "\n".join(part for part in parts if part)
-
-
-def verdict_text(difference: Difference, color: bool = False) -> str:
-    """The last line alone, for a brief diff: whether they differ, and in how much where all was compared."""
-    return _verdict(difference, color)
 
 
 def difference_json(difference: Difference) -> str:
@@ -116,7 +111,8 @@ def _renamed_lines(difference: Difference) -> list[str]:
     return [*(columns(pairs[:SHOWN]).splitlines() if pairs else ()), *more]
 
 
-def _verdict(difference: Difference, color: bool) -> str:
+def verdict_text(difference: Difference, color: bool = False) -> str:
+    """The last line alone, for a brief diff: whether they differ, and in how much where all was compared."""
     names = f"{printable(str(difference.left))} and {printable(str(difference.right))}"
     if difference.is_equal:
         same = f"{count(difference.compared, 'tensor')} and the config mean the same"

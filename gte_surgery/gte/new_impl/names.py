@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 from typing import Literal
 
-from gte_surgery.gte.family import Names
+from gte_surgery.gte.family import Names, head_shown
 from gte_surgery.gte.fields import Values
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head, Layout
 
@@ -191,13 +191,8 @@ def _canonical_head(name: str, layout: Layout) -> str | None:
 
 
 def head_of(canonical_names: Iterable[str], values: Values | None = None) -> Head:
-    """The head that canonical tensor names show: a classifier with a pooler is a sequence classifier."""
-    parts = {name.partition(".")[0] for name in canonical_names}
-    if "lm_head" in parts:
-        return Head.MASKED_LM
-    if "classifier" in parts:
-        return Head.SEQUENCE_CLASSIFICATION if "pooler" in parts else Head.TOKEN_CLASSIFICATION
-    return Head.QUESTION_ANSWERING if "qa_outputs" in parts else Head.NONE
+    """The head that canonical tensor names show."""
+    return head_shown(canonical_names, "lm_head")
 
 
 def architecture(head: Head, dialect: Dialect) -> str:
