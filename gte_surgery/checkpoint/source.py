@@ -88,13 +88,24 @@ class Place(Protocol):
         """Open it, through `disk` where it lies on one. Raises OSError, also for what is no regular file."""
 
 
-class Disk(Protocol):
+class Disk:
     """What is asked of the operating system to read a file: a surgery brings its own, which tests make fail."""
 
-    def open_read(self, path: Path) -> int: ...
-    def fstat(self, descriptor: int) -> os.stat_result: ...
-    def pread(self, descriptor: int, count: int, offset: int) -> bytes: ...
-    def close(self, descriptor: int) -> None: ...
+    def open_read(self, path: Path) -> int:
+        """Open a file for reading; a symlink is followed, a fifo does not hang."""
+        return os.open(path, _OPEN_FLAGS)
+
+    def fstat(self, descriptor: int) -> os.stat_result:
+        """What an open file is."""
+        return os.fstat(descriptor)
+
+    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
+        """The `count` bytes from `offset`; fewer only where the file ends."""
+        return read_fully(descriptor, count, offset)
+
+    def close(self, descriptor: int) -> None:
+        """Close a file."""
+        os.close(descriptor)
 
 
 class LocalFile(NamedTuple):
@@ -111,7 +122,7 @@ class LocalFile(NamedTuple):
         return self
 
     def open(self, disk: Disk | None = None) -> Opened:
-        disk = disk or _ThisDisk()
+        disk = disk or Disk()
         _require_regular(os.stat(self.path), self.path)
         descriptor = disk.open_read(self.path)
         try:
@@ -164,22 +175,6 @@ class _OpenedLocal(NamedTuple):
 
     def close(self) -> None:
         self.disk.close(self.descriptor)
-
-
-class _ThisDisk:
-    """The operating system itself."""
-
-    def open_read(self, path: Path) -> int:
-        return os.open(path, _OPEN_FLAGS)
-
-    def fstat(self, descriptor: int) -> os.stat_result:
-        return os.fstat(descriptor)
-
-    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
-        return read_fully(descriptor, count, offset)
-
-    def close(self, descriptor: int) -> None:
-        os.close(descriptor)
 
 
 def read_fully(descriptor: int, count: int, offset: int) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
-OPERATIONS = tuple(name for name, member in vars(Filesystem).items() if callable(member) and not name.startswith("_"))
+OPERATIONS = tuple(name for name in dir(Filesystem) if callable(getattr(Filesystem, name)) and name[0] != "_")
 NEEDS_SPACE = frozenset({"mkdir", "create", "write", "copy_range", "link", "set_attribute"})
 
 CHANGES = NEEDS_SPACE | {"chmod", "replace", "exchange", "move", "unlink", "rmdir"}

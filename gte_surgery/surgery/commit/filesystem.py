@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from gte_surgery.checkpoint.source import read_fully
+from gte_surgery.checkpoint.source import Disk
 from gte_surgery.surgery.commit.holder import Holder, is_dead, is_running, started, this_process
 
 COPY_BLOCK = 8 << 20
@@ -43,7 +43,7 @@ _MACOS_FLAGS = {_NO_REPLACE: 4, _EXCHANGE: 2}
 _FIXED_BSD = stat.UF_IMMUTABLE | stat.UF_APPEND | stat.SF_IMMUTABLE | stat.SF_APPEND
 
 
-class Filesystem:
+class Filesystem(Disk):
     """The operating system as surgery sees it. Every method may raise `OSError`; none cleans up after another."""
 
     def mkdir(self, path: Path, mode: int = 0o777) -> None:
@@ -67,18 +67,10 @@ class Filesystem:
                 raise
         return descriptor
 
-    def open_read(self, path: Path) -> int:
-        """Open a file for reading; a symlink is followed, a fifo does not hang."""
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-
     def open_own(self, path: Path) -> int:
         """Open a file of the directory under surgery for reading; no symlink is followed, a fifo does not hang."""
         with _parent(path) as folder:
             return os.open(path.name, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-
-    def close(self, descriptor: int) -> None:
-        """Close a file."""
-        os.close(descriptor)
 
     def write(self, descriptor: int, content: bytes | bytearray | memoryview) -> None:
         """Append all of `content` at the descriptor's position."""
@@ -97,10 +89,6 @@ class Filesystem:
         if os.lseek(descriptor, 0, os.SEEK_CUR) != begin:
             raise OSError(errno.EINVAL, f"not at byte {begin} of a file")
         os.lseek(descriptor, count, os.SEEK_CUR)
-
-    def pread(self, descriptor: int, count: int, offset: int) -> bytes:
-        """The `count` bytes from `offset`; fewer only where the file ends."""
-        return read_fully(descriptor, count, offset)
 
     def copy_range(self, source: int, destination: int, offset: int, count: int) -> None:
         """Append `count` bytes of `source` from `offset` at the position of `destination`.
@@ -207,10 +195,6 @@ class Filesystem:
     def lstat(self, path: Path) -> os.stat_result:
         """What a name stands for; a symlink is not followed."""
         return os.lstat(path)
-
-    def fstat(self, descriptor: int) -> os.stat_result:
-        """What an open file is."""
-        return os.fstat(descriptor)
 
     def is_writable(self, path: Path) -> bool:
         """Whether names can be made and removed in a folder."""
