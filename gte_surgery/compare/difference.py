@@ -7,13 +7,14 @@ equal. `diff` reads headers first and tensors block by block; it changes nothing
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.files import Progress
-from gte_surgery.compare.values import Extent, Gap, OpenedWeights, Pair, RowChanges, has_equal_bytes, measure
+from gte_surgery.checkpoint.source import Opened
+from gte_surgery.compare.values import Extent, Gap, RowChanges, has_equal_bytes, measure, opened_weights
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.comparison import KeyDifference, differences_in_meaning, differences_in_spelling
 from gte_surgery.gte.fields import LARGEST_WIDTH
@@ -157,6 +158,10 @@ def _dtype(target: Target) -> str | None:
     return FLOATS.get(target.tensors[target.names.words].dtype)
 
 
+_Opened = Mapping[str, Opened]
+"""Weight files by name."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Paired:
     """A tensor of both sides, or of one: what its header says, and where its bytes lie."""
@@ -217,16 +222,16 @@ def _compared(
     """The tensors compared, and whether all of them were."""
     meter = _Meter(sum(pair.planned[0].nbytes for pair in pairs if pair.planned[0]), progress)
     tensors = []
-    with OpenedWeights(both[0].checkpoint) as left, OpenedWeights(both[1].checkpoint) as right:
+    with opened_weights(both[0].checkpoint) as left, opened_weights(both[1].checkpoint) as right:
         for pair in pairs:
-            tensors.append(_contents(pair, (left, right), values, meter))
+            tensors.append(_contents(pair, both, (left, right), values, meter))
             if brief and not tensors[-1].is_equal:
                 return tensors, False
     return tensors, True
 
 
 def _contents(
-    paired: _Paired, weights: tuple[OpenedWeights, OpenedWeights], values: bool, meter: _Meter
+    paired: _Paired, both: tuple[Target, Target], weights: tuple[_Opened, _Opened], values: bool, meter: _Meter
 ) -> TensorDifference:
     """The two tensors compared byte by byte, and where they differ and it is asked, number by number."""
     plain, (left, right) = paired.headers_only, paired.planned
@@ -234,16 +239,16 @@ def _contents(
     if left is None or right is None or common is None:
         meter.finish(left.nbytes if left else 0)
         return plain
-    pair = Pair(weights, (_extent(left), _extent(right)))
+    one, other = _extent(left, both[0], weights[0]), _extent(right, both[1], weights[1])
     has_changed = None
     if left.dtype == right.dtype:
         nbytes = min(left.nbytes, right.nbytes)
-        has_changed = not has_equal_bytes(pair, nbytes, meter.advance)
+        has_changed = not has_equal_bytes(one, other, nbytes, meter.advance)
     gap = None
     if values and has_changed is not False and {left.dtype, right.dtype} <= set(ARITHMETIC_DTYPES):
         rows, width = common, math.prod(left.shape[1:])
         is_table = paired.is_table and width <= LARGEST_WIDTH
-        gap = measure(pair, *((rows, width) if is_table else (rows * width, 1)), is_table, meter.advance)
+        gap = measure(one, other, *((rows, width) if is_table else (rows * width, 1)), is_table, meter.advance)
     meter.finish(left.nbytes)
     return replace(plain, common_rows=common if left.shape != right.shape else None, has_changed=has_changed, gap=gap)
 
@@ -257,10 +262,11 @@ def _common_rows(one: tuple[int, ...], other: tuple[int, ...]) -> int | None:
     return None
 
 
-def _extent(tensor: PlannedTensor) -> Extent:
+def _extent(tensor: PlannedTensor, target: Target, weights: _Opened) -> Extent:
     """Where the tensor lies: its parts, if it was put together of any, lie one behind the other in one file."""
-    first = next((piece for piece in tensor.pieces if isinstance(piece, CopyRange)), CopyRange("", 0, 0))
-    return Extent(first.source, first.begin, tensor.dtype)
+    first = next(piece for piece in tensor.pieces if isinstance(piece, CopyRange))
+    name = f"{target.checkpoint.name}/{first.source}"
+    return Extent(weights[first.source], name, first.begin, tensor.dtype)
 
 
 class _Meter:

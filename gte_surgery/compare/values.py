@@ -7,8 +7,8 @@ numbers alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,28 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A run of elements of one dtype in a weight file, from byte `begin` on."""
+    """A run of elements of one dtype in an open weight file, which messages call `name`, from byte `begin` on."""
 
-    source: str
+    file: Opened
+    name: str
     begin: int
     dtype: str
+
+    def read(self, offset: int, count: int) -> bytes:
+        """`count` bytes from byte `offset` of it on; raises CheckpointError when the file has become shorter."""
+        raw = self.file.read(self.begin + offset, count)
+        if len(raw) != count:
+            raise CheckpointError(f"{self.name}: became shorter while it was read")
+        return raw
+
+    def expect(self, nbytes: int) -> None:
+        """So many bytes of it will be read, from front to back."""
+        self.file.expect([(self.begin, self.begin + nbytes)])
+
+    @property
+    def place(self) -> tuple[Hashable, int]:
+        """What tells one place from every other, by whatever names it is reached: the file itself, and the offset."""
+        return self.file.identity.holder, self.begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,93 +87,43 @@ class Gap:
     rows: RowChanges | None
 
 
-class OpenedWeights:
-    """The weight files of a checkpoint, open for reading."""
-
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        self._files = {shard.file.name: shard.file for shard in checkpoint.shards}
-        self._opened: dict[str, Opened] = {}
-        self._name = checkpoint.name
-        self._closing = ExitStack()
-
-    def __enter__(self) -> OpenedWeights:
-        with self._closing:
-            for name, file in self._files.items():
-                self._opened[name] = self._closing.enter_context(closing(file.place.open()))
-            self._closing = self._closing.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.close()
-
-    def read(self, source: str, offset: int, count: int) -> bytes:
-        """Exactly `count` bytes; raises CheckpointError when the file has become shorter."""
-        raw = self._opened[source].read(offset, count)
-        if len(raw) != count:
-            raise CheckpointError(f"{self._name}/{source}: became shorter while it was read")
-        return raw
-
-    def expect(self, extent: Extent, nbytes: int) -> None:
-        """So many bytes of it will be read, from front to back."""
-        self._opened[extent.source].expect([(extent.begin, extent.begin + nbytes)])
-
-    def place(self, extent: Extent) -> tuple[Hashable, int]:
-        """What tells one place from every other: the file that holds it, and the offset there."""
-        return self._opened[extent.source].identity.holder, extent.begin
+@contextmanager
+def opened_weights(checkpoint: Checkpoint) -> Iterator[Mapping[str, Opened]]:
+    """The weight files of a checkpoint by name, open for reading."""
+    with ExitStack() as stack:
+        files = [shard.file for shard in checkpoint.shards]
+        yield {file.name: stack.enter_context(closing(file.place.open())) for file in files}
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two extents, each in its opened checkpoint."""
-
-    weights: tuple[OpenedWeights, OpenedWeights]
-    extents: tuple[Extent, Extent]
-
-    def read(self, side: int, offset: int, count: int) -> bytes:
-        """`count` bytes of one side (0 or 1), from byte `offset` of its extent on."""
-        extent = self.extents[side]
-        return self.weights[side].read(extent.source, extent.begin + offset, count)
-
-    def expect(self, *nbytes: int) -> None:
-        """So many bytes of either side will be read."""
-        for opened, extent, count in zip(self.weights, self.extents, nbytes, strict=True):
-            opened.expect(extent, count)
-
-    @property
-    def is_one_place(self) -> bool:
-        """Whether both are the same bytes of the same file, reached by whatever names."""
-        places = [opened.place(extent) for opened, extent in zip(self.weights, self.extents, strict=True)]
-        return places[0] == places[1]
-
-
-def has_equal_bytes(pair: Pair, nbytes: int, advance: Advance) -> bool:
+def has_equal_bytes(left: Extent, right: Extent, nbytes: int, advance: Advance) -> bool:
     """Whether the first `nbytes` bytes of both are equal; stops at the first block that differs."""
-    if not nbytes or pair.is_one_place:
+    if not nbytes or left.place == right.place:
         advance(nbytes)
         return True
-    pair.expect(nbytes, nbytes)
+    left.expect(nbytes)
+    right.expect(nbytes)
     for offset in range(0, nbytes, _BYTES):
         count = min(_BYTES, nbytes - offset)
-        if pair.read(0, offset, count) != pair.read(1, offset, count):
+        if left.read(offset, count) != right.read(offset, count):
             return False
         advance(count)
     return True
 
 
-def measure(pair: Pair, rows: int, width: int, counts_rows: bool, advance: Advance) -> Gap:
+def measure(left: Extent, right: Extent, rows: int, width: int, counts_rows: bool, advance: Advance) -> Gap:
     """How far apart the first rows × width elements of both are, and, if asked, which rows changed.
 
     Both dtypes must be of `ARITHMETIC_DTYPES`. Sums are in float64, block by block in order, so that the same files
     give the same digits.
     """
-    left, right = pair.extents
     sizes = element_bytes(left.dtype) * width, element_bytes(right.dtype) * width
     totals, changed = _Totals(), _Ranges()
     step = max(1, _ELEMENTS // max(1, width))
-    pair.expect(rows * sizes[0], rows * sizes[1])
+    left.expect(rows * sizes[0])
+    right.expect(rows * sizes[1])
     for first in range(0, rows if width else 0, step):
         count = min(step, rows - first)
-        raws = pair.read(0, first * sizes[0], count * sizes[0]), pair.read(1, first * sizes[1], count * sizes[1])
+        raws = left.read(first * sizes[0], count * sizes[0]), right.read(first * sizes[1], count * sizes[1])
         numbers = _numbers(raws[0], left.dtype), _numbers(raws[1], right.dtype)
         totals.add(*numbers)
         if counts_rows and (left.dtype != right.dtype or raws[0] != raws[1]):
