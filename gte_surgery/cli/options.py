@@ -72,10 +72,10 @@ def form_option(*forms: str) -> Callable[[Function], Function]:
     )
 
 
-def form_of(ctx: click.Context, form: str | None, as_json: bool) -> str:
+def form_of(form: str | None, as_json: bool) -> str:
     """The form to print. Raises click.UsageError where --json and --format name two."""
     if as_json and form not in (None, "json"):
-        raise click.UsageError(f"--json and --format {form} name two forms, one is printed", ctx)
+        raise click.UsageError(f"--json and --format {form} name two forms, one is printed")
     return "json" if as_json else form or "text"
 
 

@@ -61,10 +61,10 @@ def destinations(
     for before, path in _outputs(order, outputs):
         at = max(0, before - 1)
         if found[at].path is not None:
-            raise click.UsageError(f"--output {path}: the format {found[at].form} has an output already", ctx)
+            raise click.UsageError(f"--output {path}: the format {found[at].form} has an output already")
         found[at] = found[at]._replace(path=path)
     if sum(each.is_stdout for each in found) > 1:
-        raise click.UsageError("two formats go to stdout; give all but one of them an --output", ctx)
+        raise click.UsageError("two formats go to stdout; give all but one of them an --output")
     return tuple(found)
 
 

@@ -44,8 +44,8 @@ def _quiet() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def require_one(ctx: click.Context, checkpoints: Sequence[Path], *options: tuple[str, object]) -> None:
+def require_one(checkpoints: Sequence[Path], *options: tuple[str, object]) -> None:
     """Raises click.UsageError when there are several checkpoints and an option that goes with one."""
     given = [name for name, value in options if value]
     if len(checkpoints) > 1 and given:
-        raise click.UsageError(f"{given[0]} goes with one checkpoint, there are {len(checkpoints)}", ctx)
+        raise click.UsageError(f"{given[0]} goes with one checkpoint, there are {len(checkpoints)}")

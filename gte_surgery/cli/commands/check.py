@@ -94,9 +94,7 @@ PROGRAMS = tuple(consumer.value for consumer in Consumer)
 )
 @jobs_option
 @pass_terminal
-@click.pass_context
 def command(
-    ctx: click.Context,
     terminal: Terminal,
     /,
     checkpoints: tuple[Path, ...],
@@ -131,8 +129,8 @@ def command(
     from gte_surgery.render.formats.report import policy_lines
 
     if dry_run and not fix:
-        raise click.UsageError("--dry-run goes with --fix only", ctx)
-    require_one(ctx, checkpoints, ("--fix", fix), ("--html", html))
+        raise click.UsageError("--dry-run goes with --fix only")
+    require_one(checkpoints, ("--fix", fix), ("--html", html))
     require_page(html, *checkpoints)
     reports.require_free(*checkpoints)
     policy = policy_of(checkpoints, config, no_config)

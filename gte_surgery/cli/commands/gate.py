@@ -59,9 +59,7 @@ def _steps_option(name: str, text: str) -> Callable[[Any], Any]:
 @click.option("--init", is_flag=True, help="Write a policy for CHECKPOINT and DATA, with comments, and judge nothing.")
 @click.option("--explain", is_flag=True, help="Tell what the policy asks for, and do nothing of it.")
 @pass_terminal
-@click.pass_context
 def command(
-    ctx: click.Context,
     terminal: Terminal,
     /,
     checkpoint: Path | None,
@@ -89,7 +87,7 @@ def command(
     if init:
         return _init(terminal, checkpoint, corpora, given)
     if corpora:
-        raise click.UsageError("DATA goes with --init only; the policy's [data] names what is scanned", ctx)
+        raise click.UsageError("DATA goes with --init only; the policy's [data] names what is scanned")
     policy = policy_of((checkpoint,) if checkpoint else (), given)
     place = _checkpoint(checkpoint, policy, given)
     steps = chosen(jobs(place, policy), only, skip)

@@ -21,8 +21,7 @@ from gte_surgery.errors import RefusedError
 @json_option
 @form_option("in-toto")
 @pass_terminal
-@click.pass_context
-def command(ctx: click.Context, terminal: Terminal, /, checkpoint: Path, as_json: bool, form: str | None) -> None:
+def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, form: str | None) -> None:
     """Tell which surgeries CHECKPOINT has had, oldest first, from the receipts that it carries.
 
     As in-toto each is a line: a Statement v1 with SLSA provenance v1, about the files that it wrote, by their SHA-256.
@@ -31,7 +30,7 @@ def command(ctx: click.Context, terminal: Terminal, /, checkpoint: Path, as_json
     from gte_surgery.render.settled import history_json, history_text
     from gte_surgery.surgery.verbs import history
 
-    chosen, receipts = form_of(ctx, form, as_json), history(checkpoint)
+    chosen, receipts = form_of(form, as_json), history(checkpoint)
     if chosen == "in-toto":
         _tell_statements(terminal, checkpoint, receipts)
     else:

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 @plots_option
 @jobs_option
 @pass_terminal
-@click.pass_context
 def command(
-    ctx: click.Context,
     terminal: Terminal,
     /,
     checkpoints: tuple[Path, ...],
@@ -56,8 +54,8 @@ def command(
         descriptions_text,
     )
 
-    chosen = form_of(ctx, form, as_json)
-    require_one(ctx, checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
+    chosen = form_of(form, as_json)
+    require_one(checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
     require_page(html, *checkpoints)
     if html is not None:
         write_page(terminal, html, _opened(checkpoints[0]))

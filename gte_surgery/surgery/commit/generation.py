@@ -20,7 +20,7 @@ from gte_surgery.surgery.commit.records import Record, is_file
 from gte_surgery.surgery.commit.tree import (
     StateFolder,
     fsync_file,
-    fsync_folders,
+    fsync_tree,
     is_folder,
     link_or_copy,
     make_parents,
@@ -51,7 +51,7 @@ def set_aside(state: StateFolder, journal: Journal, fs: Filesystem) -> None:
     added = tuple(name for name in journal.staged if name not in journal.replaced)
     note = Generation(journal.command, tuple(journal.replaced), tuple(journal.removed), added, kept, journal.staged)
     write_note(fs, state.originals / GENERATION_NAME, note)
-    fsync_folders(fs, state.originals)
+    fsync_tree(fs, state.originals, has_files=False)
 
 
 def require_kept(target: Path, generation: Generation, fs: Filesystem) -> None:

@@ -171,20 +171,14 @@ def fsync_file(fs: Filesystem, path: Path) -> None:
         fs.close(descriptor)
 
 
-def fsync_folders(fs: Filesystem, root: Path) -> None:
-    """Make all names below `root` durable, not the content of the files."""
+def fsync_tree(fs: Filesystem, root: Path, has_files: bool = True) -> None:
+    """Make all names below `root` durable, and with `has_files` the content of the files; the name of `root` itself is
+    left to the caller.
+    """
     for name, found in walk(fs, root):
         if stat.S_ISDIR(found.st_mode):
             fs.fsync_directory(root / name)
-    fs.fsync_directory(root)
-
-
-def fsync_tree(fs: Filesystem, root: Path) -> None:
-    """Make all files below `root`, and all names, durable; the name of `root` itself is left to the caller."""
-    for name, found in walk(fs, root):
-        if stat.S_ISDIR(found.st_mode):
-            fs.fsync_directory(root / name)
-        else:
+        elif has_files:
             fsync_file(fs, root / name)
     fs.fsync_directory(root)
 
