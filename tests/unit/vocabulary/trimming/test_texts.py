@@ -41,7 +41,7 @@ def test_nor_of_the_first_token_query_or_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said", "hint"),
     [
-        (gzip.compress(GERMAN.encode()), "compressed, must be text", "gzip -dk"),
+        (gzip.compress(GERMAN.encode(), mtime=0), "compressed, must be text", "gzip -dk"),
         (b"\x28\xb5\x2f\xfd rest", "compressed, must be text", "zstd -dk"),
         (b"PK\x03\x04 rest", "a zip archive, must be text", ""),
         (
