@@ -14,26 +14,9 @@ from gte_surgery.gte.config import family_of, read_config
 from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.rope import describe, inv_freq
 
-_FIELDS = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "max_position_embeddings",
-    "type_vocab_size",
-    "pad_token_id",
-    "initializer_range",
-    "layer_norm_type",
-    "layer_norm_eps",
-    "position_embedding_type",
-    "hidden_act",
-    "tie_word_embeddings",
-    "num_labels",
-    "layer_types",
-    "window",
-    "biased",
-)
+_APART = ("dialect", "pack_qkv", "architectures", "dtype", "rope", "local_rope", "draw_cut")
+_FIELDS = tuple(name for name in GteConfig._fields if name not in _APART)
+"""Those that are compared by their values."""
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters", "partial_rotary_factor")
 _DTYPE = ("dtype", "torch_dtype")
 _SPELLING = (

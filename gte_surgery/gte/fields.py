@@ -68,8 +68,8 @@ class GteConfig(NamedTuple):
     type_vocab_size: int
     pad_token_id: int | None
     initializer_range: float
-    layer_norm_eps: float
     layer_norm_type: str
+    layer_norm_eps: float
     position_embedding_type: str
     pack_qkv: bool
     hidden_act: str
