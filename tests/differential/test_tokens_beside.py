@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("transformers")
 
+from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
 from gte_surgery import remap, resize, trim
@@ -161,3 +162,22 @@ def test_what_a_class_takes_for_unknown_stays_or_is_refused(tmp_path: Path, name
     else:
         with pytest.raises(RefusedError, match="takes id 3 for what is unknown, whatever the files say"):
             remap(path, keep=moved, pad=1, dry_run=True)
+
+
+@pytest.mark.parametrize("members", [{"do_lower_case": False}, {}, {"strip_accents": True, "do_lower_case": False}])
+def test_a_class_that_cuts_otherwise_than_tokenizer_json_is_told(tmp_path: Path, members: dict[str, bool]) -> None:
+    """BERT's makes its normalizer of the settings, and lowers letters where these say nothing."""
+    path = builder.build(tmp_path / "ckpt", builder.native_config(vocab_size=SIZE))
+    write_tokenizer(path, "WordPiece", SIZE, 2000)
+    whole = json.loads((path / "tokenizer.json").read_text())
+    whole["normalizer"]["lowercase"] = False
+    builder.write_json(path / "tokenizer.json", whole)
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    builder.write_json(path / "tokenizer_config.json", {**settings, "tokenizer_class": "BertTokenizer", **members})
+    (tmp_path / "t.txt").write_text("\n".join([*lines(150), "Crème BRÛLÉE"]))
+    meaning = trim(path, texts=[tmp_path / "t.txt"], dry_run=True).plan.meaning
+    theirs, own = AutoTokenizer.from_pretrained(path), Tokenizer.from_file(str(path / "tokenizer.json"))
+    some = (tmp_path / "t.txt").read_text().splitlines()
+    differs = theirs(some)["input_ids"] != [each.ids for each in own.encode_batch(some)]
+    assert differs is ("BertTokenizer has a normalizer of its own" in " ".join(meaning))
+    assert differs is (members != {"do_lower_case": False})

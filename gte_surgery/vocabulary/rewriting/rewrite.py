@@ -14,6 +14,7 @@ from gte_surgery.checkpoint.files import FileEntry, read_identified, read_whole
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
+from gte_surgery.vocabulary.rewriting.classes import UNKNOWN, XLM_R, class_of, replaced
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.made import WAY_OUT, made
@@ -34,10 +35,6 @@ from gte_surgery.vocabulary.token_files import (
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
 
-_XLM_R = "XLMRobertaTokenizer"
-_UNKNOWN = 3
-"""The id that this class has for what is unknown [transformers 5.24, tokenization_xlm_roberta.py]."""
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -50,6 +47,12 @@ class Source:
     """Whether tokenizer.json is none of the checkpoint's files, but made of them."""
     class_name: str = ""
     """The class that transformers takes for it, as far as the files say it."""
+
+    @property
+    def replaced(self) -> list[str]:
+        """The parts of tokenizer.json that this class has others for."""
+        first, second = self.settings
+        return [*replaced(self.class_name, self.contents.whole.members, {**second, **first})]
 
 
 def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
@@ -65,15 +68,9 @@ def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
     names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    stated = tuple(settings(checkpoint))
-    named = (*(each.get("tokenizer_class") for each in (*stated, checkpoint.values)), _class_of(checkpoint.values))
-    class_name = next(name for name in named if isinstance(name, str))
-    return Source(contents, stated, others, file is None, class_name.removesuffix("Fast"))
-
-
-def _class_of(config: Mapping[str, object]) -> str:
-    """The class that transformers takes where no file names one [5.24, models/auto/tokenization_auto.py]."""
-    return _XLM_R if config.get("model_type") in ("gte", "xlm-roberta") else ""
+    first, second = settings(checkpoint)
+    class_name = class_of({**second, **first}, checkpoint.values)
+    return Source(contents, (first, second), others, file is None, class_name)
 
 
 def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
@@ -145,10 +142,10 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
 
 def _refuse_unknown(source: Source, new_ids: NewIds) -> None:
     contents = source.contents
-    if source.class_name == _XLM_R and contents.is_scored and contents.unknown == _UNKNOWN != new_ids[_UNKNOWN]:
+    if source.class_name == XLM_R and contents.is_scored and contents.unknown == UNKNOWN != new_ids[UNKNOWN]:
         raise RefusedError(
-            f"{TOKENIZER_JSON}: `{contents.texts[_UNKNOWN]}` would be id {new_ids[_UNKNOWN]}, and transformers' "
-            f"{_XLM_R} takes id {_UNKNOWN} for what is unknown, whatever the files say",
+            f"{TOKENIZER_JSON}: `{contents.texts[UNKNOWN]}` would be id {new_ids[UNKNOWN]}, and transformers' "
+            f"{XLM_R} takes id {UNKNOWN} for what is unknown, whatever the files say",
             f'keep its id, or have "tokenizer_class": "PreTrainedTokenizerFast" in {TOKENIZER_CONFIG}; or {WAY_OUT}',
         )
 

@@ -18,7 +18,7 @@ from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
 from gte_surgery.vocabulary.row_map import Places, Point, RowMap
-from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
+from gte_surgery.vocabulary.token_files import TOKENIZER_CONFIG, TOKENIZER_JSON
 from gte_surgery.vocabulary.trimming.choice import SIZES, Choice, Wish, always, choose, curve, mended
 from gte_surgery.vocabulary.trimming.costs import Cost, cost_of, written_map
 from gte_surgery.vocabulary.trimming.counting import Counted, count, ranges
@@ -90,7 +90,7 @@ def trimmed(
             _write(corpus.write_counts, counts)
         choice = choose(source.contents, counts, fixed, wish)
         points = tuple(_weighed(source, counts, fixed, width)) if is_counted else ()
-        told = list(_of_counting(counted, counts, choice, source)) if is_counted else [_UNCOUNTED]
+        told = [*_of_class(source), *(_of_counting(counted, counts, choice, source) if is_counted else [_UNCOUNTED])]
         told += _of_curve(points)
         choice, proof = _proved(workers, source, choice, counted, place)
         told += proof
@@ -169,6 +169,15 @@ def _map(choice: Choice, corpus: Corpus, wish: Wish, source: Source, told: list[
     rows = array("q", range(len(kept)))
     offsets = array("q", range(len(kept) + 1))
     return RowMap(len(kept), rows, kept, offsets, Places("trim", "token", rows), record, tuple(told))
+
+
+def _of_class(source: Source) -> Iterator[str]:
+    if parts := source.replaced:
+        yield (
+            f"WARNING: transformers' {source.class_name} has a {' and a '.join(parts)} of its own in place of "
+            f"{TOKENIZER_JSON}'s, so that it cuts texts otherwise; counted and proved is what {TOKENIZER_JSON} does. "
+            f'"tokenizer_class": "PreTrainedTokenizerFast" in {TOKENIZER_CONFIG} makes it do the same'
+        )
 
 
 def _of_counting(counted: Counted, counts: Sequence[int], choice: Choice, source: Source) -> Iterator[str]:
