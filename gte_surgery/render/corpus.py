@@ -96,7 +96,7 @@ def facts(report: CorpusReport) -> Iterator[tuple[str, str]]:
             "lengths",
             f"half have at most {middle:,} real tokens, 95 % at most {most:,}, the longest {summary.longest:,}",
         )
-    if report.judged_by:
+    if report.judged_by.endswith(".json"):  # a checkpoint is named by the hints
         yield "judged", f"by the contract of {printable(report.judged_by)}"
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial, partialmethod
 from pathlib import Path
 
@@ -252,3 +253,54 @@ def test_the_hint_for_a_hub_id_works_when_it_is_pasted(tmp_path: Path, hub: Stan
     assert hub.asked == []
     pasted = subprocess.run([*words, ADDRESS], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert pasted.returncode == 0, pasted.stderr
+
+
+def test_a_download_asks_for_nothing_but_what_the_model_is_and_the_ranges_of_its_files(
+    tmp_path: Path, hub: StandIn
+) -> None:
+    """huggingface_hub asks for more by itself, and reads the answers without a bound."""
+    local = build(tmp_path / "local")
+    (local / "1_Pooling").mkdir()
+    (local / "1_Pooling" / "config.json").write_text("{}")
+    hub.publish("org/name", local)
+    hub.redirects = True
+    snapshot = open_checkpoint(ADDRESS).snapshot
+    assert snapshot is not None
+    place = snapshot.download()
+    names = sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
+    assert names == ["1_Pooling/config.json", "config.json", "model.safetensors"]
+    assert all((place / name).read_bytes() == (local / name).read_bytes() for name in names)
+    assert all((place / name).is_symlink() for name in names)
+    assert {asked.method for asked in hub.asked} == {"GET"}
+    assert [asked.path for asked in hub.asked if "/api/" in asked.path] == ["/api/models/org/name?blobs=true"]
+    assert all(asked.range for asked in hub.asked if "/api/" not in asked.path)
+    hub.forget()
+    assert constants.HF_HUB_CACHE in str(place)
+    assert open_checkpoint(ADDRESS).snapshot.download() == place  # type: ignore[union-attr]
+    assert len(hub.asked) == 1
+    assert not [*Path(constants.HF_HUB_CACHE).rglob("*.incomplete")]
+
+
+@pytest.mark.parametrize("trouble", [Trouble(flips=True), Trouble(headers={"Content-Range": "bytes 0-9/99"})])
+def test_a_download_that_is_not_what_was_listed_leaves_nothing(tmp_path: Path, hub: StandIn, trouble: Trouble) -> None:
+    hub.publish("org/name", build(tmp_path / "local"))
+    snapshot = open_checkpoint(ADDRESS).snapshot
+    assert snapshot is not None
+    hub.trouble = lambda asked: trouble if asked.path.endswith(".safetensors") else None
+    with pytest.raises(FetchError):
+        snapshot.download()
+    left = [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if not path.is_dir()]
+    assert {path.name for path in left if path.is_symlink()} == {"config.json"}
+    assert len(left) == 2
+
+
+@pytest.mark.parametrize("etag", ["../../../x", "abc", "A" * 40])
+def test_an_etag_that_names_no_content_is_no_name_of_a_file(
+    tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch, etag: str
+) -> None:
+    hub.publish("org/name", build(tmp_path / "local"))
+    snapshot = open_checkpoint(ADDRESS).snapshot
+    assert snapshot is not None
+    snapshot._remotes = {name: replace(remote, etag=etag) for name, remote in snapshot._remotes.items()}
+    with pytest.raises(FetchError, match="which names no content"):
+        snapshot.download()

@@ -9,12 +9,13 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Lock
+from threading import Event, Lock, get_ident
 from typing import Any
 
 from gte_surgery.checkpoint.bounds import count_values
@@ -116,18 +117,55 @@ class Snapshot:
 
         `tell` is told how much that is before it begins. Raises FetchError.
         """
-        from huggingface_hub import snapshot_download
-
-        wanted = [file for file in self.listing.files.values() if file.name.endswith(_LOADED)]
-        far = sum(file.size for file in wanted if file.place.near is None)
+        wanted = [(name, file) for name, file in self.listing.files.items() if file.name.endswith(_LOADED)]
+        far = sum(file.size for _, file in wanted if file.place.near is None)
         if far and tell is not None:
             tell(f"fetching {far:,} bytes of {self} into the hub's cache")
-        below = f"{self.address.folder}/" if self.address.folder else ""
-        names = [glob.escape(below + file.name) for file in wanted]
-        found = _fetched(
-            self, lambda: snapshot_download(self.address.repository, revision=self.commit, allow_patterns=names)
-        )
-        return Path(found, self.address.folder)
+        paths = [self.kept(name) for name, _ in wanted]
+        if not paths:
+            raise FetchError(f"{self}: has nothing that a model is loaded from")
+        return paths[0].parents[wanted[0][0].count("/")]
+
+    def kept(self, name: str) -> Path:
+        """A file in the hub's cache on this disk, fetched if it is not there, where huggingface_hub keeps it too: the
+        content in blobs, by its ETag, and a link to it in the commit's snapshot. Raises FetchError.
+        """
+        remote = self._remotes[name]
+        if (near := self.cached(remote)) is not None:
+            return near.path
+        from huggingface_hub import constants
+
+        if _COMMIT.fullmatch(remote.etag) is None:
+            raise FetchError(f"{remote}: its ETag is {shown(remote.etag[:64])}, which names no content")
+        folder = Path(constants.HF_HUB_CACHE, f"models--{remote.repository.replace('/', '--')}")
+        blob, link = folder / "blobs" / remote.etag, folder / "snapshots" / remote.commit / remote.name
+        try:
+            if not blob.is_file() or blob.stat().st_size != remote.size:
+                self._fetch(remote, blob)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.unlink(missing_ok=True)
+            link.symlink_to(os.path.relpath(blob, link.parent))
+        except OSError as error:
+            raise FetchError(f"{remote}: {error.filename or folder}: {error.strerror or error}") from None
+        self._near[remote] = LocalFile(link)
+        return link
+
+    def _fetch(self, remote: Remote, blob: Path) -> None:
+        """The content as a new file, whole or not at all."""
+        is_sha256 = len(remote.etag) == 64
+        digest = hashlib.sha256() if is_sha256 else hashlib.sha1(b"blob %d\0" % remote.size)
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        arriving = blob.with_name(f"{remote.etag}.{os.getpid()}.{get_ident()}.incomplete")
+        try:
+            with arriving.open("xb") as file:
+                for chunk in self.hub.chunks(remote, 0, remote.size):
+                    digest.update(chunk)
+                    file.write(chunk)
+            if digest.hexdigest() != remote.etag:
+                raise _other_content(remote)
+            arriving.replace(blob)
+        finally:
+            arriving.unlink(missing_ok=True)
 
     def block(self, remote: Remote, begin: int, end: int) -> tuple[int, bytes]:
         """Kept bytes that hold [begin, end), and where they begin; fetched if they have not been yet."""
@@ -202,26 +240,10 @@ def downloaded_file(address: Address, name: str) -> tuple[Address, Path]:
     """A file of a checkpoint in the hub's cache on this disk, fetched if it is not there; with it, the address of the
     commit that it is of. Raises FetchError, also where the checkpoint has no such file.
     """
-    from huggingface_hub import hf_hub_download
-
     snapshot = open_snapshot(address)
-    file = snapshot.listing.files.get(name)
-    if file is None:
+    if name not in snapshot.listing.files:
         raise FetchError(f"{snapshot}: has no {name}")
-    below = f"{address.folder}/{name}" if address.folder else name
-    found = _fetched(snapshot, lambda: hf_hub_download(address.repository, below, revision=snapshot.commit))
-    return snapshot.address, Path(found)
-
-
-def _fetched(snapshot: Snapshot, download: Callable[[], str]) -> str:
-    """What the library downloads, with its retries; raises FetchError for what it raises."""
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        with snapshot.hub.transient():
-            return download()
-    except (HfHubHTTPError, LocalEntryNotFoundError, TransientError, OSError, ValueError, RecursionError) as error:
-        raise FetchError(f"{snapshot}: {shown(str(error).partition(chr(10))[0])}") from None
+    return snapshot.address, snapshot.kept(name)
 
 
 def cached_snapshot(address: Address) -> Path | None:
@@ -326,4 +348,8 @@ def _require_content(remote: Remote, raw: bytes) -> None:
     """The whole content of a file is what its ETag says: a SHA-256, or what git calls it."""
     named = hashlib.sha256(raw).hexdigest() if len(remote.etag) == 64 else git_name(raw)
     if named != remote.etag:
-        raise FetchError(f"{remote}: the content is not what its ETag says", "nothing of it was used: repeat")
+        raise _other_content(remote)
+
+
+def _other_content(remote: Remote) -> FetchError:
+    return FetchError(f"{remote}: the content is not what its ETag says", "nothing of it was used: repeat")
