@@ -110,7 +110,8 @@ def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
     if all(new_ids.get(number) == number for number in contents.texts):
         return {}
     refuse_incomplete(source, new_ids)
-    _refuse_unknown(source, new_ids)
+    if not source.is_made:  # else it shows when it is made again
+        _refuse_unknown(source, new_ids)
     old = {TOKENIZER_JSON: contents.raw, **source.others}
     new = {TOKENIZER_JSON: rewritten_json(contents, new_ids), **dict(_others(source, new_ids))}
     return {name: raw for name, raw in new.items() if raw != old[name]}
