@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
 from gte_surgery.checkpoint.files import FileEntry, read_json
-from gte_surgery.checkpoint.json.strict import Document, parse_document
+from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import Listing
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
@@ -29,11 +29,6 @@ class Files(Protocol):
 
     def has(self, name: str) -> bool: ...
     def readable(self, name: str) -> FileEntry | None: ...
-
-
-def read_receipts(raw: bytes, source: str) -> tuple[Receipt, ...]:
-    """The receipts in the bytes of a receipt file, oldest first. Raises CheckpointError if it is not one."""
-    return _receipts_of(parse_document(raw, source))
 
 
 def receipts_of(checkpoint: Files) -> tuple[Receipt, ...]:

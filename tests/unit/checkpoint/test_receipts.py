@@ -11,7 +11,7 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.receipts import RECEIPT_NAME, read_receipts, receipts_of
+from gte_surgery.checkpoint.receipts import RECEIPT_NAME, receipts_of
 from gte_surgery.checks.run import run
 from gte_surgery.errors import CheckpointError
 from tests import builder
@@ -22,10 +22,14 @@ def root(tmp_path: Path) -> Path:
     return builder.build(tmp_path / "ckpt")
 
 
-def test_receipts_are_read_oldest_first() -> None:
-    raw = b'{"receipts": [{"time": "1"}, {"time": "2", "written": [{"name": "x", "size": 1, "header": "h"}]}]}'
-    assert [receipt["time"] for receipt in read_receipts(raw, "gte-surgery.json")] == ["1", "2"]
-    assert read_receipts(b'{"receipts": []}', "gte-surgery.json") == ()
+def test_receipts_are_read_oldest_first(root: Path) -> None:
+    file = root / RECEIPT_NAME
+    file.write_text(
+        '{"receipts": [{"time": "1"}, {"time": "2", "written": [{"name": "x", "size": 1, "header": "h"}]}]}'
+    )
+    assert [receipt["time"] for receipt in receipts_of(open_checkpoint(root))] == ["1", "2"]
+    file.write_text('{"receipts": []}')
+    assert receipts_of(open_checkpoint(root)) == ()
 
 
 @pytest.mark.parametrize(
@@ -43,9 +47,10 @@ def test_receipts_are_read_oldest_first() -> None:
         b'{"receipts": [], "receipts": []}',
     ],
 )
-def test_what_is_no_receipt_file_is_refused(raw: bytes) -> None:
+def test_what_is_no_receipt_file_is_refused(root: Path, raw: bytes) -> None:
+    (root / RECEIPT_NAME).write_bytes(raw)
     with pytest.raises(CheckpointError, match=r"^gte-surgery\.json:"):
-        read_receipts(raw, "gte-surgery.json")
+        receipts_of(open_checkpoint(root))
 
 
 def test_a_checkpoint_gives_its_receipts_unless_the_file_leads_out(tmp_path: Path) -> None:
