@@ -20,7 +20,7 @@ from gte_surgery.cli import entry
 from gte_surgery.findings import Severity
 from gte_surgery.gte.families import releases
 from gte_surgery.surgery.verbs import resize
-from tests.builder import ABSENT, change_config, write_sidecars
+from tests.builder import ABSENT, change_config, write_json, write_sidecars
 from tests.golden.test_families import FOLDER, NAMES
 from tests.unit.checks.test_damage import CONFIG_DAMAGES, FOREIGN, NATIVE_DAMAGES, TYPES, WORDS
 from tests.unit.checks.test_damage_beside import BIAS, NORM, SIDECAR_DAMAGES, VALUE_DAMAGES
@@ -438,6 +438,14 @@ def test_what_programs_ask_of_a_modernbert(tmp_path: Path) -> None:
     assert told("transformers4", **scaled) == {"/rope_scaling": f"GTE610 {both}"}
     assert told("tei", **OLD, **scaled) == {"/rope_scaling": f"GTE633 {both}"}
     assert told("transformers4", rope_scaling={"type": "linear", "factor": 2.0}) == {"/rope_scaling": "GTE610 "}
+    place = damaged(tmp_path / "tokenized", "modernbert-base", **(OLD | {"cls_token_id": None, "eos_token_id": None}))
+    write_sidecars(place, ids=60, hidden=32)
+    write_json(place / "tokenizer_config.json", {"cls_token": "<s>", "pad_token": "<pad>"})
+    asked = run(open_checkpoint(place), consumers=("tei",), select=("GTE630",)).findings
+    assert {each.location.pointer: each.hint for each in asked} == {
+        "/cls_token_id": 'write "cls_token_id": 0',
+        "/eos_token_id": "",
+    }
     lacking = told("tei", **(OLD | {"global_rope_theta": None, "norm_eps": None}))
     assert lacking == {
         "/global_rope_theta": 'GTE630 write "global_rope_theta": 160000.0',

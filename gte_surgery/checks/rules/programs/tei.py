@@ -213,7 +213,8 @@ def _effective(subject: Subject, key: str) -> object:
     if subject.config is None:
         return None
     fields = {member: field for field, member in subject.family.facts.spelled.items()}
-    told = subject.family.asked_by(Consumer.TEI).effective(subject.config)
+    ids = {f"{role}_token_id": number for role, number in subject.tokenizer.ids.items() if role != "pad"}
+    told: dict[str, object] = {**ids, **subject.family.asked_by(Consumer.TEI).effective(subject.config)}
     return told.get(key, getattr(subject.config, fields.get(key, key), subject.family.facts.defaults.get(key)))
 
 
