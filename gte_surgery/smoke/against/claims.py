@@ -25,10 +25,15 @@ def claims_between(before: Checkpoint, after: Checkpoint, map_file: Path | None)
     """The claims of `after` about `before`: by the map in a file, else by the receipts that `after` has beyond those of
     `before`, else, where both tables have as many rows, by no id having moved.
 
-    Raises UsageError where there is no receipt and the tables differ, RefusedError for a checkpoint that is unsound or
-    a map that leads out of it, CheckpointError for receipts that cannot be read.
+    Raises UsageError where there is no receipt and the tables differ, and for two families; RefusedError for a
+    checkpoint that is unsound or a map that leads out of it, CheckpointError for receipts that cannot be read.
     """
     one, other = understand(before), understand(after)
+    if one.family is not other.family:
+        kinds = f"{after.name}: is of the family {other.family.name}, {before.name} of {one.family.name}"
+        raise UsageError(
+            f"{kinds}: no number of one is the other's", "--texts FILE tells how far apart they embed texts"
+        )
     held, rows = _rows(one), _rows(other)
     if map_file is not None:
         return tuple(_of_map(one, other, _within(read_map(map_file, allow_repeats=True), held, rows, map_file)))

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from gte_surgery import SmokeOptions, convert, remap, resize, smoke, trim
+from gte_surgery import SmokeOptions, convert, new, remap, resize, smoke, trim
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.cli.entry import run
 from gte_surgery.errors import CheckpointError, UsageError
@@ -125,6 +125,16 @@ def test_a_receipt_about_another_source_is_not_believed(old: Path, golden: Path,
     small = resize(old, vocab=160, pad=0, out=tmp_path / "small").target
     with pytest.raises(UsageError, match="no receipt of a surgery on"):
         compared(small, golden / "legacy-base")
+
+
+@pytest.mark.parametrize("has_map", [False, True])
+def test_two_families_have_no_number_in_common(has_map: bool, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"layers": 1, "hidden": 64, "heads": 4, "intermediate": 96, "vocab": 640, "pad": 0}
+    bert, modern = (new(tmp_path / name, release=name, **sizes).target for name in ("gte-small", "gte-modernbert-base"))
+    (tmp_path / "map.tsv").write_text("5\t5\n")
+    with pytest.raises(UsageError, match=r"is of the family BERT, .* of ModernBERT") as caught:
+        compared(bert, modern, **({"map": tmp_path / "map.tsv"} if has_map else {}))
+    assert "--texts" in caught.value.hint
 
 
 @pytest.mark.parametrize(
