@@ -29,7 +29,7 @@ def claims_between(before: Checkpoint, after: Checkpoint, map_file: Path | None)
     checkpoint that is unsound or a map that leads out of it, CheckpointError for receipts that cannot be read.
     """
     one, other = understand(before), understand(after)
-    if one.family is not other.family:
+    if one.names != other.names:
         kinds = f"{after.name}: is of the family {other.family.name}, {before.name} of {one.family.name}"
         raise UsageError(
             f"{kinds}: no number of one is the other's", "--texts FILE tells how far apart they embed texts"
