@@ -63,7 +63,8 @@ def with_tokenizer(plan: Plan, target: Target, edit: Edit) -> Plan:
     if source.is_made:
         files = require_made(target.checkpoint, files)
     kept = sum(number in ids for number in source.contents.texts)
-    told = f"{', '.join(files)} follow: {kept} of {len(source.contents.texts)} tokens are kept, under their new ids"
+    verb, total = "follows" if len(files) == 1 else "follow", len(source.contents.texts)
+    told = f"{', '.join(files)} {verb}: {kept} of {total} tokens are kept, under their new ids"
     return _with_files(plan, target, files, (told,) if files else ())
 
 
