@@ -65,9 +65,12 @@ class _Work(NamedTuple):
     jobs: Sequence[Job]
     sources: Sequence[SourceFile]
 
-    def under(self, mask: int) -> _Work:
-        """As a program writes that makes new files: without the permissions that the umask withholds."""
-        return self._replace(jobs=[job._replace(mode=job.mode & ~mask) for job in self.jobs])
+    def under(self, mask: int, present: Collection[str]) -> _Work:
+        """As a program writes that makes new files: those beside the `present` ones without the permissions that the
+        umask withholds.
+        """
+        jobs = [job if job.name in present else job._replace(mode=job.mode & ~mask) for job in self.jobs]
+        return self._replace(jobs=jobs)
 
 
 def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, manner: Manner) -> Receipt:
@@ -87,8 +90,8 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
         watched = [*replaced, *(file.name for file in others)]
     nbytes = sum(job.nbytes for work in works for job in work.jobs)
     with HeldStops() as stops, opening as transaction:
-        if out is not None:
-            works = [work.under(filesystem.umask()) for work in works]
+        present = {file.name for file in checkpoint.files} if checkpoint is not None and out is None else ()
+        works = [work.under(filesystem.umask(), present) for work in works]
         _refuse_changed(checkpoint, watched)
         transaction.require_replaceable(replaced)
         fetched = plan.fetch.nbytes if plan.fetch is not None else 0

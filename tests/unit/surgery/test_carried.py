@@ -138,12 +138,15 @@ def test_files_of_a_new_directory_follow_the_umask_and_replaced_ones_keep_their_
         verbs.resize(ckpt, vocab=64, pad=0, out=tmp_path / "out")
         verbs.new(tmp_path / "new", release="gte-base-en-v1.5", layers=1, hidden=64, heads=4, intermediate=96, vocab=64)
         verbs.resize(ckpt, vocab=64, pad=0)
+        verbs.convert(ckpt, shard_size=20_000)
     finally:
         os.umask(mask)
     for place in ("out", "new"):
         assert {path.stat().st_mode & 0o077 for path in (tmp_path / place).iterdir()} == {0}
     assert (ckpt / "config.json").stat().st_mode & 0o777 == 0o664
-    assert (ckpt / RECEIPT_NAME).stat().st_mode & 0o077 == 0  # the first one, where nothing was replaced
+    new = [RECEIPT_NAME, *(path.name for path in ckpt.glob("model-*.safetensors"))]
+    assert len(new) > 2
+    assert {(ckpt / name).stat().st_mode & 0o077 for name in new} == {0}, "where nothing was replaced"
 
 
 def test_a_file_whose_name_is_no_text_is_carried_and_told_by_escapes(ckpt: Path, tmp_path: Path) -> None:
