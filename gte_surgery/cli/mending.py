@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import split
 from typing import TYPE_CHECKING, Any
 
-from gte_surgery.checkpoint.hub.address import address_of
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import RefusedError, UnsoundError, UsageError
-from gte_surgery.findings import as_word
 
 if TYPE_CHECKING:
     from gte_surgery.surgery.outcome import Outcome
@@ -29,6 +26,7 @@ def mend(
     whatever else `verbs.fix` raises.
     """
     from gte_surgery.checkpoint.directory import open_checkpoint
+    from gte_surgery.checkpoint.hub.address import address_of
     from gte_surgery.checkpoint.printable import pasteable
     from gte_surgery.checkpoint.sidecars import nested
     from gte_surgery.render.ink import printable
@@ -60,6 +58,9 @@ def mend(
 
 def _fixed(checkpoint: Path, **how: Any) -> Outcome:
     """As `verbs.fix`; what it would do elsewhere alone is done in a copy, for `check` has no --out."""
+    from shlex import split
+
+    from gte_surgery.findings import as_word
     from gte_surgery.surgery.verbs import fix
 
     try:
