@@ -16,6 +16,7 @@ from gte_surgery import convert, fix, new, resize
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
+from gte_surgery.findings import Severity
 from tests.builder import (
     Tensors,
     build,
@@ -61,12 +62,15 @@ def test_both_words_of_sentence_transformers_are_known(tmp_path: Path, prefix: s
     assert finding.message.endswith("as sentence-transformers saves a model")
 
 
-def test_no_prefix_is_to_go_where_the_config_stands_in_the_way(tmp_path: Path) -> None:
-    path, _ = wrapped(tmp_path / "c", "module.")
+def test_a_prefix_beside_a_wrong_config_goes_by_fix_since_convert_is_refused(tmp_path: Path) -> None:
+    path, arrays = wrapped(tmp_path / "c", "module.")
     change_config(path, hidden_size="32")
     found = {finding.code: finding.hint for finding in run(path).findings}
     assert "GTE102" in found
-    assert found["GTE200"] == ""
+    assert found["GTE200"] == f"gte-surgery check {path} --fix"
+    fix(path)
+    assert "GTE200" not in grave(path)
+    assert set(load(path)) == set(arrays)
 
 
 @pytest.mark.parametrize("model_type", ["GTE", "xlm-roberta", None])
@@ -261,15 +265,20 @@ def test_flat_tensors_of_every_kind_get_their_shapes(tmp_path: Path, release: st
 
 
 @pytest.mark.parametrize("key", ["vocab_size", "num_hidden_layers", "intermediate_size"])
-def test_a_prefix_over_more_faults_tells_of_them_in_place_of_a_command_that_is_refused(
+def test_a_prefix_over_more_faults_goes_by_fix_which_tells_of_them_since_convert_is_refused(
     tmp_path: Path, key: str
 ) -> None:
-    path, _ = wrapped(tmp_path / "c", "module.")
+    path, arrays = wrapped(tmp_path / "c", "module.")
     right = config_of(path)[key]
     change_config(path, **{key: 64})
     (hint,) = (finding.hint for finding in run(path).findings if finding.code == "GTE200")
-    assert "gte-surgery" not in hint
-    assert f'set "{key}": {right}' in hint
+    command, stays, _ = hint.partition("; what stays to mend: ")
+    assert (command, bool(stays)) == (f"gte-surgery check {path} --fix", True)
+    fix(path)
+    assert set(load(path)) == set(arrays)
+    told = [finding for finding in run(path).findings if finding.severity is Severity.ERROR]
+    assert "GTE200" not in {finding.code for finding in told}
+    assert any(f'set "{key}": {right}' in finding.hint for finding in told)
 
 
 def test_whatever_is_written_says_its_format(tmp_path: Path) -> None:

@@ -37,8 +37,7 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     stored, words, prefixes = subject.checkpoint.tensors, subject.names.words, subject.family.naming.prefixes
     tables = [prefix + words for prefix in prefixes if prefix + words in stored]
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
-        hint = "" if subject.violations else _way_out(subject, wrapper)
-        yield Observation(weights_as_a_whole(subject), wrapper.told, hint)
+        yield Observation(weights_as_a_whole(subject), wrapper.told, _way_out(subject, wrapper))
         return
     if subject.layout is not None or not stored:
         return
@@ -52,16 +51,15 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
 
 
 def _way_out(subject: Subject, wrapper: Wrapper) -> str:
-    """What takes a wrapper's prefix off; where tensors are flat as well, the one command that mends both; where no
-    command would be let, what is to be mended before."""
+    """What takes a wrapper's prefix off; beside other faults the one command that is let, and what that leaves."""
     if is_unmerged(subject.checkpoint.tensors):
         return UNMERGED
     bare = renamed(subject.checkpoint, lambda name: unwrapped(name, wrapper.prefix))
     errors = soundness_errors(bare, ("GTE2",))
-    for seen in (error for error in errors if error.code != "GTE209"):
-        mended = f"; {seen.hint}" if seen.hint and "gte-surgery " not in seen.hint else ""
-        return f"before it goes there is more to mend: {seen}{mended}"
-    return "gte-surgery check CKPT --fix" if errors else f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
+    if not errors and not subject.violations:
+        return f"gte-surgery convert CKPT --strip-prefix {wrapper.prefix}"
+    seen = next((f"; what stays to mend: {error}" for error in errors if error.code != "GTE209"), "")
+    return f"gte-surgery check CKPT --fix{seen}"
 
 
 @rule("GTE115", Severity.ERROR, requires=_READABLE)
