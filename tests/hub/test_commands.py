@@ -198,7 +198,7 @@ def test_offline_the_cached_snapshot_is_read(
     assert hub.asked == []
 
 
-def test_what_a_proof_has_downloaded_is_read_offline_by_its_commit(
+def test_what_a_proof_has_downloaded_is_read_offline_and_by_its_commit_where_no_branch_is_noted(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, hub: StandIn, commit: str
 ) -> None:
     """The README of the repository is not downloaded, and the library calls such a snapshot incomplete."""
@@ -207,6 +207,9 @@ def test_what_a_proof_has_downloaded_is_read_offline_by_its_commit(
     open_checkpoint(ADDRESS).snapshot.download()  # type: ignore[union-attr]
     hub.forget()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert run(capsys, "check", ADDRESS)[0] == 0
+    (noted,) = Path(constants.HF_HUB_CACHE).rglob("refs/main")
+    noted.unlink()
     code, _, told = run(capsys, "check", ADDRESS)
     assert (code, f"did you mean `gte-surgery check {ADDRESS}@{commit}`?" in told) == (3, True), told
     assert run(capsys, "check", f"{ADDRESS}@{commit}")[0] == 0

@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial, partialmethod
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, scan_cache_dir
 
 from gte_surgery import open_checkpoint, resize
 from gte_surgery.checkpoint.hub import transfer
 from gte_surgery.checkpoint.hub.address import Address, address_of
+from gte_surgery.checkpoint.hub.snapshot import downloaded
 from gte_surgery.errors import CheckpointError, FetchError, UsageError
 from tests.builder import build
 from tests.hub.stand_in import Asked, StandIn, Trouble, _Answer
@@ -281,6 +283,31 @@ def test_a_download_asks_for_nothing_but_what_the_model_is_and_the_ranges_of_its
     assert not [*Path(constants.HF_HUB_CACHE).rglob("*.incomplete")]
 
 
+@pytest.mark.parametrize("branch", ["", "@refs/pr/1", "@..%2F..%2Fx"])
+def test_the_cache_notes_which_commit_a_branch_was_so_that_the_address_holds_without_a_hub(
+    tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch, branch: str
+) -> None:
+    """`hf cache prune` deletes what nothing refers to."""
+    name = unquote(branch.lstrip("@")) or "main"
+    local = build(tmp_path / "local")
+    hub.publish("org/name", local, name)
+    first = downloaded(Address("org/name", name if branch else ""))
+    json_of = json.loads((local / "config.json").read_text())
+    (local / "config.json").write_text(json.dumps(json_of | {"made": 1}))
+    hub.publish("org/name", local, name)
+    place = downloaded(Address("org/name", name if branch else ""))
+    assert place != first
+    [cached] = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    noted = {each.commit_hash: set(each.refs) for each in cached.revisions}
+    assert noted == {first.name: set(), place.name: set() if ".." in name else {name}}
+    assert {each.name for each in cached.repo_path.parent.iterdir()} == {cached.repo_path.name}
+    hub.forget()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    if ".." not in name:
+        assert downloaded(Address("org/name", name if branch else "")) == place
+    assert hub.asked == []
+
+
 @pytest.mark.parametrize("trouble", [Trouble(flips=True), Trouble(headers={"Content-Range": "bytes 0-9/99"})])
 def test_a_download_that_is_not_what_was_listed_leaves_nothing(tmp_path: Path, hub: StandIn, trouble: Trouble) -> None:
     hub.publish("org/name", build(tmp_path / "local"))
@@ -291,7 +318,7 @@ def test_a_download_that_is_not_what_was_listed_leaves_nothing(tmp_path: Path, h
         snapshot.download()
     left = [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if not path.is_dir()]
     assert {path.name for path in left if path.is_symlink()} == {"config.json"}
-    assert len(left) == 2
+    assert sorted(path.parent.name for path in left) == sorted(["blobs", "refs", snapshot.commit])
 
 
 @pytest.mark.parametrize("etag", ["../../../x", "abc", "A" * 40])

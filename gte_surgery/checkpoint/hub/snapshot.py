@@ -12,14 +12,14 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Lock, get_ident
 from typing import Any
 
 from gte_surgery.checkpoint.bounds import count_values
-from gte_surgery.checkpoint.files import FileEntry
+from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.checkpoint.hub.address import WANTED, Address
 from gte_surgery.checkpoint.hub.coalesce import Range
 from gte_surgery.checkpoint.hub.known import git_name, known_content
@@ -29,7 +29,7 @@ from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, Told, Tra
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Disk, LocalFile, Opened, Place
-from gte_surgery.errors import FetchError
+from gte_surgery.errors import CheckpointError, FetchError
 
 HEAD = 256 << 10
 """A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
@@ -68,8 +68,8 @@ class RemoteFile(Place):
 class Snapshot:
     """The files of one commit below the address's folder. Nothing is fetched before it is read."""
 
-    def __init__(self, address: Address, hub: Hub, remotes: Iterable[Remote]) -> None:
-        self.address, self.hub = address, hub
+    def __init__(self, address: Address, hub: Hub, remotes: Iterable[Remote], branch: str = "") -> None:
+        self.address, self.hub, self._branch = address, hub, branch
         self.spool_folder: Path | None = None
         self._remotes = {_below(address.folder, remote.name): remote for remote in remotes}
         self._blocks: dict[Remote, list[tuple[int, bytes]]] = {}
@@ -130,14 +130,15 @@ class Snapshot:
         """A file in the hub's cache on this disk, fetched if it is not there, where huggingface_hub keeps it too: the
         content in blobs, by its ETag, and a link to it in the commit's snapshot. Raises FetchError.
         """
-        remote = self._remotes[name]
-        if (near := self.cached(remote)) is not None:
-            return near.path
         from huggingface_hub import constants
 
+        remote = self._remotes[name]
+        folder = Path(constants.HF_HUB_CACHE, f"models--{remote.repository.replace('/', '--')}")
+        if (near := self.cached(remote)) is not None:
+            self._refer(folder)
+            return near.path
         if _COMMIT.fullmatch(remote.etag) is None:
             raise FetchError(f"{remote}: its ETag is {shown(remote.etag[:64])}, which names no content")
-        folder = Path(constants.HF_HUB_CACHE, f"models--{remote.repository.replace('/', '--')}")
         blob, link = folder / "blobs" / remote.etag, folder / "snapshots" / remote.commit / remote.name
         try:
             if not blob.is_file() or blob.stat().st_size != remote.size:
@@ -148,7 +149,22 @@ class Snapshot:
         except OSError as error:
             raise FetchError(f"{remote}: {error.filename or folder}: {error.strerror or error}") from None
         self._near[remote] = LocalFile(link)
+        self._refer(folder)
         return link
+
+    def _refer(self, folder: Path) -> None:
+        """Which commit the branch is, as the library notes it: without a hub it is looked up there, and what no branch
+        refers to is the first to be pruned."""
+        from huggingface_hub import constants
+
+        branch, commit = self._branch or constants.DEFAULT_REVISION, self.commit.encode()
+        note = folder / "refs" / branch
+        if branch == self.commit or is_unsafe(branch):
+            return
+        with suppress(OSError, CheckpointError):
+            if not note.is_file() or read_whole(note, _MOST_NAME) != commit:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_bytes(commit)
 
     def _fetch(self, remote: Remote, blob: Path) -> None:
         """The content as a new file, whole or not at all."""
@@ -228,7 +244,8 @@ def open_snapshot(address: Address) -> Snapshot:
         raise FetchError(f"{address}: {len(remotes)} files, at most {_MOST_FILES} are looked at")
     _require_sane(address, [remote.name for remote in remotes])
     below = f"{address.folder}/" if address.folder else ""
-    return Snapshot(address._replace(revision=commit), hub, [each for each in remotes if each.name.startswith(below)])
+    wanted = [each for each in remotes if each.name.startswith(below)]
+    return Snapshot(address._replace(revision=commit), hub, wanted, address.revision)
 
 
 def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> Path:
