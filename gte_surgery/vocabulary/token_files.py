@@ -215,10 +215,16 @@ def made_whole(checkpoint: Checkpoint) -> str:
 def settings(checkpoint: Checkpoint) -> list[Mapping[str, object]]:
     """tokenizer_config.json and special_tokens_map.json, as far as they can be read, the one that is believed first.
 
-    That is the latter where the former has no added_tokens_decoder [transformers 5.24, tokenization_utils_base.py].
+    That is the latter where the former has no added_tokens_decoder [transformers 5.24, tokenization_utils_base.py]. Its
+    additional_special_tokens are not taken of a SentencePiece model, whose own control pieces stand there then
+    [convert_slow_tokenizer.py, SentencePieceExtractor].
     """
     stated, older = (members_of(checkpoint, name) for name in (TOKENIZER_CONFIG, SPECIAL_TOKENS))
-    return [stated, older] if "added_tokens_decoder" in stated else [older, stated]
+    if "added_tokens_decoder" in stated:
+        return [stated, older]
+    if next((name for name in VOCABULARIES if checkpoint.has(name)), "") in SENTENCEPIECE:
+        older = {key: value for key, value in older.items() if key != _EXTRA[1]}
+    return [older, stated]
 
 
 def class_of(checkpoint: Checkpoint) -> Class:

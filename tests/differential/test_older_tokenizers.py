@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 
 from gte_surgery import remap, trim, undo
+from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError, UnsoundError
+from gte_surgery.vocabulary.rewriting import made
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests import builder
 from tests.differential.test_added_tokens_in_transformers import sentencepiece_model, vocab_json, vocab_txt
 from tests.texts import lines, write_tokenizer
@@ -54,6 +58,12 @@ def texts(path: Path, count: int = 4000) -> list[str]:
 def given(path: Path, some: list[str]) -> tuple[Any, list[list[int]]]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     return tokenizer, tokenizer(some)["input_ids"]
+
+
+def every_token(folder: Path, tmp_path: Path) -> Path:
+    tokens = given(folder, [""])[0].get_vocab()
+    (tmp_path / "tokens").write_text("\n".join(token for token in tokens if token.strip()))
+    return tmp_path / "tokens"
 
 
 def require_the_same(old: Path, new: Path, some: list[str]) -> None:
@@ -134,3 +144,29 @@ def test_code_that_lies_there_is_not_run(folder: Path, tmp_path: Path) -> None:
         with suppress(RefusedError, UnsoundError):
             remap(place, keep=range(640), pad=1, dry_run=True)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trim_that_moves_no_id_states_those_in_use(folder: Path, tmp_path: Path) -> None:
+    """The files state 900 of `<beside>` while XLM-R's is in use as 502, and a table of 512 rows has no row 900."""
+    texts(tmp_path / "t.txt")
+    trim(folder, texts=[tmp_path / "t.txt"], keep_tokens=every_token(folder, tmp_path), round_to=64, out=tmp_path / "c")
+    found = {finding.code for finding in run(tmp_path / "c").findings}
+    assert found & {"GTE301", "GTE302"} == set()
+    rows, used = len(builder.load(tmp_path / "c")[WORDS]), len(given(tmp_path / "c", [""])[0])
+    assert used <= rows < used + 64
+
+
+def test_as_many_tokens_are_counted_as_transformers_makes(folder: Path) -> None:
+    assert read_tokenizer(open_checkpoint(folder)).vocab_size == len(given(folder, [""])[0])
+
+
+def test_a_vocabulary_that_cannot_be_read_is_refused_before_transformers_reads_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = shutil.copytree(folder, tmp_path / "ckpt")
+    file = next(place / name for name in FORMS if (place / name).exists())
+    file.write_bytes(b"\xff\xfe" * 9)
+    monkeypatch.setattr(made, "made_with", None)
+    with pytest.raises(RefusedError, match=rf"no tokenizer\.json that could be rewritten: {file.name}: ") as refused:
+        remap(place, keep=range(640), pad=1, dry_run=True)
+    assert "--tokenizer remove" in refused.value.hint

@@ -19,6 +19,7 @@ from gte_surgery.vocabulary.token_files import (
     VOCABULARIES,
     made_whole,
 )
+from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 WAY_OUT = "say what becomes of the tokenizer's files: --tokenizer keep or --tokenizer remove"
 _CLASS = ("model_type", "tokenizer_class")
@@ -31,6 +32,8 @@ def made(checkpoint: Checkpoint) -> bytes:
     """
     if checkpoint.has(TOKENIZER_JSON) or not any(checkpoint.readable(name) for name in VOCABULARIES):
         raise RefusedError(_none(checkpoint), made_whole(checkpoint))
+    for name, why in read_tokenizer(checkpoint).trouble.items():
+        raise RefusedError(f"{_none(checkpoint)}: {name}: {why}")
     return made_with(checkpoint, {})
 
 
@@ -48,7 +51,10 @@ def made_with(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> bytes:
             workers.all({"do": "make", "folder": name})
         except RefusedError as error:
             raise RefusedError(f"{_none(checkpoint)}: {error.message}", error.hint) from None
-        return read_whole(Path(name) / TOKENIZER_JSON, MOST_BYTES)
+        result = Path(name) / TOKENIZER_JSON
+        if (size := result.stat().st_size) > MOST_BYTES:
+            raise RefusedError(f"{_none(checkpoint)}: transformers makes {size} bytes, at most {MOST_BYTES} are read")
+        return read_whole(result, MOST_BYTES)
 
 
 def require_made(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> dict[str, bytes]:

@@ -35,6 +35,9 @@ from gte_surgery.vocabulary.token_files import (
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
 
+_STATING = (TOKENIZER_CONFIG, ADDED_TOKENS)
+"""The files that state ids of added tokens, which may be others than those in use."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -102,24 +105,25 @@ def read_contents(
 
 
 def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
-    """The new content of each file that changes, by name; nothing for ids that stay as they are.
+    """The new content of each file that changes, by name; for ids that stay as they are, of those that state others.
 
     Raises RefusedError for ids that the tokenizer needs and that go, and where a file cannot hold the new ids.
     """
     contents = source.contents
     if all(new_ids.get(number) == number for number in contents.texts):
-        return {}
-    refuse_incomplete(source, new_ids)
-    if not source.is_made:  # else it shows when it is made again
-        _refuse_unknown(source, new_ids)
+        new = dict(_others(source, new_ids, _STATING))
+    else:
+        refuse_incomplete(source, new_ids)
+        if not source.is_made:  # else it shows when it is made again
+            _refuse_unknown(source, new_ids)
+        new = {TOKENIZER_JSON: rewritten_json(contents, new_ids), **dict(_others(source, new_ids, source.others))}
     old = {TOKENIZER_JSON: contents.raw, **source.others}
-    new = {TOKENIZER_JSON: rewritten_json(contents, new_ids), **dict(_others(source, new_ids))}
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
 
 def settings_alone(checkpoint: Checkpoint, new_ids: NewIds) -> dict[str, bytes]:
     """The new content of the small files of a tokenizer without a vocabulary, by name, of those that change."""
-    readable = [(name, checkpoint.readable(name)) for name in (TOKENIZER_CONFIG, ADDED_TOKENS)]
+    readable = [(name, checkpoint.readable(name)) for name in _STATING]
     old = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
     new = {name: _other(name, raw, None, new_ids) for name, raw in old.items()}
     return {name: raw for name, raw in new.items() if raw != old[name]}
@@ -151,8 +155,10 @@ def _refuse_unknown(source: Source, new_ids: NewIds) -> None:
         )
 
 
-def _others(source: Source, new_ids: NewIds) -> Iterator[tuple[str, bytes]]:
+def _others(source: Source, new_ids: NewIds, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
     for name, raw in source.others.items():
+        if name not in names:
+            continue
         try:
             yield name, _other(name, raw, source.contents, new_ids)
         except (StreamError, ValueError) as error:
