@@ -194,7 +194,7 @@ def weights_missing(listing: Listing, weights_name: str) -> Fault:
         hint = "parted by DeepSpeed; in this folder: `python zero_to_fp32.py . whole --safe_serialization`"
         return Fault(FaultKind.WEIGHTS_MISSING, Location(), message, hint)
     hint = _conversion(listing.root, pickles[0], weights_name) if len(pickles) == 1 else _SAVED_AGAIN if pickles else ""
-    hint = "gte-surgery check CKPT --fix" if saves_of(listing.files) else hint
+    hint = "" if saves_of(listing.files) else hint  # whose index is made anew, if they are whole
     if len(others) == 1 and others[0].endswith(".safetensors") and not _IN_PARTS.fullmatch(others[0]):
         renamed = " ".join(("mv", *(as_word(str(listing.root / name)) for name in (others[0], weights_name))))
         hint = f"loaders take it only by its name; `{renamed}` makes it the weights"

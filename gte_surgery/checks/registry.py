@@ -21,8 +21,8 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity, documented
 
 _OF_THE_INDEX = (
-    FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE, FaultKind.INDEX_TENSOR_ABSENT,
-    FaultKind.INDEX_TENSOR_UNLISTED,
+    FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
+    FaultKind.INDEX_TENSOR_ABSENT, FaultKind.INDEX_TENSOR_UNLISTED,
 )  # fmt: skip
 """What a new index mends, where the shards are whole."""
 _CURES: Mapping[object, str] = {

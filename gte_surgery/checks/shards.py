@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.faults import FaultKind
+from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checkpoint.index import saves_of
-from gte_surgery.checkpoint.restated import renamed
+from gte_surgery.checkpoint.restated import renamed, with_readable_headers
 from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.wrappers import unwrapped, wrapper_of
@@ -16,7 +17,7 @@ from gte_surgery.gte.wrappers import unwrapped, wrapper_of
 _OF_THE_INDEX = (
     FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
     FaultKind.INDEX_TENSOR_ABSENT, FaultKind.INDEX_TENSOR_UNLISTED, FaultKind.INDEX_METADATA, FaultKind.INDEX_DOTTED,
-    FaultKind.UNREADABLE,
+    FaultKind.UNREADABLE, HeaderFault.NUL_PADDED,
 )  # fmt: skip
 
 
@@ -24,16 +25,16 @@ def reindexed(checkpoint: Checkpoint) -> Checkpoint | None:
     """The checkpoint read without its index; None unless the shards of one save are whole.
 
     Whole is: no tensor twice, and none missing that the config asks for, or every number there of the one save that
-    is numbered.
+    is numbered. Headers padded with NUL bytes are read as if with spaces, and `restated` names their shards.
     """
     saves = saves_of(file.name for file in checkpoint.files)
     for names in _candidates(checkpoint, saves):
         files = [file for file in map(checkpoint.readable, names) if file is not None]
         shards, faults = read_shards(files)
-        if faults or len(files) < len(names) or duplicate_tensors(shards):
+        found = with_readable_headers(replace(checkpoint, index=None, shards=shards, faults=tuple(faults)))
+        if found.faults or len(files) < len(names) or duplicate_tensors(found.shards):
             continue
-        rest = tuple(fault for fault in checkpoint.faults if fault.kind not in _OF_THE_INDEX)
-        found = replace(checkpoint, index=None, shards=shards, faults=rest)
+        found = replace(found, faults=tuple(each for each in checkpoint.faults if each.kind not in _OF_THE_INDEX))
         if _is_whole(found) or [sorted(names)] == saves:
             return found
     return None

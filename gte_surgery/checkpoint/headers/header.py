@@ -143,6 +143,7 @@ def parse_header(raw: bytes, file_size: int, room: int | None = None) -> Header:
         raise _fault(HeaderFault.HEADER_BEYOND_FILE, f"header of {data_start - 8} bytes, only {len(raw) - 8} were read")
     raw = raw[:data_start]
     if nuls := _trailing_nuls(raw):
+        parse_header(raw[:-nuls] + b" " * nuls, file_size, room)  # raises what is wrong with it beside
         reason = f"the header ends with {nuls} NUL byte{'s' if nuls > 1 else ''}, wanted spaces"
         raise _fault(HeaderFault.NUL_PADDED, reason, hint="gte-surgery check CKPT --fix")
     room = None if room is None else room_beside(raw, room)

@@ -15,6 +15,7 @@ from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.listing import is_leftover
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.restated import renamed, reshaped, with_readable_headers
+from gte_surgery.checkpoint.shards import duplicate_tensors
 from gte_surgery.checkpoint.sidecars import (
     POOLING_CONFIG,
     SENTENCE_CONFIG,
@@ -119,8 +120,10 @@ def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
     if view is not None and (wrong != {"GTE066"} or own != tuple(sorted(shard.file.name for shard in view.shards))):
         checkpoint, is_reindexed = view, True
         told.append(f"{INDEX_NAME} is made anew from {counted(len(view.shards), 'shard')}, which are whole")
-    if "GTE055" in found:
+    if "GTE055" in found or checkpoint.restated:
         checkpoint = with_readable_headers(checkpoint)
+        if duplicate_tensors(checkpoint.shards):
+            return None
         told.append("the header is padded with spaces")
     wrapper = None if is_unmerged(checkpoint.tensors) else wrapper_of(family_of(checkpoint.values), checkpoint.tensors)
     if "GTE200" in edit.codes and wrapper is not None:

@@ -400,3 +400,57 @@ def test_a_shard_that_the_index_rightly_passes_over_makes_no_new_index(tmp_path:
     shutil.copy(path / "model-00001-of-00002.safetensors", path / "model-00003-of-00003.safetensors")
     assert codes(path) == {"GTE066"}
     assert fix(path).plan.is_empty
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_an_index_is_made_of_shards_whose_headers_are_padded_with_nul(tmp_path: Path, is_broken: bool) -> None:
+    path = build(tmp_path / "c", shards=3)
+    padded_with_nul(path)
+    for file in path.glob("*.safetensors") if is_broken else ():
+        file.write_bytes(file.read_bytes().replace(b'"F32"', b'"F33"'))
+    (path / INDEX).unlink()
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    [seen] = run(path).findings
+    assert seen.code == "GTE004"
+    assert seen.hint.endswith("--fix") is not is_broken
+    if is_broken:
+        with pytest.raises(UnsoundError):
+            fix(path)
+        return
+    told = fix(path).plan.meaning
+    assert [each.partition(" ")[0] for each in told] == [INDEX, "the"]
+    assert run(path).findings == ()
+    assert {name: tensor.shape for name, tensor in open_checkpoint(path).tensors.items()} == {
+        name: array.shape for name, array in tensors(remote_config()).items()
+    }
+    undo(path)
+    assert {name: (path / name).read_bytes() for name in before} == before
+
+
+HEADERS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "a dtype": ("GTE040", lambda raw: raw.replace(b'"F32"', b'"F33"', 1)),
+    "a range": ("GTE044", lambda raw: raw.replace(b'"data_offsets":[0,', b'"data_offsets":[4,', 1)),
+    "the end": ("GTE048", lambda raw: raw[:-8]),
+}
+
+
+@pytest.mark.parametrize("fault", HEADERS)
+@pytest.mark.parametrize("shards", [1, 3])
+def test_nul_bytes_hide_no_worse_fault_of_a_header(tmp_path: Path, shards: int, fault: str) -> None:
+    code, damage = HEADERS[fault]
+    path = build(tmp_path / "c", shards=shards)
+    padded_with_nul(path)
+    for file in path.glob("*.safetensors"):
+        file.write_bytes(damage(file.read_bytes()))
+    assert {seen.code for seen in run(path).findings} == {code}
+    with pytest.raises(UnsoundError):
+        fix(path)
+
+
+def test_shards_padded_with_nul_that_hold_a_tensor_twice_are_refused(tmp_path: Path) -> None:
+    path = build(tmp_path / "c", shards=3)
+    twin = load_file(path / "model-00001-of-00003.safetensors")
+    save(path / "model-00003-of-00003.safetensors", load_file(path / "model-00003-of-00003.safetensors") | twin)
+    padded_with_nul(path)
+    with pytest.raises(UnsoundError):
+        fix(path)
