@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial, partialmethod
 from pathlib import Path
@@ -306,6 +307,18 @@ def test_the_cache_notes_which_commit_a_branch_was_so_that_the_address_holds_wit
     if ".." not in name:
         assert downloaded(Address("org/name", name if branch else "")) == place
     assert hub.asked == []
+
+
+def test_ranks_that_download_the_same_at_once_all_have_it(tmp_path: Path, hub: StandIn) -> None:
+    local = build(tmp_path / "local")
+    for number in range(60):
+        (local / f"{number}.json").write_text(str(number))
+    hub.publish("org/name", local)
+    with ThreadPoolExecutor(8) as ranks:
+        places = {each.result() for each in [ranks.submit(downloaded, Address("org/name")) for _ in range(8)]}
+    (place,) = places
+    assert all((place / path.name).read_bytes() == path.read_bytes() for path in local.iterdir())
+    assert not [*Path(constants.HF_HUB_CACHE).rglob("*.incomplete")]
 
 
 @pytest.mark.parametrize("trouble", [Trouble(flips=True), Trouble(headers={"Content-Range": "bytes 0-9/99"})])

@@ -144,8 +144,9 @@ class Snapshot:
             if not blob.is_file() or blob.stat().st_size != remote.size:
                 self._fetch(remote, blob)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(os.path.relpath(blob, link.parent))
+            arriving = _arriving(blob)
+            arriving.symlink_to(os.path.relpath(blob, link.parent))
+            arriving.replace(link)  # others may do the same now
         except OSError as error:
             raise FetchError(f"{remote}: {error.filename or folder}: {error.strerror or error}") from None
         self._near[remote] = LocalFile(link)
@@ -171,7 +172,7 @@ class Snapshot:
         is_sha256 = len(remote.etag) == 64
         digest = hashlib.sha256() if is_sha256 else hashlib.sha1(b"blob %d\0" % remote.size)
         blob.parent.mkdir(parents=True, exist_ok=True)
-        arriving = blob.with_name(f"{remote.etag}.{os.getpid()}.{get_ident()}.incomplete")
+        arriving = _arriving(blob)
         try:
             with arriving.open("xb") as file:
                 for chunk in self.hub.chunks(remote, 0, remote.size):
@@ -308,6 +309,11 @@ def _asked_model(hub: Hub, address: Address) -> tuple[str, list[Remote]]:
             return commit, [_remote(address, commit, sibling) for sibling in found.get("siblings") or ()]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise FetchError(f"{address}: the hub's answer cannot be read: {shown(str(error))}") from None
+
+
+def _arriving(path: Path) -> Path:
+    """What becomes this file by one renaming: no other process or thread writes it."""
+    return path.with_name(f"{path.name}.{os.getpid()}.{get_ident()}.incomplete")
 
 
 def _refused(address: Address, told: Told) -> FetchError:
