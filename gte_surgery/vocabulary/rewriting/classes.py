@@ -1,5 +1,5 @@
-"""Which class transformers takes for a tokenizer, and what that has of its own in place of what tokenizer.json says
-[transformers 5.24, models/auto/tokenization_auto.py, tokenization_bert.py, tokenization_xlm_roberta.py].
+"""What transformers' classes of tokenizers have of their own in place of what tokenizer.json says [transformers 5.24,
+tokenization_bert.py, tokenization_xlm_roberta.py]; which class is taken is for `token_files`.
 """
 
 from __future__ import annotations
@@ -9,15 +9,8 @@ from collections.abc import Iterator, Mapping
 XLM_R = "XLMRobertaTokenizer"
 UNKNOWN = 3
 """The id that this class has for what is unknown."""
-_BY_MODEL = {"gte": XLM_R, "xlm-roberta": XLM_R, "bert": "BertTokenizer"}
 _XLM_R_PARTS = {"normalizer": {"Precompiled", "Strip", "Replace"}, "pre_tokenizer": {"WhitespaceSplit", "Metaspace"}}
 """What comes to the same as the parts of the class."""
-
-
-def class_of(stated: Mapping[str, object], config: Mapping[str, object]) -> str:
-    """The class that settings and config.json name, or that is taken for the kind of model; "" where it is unknown."""
-    named = (stated.get("tokenizer_class"), config.get("tokenizer_class"), _BY_MODEL.get(str(config.get("model_type"))))
-    return next((name.removesuffix("Fast") for name in named if isinstance(name, str)), "")
 
 
 def replaced(name: str, members: Mapping[str, object], stated: Mapping[str, object]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from gte_surgery.checkpoint.files import FileEntry, read_identified, read_whole
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
-from gte_surgery.vocabulary.rewriting.classes import UNKNOWN, XLM_R, class_of, replaced
+from gte_surgery.vocabulary.rewriting.classes import UNKNOWN, XLM_R, replaced
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.made import WAY_OUT, made
@@ -30,6 +30,7 @@ from gte_surgery.vocabulary.token_files import (
     WORDS,
     AddedToken,
     TokenizerJson,
+    class_of,
     parsed,
     settings,
 )
@@ -72,8 +73,7 @@ def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
     readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
     others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
     first, second = settings(checkpoint)
-    class_name = class_of({**second, **first}, checkpoint.values)
-    return Source(contents, (first, second), others, file is None, class_name)
+    return Source(contents, (first, second), others, file is None, class_of(checkpoint).name)
 
 
 def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:

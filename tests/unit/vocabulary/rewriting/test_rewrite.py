@@ -203,3 +203,19 @@ def test_what_is_rewritten_is_read_again(place: Path, tmp_path: Path) -> None:
     written(build(tmp_path), rewritten(found, new_ids))
     checkpoint: Checkpoint = open_checkpoint(tmp_path)
     assert read_tokenizer(checkpoint).vocab_size == len(new_ids)
+
+
+@pytest.mark.parametrize(("model_type", "replaced"), [("bert", True), ("modernbert", False)])
+def test_a_class_that_is_not_taken_replaces_nothing(model_type: str, replaced: bool, tmp_path: Path) -> None:
+    """Of a ModernBERT transformers takes the tokenizer as it is filed, whatever class is named."""
+    path = build(tmp_path)
+    write_tokenizer(path, "WordPiece", 600, 500)
+    for name, stated in (
+        ("config.json", {"model_type": model_type}),
+        ("tokenizer_config.json", {"do_lower_case": True}),
+    ):
+        members = json.loads((path / name).read_text()) | stated | {"tokenizer_class": "BertTokenizer"}
+        (path / name).write_text(json.dumps(members))
+    tokenizer = json.loads((path / "tokenizer.json").read_text()) | {"normalizer": None}
+    (path / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert bool(source(path).replaced) is replaced
