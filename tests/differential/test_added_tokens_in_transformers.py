@@ -59,22 +59,28 @@ FORMS = {
     "tokenizer.json": ("WordPiece", "PreTrainedTokenizerFast", None),
     "vocab.txt": ("WordPiece", "BertTokenizer", vocab_txt),
     "vocab.json": ("BPE", "RobertaTokenizer", vocab_json),
-    "sentencepiece": ("Unigram", "XLMRobertaTokenizer", sentencepiece_model),
+    "sentencepiece.bpe.model": ("Unigram", "XLMRobertaTokenizer", sentencepiece_model),
 }
 
 
-@pytest.fixture(scope="module", params=FORMS)
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kind, name, rewrite = FORMS[request.param]
-    path = builder.build(tmp_path_factory.mktemp(name) / "ckpt", builder.remote_config(vocab_size=ROWS))
-    write_tokenizer(path, kind, SIZE, 500)
+def write_form(path: Path, form: str, size: int, count: int) -> Path:
+    """A tokenizer in the files of one form, with the class that transformers makes of them."""
+    kind, name, rewrite = FORMS[form]
+    write_tokenizer(path, kind, size, count)
     settings = json.loads((path / "tokenizer_config.json").read_text())
     roles = {key: value for key, value in settings.items() if key.endswith("_token")}
-    (path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": name, **roles}))
+    builder.write_json(path / "tokenizer_config.json", {"tokenizer_class": name, **roles})
     if rewrite is not None:
         rewrite(path)
         (path / "tokenizer.json").unlink()
     return path
+
+
+@pytest.fixture(scope="module", params=FORMS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    name = FORMS[request.param][1]
+    path = builder.build(tmp_path_factory.mktemp(name) / "ckpt", builder.remote_config(vocab_size=ROWS))
+    return write_form(path, request.param, SIZE, 500)
 
 
 @pytest.mark.parametrize("folder", [name for name, (_, _, rewrite) in FORMS.items() if rewrite], indirect=True)

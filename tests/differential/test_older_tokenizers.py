@@ -19,33 +19,23 @@ from gte_surgery.errors import RefusedError, UnsoundError
 from gte_surgery.vocabulary.rewriting import made
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests import builder
-from tests.differential.test_added_tokens_in_transformers import sentencepiece_model, vocab_json, vocab_txt
-from tests.texts import lines, write_tokenizer
+from tests.differential.test_added_tokens_in_transformers import write_form
+from tests.texts import lines
 
 transformers = pytest.importorskip("transformers", minversion="5.18")
 
 SIZE, ROWS = 900, 1024
 WORDS = "embeddings.word_embeddings.weight"
-FORMS = {
-    "vocab.txt": ("WordPiece", "BertTokenizer", vocab_txt),
-    "vocab.json": ("BPE", "RobertaTokenizer", vocab_json),
-    "sentencepiece.bpe.model": ("Unigram", "XLMRobertaTokenizer", sentencepiece_model),
-}
+FORMS = ("vocab.txt", "vocab.json", "sentencepiece.bpe.model")
 MORE = {"added_tokens.json": {"<beside>": SIZE}, "special_tokens_map.json": {"additional_special_tokens": ["<named>"]}}
 
 
 @pytest.fixture(scope="module", params=FORMS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    kind, name, rewrite = FORMS[request.param]
-    path = builder.build(tmp_path_factory.mktemp(name) / "ckpt", builder.native_config(vocab_size=ROWS))
-    write_tokenizer(path, kind, SIZE, 2000)
-    settings = json.loads((path / "tokenizer_config.json").read_text())
-    roles = {key: value for key, value in settings.items() if key.endswith("_token")}
-    builder.write_json(path / "tokenizer_config.json", {"tokenizer_class": name, **roles})
+    path = builder.build(tmp_path_factory.mktemp(request.param) / "ckpt", builder.native_config(vocab_size=ROWS))
+    write_form(path, request.param, SIZE, 2000)
     for file, value in MORE.items():
         builder.write_json(path / file, value)
-    rewrite(path)
-    (path / "tokenizer.json").unlink()
     return path
 
 
