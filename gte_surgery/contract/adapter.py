@@ -19,6 +19,7 @@ from gte_surgery.contract.frameworks import FrameworkName, plain
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import BatchError, RefusedError
 from gte_surgery.findings import Location, Report
+from gte_surgery.gte.wording import counted
 
 Rows = dict[str, list[Any]]
 """Members of a batch as lists of rows."""
@@ -92,7 +93,8 @@ class GteAdapter:
         returned = self.encoder.encode_batch(sequences, add_special_tokens=add_special_tokens, max_length=max_length)
         rows = _rows_of(returned, self.contract)
         if len(rows[IDS]) != len(sequences):
-            raise _miscounted(f"/{IDS}", f"{len(rows[IDS])} rows for {len(sequences)} sequences, must be as many")
+            told = f"{counted(len(rows[IDS]), 'row')} for {counted(len(sequences), 'sequence')}, must be as many"
+            raise _miscounted(f"/{IDS}", told)
         if self.contract.type_vocab_size == 0 and not any(map(any, rows.get(TYPES, ()))):
             rows.pop(TYPES, None)
         return _squared(_aligned(rows, self._their_pad(), self.contract), self.contract)

@@ -20,6 +20,7 @@ from gte_surgery.contract.frameworks import plain
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import BatchError, GteSurgeryError, UsageError
 from gte_surgery.findings import Finding, Location, Report, Severity
+from gte_surgery.gte.wording import counted
 
 SPECIAL_TOKENS = 2
 """So many tokens an encoder may add to a sequence, and refuse one that leaves no room for them."""
@@ -136,7 +137,8 @@ def _compared(
     rows: list[list[int]], wanted: list[list[int]], contract: IdContract, is_cutter: bool
 ) -> Iterator[Finding]:
     if len(rows) != len(wanted):
-        yield _finding("GTE491", f"{len(rows)} rows for {len(wanted)} sequences, must be as many")
+        told = f"{counted(len(rows), 'row')} for {counted(len(wanted), 'sequence')}, must be as many"
+        yield _finding("GTE491", told)
         return
     asked = [[number for number in sequence if number != contract.pad_token_id] for sequence in wanted]
     if rows != asked and sorted(rows) == sorted(asked):
@@ -147,7 +149,7 @@ def _compared(
             continue
         place = f"/{IDS}/{number}"
         if len(row) < len(tokens):
-            found = f"{len(row)} tokens of {len(tokens)}, must be all or an error"
+            found = f"{counted(len(row), 'token')} of {len(tokens):,}, must be all or an error"
             yield _finding("GTE492", found, place)
         else:
             yield _finding("GTE493", "not the ids of the sequence, must be them between special tokens", place)

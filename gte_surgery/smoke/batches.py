@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.fields import LARGEST_SIZE
+from gte_surgery.gte.wording import counted
 
 Tensors = dict[str, Tensor]
 MORE_PADDING = 16
@@ -102,10 +103,9 @@ class Batch:
     def described(self) -> str:
         """The batch in a few words, for a finding."""
         ids = self.tensors["input_ids"]
-        return (
-            f"batch of {self.rows} rows × {self.width} ({self.tokens} tokens, lengths {min(self.lengths)} to "
-            f"{max(self.lengths)}), ids {int(ids.min())} to {int(ids.max())}"
-        )
+        size = f"{counted(self.rows, 'row')} × {self.width} ({counted(self.tokens, 'token')}"
+        lengths = f"lengths {min(self.lengths)} to {max(self.lengths)})"
+        return f"batch of {size}, {lengths}, ids {int(ids.min())} to {int(ids.max())}"
 
 
 def make_batch(ids: Ids, rows: int, max_length: int, seed: int) -> Batch:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.gte.wording import counted
 from gte_surgery.vocabulary.trimming.framing import framed
 from gte_surgery.vocabulary.trimming.texts import Row, labelled, parts, rows_of
 
@@ -61,7 +62,7 @@ def read_corpus(
     numbers = {key: places.get(at) for at, key in enumerate(rows)}
     known = sum(at < len(documents) for at in kept)
     if known < 2:
-        raise RefusedError(f"{path}: {known} texts that both checkpoints take, must be at least 2", "give more texts")
+        raise RefusedError(f"{path}: {counted(known, 'text')} that both take, must be at least 2", "give more texts")
     shown = list(rows.values())
     pairs = [pair for pair in ids if pair is not None]
     return Corpus(

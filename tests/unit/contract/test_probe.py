@@ -88,7 +88,7 @@ def test_what_is_wrong_with_the_batch_is_told_before_all_else_but_for_warnings()
         ([[1, 5, 6, 2]], [[5, 6]], None),
         ([[1, 2, 5, 6]], [[5, 6]], None),
         ([[5, 6, 1, 2]], [[5, 6]], None),
-        ([[5]], [[5, 6]], ("GTE492", "/input_ids/0", "1 tokens of 2, must be all or an error")),
+        ([[5]], [[5, 6]], ("GTE492", "/input_ids/0", "1 token of 2, must be all or an error")),
         (
             [[5], [7, 8]],
             [[5], [7, 9]],
@@ -114,8 +114,8 @@ def test_what_is_wrong_with_the_batch_is_told_before_all_else_but_for_warnings()
             [[5], [6]],
             ("GTE493", "/input_ids", "the rows are those of the sequences in another order, must be in order"),
         ),
-        ([[5], [5]], [[5]], ("GTE491", "", "2 rows for 1 sequences, must be as many")),
-        ([[5]], [[5], [5]], ("GTE491", "", "1 rows for 2 sequences, must be as many")),
+        ([[5], [5]], [[5]], ("GTE491", "", "2 rows for 1 sequence, must be as many")),
+        ([[5]], [[5], [5]], ("GTE491", "", "1 row for 2 sequences, must be as many")),
         ([[5, 6]], [[5, 0, 6]], None),
     ],
 )
@@ -169,7 +169,7 @@ def test_what_is_no_batch_the_second_time_is_another(second: Any) -> None:
     ids=str,
 )
 def test_vectors_are_no_rows(batch: Any) -> None:
-    assert found(lambda sequences: batch, [[5]]) == [("GTE491", "", "0 rows for 1 sequences, must be as many")]
+    assert found(lambda sequences: batch, [[5]]) == [("GTE491", "", "0 rows for 1 sequence, must be as many")]
 
 
 @pytest.mark.parametrize("make", [np.array, torch.tensor], ids=["numpy", "torch"])

@@ -188,7 +188,7 @@ def test_without_a_map_texts_can_still_be_compared_but_not_ids(folder: Path, tmp
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.txt", "one\n", "1 texts that both"),
+        ("t.txt", "one\n", "1 text that both"),
         ("t.jsonl", '{"text": 3}\n', "no text in `text`"),
         ("t.jsonl", '{"text": []}\n', "no text in `text`"),
         ("t.jsonl", "{\n", "not a JSON value"),
