@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TypedDict
 
@@ -53,3 +55,14 @@ class Surgical(Kept, total=False):
 
     out: Path | str | None
     dry_run: bool
+
+
+def require_keywords(verb: Callable[..., Outcome], given: Mapping[str, object]) -> None:
+    """Raises TypeError, as Python does for a function, where `verb` has no such keyword; names the nearest."""
+    known = [*signature(verb).parameters, *Surgical.__annotations__]
+    for name in given:
+        if name not in known and name != "filesystem":
+            from difflib import get_close_matches
+
+            meant = "".join(f". Did you mean {near!r}?" for near in get_close_matches(name, known, n=1))
+            raise TypeError(f"{verb.__name__}() got an unexpected keyword argument {name!r}{meant}")

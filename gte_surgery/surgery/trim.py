@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gte_surgery.checkpoint.files import Progress
 from gte_surgery.errors import UsageError
 from gte_surgery.surgery.edits import TrainingState, Trim
-from gte_surgery.surgery.outcome import Outcome, Surgical
+from gte_surgery.surgery.outcome import Outcome, Surgical, require_keywords
 from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.surgery.verbs import carried_out, opened, require_places
@@ -53,6 +53,7 @@ def trim(
     report, on the share `held_out` of the texts too, and its `curve` what other sizes come to. In place or into `out`;
     raises as `resize` does.
     """
+    require_keywords(trim, manner)
     tokens = read_tokens(Path(keep_tokens)) if isinstance(keep_tokens, (Path, str)) else tuple(keep_tokens or ())
     written = None if write_counts is None else Path(write_counts)
     corpus = Corpus(_paths(texts), _paths(counts), column, held_out, written, tuple(weight))

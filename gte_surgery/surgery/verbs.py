@@ -35,7 +35,7 @@ from gte_surgery.surgery.edits import (
     TrainingState,
     as_record,
 )
-from gte_surgery.surgery.outcome import Kept, Surgical, Writing
+from gte_surgery.surgery.outcome import Kept, Surgical, Writing, require_keywords
 from gte_surgery.surgery.outcome import Outcome as Outcome
 from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions.following import with_companions, with_signatures_aside
@@ -134,6 +134,7 @@ def resize(
     When the checkpoint is already so, nothing is written in place, and `out` becomes a copy. Raises UsageError,
     CheckpointError, RefusedError, WriteError with nothing changed, UnfinishedSurgeryError when `recover` is needed.
     """
+    require_keywords(resize, manner)
     roles = _given(cls=cls, sep=sep, mask=mask, unk=unk)
     edit = Resize(
         vocab, pad, type_vocab, type_vocab_mode, str(init), round_to, old_pad, tokenizer, seed, training_state,
@@ -180,6 +181,7 @@ def remap(
     the vocabulary is rounded up from 67 to 128
     the pad row stays row 0
     """
+    require_keywords(remap, manner)
     if to_tokenizer is not None and from_tokenizer is None and (address := address_of(path)) is not None:
         require_places(path, manner.get("out"))
         from gte_surgery.checkpoint.hub.snapshot import downloaded_file
@@ -225,6 +227,7 @@ def convert(
 
     In place or into `out`; raises as `resize` does.
     """
+    require_keywords(convert, manner)
     edit = Convert(
         to, dtype, shard_size, layout, allow_overflow, strip_prefix, words(drop), training_state, head, seed
     )  # fmt: skip
@@ -252,6 +255,7 @@ def reinit(
     >>> diff(fresh, other).is_equal
     True
     """
+    require_keywords(reinit, manner)
     edit = Reinit(None if only is None else words(only), seed)
     return carried_out(path, edit, **manner)
 
@@ -275,6 +279,7 @@ def fix(
     >>> fix(place).plan.meaning
     ('model.safetensors.tmp goes: a temporary file that a save or a download left behind',)
     """
+    require_keywords(fix, manner)
     return carried_out(path, Fix(words(codes), words(consumers)), **manner)
 
 
@@ -299,6 +304,7 @@ def new(
     **manner: Unpack[Writing],
 ) -> Outcome:
     """Makes a checkpoint with random weights in the new directory `out`; see `edits.New`. Raises as `resize` does."""
+    require_keywords(new, manner)
     edit = New(
         release, vocab, pad, type_vocab, layers, hidden, heads, intermediate, max_positions, head, dtype, dialect, seed,
         shard_size,

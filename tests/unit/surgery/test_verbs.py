@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from gte_surgery.surgery.verbs import convert, fix, reinit, remap, resize
+from gte_surgery.surgery.trim import trim
+from gte_surgery.surgery.verbs import convert, fix, new, reinit, remap, resize
 from tests import builder
 
 EDITS: dict[Callable[..., Any], dict[str, Any]] = {
@@ -25,9 +26,18 @@ def test_a_misspelt_keyword_is_refused_and_nothing_written(verb: Callable[..., A
     place = builder.build(tmp_path / "ckpt", builder.remote_config())
     (place / "left.tmp").write_bytes(b"a save that was killed")
     before = {path: path.read_bytes() for path in place.iterdir()}
-    with pytest.raises(TypeError, match="tread"):
+    told = rf"^{verb.__name__}\(\) got an unexpected keyword argument 'tread'\. Did you mean 'threads'\?$"
+    with pytest.raises(TypeError, match=told):
         verb(place, **EDITS[verb], tread=1)
     assert {path: path.read_bytes() for path in place.iterdir()} == before
+
+
+def test_a_misspelt_keyword_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    told = r"^trim\(\) got an unexpected keyword argument 'text'\. Did you mean 'texts'\?$"
+    with pytest.raises(TypeError, match=told):
+        trim(tmp_path / "none", text=tmp_path / "none.txt")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"^new\(\) got an unexpected keyword argument 'xyzzy'$"):
+        new(tmp_path / "out", release="no release", xyzzy=1)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("verb", EDITS, ids=lambda verb: verb.__name__)
