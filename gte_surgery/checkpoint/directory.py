@@ -70,8 +70,9 @@ class Checkpoint:
     `files` are all files below the directory, sorted by name, without `.gte-surgery/` and `.git/`; `links_out` names
     those that are links leading out of it, which are never opened; `restated` those of the shards whose tensors are
     told with other names or shapes than they are stored with (see `restated`). `faults` are in the order of their
-    discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then. `around` are the files
-    of the save that it is the transformer of, "../modules.json", which no surgery carries (see `nested`).
+    discovery. `snapshot` is what it is read from where that is a hub; `path` means nothing then. `address` is where it
+    came from into a hub's cache. `around` are the files of the save that it is the transformer of, "../modules.json",
+    which no surgery carries (see `nested`).
     """
 
     path: Path
@@ -82,6 +83,7 @@ class Checkpoint:
     faults: tuple[Fault, ...]
     links_out: frozenset[str] = frozenset()
     snapshot: Snapshot | None = None
+    address: Address | None = None
     restated: frozenset[str] = frozenset()
     around: tuple[FileEntry, ...] = ()
     _read: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -89,7 +91,7 @@ class Checkpoint:
     @property
     def name(self) -> str:
         """What messages call it: its path, or its address with the commit."""
-        return str(self.path if self.snapshot is None else self.snapshot)
+        return str(self.snapshot or self.address or self.path)
 
     @property
     def values(self) -> Mapping[str, object]:
@@ -164,7 +166,7 @@ def _open_address(address: Address) -> Checkpoint:
     from gte_surgery.checkpoint.hub.snapshot import cached_snapshot, open_snapshot
 
     if (cached := cached_snapshot(address)) is not None:
-        return open_checkpoint(cached)
+        return _in_cache(*cached)
     snapshot = open_snapshot(address)
     return replace(_open(snapshot.listing, WEIGHTS_NAME, is_on_disk=False), snapshot=snapshot)
 
@@ -178,7 +180,11 @@ def open_near(path: Path | str, tell: Callable[[str], object] | None = None) -> 
         return open_checkpoint(path)
     from gte_surgery.checkpoint.hub.snapshot import downloaded
 
-    return open_checkpoint(downloaded(address, tell))
+    return _in_cache(*downloaded(address, tell))
+
+
+def _in_cache(folder: Path, address: Address) -> Checkpoint:
+    return replace(open_checkpoint(folder), address=address)
 
 
 def open_found(path: Path | str, opening: Callable[[Path | str], Checkpoint] = open_checkpoint) -> Checkpoint:

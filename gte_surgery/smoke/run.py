@@ -233,13 +233,13 @@ class _Run:
         wanted = eager_states(native, self.subject) if native is not None else None
         head = native.head if native is not None else Head.NONE
         del native
-        path = self.subject.checkpoint.path
-        hint = f"{pasteable('convert', path, '--to', 'native')} makes it run without that code"
+        checkpoint = self.subject.checkpoint
+        hint = f"{pasteable('convert', checkpoint.name, '--to', 'native')} makes it run without that code"
         for name in self.options.dtypes(self.subject.device.type):
             self.ledger.subject = f"{name} remote"
             self.progress(f"proving {name} with the checkpoint's own code")
             try:
-                encoder = load_remote(path, self.subject.device, DTYPES[name], head)
+                encoder = load_remote(checkpoint.path, self.subject.device, DTYPES[name], head)
                 prove_rope(self.subject, encoder.model, self.ledger)
                 states = prove_forward(encoder, self.subject.batch, self.ledger)
                 # It has the face of a GteEncoder as far as embeddings go, and no other task is trained.

@@ -194,7 +194,8 @@ def test_offline_the_cached_snapshot_is_read(
     snapshot_download(NAME)
     hub.forget()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert run(capsys, "check", ADDRESS)[0] == 0
+    code, told, _ = run(capsys, "check", ADDRESS)
+    assert (code, told.partition(": ")[0]) == (0, f"{ADDRESS}@{commit}")
     assert hub.asked == []
 
 
@@ -271,8 +272,8 @@ def test_a_proof_downloads_what_it_runs_and_the_rest_is_as_ever(
     assert files(tmp_path / "again") == files(tmp_path / "here")
 
 
-def test_a_smoke_says_how_much_it_fetches_before_it_runs(
-    capsys: pytest.CaptureFixture[str], hub: StandIn, local: Path, commit: str
+def test_a_smoke_says_how_much_it_fetches_before_it_runs_and_names_the_address(
+    capsys: pytest.CaptureFixture[str], hub: StandIn, local: Path, commit: str, tmp_path: Path
 ) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
@@ -281,6 +282,8 @@ def test_a_smoke_says_how_much_it_fetches_before_it_runs(
     size = sum(path.stat().st_size for path in local.iterdir() if path.suffix in (".json", ".safetensors"))
     assert f"fetching {size:,} bytes of {ADDRESS}@{commit} into the hub's cache" in said
     assert (code, " 0 did not, 0 errors" in told) == (0, True)
+    assert told.startswith(f"{ADDRESS}@{commit}\n")
+    assert str(tmp_path / "cache") not in told + said
     assert not [asked.path for asked in hub.asked if "onnx" in asked.path]
 
 
@@ -293,6 +296,7 @@ def test_a_hub_holds_the_old_side_of_a_comparison(
     for old in (ADDRESS, local):
         code, told, said = run(capsys, "smoke", tmp_path / "small", "--against", old, "--device", "cpu", "--batch", "2")
         assert (code, "159 word rows are the old ones" in told) == (0, True), told + said
+        assert f"against {ADDRESS}@{commit}" in told if old == ADDRESS else f"against {old}" in told
 
 
 def test_tokenizers_are_compared_by_their_addresses_and_no_bar_is_drawn_where_no_terminal_is(

@@ -292,11 +292,11 @@ def test_the_cache_notes_which_commit_a_branch_was_so_that_the_address_holds_wit
     name = unquote(branch.lstrip("@")) or "main"
     local = build(tmp_path / "local")
     hub.publish("org/name", local, name)
-    first = downloaded(Address("org/name", name if branch else ""))
+    first, _ = downloaded(Address("org/name", name if branch else ""))
     json_of = json.loads((local / "config.json").read_text())
     (local / "config.json").write_text(json.dumps(json_of | {"made": 1}))
     hub.publish("org/name", local, name)
-    place = downloaded(Address("org/name", name if branch else ""))
+    place, pinned = downloaded(Address("org/name", name if branch else ""))
     assert place != first
     [cached] = scan_cache_dir(constants.HF_HUB_CACHE).repos
     noted = {each.commit_hash: set(each.refs) for each in cached.revisions}
@@ -305,7 +305,7 @@ def test_the_cache_notes_which_commit_a_branch_was_so_that_the_address_holds_wit
     hub.forget()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     if ".." not in name:
-        assert downloaded(Address("org/name", name if branch else "")) == place
+        assert downloaded(Address("org/name", name if branch else "")) == (place, pinned)
     assert hub.asked == []
 
 

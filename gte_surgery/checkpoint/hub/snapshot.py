@@ -249,9 +249,12 @@ def open_snapshot(address: Address) -> Snapshot:
     return Snapshot(address._replace(revision=commit), hub, wanted, address.revision)
 
 
-def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> Path:
-    """The folder in the hub's cache on this disk; see `Snapshot.download`."""
-    return cached_snapshot(address) or open_snapshot(address).download(tell)
+def downloaded(address: Address, tell: Callable[[str], object] | None = None) -> tuple[Path, Address]:
+    """The folder in the hub's cache on this disk, and the address of its commit; see `Snapshot.download`."""
+    if (cached := cached_snapshot(address)) is not None:
+        return cached
+    snapshot = open_snapshot(address)
+    return snapshot.download(tell), snapshot.address
 
 
 def downloaded_file(address: Address, name: str) -> tuple[Address, Path]:
@@ -264,8 +267,10 @@ def downloaded_file(address: Address, name: str) -> tuple[Address, Path]:
     return snapshot.address, snapshot.kept(name)
 
 
-def cached_snapshot(address: Address) -> Path | None:
-    """Where HF_HUB_OFFLINE says that no hub is to be asked, the folder in the cache on this disk. Raises FetchError."""
+def cached_snapshot(address: Address) -> tuple[Path, Address] | None:
+    """Where HF_HUB_OFFLINE says that no hub is to be asked, the folder in the cache on this disk, and the address of
+    its commit. Raises FetchError.
+    """
     from huggingface_hub import constants
 
     if not constants.HF_HUB_OFFLINE:
@@ -286,7 +291,7 @@ def cached_snapshot(address: Address) -> Path | None:
         )
         meant = str(address._replace(revision=commits[0].name)) if commits and not address.revision else ""
         raise FetchError(message, "", str(address) if meant else "", meant) from None
-    return Path(found, address.folder)
+    return Path(found, address.folder), address._replace(revision=Path(found).name)
 
 
 def _asked_model(hub: Hub, address: Address) -> tuple[str, list[Remote]]:
