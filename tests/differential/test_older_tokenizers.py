@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gte_surgery import remap, trim, undo
+from gte_surgery import SmokeOptions, remap, smoke, trim, undo
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError, UnsoundError
@@ -160,3 +160,20 @@ def test_a_vocabulary_that_cannot_be_read_is_refused_before_transformers_reads_i
     with pytest.raises(RefusedError, match=rf"no tokenizer\.json that could be rewritten: {file.name}: ") as refused:
         remap(place, keep=range(640), pad=1, dry_run=True)
     assert "--tokenizer remove" in refused.value.hint
+
+
+def test_smoke_cuts_texts_by_older_files_as_transformers_does(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    some = texts(tmp_path / "texts.txt", 60)
+    trim(folder, texts=tmp_path / "texts.txt", out=tmp_path / "small")
+    options = SmokeOptions(device="cpu", against=folder, texts=tmp_path / "texts.txt", max_length=64)
+    result = smoke(tmp_path / "small", options)
+    assert result.has_passed, result.findings
+    assert result.against is not None
+    found = result.against.quality
+    assert found is not None
+    rows = [row[:64] for row in given(folder, list(dict.fromkeys(some)))[1]]
+    assert (found.texts, found.cosine, found.tokens_before) == (len(rows), 1.0, sum(map(len, rows)))
+    assert found.tokens_after == found.tokens_before
+    for place in (folder, tmp_path / "small"):
+        assert not (place / "tokenizer.json").exists()
