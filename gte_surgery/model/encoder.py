@@ -79,7 +79,40 @@ class Hidden:
         return self.mean() if by == "mean" else self.first()
 
 
-class GteEncoder(nn.Module):
+class Encoder(nn.Module):
+    """A model of transformers that is called with padded batches."""
+
+    head: Head = Head.NONE
+    can_unpad: bool = True
+    """Whether it also works on packed tokens."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    @property
+    def config(self) -> Any:
+        """The config as the model reads it."""
+        return self.model.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.model.parameters()).dtype
+
+    def input_table(self) -> Tensor:
+        """The word embeddings [vocabulary, hidden]."""
+        return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
+
+    def embed(self, batch: Mapping[str, Tensor | None]) -> Tensor:
+        """The CLS states of length 1, [rows, hidden] float32."""
+        return functional.normalize(self(**batch)[:, 0].float(), dim=-1)
+
+
+class GteEncoder(Encoder):
     """A GTE encoder over padded batches, unpadded inside.
 
     `model` is the native transformers model, `choice` the attention backends in use, `head` what is on top. A `guard`
@@ -99,8 +132,7 @@ class GteEncoder(nn.Module):
         guard: Guard | None = None,
         pooling: Literal["cls", "mean"] = "cls",
     ) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.family = family
         self.head = head
         self.pooling = pooling
@@ -112,30 +144,8 @@ class GteEncoder(nn.Module):
         self.choose_attention(attention)
 
     @property
-    def config(self) -> Any:
-        """The native config."""
-        return self.model.config
-
-    @property
-    def can_unpad(self) -> bool:
-        """Whether the packed path exists; always."""
-        return True
-
-    def input_table(self) -> Tensor:
-        """The word embeddings [vocabulary, hidden]."""
-        return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
-
-    @property
     def _types(self) -> int:
         return int(getattr(self.config, "type_vocab_size", 0))
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
 
     def choose_attention(self, attention: str = "auto", dtype: torch.dtype | None = None) -> Choice:
         """Take other attention backends, for tokens in `dtype` where autocast makes that another than the weights'.

@@ -5,12 +5,11 @@ Each proof measures one number and holds it against one tolerance. Differences a
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
-from gte_surgery.smoke.batches import Batch, Tensors
+from gte_surgery.model.encoder import Encoder
+from gte_surgery.smoke.batches import Batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.trouble import watched
 
@@ -19,30 +18,6 @@ TOLERANCES = {torch.float32: 5e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 _UNIT = 1e-4
 _PART = 1 << 24
 """Numbers that are compared at once."""
-
-
-class Encoder(Protocol):
-    """What is proved: a `GteEncoder`, or the checkpoint's own code behind the same face."""
-
-    @property
-    def can_unpad(self) -> bool: ...
-
-    @property
-    def dtype(self) -> torch.dtype: ...
-
-    def __call__(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        inputs_embeds: Tensor | None = None,
-        *,
-        unpad_inputs: bool | None = None,
-    ) -> Tensor: ...
-
-    def embed(self, batch: Tensors, /) -> Tensor: ...
-
-    def input_table(self) -> Tensor: ...
 
 
 def distance(found: Tensor, wanted: Tensor) -> float:
@@ -72,7 +47,7 @@ def prove_forward(encoder: Encoder, batch: Batch, ledger: Ledger) -> Tensor:
         ledger.skip("GTE512", "packed equals padded", "this runtime cannot unpad")
     _prove_indifference(encoder, batch, padded, vectors, ledger, tolerance)
     _prove_embeds(encoder, batch, padded, ledger, tolerance)
-    return hidden.float()
+    return torch.as_tensor(hidden).float()
 
 
 def _prove_indifference(

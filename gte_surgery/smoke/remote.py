@@ -13,10 +13,9 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from torch.nn import functional
 
 from gte_surgery.gte.kinds import Head
-from gte_surgery.smoke.batches import Tensors
+from gte_surgery.model.encoder import Encoder
 
 _KNOWN = {
     "get_extended_attention_mask": "transformers removed get_extended_attention_mask in 5.17, and the code calls it",
@@ -33,30 +32,12 @@ class RemoteCodeError(Exception):
     """The checkpoint's own code does not run; the message names the known cause, or says what it raised."""
 
 
-class RemoteEncoder(nn.Module):
+class RemoteEncoder(Encoder):
     """AutoModel with the checkpoint's own code, called as a `GteEncoder` is."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
+        super().__init__(model)
         self.can_unpad = "unpad_inputs" in inspect.signature(model.forward).parameters and _has_xformers(model)
-
-    @property
-    def config(self) -> Any:
-        """The config as the code reads it."""
-        return self.model.config
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.model.parameters()).dtype
-
-    def input_table(self) -> Tensor:
-        """The word embeddings."""
-        return torch.as_tensor(self.model.get_input_embeddings().weight)  # type: ignore[operator]
 
     def forward(
         self,
@@ -77,10 +58,6 @@ class RemoteEncoder(nn.Module):
             inputs["unpad_inputs"] = bool(unpad_inputs)
         given = {name: value for name, value in inputs.items() if value is not None}
         return torch.as_tensor(self.model(**given, return_dict=True).last_hidden_state)
-
-    def embed(self, batch: Tensors) -> Tensor:
-        """The CLS states of length 1, float32."""
-        return functional.normalize(self(**batch)[:, 0].float(), dim=-1)
 
 
 def _has_xformers(model: nn.Module) -> bool:

@@ -109,6 +109,14 @@ def test_code_that_computes_something_else_is_found(tmp_path: Path) -> None:
     assert set(failed(run(checkpoint(tmp_path, after=after)))) == {"GTE551"}
 
 
+def test_a_pad_row_that_is_not_zero_is_no_fault_of_the_code(tmp_path: Path) -> None:
+    folder = checkpoint(tmp_path)
+    tensors = builder.load(folder)
+    tensors["embeddings.word_embeddings.weight"][1, 0] = 1
+    builder.save(folder / "model.safetensors", tensors)
+    assert set(failed(run(folder))) == {"GTE517"}
+
+
 def test_position_buffers_that_transformers_5_leaves_unfilled_are_the_known_cause(tmp_path: Path) -> None:
     buffer = 'self.register_buffer("position_ids", torch.arange(128), persistent=False)'
     found = failed(run(checkpoint(tmp_path, extra=buffer)))
