@@ -126,7 +126,7 @@ def _fuzz(target: str, folder: str, *options: str) -> None:
 def import_all() -> None:
     """Everything that the targets may import on their way, so that it is instrumented and no input pays for it."""
     from gte_surgery.checks.registry import all_rules
-    from gte_surgery.contract.scan.readers import arrow, json_lines, npy, parquet, tensors  # noqa: F401
+    from gte_surgery.contract.scan.readers import array_files, arrow, json_lines, parquet  # noqa: F401
     from gte_surgery.gte import schemas
 
     all_rules()

@@ -17,7 +17,7 @@ from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format
-from gte_surgery.contract.scan.readers.npy import is_companion
+from gte_surgery.contract.scan.readers.array_files import is_companion
 from gte_surgery.errors import CheckpointError, RefusedError
 
 SUFFIXES = (".parquet", ".pq", ".arrow", ".feather", ".ipc", ".jsonl", ".ndjson", ".npy", ".npz", ".safetensors")

@@ -30,9 +30,9 @@ _READERS = {
     Format.PARQUET: "parquet",
     Format.ARROW: "arrow",
     Format.JSON_LINES: "json_lines",
-    Format.NPY: "npy",
-    Format.NPZ: "npy",
-    Format.SAFETENSORS: "tensors",
+    Format.NPY: "array_files",
+    Format.NPZ: "array_files",
+    Format.SAFETENSORS: "array_files",
 }
 """The modules that read each format, imported when a file asks for them: only the first three need pyarrow."""
 

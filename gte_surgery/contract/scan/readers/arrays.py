@@ -1,13 +1,12 @@
 """Rows out of plain arrays: [rows, columns] integers, or flat ids that `offsets` cut into rows.
 
-What the arrays lie in, a .npy file, a zip member or a safetensors file, is left to the modules that open those.
+What the arrays lie in, a .npy file, a zip member or a safetensors file, is left to `array_files`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
@@ -21,6 +20,8 @@ from gte_surgery.contract.scan.portions import BLOCK, PORTION, Source, Span, num
 OFFSETS = ("offsets", "cu_seqlens")
 """Names of offsets that are looked for unasked."""
 
+Dtype = np.dtype[np.generic]
+
 _CUTS = 1 << 21
 """Rows whose offsets are held at once."""
 
@@ -32,31 +33,13 @@ class Stored(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
-    def dtype(self) -> np.dtype[np.generic]: ...
+    def dtype(self) -> Dtype: ...
 
     def read(self, begin: int, end: int) -> Array:
         """The elements [begin, end) of the flattened array."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileArray:
-    """An array at a byte offset of a file."""
-
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[np.generic]
-
-    def read(self, begin: int, end: int) -> Array:
-        """The elements [begin, end) of the flattened array. Raises CorpusError where the file ends before."""
-        at = self.offset + begin * self.dtype.itemsize
-        found = np.fromfile(self.path, self.dtype, end - begin, offset=at)
-        if len(found) < end - begin:
-            raise CorpusError(Fault.UNREADABLE, f"ends at byte {at + found.nbytes}, in the middle of the array")
-        return found.astype(self.dtype.newbyteorder("="), copy=False)
-
-
-def plan(arrays: Mapping[str, Stored], source: Source, columns: Columns) -> list[Span]:
+def spans_of(arrays: Mapping[str, Stored], source: Source, columns: Columns) -> list[Span]:
     """Spans of rows. Raises CorpusError where the arrays are not there or do not go together."""
     rows = _row_count(chosen(arrays, columns), columns)
     count = max(1, round(source.nbytes / PORTION))
@@ -68,7 +51,7 @@ def plan(arrays: Mapping[str, Stored], source: Source, columns: Columns) -> list
     ] or [Span(0, 0, 0, 0, source.nbytes)]
 
 
-def read(arrays: Mapping[str, Stored], span: Span, columns: Columns) -> Iterator[RawBlock]:
+def rows_of(arrays: Mapping[str, Stored], span: Span, columns: Columns) -> Iterator[RawBlock]:
     """The rows [begin, end) of the arrays."""
     chosen_arrays = dict(chosen(arrays, columns))
     _row_count(chosen_arrays, columns)

@@ -13,7 +13,8 @@ from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.judging.blocks import Array
 from gte_surgery.contract.scan.portions import Format, Source, Span
 from gte_surgery.contract.scan.readers import arrays
-from gte_surgery.contract.scan.readers.arrays import FileArray, chosen, plan, read
+from gte_surgery.contract.scan.readers.array_files import FileArray
+from gte_surgery.contract.scan.readers.arrays import chosen, rows_of, spans_of
 from tests.unit.contract.raw_blocks import all_columns
 
 NAMED = Columns(labels="labels", positions="position_ids")
@@ -71,14 +72,14 @@ def test_rows_are_shared_out_by_bytes_on_disk(
         found = stored(input_ids=np.zeros(rows), offsets=np.arange(rows + 1))
     else:
         found = stored(input_ids=np.zeros((rows, 3)))
-    assert plan(found, source(nbytes), Columns()) == spans
+    assert spans_of(found, source(nbytes), Columns()) == spans
 
 
 def test_rectangles_are_read_a_few_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 7)
     ids = np.arange(18).reshape(6, 3)
     found = stored(input_ids=ids, attention_mask=ids + 100)
-    assert all_columns(read(found, Span(1, 6, 1, 5, 0), Columns())) == [
+    assert all_columns(rows_of(found, Span(1, 6, 1, 5, 0), Columns())) == [
         {"rows": [1, 2], "ids": [[3, 4, 5], [6, 7, 8]], "mask": [[103, 104, 105], [106, 107, 108]]},
         {"rows": [3, 4], "ids": [[9, 10, 11], [12, 13, 14]], "mask": [[109, 110, 111], [112, 113, 114]]},
         {"rows": [5], "ids": [[15, 16, 17]], "mask": [[115, 116, 117]]},
@@ -89,7 +90,7 @@ def test_rectangles_are_read_a_few_rows_at_once(monkeypatch: pytest.MonkeyPatch)
 def test_rows_wider_than_a_block_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 2)
     found = stored(input_ids=[[0, 1, 2], [3, 4, 5]])
-    assert all_columns(read(found, whole(2), Columns())) == [
+    assert all_columns(rows_of(found, whole(2), Columns())) == [
         {"rows": [0], "ids": [[0, 1, 2]]}, {"rows": [1], "ids": [[3, 4, 5]]},
     ]  # fmt: skip
 
@@ -97,17 +98,17 @@ def test_rows_wider_than_a_block_are_read_one_by_one(monkeypatch: pytest.MonkeyP
 def test_rows_without_columns_are_refused_where_a_block_cannot_hold_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """A header of a few bytes can promise any number of them."""
     monkeypatch.setattr(arrays, "BLOCK", 2)
-    assert all_columns(read(stored(input_ids=np.zeros((2, 0))), whole(2), Columns())) == [
+    assert all_columns(rows_of(stored(input_ids=np.zeros((2, 0))), whole(2), Columns())) == [
         {"rows": [0, 1], "ids": [[], []]}
     ]
     with pytest.raises(CorpusError, match=r"shape \[3, 0\], rows must have columns"):
-        list(read(stored(input_ids=np.zeros((3, 0))), whole(3), Columns()))
+        list(rows_of(stored(input_ids=np.zeros((3, 0))), whole(3), Columns()))
 
 
 def test_a_column_beside_the_ids_may_be_wider_than_they_are() -> None:
     """Which is then a finding, not a misread row."""
     found = stored(input_ids=[[1], [2]], attention_mask=[[1, 2, 3], [4, 5, 6]])
-    assert all_columns(read(found, whole(2), Columns())) == [
+    assert all_columns(rows_of(found, whole(2), Columns())) == [
         {"rows": [0, 1], "ids": [[1], [2]], "mask": [[1, 2, 3], [4, 5, 6]]}
     ]
 
@@ -126,14 +127,14 @@ def test_flat_ids_are_read_as_many_rows_at_once_as_fit(
     monkeypatch.setattr(arrays, "BLOCK", 4)
     ids = [[0, 1], [2, 3], [4, 5, 6, 7, 8, 9], [], [10, 11, 12], [13]]
     found = stored(input_ids=np.arange(14), labels=np.arange(14), offsets=[0, 2, 4, 10, 10, 13, 14])
-    assert all_columns(read(found, span, Columns(labels="labels"))) == [
+    assert all_columns(rows_of(found, span, Columns(labels="labels"))) == [
         {"rows": block, "ids": [ids[row] for row in block], "labels": [ids[row] for row in block]} for block in rows
     ]
     assert found["input_ids"].reads == found["labels"].reads == reads
 
 
 def test_flat_arrays_of_no_rows_have_no_block() -> None:
-    assert list(read(stored(input_ids=np.zeros(0), offsets=[0]), whole(0), Columns())) == []
+    assert list(rows_of(stored(input_ids=np.zeros(0), offsets=[0]), whole(0), Columns())) == []
 
 
 @pytest.mark.parametrize(
@@ -190,17 +191,17 @@ def test_arrays_that_do_not_go_together_are_refused_however_they_are_met(
 ) -> None:
     """Also by a reader, for a file may change once it was planned."""
     with pytest.raises(CorpusError) as planning:
-        plan(stored(**found), source(1), columns)
+        spans_of(stored(**found), source(1), columns)
     with pytest.raises(CorpusError) as reading:
-        next(read(stored(**found), whole(1), columns))
+        next(rows_of(stored(**found), whole(1), columns))
     assert planning.value.args == reading.value.args == (fault, reason)
 
 
 @pytest.mark.parametrize("dtype", ["i4", "u8"])
 def test_offsets_may_be_of_any_integers(dtype: str) -> None:
     found = stored(input_ids=[4, 5, 6], offsets=np.array([0, 2, 3], dtype))
-    assert plan(found, source(9), Columns()) == [Span(0, 2, 0, 2, 9)]
-    assert all_columns(read(found, whole(2), Columns())) == [{"rows": [0, 1], "ids": [[4, 5], [6]]}]
+    assert spans_of(found, source(9), Columns()) == [Span(0, 2, 0, 2, 9)]
+    assert all_columns(rows_of(found, whole(2), Columns())) == [{"rows": [0, 1], "ids": [[4, 5], [6]]}]
 
 
 @pytest.mark.parametrize(
@@ -219,18 +220,18 @@ def test_offsets_that_do_not_rise_from_0_to_the_number_of_ids_are_refused(
     offsets: object, span: Span, reason: str
 ) -> None:
     with pytest.raises(CorpusError) as raised:
-        list(read(stored(input_ids=[5, 6, 7, 8], offsets=offsets), span, Columns()))
+        list(rows_of(stored(input_ids=[5, 6, 7, 8], offsets=offsets), span, Columns()))
     assert raised.value.args == (Fault.BAD_OFFSETS, reason)
 
 
 def test_offsets_of_a_stretch_need_neither_begin_with_0_nor_end_with_the_number_of_ids() -> None:
     found = stored(input_ids=[5, 6, 7, 8], offsets=[0, 1, 3, 4])
-    assert all_columns(read(found, Span(1, 2, 1, 1, 0), Columns())) == [{"rows": [1], "ids": [[6, 7]]}]
+    assert all_columns(rows_of(found, Span(1, 2, 1, 1, 0), Columns())) == [{"rows": [1], "ids": [[6, 7]]}]
 
 
 def test_a_stretch_may_end_with_the_last_id_before_the_last_row() -> None:
     found = stored(input_ids=[5, 6], offsets=[0, 2, 2])
-    assert all_columns(read(found, Span(0, 1, 0, 1, 0), Columns())) == [{"rows": [0], "ids": [[5, 6]]}]
+    assert all_columns(rows_of(found, Span(0, 1, 0, 1, 0), Columns())) == [{"rows": [0], "ids": [[5, 6]]}]
 
 
 @pytest.mark.parametrize("dtype", ["<i2", ">i2", ">u4", "u1"])

@@ -13,7 +13,7 @@ from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.portions import Format, Source, Span
 from gte_surgery.contract.scan.readers import arrays
-from gte_surgery.contract.scan.readers.npy import is_companion, plan, read
+from gte_surgery.contract.scan.readers.array_files import is_companion, plan, read
 from tests.unit.contract.raw_blocks import all_columns
 
 IDS = np.arange(12).reshape(4, 3)

@@ -11,7 +11,7 @@ from gte_surgery.checkpoint.headers.header import render_header
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format, Source, Span
 from gte_surgery.contract.scan.readers import arrays
-from gte_surgery.contract.scan.readers.tensors import plan, read
+from gte_surgery.contract.scan.readers.array_files import plan, read
 from tests.unit.contract.raw_blocks import all_columns
 
 
