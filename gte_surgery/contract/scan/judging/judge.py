@@ -71,15 +71,10 @@ def _judge_ids(piece: Block, contract: Terms, tally: Tally) -> None:
     ids = piece.ids
     if not ids.size:
         return
-    if is_within(ids, contract.vocab_size):
-        tally.max_id = max(tally.max_id, int(ids.max()))
-        tally.use(ids)
-        return
-    is_negative, is_beyond = ids < 0, ids >= contract.vocab_size
     tally.max_id = max(tally.max_id, int(ids.max()))
-    tally.report(Fault.ID_NEGATIVE, piece, is_negative, ids)
-    tally.report(Fault.ID_BEYOND, piece, is_beyond, ids)
-    tally.use(ids[~(is_negative | is_beyond)])
+    if not _judge_range(Fault.ID_NEGATIVE, Fault.ID_BEYOND, piece, ids, contract.vocab_size, tally):
+        ids = ids[(ids >= 0) & (ids < contract.vocab_size)]
+    tally.use(ids)
 
 
 def _judge_beside(piece: Block, contract: Terms, tally: Tally) -> None:
@@ -98,11 +93,13 @@ def _judge_beside(piece: Block, contract: Terms, tally: Tally) -> None:
         )
 
 
-def _judge_range(negative: Fault, beyond: Fault, piece: Block, values: Array, size: int, tally: Tally) -> None:
-    """Every value from 0 to `size` − 1."""
-    if not is_within(values, size):
-        tally.report(negative, piece, values < 0, values)
-        tally.report(beyond, piece, values >= size, values)
+def _judge_range(negative: Fault, beyond: Fault, piece: Block, values: Array, size: int, tally: Tally) -> bool:
+    """Whether every value is from 0 to `size` − 1; those that are not are told."""
+    if is_within(values, size):
+        return True
+    tally.report(negative, piece, values < 0, values)
+    tally.report(beyond, piece, values >= size, values)
+    return False
 
 
 def _judge_count(piece: Block, positions: Array, is_real: Array, contract: Terms, tally: Tally) -> None:
@@ -153,62 +150,32 @@ def _odd(mask: Array) -> Array | None:
 
 def judge_shape(piece: Block, is_real: Array, contract: Terms, tally: Tally) -> None:
     """Count the tokens of each row; tell of empty rows, holes, padding on the wrong side, and a CLS that is missing."""
-    lengths = _regular_lengths(is_real, piece.offsets, piece.widths)
-    if lengths is None:
-        counts = count_in(is_real, piece.offsets)
-        firsts, lasts = _ends(is_real, piece, counts)
-        _judge_irregular(piece, is_real, (firsts, lasts, counts), contract, tally)
-    else:
-        counts, firsts = lengths, piece.offsets[:-1]
-        if contract.padding_side == "left":
-            tally.report_sequences(Fault.WRONG_SIDE, piece, counts < piece.widths, piece.widths - counts)
+    firsts, behinds, counts = _extents(is_real, piece.offsets)
+    has_any, has_hole = counts > 0, counts < behinds - firsts
+    pads = firsts - piece.offsets[:-1] if contract.padding_side == "right" else piece.offsets[1:] - behinds
     tally.add_lengths(counts)
-    if contract.cls_token_id is not None:
-        _judge_cls(piece, firsts[counts > 0], counts > 0, contract.cls_token_id, tally)
-
-
-def _regular_lengths(is_real: Array, offsets: Array, widths: Array) -> Array | None:
-    """Tokens of each row, if each begins with a token and has nothing but pads behind its last; else None."""
-    if not widths.all() or not is_real[offsets[:-1]].all():
-        return None
-    edges = np.flatnonzero(is_real[1:] != is_real[:-1]) + 1
-    is_rise = is_real[edges]
-    rises, falls = edges[is_rise], edges[~is_rise]
-    rows = np.searchsorted(offsets, rises)
-    if (offsets[rows] != rises).any():
-        return None
-    lengths: Array = widths.copy()
-    rows = np.searchsorted(offsets, falls) - 1
-    lengths[rows] = falls - offsets[rows]
-    return lengths
-
-
-def _ends(is_real: Array, piece: Block, counts: Array) -> tuple[Array, Array]:
-    """Places of each row's first and last token; of a row without any, where it begins."""
-    places = np.flatnonzero(is_real)
-    behind = np.cumsum(counts)
-    firsts, lasts = piece.offsets[:-1].copy(), piece.offsets[:-1].copy()
-    has_any = counts > 0
-    firsts[has_any] = places[(behind - counts)[has_any]]
-    lasts[has_any] = places[behind[has_any] - 1]
-    return firsts, lasts
-
-
-def _judge_irregular(
-    piece: Block, is_real: Array, ends: tuple[Array, Array, Array], contract: Terms, tally: Tally
-) -> None:
-    """Rows that are empty, have holes, or begin (where padding belongs on the left: end) with a pad."""
-    firsts, lasts, counts = ends
-    has_any = counts > 0
     tally.report_sequences(Fault.EMPTY_ROW, piece, ~has_any)
-    has_hole = has_any & (lasts - firsts + 1 > counts)
-    if has_hole.any():
-        places = np.arange(is_real.size)
-        is_inside = (places > np.repeat(firsts, piece.widths)) & (places < np.repeat(lasts, piece.widths))
-        tally.report(Fault.HOLE, piece, piece.first_of(is_inside & ~is_real))
-    before, behind = firsts - piece.offsets[:-1], piece.offsets[1:] - 1 - lasts
-    pads = before if contract.padding_side == "right" else behind
     tally.report_sequences(Fault.WRONG_SIDE, piece, has_any & ~has_hole & (pads > 0), pads)
+    if has_hole.any():
+        is_behind = np.arange(is_real.size) >= np.repeat(firsts, piece.widths)
+        tally.report(Fault.HOLE, piece, piece.first_of(~is_real & is_behind & np.repeat(has_hole, piece.widths)))
+    if contract.cls_token_id is not None:
+        _judge_cls(piece, firsts[has_any], has_any, contract.cls_token_id, tally)
+
+
+def _extents(is_real: Array, offsets: Array) -> tuple[Array, Array, Array]:
+    """Of each row the place of its first token, the place behind its last, and how many it has; of a row without any,
+    both are where it begins. Told from the edges between tokens and pads, and between rows."""
+    is_edge = np.ones(is_real.size, bool)
+    np.not_equal(is_real[1:], is_real[:-1], out=is_edge[1:])
+    is_edge[offsets[offsets < is_real.size]] = True
+    edges = np.flatnonzero(is_edge)
+    is_run = is_real[edges]
+    begins, ends = edges[is_run], np.append(edges, is_real.size)[1:][is_run]
+    rows = np.searchsorted(offsets, begins, side="right") - 1
+    firsts, behinds = offsets[:-1].copy(), offsets[:-1].copy()
+    firsts[rows[::-1]], behinds[rows] = begins[::-1], ends  # of several for one row the last one stays
+    return firsts, behinds, np.bincount(rows, ends - begins, len(firsts)).astype(np.int64)
 
 
 def _judge_cls(piece: Block, firsts: Array, has_any: Array, cls: int, tally: Tally) -> None:
