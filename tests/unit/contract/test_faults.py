@@ -196,8 +196,8 @@ CASES: list[tuple[str, str, Change, Change]] = [
 
 
 def made() -> dict[str, Fault]:
-    """The faults, made anew."""
-    return {fault.name: fault for fault in faults._table()}
+    """The faults by their names."""
+    return {fault.name: fault for fault in faults.FAULTS}
 
 
 def draft(contract: IdContract) -> Draft:
@@ -237,7 +237,7 @@ def changed(fault: Fault, choose: Choose, contract: IdContract = CONTRACT) -> Ch
 
 
 def test_each_fault_breaks_a_draft_in_its_way_alone() -> None:
-    told = [(each.name, each.code, changed(each, lowest), changed(each, highest)) for each in faults._table()]
+    told = [(each.name, each.code, changed(each, lowest), changed(each, highest)) for each in faults.FAULTS]
     wanted = [(name, code, low, low if high is SAME else high) for name, code, low, high in CASES]
     assert list(map(repr, told)) == list(map(repr, wanted))
 
