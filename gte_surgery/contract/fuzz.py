@@ -6,8 +6,9 @@ One breaking input is kept for each code. The same seed finds the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from functools import partial
 from itertools import groupby, islice
 from typing import Any
 
@@ -22,8 +23,17 @@ from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.strategies import token_sequences
 from gte_surgery.findings import Finding
 
-FORMS = ("list", "tuple", "numpy array", "numpy integers", "torch tensor", "torch integers")
-"""What a sequence may come as, the simplest first."""
+_FORMS: dict[str, tuple[str, Callable[[list[int]], Any]]] = {
+    "list": ("{}", list),
+    "tuple": ("tuple({})", tuple),
+    "numpy array": ('numpy.array({}, dtype="int64")', partial(tensor, Framework.NUMPY)),
+    "numpy integers": ("[numpy.int64(number) for number in {}]", lambda ids: [*map(load("numpy").int64, ids)]),
+    "torch tensor": ("torch.tensor({}, dtype=torch.int64)", partial(tensor, Framework.TORCH)),
+    "torch integers": ("list(torch.tensor({}, dtype=torch.int64))", lambda ids: [*tensor(Framework.TORCH, ids)]),
+}
+"""What a sequence may come as, the simplest first: written as Python code, and made."""
+
+FORMS = tuple(_FORMS)
 
 _DRAWN = 16
 """So many ids at most are drawn one by one; longer sequences repeat a few."""
@@ -47,30 +57,11 @@ class Given:
 
     def built(self) -> Any:
         """The value itself."""
-        match self.form:
-            case "tuple":
-                return self.ids
-            case "numpy array":
-                return tensor(Framework.NUMPY, list(self.ids))
-            case "numpy integers":
-                return [load("numpy").int64(number) for number in self.ids]
-            case "torch tensor":
-                return tensor(Framework.TORCH, list(self.ids))
-            case "torch integers":
-                return list(tensor(Framework.TORCH, list(self.ids)))
-            case _:
-                return list(self.ids)
+        return _FORMS[self.form][1](list(self.ids))
 
     def __str__(self) -> str:
         """The value as Python code."""
-        ids = _written(self.ids)
-        return {
-            "tuple": f"tuple({ids})",
-            "numpy array": f'numpy.array({ids}, dtype="int64")',
-            "numpy integers": f"[numpy.int64(number) for number in {ids}]",
-            "torch tensor": f"torch.tensor({ids}, dtype=torch.int64)",
-            "torch integers": f"list(torch.tensor({ids}, dtype=torch.int64))",
-        }.get(self.form, ids)
+        return _FORMS[self.form][0].format(_written(self.ids))
 
 
 @dataclass(frozen=True, slots=True)
