@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gte_surgery.contract.batch.check import check_batch
-from gte_surgery.contract.batch.structure import IDS, MASK
+from gte_surgery.contract.batch.structure import IDS
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.frameworks import plain
 from gte_surgery.contract.spec import IdContract
@@ -81,9 +81,9 @@ def judged(encoder: Any, sequences: Sequence[Any], contract: IdContract, strict_
         return list(_raised(error, wanted, contract, strict_exceptions))
     if errors := _errors(first, contract):
         return errors
-    rows = _rows(first)
+    rows = _rows(first, contract)
     found = list(_compared(rows, wanted, contract, bool(warned) or may_cut(encoder)))
-    if not found and (_errors(second, contract) or _rows(second) != rows):
+    if not found and (_errors(second, contract) or _rows(second, contract) != rows):
         found.append(_finding("GTE494", "another batch the second time, must be the same"))
     return found
 
@@ -121,16 +121,9 @@ def _errors(batch: object, contract: IdContract) -> list[Finding]:
     return [each for each in check_batch(batch, contract).findings if each.severity is Severity.ERROR]
 
 
-def _rows(batch: Any) -> list[list[int]]:
+def _rows(batch: Any, contract: IdContract) -> list[list[int]]:
     """The tokens of each row of a sound batch, without padding; none where it holds vectors in place of ids."""
-    ids: list[list[int]] = plain(batch.get(IDS)) or []
-    mask = plain(batch.get(MASK))
-    if not ids or mask is None:
-        return ids
-    return [
-        [number for number, is_kept in zip(row, kept, strict=True) if is_kept]
-        for row, kept in zip(ids, mask, strict=True)
-    ]
+    return [[number for number in row if number != contract.pad_token_id] for row in plain(batch.get(IDS)) or []]
 
 
 def _compared(

@@ -5,7 +5,7 @@ What is sound so far goes on, as a `Frame`, to `verdict` and `rows`, which judge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gte_surgery.contract.batch.offences import HINTS
@@ -168,7 +168,7 @@ def _judge_shape(frame: Frame, name: str, code: str) -> None:
 
 def _judge_integers(frame: Frame, contract: Terms, allow_int32: bool) -> None:
     allowed = ("int64", "int", "int32") if allow_int32 else ("int64", "int")
-    for each in _id_like(frame):
+    for each in [frame.members[name] for name in (IDS, TYPES, POSITIONS, LABELS) if name in frame.members]:
         if each.kind is not Kind.INTEGER:
             frame.reject("GTE411", each.name, f"{each.dtype}, must be int64")
         elif each.name in (IDS, LABELS) and greatest(each.dtype) < contract.vocab_size - 1:
@@ -178,7 +178,3 @@ def _judge_integers(frame: Frame, contract: Terms, allow_int32: bool) -> None:
         elif each.dtype not in allowed:
             hint = "allow_int32 lets it pass" if each.dtype == "int32" else ""
             frame.found("GTE412", each.name, f"{each.dtype}, must be int64", hint)
-
-
-def _id_like(frame: Frame) -> Iterator[Member]:
-    yield from [frame.members[name] for name in (IDS, TYPES, POSITIONS, LABELS) if name in frame.members]
