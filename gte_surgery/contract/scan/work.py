@@ -108,17 +108,12 @@ def _rows(portion: Portion, columns: Columns) -> Iterator[RawBlock]:
     end = None if span.rows is None else span.first_row + span.rows
     left = most_bytes(source.nbytes)
     with _blamed():
-        blocks = _reader(source.format).read(source, span, columns)
-    while True:
-        with _blamed():
-            raw = next(blocks, None)
-        if raw is None:
-            return
-        if (left := left - raw.nbytes) < 0:
-            raise CorpusError(Fault.UNREADABLE, EXPANDED)
-        yield raw if end is None else raw.before(end)
-        if end is not None and len(raw.rows) and raw.rows[-1] >= end - 1:
-            return
+        for raw in _reader(source.format).read(source, span, columns):
+            if (left := left - raw.nbytes) < 0:
+                raise CorpusError(Fault.UNREADABLE, EXPANDED)
+            yield raw if end is None else raw.before(end)
+            if end is not None and len(raw.rows) and raw.rows[-1] >= end - 1:
+                return
 
 
 @contextmanager

@@ -8,14 +8,10 @@ from typing import Any
 import numpy as np
 
 from gte_surgery.contract.scan.columns import Columns
-from gte_surgery.contract.scan.faults import Fault
+from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.judging.blocks import ADDED, Ragged, RawBlock, Unread
 
 _INT64 = range(-(2**63), 2**63)
-
-
-class _RowError(Exception):
-    """A line holds no row that could be judged: the fault, and what to show for it."""
 
 
 def read_lines(chunk: bytes, first_row: int, columns: Columns) -> RawBlock:
@@ -29,8 +25,8 @@ def read_lines(chunk: bytes, first_row: int, columns: Columns) -> RawBlock:
         try:
             found.append(_lists(_parsed(line), columns))
             rows.append(row)
-        except _RowError as error:
-            unread.append(Unread(row, *error.args))
+        except CorpusError as error:
+            unread.append(Unread(row, error.fault, error.reason))
     lists = {role: _ragged([row[role] for row in found]) for role in _names(columns)}
     ids, offsets = lists.pop("ids"), lists.pop("offsets", None)
     return RawBlock(np.array(rows, np.int64), ids, lists, offsets, tuple(unread))
@@ -41,14 +37,15 @@ def _names(columns: Columns) -> dict[str, str]:
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
+    """The object of a line. Raises CorpusError for none, which is then told of the line."""
     try:
         value = json.loads(line.decode("utf-8-sig", "replace"))
     except json.JSONDecodeError as error:
-        raise _RowError(Fault.BAD_ROW, f"no JSON ({error.msg} at character {error.pos})") from None
+        raise CorpusError(Fault.BAD_ROW, f"no JSON ({error.msg} at character {error.pos})") from None
     except (ValueError, RecursionError) as error:
-        raise _RowError(Fault.BAD_ROW, f"no JSON ({error})") from None
+        raise CorpusError(Fault.BAD_ROW, f"no JSON ({error})") from None
     if not isinstance(value, dict):
-        raise _RowError(Fault.BAD_ROW, "no JSON object")
+        raise CorpusError(Fault.BAD_ROW, "no JSON object")
     return value
 
 
@@ -62,12 +59,12 @@ def _list(role: str, name: str, value: Any) -> list[Any] | None:
     if value is None:
         return None
     if not isinstance(value, list):
-        raise _RowError(fault, f"{name} is no list")
+        raise CorpusError(fault, f"{name} is no list")
     if role == "mask" and _is_additive(value):
-        raise _RowError(Fault.MASK_ADDITIVE, name)
+        raise CorpusError(Fault.MASK_ADDITIVE, name)
     for element in value:
         if element is not None and not _is_integer(element) and not (role == "mask" and isinstance(element, bool)):
-            raise _RowError(fault, f"{name} holds {json.dumps(element)[:40]}")
+            raise CorpusError(fault, f"{name} holds {json.dumps(element)[:40]}")
     return value
 
 
