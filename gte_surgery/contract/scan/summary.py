@@ -42,6 +42,9 @@ class Sums:
         return Sums(self.places + other.places, self.rows + other.rows)
 
 
+_NONE = Sums(0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class FileFault:
     """One kind of fault in one file: how often, and where first. `order` is the place of the file in the scan."""
@@ -111,17 +114,12 @@ def _sum(a: Summary, b: Summary, most: int) -> Summary:
     return Summary(
         **{name: getattr(a, name) + getattr(b, name) for name in (*ADDED, "lengths", "uses")},
         **{name: max(getattr(a, name), getattr(b, name)) for name in LARGEST},
-        faults=_joined((*a.faults, *b.faults), most),
-        sums={fault: added(a.sums.get(fault), b.sums.get(fault)) for fault in (*a.sums, *b.sums)},
+        faults=joined((*a.faults, *b.faults), most),
+        sums={fault: a.sums.get(fault, _NONE) + b.sums.get(fault, _NONE) for fault in (*a.sums, *b.sums)},
     )
 
 
-def added(a: Sums | None, b: Sums | None) -> Sums:
-    """The sum of two, either of which may be absent."""
-    return (a or Sums(0, 0)) + (b or Sums(0, 0))
-
-
-def _joined(faults: Iterable[FileFault], most: int) -> tuple[FileFault, ...]:
+def joined(faults: Iterable[FileFault], most: int) -> tuple[FileFault, ...]:
     """Findings of the same file and code become one.
 
     Cutting to the first `most` loses nothing that a later cut would keep: what is among the first of the whole is

@@ -6,7 +6,7 @@ The way from one to the other is `alignment`. Nothing here looks at a row on its
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -114,15 +114,7 @@ class Block:
         """The rows where `is_kept` (rows,) holds."""
         if is_kept.all():
             return self
-        values = np.repeat(is_kept, self.widths)
-        columns = {name: column[values] for name, column in self.columns()}
-        return replace(
-            self,
-            rows=self.rows[is_kept],
-            begins=self.begins[is_kept],
-            offsets=offsets_of(self.widths[is_kept]),
-            **columns,
-        )
+        return self._part(is_kept, np.repeat(is_kept, self.widths), offsets_of(self.widths[is_kept]))
 
     def having(self, is_so: Array) -> Array:
         """Rows (as bools) that have at least one position where `is_so` holds."""
@@ -140,13 +132,12 @@ class Block:
         edges = np.unique(np.concatenate(([0], cuts, [len(self.rows)])))
         for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             begin, end = int(self.offsets[first]), int(self.offsets[last])
-            yield replace(
-                self,
-                rows=self.rows[first:last],
-                begins=self.begins[first:last],
-                offsets=self.offsets[first : last + 1] - begin,
-                **{name: column[begin:end] for name, column in self.columns()},
-            )
+            yield self._part(slice(first, last), slice(begin, end), self.offsets[first : last + 1] - begin)
+
+    def _part(self, rows: Array | slice, values: Array | slice, offsets: Array) -> Block:
+        """Some of the rows with their values."""
+        columns = {name: column[values] for name, column in self.columns()}
+        return Block(self.rows[rows], self.begins[rows], offsets, **columns)
 
     def columns(self) -> Iterator[tuple[str, Array]]:
         """Name and flat values of every column that is there."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from gte_surgery.contract.scan.faults import Fault
 from gte_surgery.contract.scan.judging.blocks import Array, Block
-from gte_surgery.contract.scan.summary import ADDED, LARGEST, OFFENDERS, FileFault, Offender, Summary, Sums, added
+from gte_surgery.contract.scan.summary import ADDED, LARGEST, OFFENDERS, FileFault, Offender, Summary, Sums, joined
 from gte_surgery.contract.terms import Terms
 
 
@@ -21,22 +21,17 @@ class Tally:
         self._lengths = np.zeros(contract.max_length + 2, np.int64)
         self._uses = np.zeros(contract.vocab_size, np.int64 if has_counts else bool)
         self._uncounted: list[Array] = []
-        self._sums: dict[Fault, Sums] = {}
-        self._offenders: dict[Fault, list[Offender]] = {}
+        self._faults: tuple[FileFault, ...] = ()
 
     def summary(self) -> Summary:
         """All that was counted so far."""
         self._count_ids()
-        faults = tuple(
-            FileFault(self._order, self._file, fault, sums, tuple(self._offenders[fault]))
-            for fault, sums in self._sums.items()
-        )
         return Summary(
             **{name: getattr(self, name) for name in (*ADDED, *LARGEST)},
             lengths=self._lengths,
             uses=self._uses,
-            faults=tuple(sorted(faults, key=lambda fault: fault.key)),
-            sums=dict(self._sums),
+            faults=self._faults,
+            sums={each.fault: each.sums for each in self._faults},
         )
 
     def use(self, ids: Array) -> None:
@@ -92,8 +87,8 @@ class Tally:
         self._add(fault, Sums(1, 0), [Offender(-1, value=value)])
 
     def _add(self, fault: Fault, sums: Sums, found: list[Offender]) -> None:
-        self._sums[fault] = added(self._sums.get(fault), sums)
-        self._offenders[fault] = sorted((*self._offenders.get(fault, ()), *found))[:OFFENDERS]
+        new = FileFault(self._order, self._file, fault, sums, tuple(found))
+        self._faults = joined((*self._faults, new), len(Fault))
 
 
 def _shown(values: Array | None, place: int) -> str:

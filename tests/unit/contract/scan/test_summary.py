@@ -15,7 +15,6 @@ from gte_surgery.contract.scan.summary import (
     Offender,
     Summary,
     Sums,
-    added,
     empty,
     length_bins,
     length_within,
@@ -84,7 +83,9 @@ def test_nothing_changes_nothing(has_counts: bool) -> None:
 
 
 def test_sums_that_are_absent_count_as_none() -> None:
-    assert (added(None, None), added(Sums(1, 2), None), added(None, Sums(1, 2))) == (Sums(0, 0), Sums(1, 2), Sums(1, 2))
+    without = replace(A, sums={})
+    for parts, sums in (((A, without), A.sums), ((without, A), A.sums), ((without, without), {})):
+        assert merged(parts, 0).sums == sums
 
 
 @pytest.mark.parametrize(
