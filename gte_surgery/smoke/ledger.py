@@ -1,4 +1,4 @@
-"""Where proofs and findings gather while a run goes on."""
+"""Where proofs, speeds and findings gather while a run goes on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gte_surgery.findings import Finding, Location
 from gte_surgery.smoke.codes import CODES
-from gte_surgery.smoke.result import Outcome, Proof
+from gte_surgery.smoke.result import Compared, Outcome, Proof, Speed, Timed, Unserved
 
 
 @dataclass
@@ -18,6 +18,10 @@ class Ledger:
     subject: str = ""
     proofs: list[Proof] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    speeds: list[Speed] = field(default_factory=list)
+    unserved: list[Unserved] = field(default_factory=list)
+    timed: Timed | None = None
+    against: Compared | None = None
 
     def prove(self, code: str, claim: str, measured: float, tolerance: float, detail: str = "") -> bool:
         """Record that `measured` is at most `tolerance`, or a finding where it is not; NaN never is."""

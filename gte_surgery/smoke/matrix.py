@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,11 +13,12 @@ from gte_surgery.model.availability import Choice
 from gte_surgery.model.compiled import GRAPHS, graphs_made
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, load_encoder
+from gte_surgery.smoke import speeds
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
-from gte_surgery.smoke.result import Path, Speed, Unserved
-from gte_surgery.smoke.speeds import Timing, Way, full_batch, measure
+from gte_surgery.smoke.result import Path, Timed, Unserved
+from gte_surgery.smoke.speeds import Way, full_batch, measure
 from gte_surgery.smoke.subject import Subject
 from gte_surgery.smoke.trouble import BrokenRunError, watched
 
@@ -26,36 +26,17 @@ EAGER = Choice("eager", "eager", {})
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
-    """A backend that is timed: packed or padded, by an encoder with a choice of backends; its error against float32."""
-
-    backend: str
-    path: Path
-    encoder: GteEncoder
-    choice: Choice
-    error: float
-
-    def run(self, batch: Batch) -> None:
-        """One forward."""
-        self.encoder.choice = self.choice
-        self.encoder.encode(batch.tensors, unpad_inputs=self.path == "packed")
-
-
-@dataclass
 class Matrix:
-    """Grows combination by combination; `wanted` are the float32 eager states that all others are held against."""
+    """Combination by combination; `wanted` are the float32 eager states that all others are held against."""
 
     subject: Subject
     ledger: Ledger
     wanted: Tensor
-    speeds: list[Speed] = field(default_factory=list)
-    unserved: list[Unserved] = field(default_factory=list)
-    timed: Batch | None = None
 
     def prove_dtype(self, name: str, encoder: GteEncoder) -> None:
         """Every backend asked for, in one dtype, then the speeds of those that held."""
         padded = eager_states(encoder, self.subject)
-        ways = [_Way("eager", "padded", encoder, EAGER, distance(padded, self.wanted))]
+        ways = [_way("eager", "padded", encoder, EAGER, distance(padded, self.wanted))]
         for backend in self.serving(name, encoder):
             self.ledger.subject = f"{name} {backend}"
             encoder.choice = Choice(backend, backend, {})
@@ -67,36 +48,30 @@ class Matrix:
                 self.ledger.findings.append(broken.finding)
                 continue
             self._prove_closeness(encoder, states, padded)
-            ways.append(_Way(backend, "packed", encoder, encoder.choice, distance(states, self.wanted)))
+            ways.append(_way(backend, "packed", encoder, encoder.choice, distance(states, self.wanted)))
         if self.subject.options.compile:
             ways.append(self._prove_compiled(name))
         self._time(name, ways)
 
-    def _time(self, name: str, ways: Sequence[_Way]) -> None:
+    def _time(self, name: str, ways: Sequence[Way]) -> None:
         """All ways in turns on the batch that fills the device; eager comes first, and the others are times as fast."""
-        self.timed = full_batch(
-            self.subject.ids, self.subject.device, self.subject.options.max_length, self.subject.options.seed
-        )
-        run = [Way(f"{name} {way.backend}", partial(way.run, self.timed)) for way in ways]
-        timings = measure(run, self.timed, self.subject.device)
-        eager = timings[0].tokens_per_second if isinstance(timings[0], Timing) else None
-        for way, timing in zip(ways, timings, strict=True):
-            if isinstance(timing, BrokenRunError):
-                self.ledger.findings.append(timing.finding)
-                continue
-            rate = timing.tokens_per_second
-            times = rate / eager if eager else None
-            self.speeds.append(
-                Speed(name, way.backend, way.path, rate, timing.peak_bytes, way.error, times, timing.spread)
-            )
+        subject, options = self.subject, self.subject.options
+        batch = full_batch(subject.ids, subject.device, options.max_length, options.seed)
+        shortest, longest = min(batch.lengths), max(batch.lengths)
+        self.ledger.timed = Timed(batch.rows, shortest, longest, batch.tokens, speeds.ROUNDS)
+        for found in measure(name, ways, batch, subject.device):
+            if isinstance(found, BrokenRunError):
+                self.ledger.findings.append(found.finding)
+            else:
+                self.ledger.speeds.append(found)
 
     def serving(self, name: str, encoder: GteEncoder) -> list[Backend]:
         """The backends to prove in a dtype; those that cannot serve are noted with their reasons."""
         asked = self.subject.options.attention
         choice = encoder.choose_attention(self.subject.options.one_attention, DTYPES[name])
         for backend, reason in choice.refused.items():
-            if asked in ("auto", "all") and Unserved(name, backend, reason) not in self.unserved:
-                self.unserved.append(Unserved(name, backend, reason))
+            if asked in ("auto", "all") and Unserved(name, backend, reason) not in self.ledger.unserved:
+                self.ledger.unserved.append(Unserved(name, backend, reason))
         if asked == "all":
             return [backend for backend in BACKENDS if backend not in choice.refused]
         return [choice.packed] if choice.short is None else [choice.packed, choice.short]
@@ -107,10 +82,10 @@ class Matrix:
         if encoder.dtype is not torch.float32:
             self.ledger.prove("GTE515", "close to float32", distance(states, self.wanted), tolerance)
 
-    def _prove_compiled(self, name: str) -> _Way:
+    def _prove_compiled(self, name: str) -> Way:
         """The packed path compiled: same states, and the same graphs for batches of other sizes."""
         options, device = self.subject.options, self.subject.device
-        encoder = load_encoder(self.subject.checkpoint, str(device), _long(name), options.one_attention, compile=True)
+        encoder = load_encoder(self.subject.checkpoint, str(device), name, options.one_attention, compile=True)
         self.ledger.subject = f"{name} {encoder.choice.packed} compiled"
         before = graphs_made()
         with watched(self.subject.batch, self.ledger.subject), torch.no_grad():
@@ -121,7 +96,7 @@ class Matrix:
         self.ledger.prove("GTE570", "the same graphs serve all batches", graphs_made() - before, GRAPHS)
         gap = distance(states, self.wanted)
         self.ledger.prove("GTE519", "agrees with eager attention", gap, TOLERANCES[encoder.dtype])
-        return _Way(f"{encoder.choice.packed} compiled", "packed", encoder, encoder.choice, gap)
+        return _way(f"{encoder.choice.packed} compiled", "packed", encoder, encoder.choice, gap)
 
 
 @torch.no_grad()
@@ -133,5 +108,9 @@ def eager_states(encoder: GteEncoder, subject: Subject) -> Tensor:
     return torch.as_tensor(states).float()
 
 
-def _long(name: str) -> str:
-    return str(DTYPES[name]).removeprefix("torch.")
+def _way(backend: str, path: Path, encoder: GteEncoder, choice: Choice, error: float) -> Way:
+    def run(batch: Batch) -> None:
+        encoder.choice = choice
+        encoder.encode(batch.tensors, unpad_inputs=path == "packed")
+
+    return Way(backend, path, error, run)

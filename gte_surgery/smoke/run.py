@@ -20,7 +20,6 @@ from gte_surgery.model.encoder import GteEncoder, require_compilable
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
-from gte_surgery.smoke import speeds
 from gte_surgery.smoke.against.run import compare
 from gte_surgery.smoke.batches import Batch, make_batch
 from gte_surgery.smoke.ledger import Ledger
@@ -31,7 +30,7 @@ from gte_surgery.smoke.prove.memory import release, require_memory
 from gte_surgery.smoke.ranks import World, prove_ranks, world
 from gte_surgery.smoke.reference import compare_reference, save_reference
 from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote
-from gte_surgery.smoke.result import Compared, Proof, SmokeResult, Speed, Timed, Unserved
+from gte_surgery.smoke.result import Proof, SmokeResult
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
 from gte_surgery.smoke.training import Objective, prove_compiled, prove_pad_kept, prove_training, training_tensors
 from gte_surgery.smoke.trouble import BrokenRunError
@@ -72,10 +71,6 @@ class _Run:
         self.here = here
         self.ledger = ledger
         self.progress = progress
-        self.speeds: list[Speed] = []
-        self.unserved: list[Unserved] = []
-        self.against: Compared | None = None
-        self.timed: Timed | None = None
 
     def all(self) -> None:
         """Every part; after a failure of the device nothing more is tried."""
@@ -83,7 +78,8 @@ class _Run:
         is_sound = True
         try:
             if (old := self.options.against) is not None:
-                self.against = compare(self.subject, old, self.ledger, self.progress) if self.here.rank == 0 else None
+                if self.here.rank == 0:
+                    self.ledger.against = compare(self.subject, old, self.ledger, self.progress)
             elif self.options.runtime == "remote":
                 self._remote()
             else:
@@ -103,13 +99,11 @@ class _Run:
             require_compilable(encoder.model, encoder.family)
         prove_rope(self.subject, encoder.model, self.ledger)
         matrix = Matrix(self.subject, self.ledger, eager_states(encoder, self.subject))
-        self.speeds, self.unserved = matrix.speeds, matrix.unserved
         for name in self.options.dtypes(self.subject.device.type):
             self.progress(f"proving {name}")
             proved = encoder if name == "fp32" else self._loaded(name)
             if proved is not None:
                 matrix.prove_dtype(name, proved)
-                self.timed = _timed(matrix.timed)
                 self._references(proved, name)
         self.ledger.subject = "fp32"
         del proved
@@ -125,9 +119,8 @@ class _Run:
 
     def _loaded(self, name: str) -> GteEncoder | None:
         """The encoder in a dtype, or None and a finding."""
-        dtype = str(DTYPES[name]).removeprefix("torch.")
         try:
-            encoder = load_encoder(self.subject.checkpoint, str(self.subject.device), dtype, "eager")
+            encoder = load_encoder(self.subject.checkpoint, str(self.subject.device), name, "eager")
         except RefusedError as refused:
             self.ledger.fail("GTE501", "the native model can express the checkpoint", refused.message, refused.hint)
         except CheckpointError as error:
@@ -259,7 +252,7 @@ class _Run:
 
     def result(self, seconds: float) -> SmokeResult:
         """This process's result, with the proofs and findings of all."""
-        for member in self.unserved if self.here.rank == 0 else ():
+        for member in self.ledger.unserved if self.here.rank == 0 else ():
             self.ledger.subject = member.dtype
             self.ledger.found("GTE502", f"{member.backend} {member.reason}")
         proofs = [proof for proofs in self.here.gathered(self.ledger.proofs) for proof in proofs]
@@ -276,19 +269,13 @@ class _Run:
             tokens=batch.tokens,
             asked=self.options.max_length,
             proofs=tuple(proofs),
-            speeds=tuple(self.speeds),
-            unserved=tuple(self.unserved),
+            speeds=tuple(self.ledger.speeds),
+            unserved=tuple(self.ledger.unserved),
             findings=tuple(dict.fromkeys(findings)),
             seconds=seconds,
-            against=next(iter(self.here.gathered(self.against)), None),
-            timed=self.timed,
+            against=next(iter(self.here.gathered(self.ledger.against)), None),
+            timed=self.ledger.timed,
         )
-
-
-def _timed(batch: Batch | None) -> Timed | None:
-    if batch is None:
-        return None
-    return Timed(batch.rows, min(batch.lengths), max(batch.lengths), batch.tokens, speeds.ROUNDS)
 
 
 def _device_name(device: torch.device) -> str:

@@ -12,6 +12,7 @@ from statistics import median
 import torch
 
 from gte_surgery.smoke.batches import Batch, Ids, fill
+from gte_surgery.smoke.result import Path, Speed
 from gte_surgery.smoke.trouble import BrokenRunError, watched
 
 ROUNDS = 5
@@ -25,21 +26,12 @@ SHORTEST, LONGEST = 16, {"cpu": 128, "cuda": 512}
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to run a model: what it is of, and a run."""
+    """One way to run a model: a backend, on packed tokens or the padded batch; its error against float32; a run."""
 
-    subject: str
-    run: Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Real tokens a second, the median of all runs; (slowest − fastest) / median of their seconds; the peak bytes, None
-    on a CPU.
-    """
-
-    tokens_per_second: float
-    spread: float
-    peak_bytes: int | None
+    backend: str
+    path: Path
+    error: float
+    run: Callable[[Batch], object]
 
 
 def full_batch(ids: Ids, device: torch.device, most: int, seed: int) -> Batch:
@@ -50,8 +42,10 @@ def full_batch(ids: Ids, device: torch.device, most: int, seed: int) -> Batch:
 
 
 @torch.no_grad()
-def measure(ways: Sequence[Way], batch: Batch, device: torch.device) -> list[Timing | BrokenRunError]:
-    """The timing of each way, or how it broke. Raises BrokenRunError where the device takes no more work."""
+def measure(dtype: str, ways: Sequence[Way], batch: Batch, device: torch.device) -> list[Speed | BrokenRunError]:
+    """The speed of each way, as a multiple of the first one's too, or how it broke. Raises BrokenRunError where the
+    device takes no more work.
+    """
     broken: dict[int, BrokenRunError] = {}
     peaks: dict[int, int | None] = {}
     seconds: dict[int, list[float]] = {at: [] for at in range(len(ways))}
@@ -60,8 +54,8 @@ def measure(ways: Sequence[Way], batch: Batch, device: torch.device) -> list[Tim
             if at in broken:
                 continue
             try:
-                with watched(batch, f"{way.subject} timing"):
-                    took, peak = _timed(way, device)
+                with watched(batch, f"{dtype} {way.backend} timing"):
+                    took, peak = _timed(way, batch, device)
             except BrokenRunError as error:
                 if error.is_fatal:
                     raise
@@ -70,22 +64,26 @@ def measure(ways: Sequence[Way], batch: Batch, device: torch.device) -> list[Tim
             if turn >= WARM:
                 seconds[at].append(took)
                 peaks[at] = peak
-    return [broken[at] if at in broken else _timing(batch.tokens, seconds[at], peaks[at]) for at in range(len(ways))]
+    rates = {at: batch.tokens / median(seconds[at]) for at in range(len(ways)) if at not in broken}
+    found: list[Speed | BrokenRunError] = []
+    for at, way in enumerate(ways):
+        if at in broken:
+            found.append(broken[at])
+            continue
+        spread = (max(seconds[at]) - min(seconds[at])) / median(seconds[at])
+        times = rates[at] / rates[0] if 0 in rates else None
+        found.append(Speed(dtype, way.backend, way.path, rates[at], peaks[at], way.error, times, spread))
+    return found
 
 
-def _timing(tokens: int, seconds: Sequence[float], peak: int | None) -> Timing:
-    middle = median(seconds)
-    return Timing(tokens / middle, (max(seconds) - min(seconds)) / middle, peak)
-
-
-def _timed(way: Way, device: torch.device) -> tuple[float, int | None]:
+def _timed(way: Way, batch: Batch, device: torch.device) -> tuple[float, int | None]:
     """(seconds, peak bytes or None) of one run."""
     is_cuda = device.type == "cuda"
     if is_cuda:
         torch.cuda.reset_peak_memory_stats(device)
         torch.cuda.synchronize(device)
     begin = time.perf_counter()
-    way.run()
+    way.run(batch)
     if is_cuda:
         torch.cuda.synchronize(device)
     took = time.perf_counter() - begin
