@@ -1,11 +1,15 @@
-"""Random batches that a checkpoint must take: rows long, short and of one token, ids of its own vocabulary."""
+"""Batches that a checkpoint must take: random ones of ids of its own vocabulary, rows long, short and of one token;
+the same rows in the ids of two checkpoints; and rows that are given.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.fields import LARGEST_SIZE
@@ -13,6 +17,9 @@ from gte_surgery.gte.wording import counted
 
 Tensors = dict[str, Tensor]
 MORE_PADDING = 16
+PAIRED_LENGTHS = (1, 2, 3, 17, 64)
+"""Tokens of the rows of two checkpoints, beside one that is as long as may be."""
+PAIRED_SEEDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +135,42 @@ def fill(ids: Ids, lengths: Tensor, generator: torch.Generator) -> Batch:
     tokens = drawn + (drawn >= ids.pad) if ids.vocab_size > 1 else drawn
     if ids.first is not None:
         tokens[:, 0] = ids.first
-    mask = (torch.arange(width) < lengths.unsqueeze(1)).long()
-    tensors = {"input_ids": torch.where(mask == 1, tokens, ids.pad), "attention_mask": mask}
+    types = None
     if ids.type_vocab_size > 1:
         types = torch.randint(0, ids.type_vocab_size, (rows, width), generator=generator)
+    return _batch(tokens, lengths, ids.pad, types, ids.max_length)
+
+
+def paired(
+    new: Sequence[int], old: Sequence[int], pads: tuple[int, int], longest: int, types: int
+) -> Iterator[tuple[Batch, Batch]]:
+    """The same rows after and before, in the ids `new` and `old` that mean the same: rows short and long, of one token,
+    of the first ids, of the last, and of ids drawn from all of them.
+
+    `pads` are the pad ids after and before, `types` the token types that both models have.
+    """
+    names = torch.tensor(new), torch.tensor(old)
+    lengths = torch.tensor([longest, *(min(length, longest) for length in PAIRED_LENGTHS)])
+    for seed in range(PAIRED_SEEDS):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randint(0, len(new), (len(lengths), longest), generator=generator)
+        edge = min(longest, len(new))
+        chosen[0, :edge] = torch.arange(edge) if seed % 2 == 0 else torch.arange(len(new) - edge, len(new))
+        segments = torch.randint(0, types, chosen.shape, generator=generator) if types > 1 else None
+        after, before = (_batch(ids[chosen], lengths, pad, segments) for ids, pad in zip(names, pads, strict=True))
+        yield after, before
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> Batch:
+    """A batch of rows of ids, on the CPU."""
+    ids = pad_sequence([torch.tensor(row) for row in rows], batch_first=True)
+    return _batch(ids, torch.tensor([len(row) for row in rows]), pad)
+
+
+def _batch(ids: Tensor, lengths: Tensor, pad: int, types: Tensor | None = None, most: int = LARGEST_SIZE) -> Batch:
+    """Of ids and types [rows, width] as many in each row as it is long."""
+    mask = (torch.arange(ids.shape[1]) < lengths.unsqueeze(1)).long()
+    tensors = {"input_ids": torch.where(mask == 1, ids, pad), "attention_mask": mask}
+    if types is not None:
         tensors["token_type_ids"] = types * mask
-    return Batch(tensors, tuple(lengths.tolist()), ids.pad, ids.max_length)
+    return Batch(tensors, tuple(lengths.tolist()), pad, most)

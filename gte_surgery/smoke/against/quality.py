@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.errors import RefusedError
 from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.against.texts import Corpus, Ids, Queries
-from gte_surgery.smoke.batches import Batch
+from gte_surgery.smoke.batches import padded
 from gte_surgery.smoke.prove.memory import release
 from gte_surgery.smoke.result import Quality, Retrieval, Worst
 from gte_surgery.smoke.trouble import watched
@@ -124,7 +124,7 @@ def embedded(checkpoint: Checkpoint, rows: Sequence[Ids], device: torch.device, 
         raise RefusedError(f"{checkpoint.name}: id {largest} of a text, the table has {table} rows")
     vectors = torch.empty(len(rows), encoder.config.hidden_size, dtype=torch.float64)
     for places in batched([len(row) for row in rows], _TOKENS[device.type]):
-        batch = _batch([rows[at] for at in places], pad).to(device)
+        batch = padded([rows[at] for at in places], pad).to(device)
         with watched(batch, f"embedding texts by {checkpoint.name}"):
             vectors[places] = encoder.embed(batch.tensors).double().cpu()
     del encoder
@@ -148,15 +148,6 @@ def histogram(near: Tensor) -> Iterator[tuple[float, float, int]]:
     places = ((near - least) / width).long().clamp(0, _BINS - 1)
     for at, count in enumerate(torch.bincount(places, minlength=_BINS).tolist()):
         yield least + at * width, least + (at + 1) * width if at + 1 < _BINS else 1.0, count
-
-
-def _batch(rows: Sequence[Ids], pad: int) -> Batch:
-    lengths = tuple(map(len, rows))
-    ids = torch.full((len(rows), max(lengths)), pad)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = torch.tensor(row)
-    mask = (torch.arange(ids.shape[1]) < torch.tensor(lengths).unsqueeze(1)).long()
-    return Batch({"input_ids": ids, "attention_mask": mask}, lengths, pad)
 
 
 def _retrieval(before: Tensor, after: Tensor, documents: int, labels: Queries) -> Retrieval:

@@ -6,18 +6,20 @@ attention backend: equal is equal as bits where a claim says so. What cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from gte_surgery.checkpoint.directory import Checkpoint
+from gte_surgery.checks.subject import config_of
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.model.encoder import GteEncoder
-from gte_surgery.model.load import find_device, load_encoder
-from gte_surgery.smoke.prove.batches import PairedBatch, paired_batches
+from gte_surgery.model.load import DTYPES, find_device, load_encoder
+from gte_surgery.smoke.batches import Batch, Ids, paired
+from gte_surgery.smoke.proofs import TOLERANCES, distance
 from gte_surgery.smoke.prove.memory import fit_together, release
 from gte_surgery.smoke.prove.tensors import (
     different_parameters,
@@ -26,10 +28,10 @@ from gte_surgery.smoke.prove.tensors import (
     different_tokens,
     parameters,
 )
+from gte_surgery.smoke.speeds import LONGEST
+from gte_surgery.smoke.trouble import BrokenRunError, watched
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
 
-LONGEST = {"cpu": 128, "cuda": 512}
-"""Tokens of the longest row, by kind of device."""
 _STORED = {"F16": "float16", "BF16": "bfloat16"}
 _CHANGING = frozenset(
     ("vocab_size", "pad_token_id", "type_vocab_size", "dtype", "torch_dtype", "transformers_version", "_name_or_path",
@@ -42,24 +44,18 @@ frequencies that it gives.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What the batches of two models must agree on: pad id, token types, positions."""
+class _Run(NamedTuple):
+    """A batch of a claim about hidden states: in the ids after and in those before; `new` and `old` mean the same."""
 
-    pad: int
-    types: int
-    positions: int
-
-    @classmethod
-    def of(cls, encoder: GteEncoder) -> Facts:
-        """Those of a model."""
-        config = encoder.config
-        types = int(getattr(config, "type_vocab_size", 0) or 0)
-        return cls(config.pad_token_id or 0, types, int(config.max_position_embeddings))
+    claim: Claim
+    number: int
+    after: Batch
+    before: Batch
+    new: Sequence[int]
+    old: Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Outputs:
+class _Outputs(NamedTuple):
     """What a model makes of a batch: hidden states of the real tokens, and what its head says, None without one."""
 
     states: Tensor
@@ -107,8 +103,12 @@ class _Proof:
             return self._verdict("refuted", str(refuted))
         except RefusedError as error:
             return self._verdict("inconclusive", f"it cannot be run: {error.message}")
+        except BrokenRunError as broken:
+            return self._verdict("inconclusive", f"it cannot be run: {broken.finding.message}")
         except OSError as error:
             return self._verdict("inconclusive", f"it cannot be run: {error.strerror or error}")
+        except torch.OutOfMemoryError as error:
+            return self._verdict("inconclusive", f"it cannot be run: {' '.join(str(error).split())[:300]}")
         except CheckpointError as error:
             return self._verdict("refuted", f"it cannot be loaded: {error.message}")
         if not self.batches:
@@ -125,51 +125,60 @@ class _Proof:
     def _prove(self, before: Checkpoint | None) -> None:
         for dtype in self._dtypes():
             self.dtypes.append(dtype)
-            if before is not None and not fit_together((before, self.after), self.device, dtype):
+            if before is None:
+                self._prove_alone(dtype)
+            elif fit_together((before, self.after), self.device, dtype):
+                self._prove_together(before, dtype)
+            else:
                 self._prove_apart(before, dtype)
-                continue
-            one = self._loaded(before, dtype) if before is not None else None
-            other = self._loaded_after(dtype, one is not None)
-            if dtype == "float32":
-                self._prove_numbers(one, other)
-            self._prove_runs(one, other)
-            if one is None:
-                continue
-            for claim in self._of("states"):
-                new, old = claim.pairs()
-                for number, batch in enumerate(self._batches(claim, Facts.of(one), Facts.of(other))):
-                    found = _outputs(other, batch.after, batch.real, new)
-                    self._hold(claim, number, batch, found, _outputs(one, batch.before, batch.real, old), dtype)
+
+    def _prove_alone(self, dtype: str) -> None:
+        after = self._loaded(self.after, dtype)
+        if dtype == "float32":
+            self._prove_numbers(None, after)
+        self._prove_finite(after)
+
+    def _prove_together(self, before: Checkpoint, dtype: str) -> None:
+        one, other = self._loaded(before, dtype), self._loaded_after(dtype)
+        if dtype == "float32":
+            self._prove_numbers(one, other)
+        self._prove_outputs(before, (_outputs(one, run.before, run.old) for run in self._runs(before)), other, dtype)
 
     def _prove_apart(self, before: Checkpoint, dtype: str) -> None:
         """One model after the other on the device, which has no room for both; their numbers meet on the CPU."""
-        facts = self._prove_numbers_apart(before)
+        if dtype == "float32":
+            cpu = torch.device("cpu")
+            self._prove_numbers(self._loaded(before, dtype, cpu), self._loaded_after(dtype, cpu))
         one = self._loaded(before, dtype)
-        wanted = [
-            [
-                _outputs(one, batch.before, batch.real, claim.pairs()[1]).on_cpu()
-                for batch in self._batches(claim, *facts)
-            ]
-            for claim in self._of("states")
-        ]
+        wanted = [_outputs(one, run.before, run.old).on_cpu() for run in self._runs(before)]
         del one
         release(self.device)
-        other = self._loaded_after(dtype, was_possible=True)
-        if self._of("drawn"):
-            self._prove_runs(None, other)
-        for claim, kept in zip(self._of("states"), wanted, strict=True):
-            for number, (batch, was) in enumerate(zip(self._batches(claim, *facts), kept, strict=True)):
-                found = _outputs(other, batch.after, batch.real, claim.pairs()[0]).on_cpu()
-                self._hold(claim, number, batch, found, was, dtype)
-        del other
+        self._prove_outputs(before, wanted, self._loaded_after(dtype), dtype)
         release(self.device)
 
-    def _prove_numbers_apart(self, before: Checkpoint) -> tuple[Facts, Facts]:
-        cpu = torch.device("cpu")
-        one, other = self._loaded(before, "float32", cpu), self._loaded_after("float32", True, cpu)
-        if len(self.dtypes) == 1:
-            self._prove_numbers(one, other)
-        return Facts.of(one), Facts.of(other)
+    def _prove_outputs(self, before: Checkpoint, wanted: Iterable[_Outputs], after: GteEncoder, dtype: str) -> None:
+        """Hold what both make of each batch against the claim about hidden states, and those about outputs."""
+        if self._of("drawn"):
+            self._prove_finite(after)
+        for run, was in zip(self._runs(before), wanted, strict=True):
+            found = _outputs(after, run.after, run.new)
+            self.batches += 1
+            self.tokens += run.after.tokens
+            gap = self._require(run.claim, run.number, found.states, was.states, dtype)
+            self.largest = max(self.largest or 0.0, gap)
+            for claim in self._of("outputs"):
+                if found.logits is not None and was.logits is not None:
+                    self._require(claim, run.number, found.logits, was.logits, dtype)
+
+    def _runs(self, before: Checkpoint) -> Iterator[_Run]:
+        ids, former = (Ids.of(config_of(each), {}) for each in (self.after, before))
+        longest = min(LONGEST[self.device.type], ids.max_length, former.max_length)
+        types = min(ids.type_vocab_size, former.type_vocab_size)
+        for claim in self._of("states"):
+            new, old = claim.pairs()
+            batches = paired(new, old, (ids.pad, former.pad), longest, types) if new else ()
+            for number, (one, other) in enumerate(batches):
+                yield _Run(claim, number, one.to(self.device), other.to(self.device), new, old)
 
     def _prove_tokens(self, before: Checkpoint | None) -> None:
         for claim in self._of("tokens"):
@@ -180,14 +189,12 @@ class _Proof:
         stored = {tensor.dtype for tensor in self.after.tensors.values()} & _STORED.keys()
         return ("float32", *(_STORED[dtype] for dtype in sorted(stored) if self.device.type == "cuda"))
 
-    def _loaded_after(self, dtype: str, was_possible: bool, place: torch.device | None = None) -> GteEncoder:
-        """The checkpoint after; that it cannot be run any more refutes the plan where the one before can."""
+    def _loaded_after(self, dtype: str, place: torch.device | None = None) -> GteEncoder:
+        """The checkpoint after; that it cannot be run any more, where the one before can, refutes the plan."""
         try:
             return self._loaded(self.after, dtype, place)
         except RefusedError as error:
-            if was_possible:
-                raise _RefutedError(f"it cannot be run any more: {error.message}") from None
-            raise
+            raise _RefutedError(f"it cannot be run any more: {error.message}") from None
 
     def _loaded(self, checkpoint: Checkpoint, dtype: str, place: torch.device | None = None) -> GteEncoder:
         return load_encoder(checkpoint, str(place or self.device), dtype, "sdpa", unpad=False)
@@ -216,53 +223,33 @@ class _Proof:
             added = _type_row(before) if claim.adds_type else None
             yield from different_rows(before, after, new, old, claim.rounded, added)
 
-    def _hold(
-        self, claim: Claim, number: int, batch: PairedBatch, found: _Outputs, wanted: _Outputs, dtype: str
-    ) -> None:
-        """Hold what both made of a batch against the claim about hidden states, and those about outputs."""
-        self.batches += 1
-        self.tokens += batch.tokens
-        self._require(claim, number, found.states, wanted.states, is_states=True, dtype=dtype)
-        for other in self._of("outputs"):
-            if found.logits is not None and wanted.logits is not None:
-                self._require(other, number, found.logits, wanted.logits, is_states=False, dtype=dtype)
-
-    def _batches(self, claim: Claim, before: Facts, after: Facts) -> Iterator[PairedBatch]:
-        new, old = claim.pairs()
-        if not new:
-            return
-        longest = min(LONGEST[self.device.type], before.positions, after.positions)
-        for batch in paired_batches(new, old, (after.pad, before.pad), longest, min(before.types, after.types)):
-            yield PairedBatch(_placed(batch.after, self.device), _placed(batch.before, self.device))
-
-    def _require(self, claim: Claim, number: int, found: Tensor, wanted: Tensor, is_states: bool, dtype: str) -> None:
-        """Raises `_RefutedError` unless the two are as near as the claim says."""
+    def _require(self, claim: Claim, number: int, found: Tensor, wanted: Tensor, dtype: str) -> float:
+        """How far the two are apart; raises `_RefutedError` unless they are as near as the claim says."""
+        found = found.to(wanted.device)
         tolerance = claim.tolerance
         if tolerance and dtype != "float32":
-            tolerance = max(tolerance, {"float16": 1e-2, "bfloat16": 6e-2}[dtype])
-        gap = float((found.double() - wanted.double()).norm() / wanted.double().norm().clamp_min(1e-30))
-        if is_states:
-            self.largest = max(self.largest or 0.0, gap)
+            tolerance = max(tolerance, TOLERANCES[DTYPES[dtype]])
+        gap = distance(found, wanted)
         holds = torch.equal(found, wanted) if not tolerance else gap <= tolerance
         if not holds:
-            place = (found != wanted).nonzero()[0].tolist() if found.shape == wanted.shape else []
+            place = (found != wanted).nonzero()[0].tolist()
             raise _RefutedError(
                 f"{claim.sentence}: batch {number} ({dtype}) differs by {gap:.3g}, first at {place} of its real tokens"
             )
+        return gap
 
     @torch.no_grad()
-    def _prove_runs(self, before: GteEncoder | None, after: GteEncoder) -> None:
-        """Where numbers are drawn, or nothing was before: finite outputs."""
-        if before is not None and not self._of("drawn"):
-            return
-        rows = len(after.input_table())
-        facts = Facts.of(after)
-        ids = [number for number in range(min(rows, 4096)) if number != facts.pad]
-        for batch in paired_batches(ids, ids, (facts.pad,) * 2, min(64, facts.positions), facts.types):
-            placed = _placed(batch.after, self.device)
+    def _prove_finite(self, after: GteEncoder) -> None:
+        """Where numbers are drawn, or nothing was before."""
+        ids = Ids.of(config_of(self.after), {})
+        kept = [number for number in range(min(ids.vocab_size, 4096)) if number != ids.pad]
+        for made, _ in paired(kept, kept, (ids.pad, ids.pad), min(64, ids.max_length), ids.type_vocab_size):
+            batch = made.to(self.device)
             self.batches += 1
             self.tokens += batch.tokens
-            if not bool(after.embed(placed).isfinite().all()):
+            with watched(batch, "a forward of random ids"):
+                vectors = after.embed(batch.tensors)
+            if not bool(vectors.isfinite().all()):
                 raise _RefutedError("a forward of random ids gives numbers that are not finite")
 
 
@@ -288,16 +275,17 @@ def _unlikely(encoder: GteEncoder) -> Iterator[str]:
 
 
 @torch.no_grad()
-def _outputs(encoder: GteEncoder, batch: Mapping[str, Tensor], real: Tensor, ids: Sequence[int]) -> _Outputs:
-    return _Outputs(encoder(**batch)[real], _logits(encoder, batch, ids))
+def _outputs(encoder: GteEncoder, batch: Batch, ids: Sequence[int]) -> _Outputs:
+    with watched(batch, "a forward of ids that keep their meaning"):
+        return _Outputs(encoder(**batch.tensors)[batch.real], _logits(encoder, batch, ids))
 
 
-def _logits(encoder: GteEncoder, batch: Mapping[str, Tensor], ids: Sequence[int]) -> Tensor | None:
+def _logits(encoder: GteEncoder, batch: Batch, ids: Sequence[int]) -> Tensor | None:
     """What the head says of the real tokens or the rows; of a masked LM for the kept ids alone; None without one."""
     if encoder.head.value == "none":
         return None
-    said = encoder.logits(batch)
-    said = said[batch["attention_mask"] == 1] if said.dim() == 3 else said
+    said = encoder.logits(batch.tensors)
+    said = said[batch.real] if said.dim() == 3 else said
     if said.shape[-1] == len(encoder.input_table()):
         said = said[:, torch.tensor(ids, device=said.device)]
     return said
@@ -306,7 +294,3 @@ def _logits(encoder: GteEncoder, batch: Mapping[str, Tensor], ids: Sequence[int]
 def _type_row(encoder: GteEncoder) -> Tensor | None:
     found = [value for name, value in encoder.model.named_parameters() if "token_type_embeddings" in name]
     return found[0].detach()[0] if found else None
-
-
-def _placed(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    return {name: tensor.to(device) for name, tensor in batch.items()}

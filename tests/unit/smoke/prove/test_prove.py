@@ -261,6 +261,20 @@ def test_what_cannot_run_is_inconclusive_and_committed_only_where_that_is_typed(
     assert receipt["proved"] == "inconclusive"
 
 
+@pytest.mark.parametrize("where", ["gte_surgery.model.encoder.GteEncoder.encode", "gte_surgery.model.load.build_model"])
+def test_memory_that_runs_out_is_inconclusive(where: str, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*given: Any, **more: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(where, exhausted)
+    before = snapshot(trained)
+    with pytest.raises(
+        RefusedError, match=r"^the proof is inconclusive: it cannot be run: .*CUDA out of memory; nothing"
+    ):
+        resize(trained, vocab=160, pad=0, prove=prover("cpu"))
+    assert snapshot(trained) == before
+
+
 def test_a_checkpoint_from_scratch_is_run_before_it_is_there(tmp_path: Path) -> None:
     sizes: dict[str, Any] = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 48, "vocab": 128}
     outcome = new(tmp_path / "made", release="gte-base-en-v1.5", **sizes, prove=prover("cpu"))
