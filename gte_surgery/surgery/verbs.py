@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_found
 from gte_surgery.checkpoint.hub.address import address_of
-from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
+from gte_surgery.checkpoint.receipts import receipts_of
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.apply import Manner, apply, rehearse, with_fetch
 from gte_surgery.surgery.commit import recovery
@@ -33,7 +33,6 @@ from gte_surgery.surgery.edits import (
     Remap,
     Resize,
     TrainingState,
-    as_record,
 )
 from gte_surgery.surgery.outcome import Kept, Surgical, Writing, require_keywords
 from gte_surgery.surgery.outcome import Outcome as Outcome
@@ -61,28 +60,18 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     if checkpoint is None:
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
-        case Resize():
-            from gte_surgery.surgery.planning.resize import plan_resize
+        case Resize() | Remap():
+            from gte_surgery.surgery.planning.rows import plan_rows
             from gte_surgery.surgery.planning.tokens.renewed import with_renewed
-
-            target = understand(checkpoint, lambda names: (*names.sized_by_vocabulary, names.types))
-            edit = with_renewed(target, edit)
-            if edit.roles:
-                from gte_surgery.surgery.planning.remap import plan_remap
-                from gte_surgery.surgery.planning.tokens.roles import resize_as_remap
-
-                moved = resize_as_remap(target, edit)
-                plan = _claimed(plan_remap(target, moved), target, moved)
-                left = {key: value for key, value in plan.edits.items() if key == LEFT_BEHIND}
-                return replace(plan, command="resize", edits={**as_record(edit), **left})
-            plan = plan_resize(target, edit)
-        case Remap():
-            from gte_surgery.surgery.planning.remap import plan_remap
             from gte_surgery.surgery.planning.tokens.roles import with_roles
 
-            target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
+            of_types = isinstance(edit, Resize)
+            target = understand(
+                checkpoint, lambda names: (*names.sized_by_vocabulary, *((names.types,) if of_types else ()))
+            )
+            asked, edit = edit, with_renewed(target, edit) if isinstance(edit, Resize) else edit
             edit = with_roles(target, edit) if edit.roles else edit
-            plan = replace(plan_remap(target, edit), curve=edit.origins.curve)
+            plan = plan_rows(target, edit, asked)
         case Convert():
             from gte_surgery.surgery.planning.convert import CURED, plan_convert, prepared
 

@@ -9,7 +9,8 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checks.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
-from gte_surgery.surgery.planning.resize import folds
+from gte_surgery.surgery.planning.parts.row_changes import as_remap
+from gte_surgery.surgery.planning.parts.types import folds, type_table
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import Places, RowMap, kept_rows
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
@@ -25,10 +26,8 @@ def claims_of(target: Target | None, edit: Edit) -> tuple[Claim, ...]:
     if target is None or isinstance(edit, New):
         return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *pad_row(_pad(edit)))
     match edit:
-        case Resize():
-            return tuple(_of_resize(target, edit))
-        case Remap():
-            return tuple(_of_remap(target, edit))
+        case Resize() | Remap():
+            return tuple(_of_rows(target, edit))
         case Convert():
             return tuple(_of_convert(target, edit))
         case Reinit():
@@ -81,41 +80,27 @@ def _within(tolerance: float) -> str:
     return f"within {tolerance:g}" if tolerance else "bit for bit"
 
 
-def _of_resize(target: Target, edit: Resize) -> Iterator[Claim]:
-    held, config = target.tensors[target.names.words].shape[0], target.config
-    ids = kept_rows(min(edit.rows, held))
-    drawn = {config.pad_token_id} if edit.old_pad == "normal" and config.pad_token_id is not None else set()
-    without = frozenset({edit.pad, *edit.renewed} | drawn)
-    has_types = target.names.types in target.tensors
+def _of_rows(target: Target, edit: Resize | Remap) -> Iterator[Claim]:
+    moved, config, is_resize = as_remap(target, edit), target.config, isinstance(edit, Resize)
+    ids = moved.origins
+    without = frozenset(() if moved.pad is None else (moved.pad,))
+    if isinstance(edit, Resize) and edit.old_pad == "normal" and config.pad_token_id is not None:
+        without |= {config.pad_token_id}
     yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
-    yield from pad_row(edit.pad)
-    if edit.tokenizer == "keep":
+    yield from pad_row(moved.pad)
+    if edit.tokenizer == ("keep" if is_resize else "rewrite") and not moved.installed:
         yield from same_tokens(target.checkpoint, ids, without)
-    is_folded = folds(target, edit)
-    if not is_folded and not (has_types and edit.type_vocab == 0):
-        yield Claim("rows", f"{kept_count(ids, without)} word rows are the old ones bit for bit", 0.0, ids, without)
-        yield from same_states(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
-    elif is_folded:
+    kept = f"{kept_count(ids, without)} word rows are"
+    if folds(target, edit):
         stored = target.tensors[target.names.words].dtype
         tolerance = max(GEMM_TOLERANCE, CAST_TOLERANCE.get(stored, 0.0))
-        told = f"{kept_count(ids, without)} word rows are the old ones plus type row 0"
-        yield Claim("rows", told, 0.0, ids, without, rounded=stored, adds_type=True)
+        yield Claim("rows", f"{kept} the old ones plus type row 0", 0.0, ids, without, rounded=stored, adds_type=True)
         same = tuple(same_states(ids, without, tolerance, "type row 0 is in every word row, rounded"))
         yield from same[:1] if target.has_decoder and config.tie_word_embeddings else same
-
-
-def _of_remap(target: Target, edit: Remap) -> Iterator[Claim]:
-    ids, pad = edit.origins, edit.pad
-    if pad is None and target.config.pad_token_id is not None:
-        pad = ids.new_id(target.config.pad_token_id)
-    without = frozenset(() if pad is None else (pad,))
-    yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
-    yield from pad_row(pad)
-    if edit.tokenizer == "rewrite" and not edit.installed:
-        yield from same_tokens(target.checkpoint, ids, without)
-    told = f"{kept_count(ids, without)} word rows are old ones under new ids, bit for bit"
-    yield Claim("rows", told, 0.0, ids, without)
-    yield from same_states(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
+    elif not type_table(target, edit).removed:
+        which = "the old ones bit for bit" if is_resize else "old ones under new ids, bit for bit"
+        yield Claim("rows", f"{kept} {which}", 0.0, ids, without)
+        yield from same_states(ids, without, 0.0, "their rows and all layers are copies", GEMM_TOLERANCE)
 
 
 def _of_convert(target: Target, edit: Convert) -> Iterator[Claim]:

@@ -36,19 +36,20 @@ from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
+from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.parts.reindex import new_index
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
 from gte_surgery.surgery.planning.target import Target, understand, unsound
+from gte_surgery.vocabulary.row_map import kept_rows
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 
 _QUANTIZER = ("quantization_config",)
 _INDEX_CODES = ("GTE004", "GTE010", "GTE011", "GTE013", "GTE014", "GTE020", "GTE021", "GTE066")
 _ALONE = ("GTE015", "GTE016", "GTE103", "GTE104", "GTE145", "GTE250", "GTE638", "GTE639")
 """Of the cures below those that read no tensor, and take away nothing that may be the better save."""
-_OTHER_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,8 +212,8 @@ def _pad_row(target: Target) -> _Cure:
     if pad is None or obstacle:
         return _Cure((f"row {pad}, the pad row, stays as it is: {obstacle}",))
     source = RowSource(words)
-    pieces = source.resized(source.held, {pad: source.zeros(pad, pad + 1)})
-    planned = PlannedTensor(words.name, words.dtype, words.shape, tuple(pieces.values()))
+    pieces = source.chosen(kept_rows(source.held), source.held, {pad: source.zeros(pad, pad + 1)})
+    planned = PlannedTensor(words.name, words.dtype, words.shape, tuple(pieces))
     return _Cure((f"row {pad}, the pad row, becomes zero",), rewritten={words.name: planned})
 
 
@@ -226,7 +227,7 @@ def _why_not_zero(target: Target, pad: int | None) -> str:
     if tokenizer.ids.get("pad", pad) != pad:
         return f"the tokenizer pads with id {tokenizer.ids['pad']}, so this one may be an ordinary token"
     roles = [role for role, number in tokenizer.ids.items() if number == pad and role != "pad"]
-    roles += [key.removesuffix("_token_id") for key in _OTHER_IDS if target.values.get(key) == pad]
+    roles += [key.removesuffix("_token_id") for key in CONFIG_IDS if target.values.get(key) == pad]
     return f"id {pad} is the {roles[0]} token as well" if roles else ""
 
 

@@ -23,9 +23,9 @@ from gte_surgery.surgery.planning.tokens.tokenizer import moves
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 
-def meaning_of_remap(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
-    """The sentences for a `Remap` that makes `pad` the pad id, most consequential first."""
-    tokenizer = read_tokenizer(target.checkpoint)
+def meaning_of_remap(target: Target, edit: Remap) -> Iterator[str]:
+    """The sentences for a `Remap` that says which id is to pad, most consequential first."""
+    tokenizer, pad = read_tokenizer(target.checkpoint), edit.pad
     if edit.tokenizer == "keep":
         yield from stale_tokenizer(tokenizer, moves(edit.origins, target.checkpoint))
     yield from _rows(target, edit, -1 if pad is None else pad)

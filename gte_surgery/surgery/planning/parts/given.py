@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,9 +37,8 @@ class GivenRows(NamedTuple):
     width: int
     dtype: str
 
-    def piece(self, first: int, stop: int, place: Callable[[int], int], dtype: str) -> Piece:
-        """Rows [first, stop) of a table, of which each is the place(row)-th new one; zeros where the file has ended."""
-        places = [place(row) for row in range(first, stop)]
+    def piece(self, places: Sequence[int], dtype: str) -> Piece:
+        """The rows at these places of the file, one for each; zeros where the file has ended."""
         inside = [at for at in places if at < self.held]
         found: Piece = GatherRows(self.source.name, self.begin, self.width * element_bytes(self.dtype), inside)
         if dtype != self.dtype:

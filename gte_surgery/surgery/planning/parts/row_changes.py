@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
+from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.vocabulary.row_map import RowMap, kept_rows
+from gte_surgery.vocabulary.row_map import Places, RowMap, kept_rows
 
 
 class RowChange(NamedTuple):
@@ -21,30 +24,44 @@ class RowChange(NamedTuple):
     zeroed: Collection[int] = ()
 
 
+def as_remap(target: Target, edit: Resize | Remap) -> Remap:
+    """What the edit does to the rows of the vocabulary, as a remap that says which id is to pad; a resize keeps the
+    first rows, and those that it renews have no origin. Raises RefusedError where the pad id gets no new one.
+    """
+    if isinstance(edit, Remap):
+        old = target.config.pad_token_id
+        if edit.pad is not None or old is None:
+            return edit
+        new = edit.origins.new_id(old)
+        if new is None:
+            raise RefusedError(f"pad: row {old}, the pad row, gets no new id", "say which new id is to pad: --pad ID")
+        return replace(edit, pad=new)
+    origins = kept_rows(min(edit.rows, target.tensors[target.names.words].shape[0]))
+    if edit.renewed:
+        rows = array("q", (row for row in origins.new if row not in edit.renewed))
+        origins = RowMap(origins.rows, rows, rows, range(len(rows) + 1), Places("resize", "row", rows))
+    state, roles = edit.training_state, edit.roles
+    return Remap(origins, edit.pad, edit.rows, edit.init, 1, edit.tokenizer, edit.seed, state, roles=roles)
+
+
 def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
-    """How the rows of each vocabulary-sized tensor move; nothing where all stay what and where they are."""
-    words, config = target.tensors.get(target.names.words), target.config
-    pad: int | None
-    if words is None:
+    """How the rows of each vocabulary-sized tensor move, the word table's first, then those of the type table; nothing
+    where all stay what and where they are.
+    """
+    words, types = target.tensors.get(target.names.words), target.tensors.get(target.names.types)
+    if words is None or not isinstance(edit, (Resize, Remap)):
         return
-    match edit:
-        case Resize():
-            origins, pad = kept_rows(min(edit.rows, words.shape[0])), edit.pad
-            anew = tuple(edit.renewed)
-            if edit.rows == words.shape[0] and pad == config.pad_token_id and edit.old_pad == "keep" and not anew:
-                return
-        case Remap():
-            origins, pad, anew = edit.origins, edit.pad, ()
-            if pad is None and config.pad_token_id is not None:
-                pad = origins.new_id(config.pad_token_id)
-        case _:
+    moved, wanted = as_remap(target, edit), edit.type_vocab if isinstance(edit, Resize) else None
+    new_types = wanted if types is not None and wanted != types.shape[0] else None
+    if isinstance(edit, Resize) and not new_types:
+        is_sized = moved.rows == len(moved.origins.new) == words.shape[0]
+        if is_sized and moved.pad == target.config.pad_token_id and edit.old_pad == "keep":
             return
-    yield RowChange(words.shape, edit.rows, origins, anew if pad is None else (*{*anew, pad},))
-    if target.names.decoder in target.tensors and not config.tie_word_embeddings:
-        yield RowChange(target.tensors[target.names.decoder].shape, edit.rows, origins, anew)
+    yield RowChange(words.shape, moved.rows, moved.origins, () if moved.pad is None else (moved.pad,))
+    if target.names.decoder in target.tensors and not target.config.tie_word_embeddings:
+        yield RowChange(target.tensors[target.names.decoder].shape, moved.rows, moved.origins)
     bias = next((target.tensors[name] for name in target.names.biases if name in target.tensors), None)
     if bias is not None:
-        yield RowChange(bias.shape, edit.rows, origins, anew)
-    types = target.tensors.get(target.names.types)
-    if isinstance(edit, Resize) and edit.type_vocab and types is not None and edit.type_vocab != types.shape[0]:
-        yield RowChange(types.shape, edit.type_vocab, kept_rows(min(edit.type_vocab, types.shape[0])))
+        yield RowChange(bias.shape, moved.rows, moved.origins)
+    if types is not None and new_types:
+        yield RowChange(types.shape, new_types, kept_rows(min(new_types, types.shape[0])))

@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError
-from gte_surgery.surgery.edits import Remap, Resize, copied_row
+from gte_surgery.surgery.edits import Remap, copied_row
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.pieces.piece import (
     CopyRange,
@@ -80,8 +79,6 @@ class RowSource(NamedTuple):
     std: float = 0.0
     given: GivenRows | None = None
     """Of which new rows are taken, where `init` names a file."""
-    renewed: range = range(0)
-    """Rows of the stored table that `resized` makes anew."""
 
     @property
     def held(self) -> int:
@@ -109,13 +106,11 @@ class RowSource(NamedTuple):
         count = (stop - first) * self.width
         return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
 
-    def fresh(self, first: int, stop: int, place: Callable[[int], int] | None = None) -> Piece:
-        """Rows [first, stop) by `init`; place(row) counts the new rows before: by default the renewed ones, and those
-        behind the old ones.
-        """
+    def fresh(self, first: int, stop: int, kept: Sequence[int] = ()) -> Piece:
+        """Rows [first, stop) by `init`; `kept` are the rows of the table, in ascending order, that are not fresh."""
         if self.given is not None:
             _refuse_many(self.init, stop - first)
-            return self.given.piece(first, stop, place or self._count_before, self.tensor.dtype)
+            return self.given.piece([row - bisect_left(kept, row) for row in range(first, stop)], self.tensor.dtype)
         match self.init:
             case "zeros":
                 return self.zeros(first, stop)
@@ -127,29 +122,6 @@ class RowSource(NamedTuple):
         row = copied_row(self.init) or 0
         _refuse_many(self.init, stop - first)
         return GatherRows(*self._place(), (row,) * (stop - first))
-
-    def resized(self, rows: int, single: Mapping[int, Piece]) -> dict[int, Piece]:
-        """The table with `rows` rows, as {first row: piece}: kept, then fresh, with the rows of `single` put in.
-
-        With 4 rows held, `resized(6, {1: zero})` is {0: kept(0, 1), 1: zero, 2: kept(2, 4), 4: fresh(4, 6)}.
-        """
-        again = self.renewed or range(self.held, self.held)
-        ends = ((again.start, self.kept), (again.stop, self.fresh), (self.held, self.kept), (rows, self.fresh))
-        pieces: dict[int, Piece] = {}
-        first = 0
-        for stop in (*sorted(single), rows):
-            for end, made in ends:
-                if first < (end := min(end, stop)):
-                    pieces[first] = made(first, end)
-                    first = end
-            if stop in single:
-                pieces[stop] = single[stop]
-            first = stop + 1
-        return pieces
-
-    def _count_before(self, row: int) -> int:
-        """How many new rows lie before one, in a table that is resized."""
-        return row - self.renewed.start if row in self.renewed else len(self.renewed) + row - self.held
 
     def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Piece]) -> list[Piece]:
         """The table with `rows` rows that `origins` chooses, with the rows of `single` put in; rows without an origin
@@ -170,6 +142,8 @@ class RowSource(NamedTuple):
         the kernel copies, and rows without an origin.
         """
         cuts = {first, stop}
+        if _are_first(origins):
+            return cuts | {min(max(first, len(origins.new)), stop)}
         for begin, end, has_origin in origins.stretches(first, stop):
             if (end - begin) * self.row_bytes >= LONG or (end == stop and not has_origin):
                 cuts |= {begin, end}
@@ -178,13 +152,13 @@ class RowSource(NamedTuple):
     def _chosen(self, origins: RowMap, first: int, stop: int) -> Piece:
         """New rows [first, stop) as one piece."""
         begin, end = bisect_left(origins.new, first), bisect_left(origins.new, stop)
-        fresh = partial(self.fresh, first, stop, lambda row: row - bisect_left(origins.new, row))
         if begin == end:
-            return fresh()
+            return self.fresh(first, stop, origins.new)
         offsets = origins.offsets[begin : end + 1]
         old = origins.old[offsets[0] : offsets[-1]]
         is_whole, has_means = end - begin == stop - first, len(old) > end - begin
-        if is_whole and not has_means and all(right == left + 1 for left, right in pairwise(old)):
+        is_range = _are_first(origins) or all(right == left + 1 for left, right in pairwise(old))
+        if is_whole and not has_means and is_range:
             return self.kept(old[0], old[-1] + 1)
         over: Piece = GatherRows(*self._place(), old)
         if has_means:
@@ -192,7 +166,7 @@ class RowSource(NamedTuple):
         if is_whole:
             return over
         places = array("q", (new - first for new in origins.new[begin:end]))
-        return Overlay(fresh(), over, places, self.row_bytes)
+        return Overlay(self.fresh(first, stop, origins.new), over, places, self.row_bytes)
 
     def _place(self) -> tuple[str, int, int]:
         """What a piece that chooses rows says of the table: its file, where it begins, bytes of a row."""
@@ -203,21 +177,25 @@ class RowSource(NamedTuple):
         return Table(source, begin, self.held, self.width, self.tensor.dtype)
 
 
+def _are_first(origins: RowMap) -> bool:
+    """Whether the map keeps the first rows where they are, as `kept_rows` says it: of that nothing need be counted."""
+    return origins.new == origins.old == range(len(origins.new))
+
+
 def _refuse_many(init: str, rows: int) -> None:
     if rows > MOST_COPIES:
         raise RefusedError(f"init: {init} for {rows} rows, at most {MOST_COPIES} are copied")
 
 
-def row_source(target: Target, edit: Resize | Remap, given: GivenRows | None, canonical: str) -> RowSource:
+def row_source(target: Target, edit: Remap, given: GivenRows | None, canonical: str) -> RowSource:
     """Where the rows of a vocabulary-sized tensor come from: of a stored decoder weight that is tied, as of the word
     table, whose copy it is."""
     tensor, std = target.tensors[canonical], target.config.initializer_range
-    again = edit.renewed if isinstance(edit, Resize) else range(0)
     if canonical in target.names.biases:
-        return RowSource(tensor, renewed=again)
+        return RowSource(tensor)
     if canonical == target.names.decoder and not target.config.tie_word_embeddings:
-        return RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std, renewed=again)
-    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given, again)
+        return RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std)
+    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given)
 
 
 def word_table(target: Target) -> StoredTensor:

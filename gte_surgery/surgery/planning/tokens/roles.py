@@ -10,6 +10,7 @@ from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.edits import Remap, Resize
 from gte_surgery.surgery.planning.meaning import special_ids
+from gte_surgery.surgery.planning.parts.row_changes import as_remap
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import Places, RowMap
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
@@ -32,23 +33,15 @@ def current(target: Target) -> dict[str, int]:
     return {role: found.get(role, released.get(role, -1)) for role in _ENGLISH if role in found or role in released}
 
 
-def resize_as_remap(target: Target, edit: Resize) -> Remap:
-    """A resize with special ids of one's own as a remap. Raises UsageError for a change of types besides."""
-    if edit.type_vocab is not None:
-        raise UsageError("type-vocab: not together with special ids of one's own", "make two surgeries of it")
-    held = target.tensors[target.names.words].shape[0]
-    rows = array("q", (row for row in range(min(held, edit.rows)) if row not in edit.renewed))
-    places = Places("resize", "row", rows)
-    origins = RowMap(edit.rows, rows, rows, array("q", range(len(rows) + 1)), places)
-    roles, state = edit.roles, edit.training_state
-    plain = Remap(origins, edit.pad, edit.rows, edit.init, 1, edit.tokenizer, edit.seed, state, roles=roles)
-    return with_roles(target, plain)
-
-
-def with_roles(target: Target, edit: Remap) -> Remap:
-    """The remap whose map brings the rows of the parts to the ids that `edit.roles` wants; ids that they leave have no
-    origin, unless another one comes there. Raises RefusedError where the present row of a part is not known.
+def with_roles(target: Target, edit: Resize | Remap) -> Remap:
+    """The edit as a remap whose map brings the rows of the parts to the ids that `edit.roles` wants; ids that they
+    leave have no origin, unless another one comes there. Raises RefusedError where the present row of a part is not
+    known, UsageError for a change of types besides.
     """
+    if isinstance(edit, Resize):
+        if edit.type_vocab is not None:
+            raise UsageError("type-vocab: not together with special ids of one's own", "make two surgeries of it")
+        edit = as_remap(target, edit)
     now = current(target)
     chosen = {new: edit.origins.origin(new) for new in edit.origins.new}
     for role in edit.roles:

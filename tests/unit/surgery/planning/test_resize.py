@@ -14,8 +14,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Remap, Resize
 from gte_surgery.surgery.pieces.piece import AddRow, CopyRange, Fill, GatherRows, Normal, Piece
 from gte_surgery.surgery.planning.plan import ConfigChange, Plan, PlannedTensor
-from gte_surgery.surgery.planning.remap import plan_remap
-from gte_surgery.surgery.planning.resize import plan_resize
+from gte_surgery.surgery.planning.rows import plan_rows
 from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.vocabulary.row_map import Places, RowMap, keep_of, row_map
 from tests import builder
@@ -31,7 +30,7 @@ def target(path: Path) -> Target:
 
 
 def plan(path: Path, **fields: Any) -> Plan:
-    return plan_resize(target(path), Resize(**{"vocab": 128, "pad": 1, **fields}))
+    return plan_rows(target(path), Resize(**{"vocab": 128, "pad": 1, **fields}))
 
 
 def tensors(found: Plan) -> dict[str, PlannedTensor]:
@@ -242,7 +241,7 @@ def test_a_row_to_copy_matters_only_when_rows_are_new(mlm: Path) -> None:
 
 
 def remapped(path: Path, origins: RowMap, **fields: Any) -> Plan:
-    return plan_remap(target(path), Remap(origins, **fields))
+    return plan_rows(target(path), Remap(origins, **fields))
 
 
 def test_a_remap_that_changes_nothing_is_an_empty_plan(mlm: Path) -> None:

@@ -140,6 +140,20 @@ def test_what_moves_no_row_needs_no_word(checkpoint: Any) -> None:
     assert (path / "optimizer.pt").read_bytes() == before
 
 
+def test_types_that_change_alone_take_their_moments_along(checkpoint: Any) -> None:
+    path = checkpoint(None)
+    resize(path, vocab=V, pad=1, type_vocab=3)
+    torch.save(adam((V, H), (3, H)), path / "optimizer.pt")
+    before = loaded(path)
+    with pytest.raises(RefusedError, match=r"^optimizer\.pt: its moments are of the rows before"):
+        resize(path, vocab=V, pad=1, type_vocab=5)
+    resize(path, vocab=V, pad=1, type_vocab=5, training_state="follow")
+    after = loaded(path)
+    for key in ("exp_avg", "exp_avg_sq"):
+        assert torch.equal(after[0][key][2:], before[0][key][2:])
+        assert torch.equal(after[1][key], torch.cat([before[1][key], torch.zeros(2, H)]))
+
+
 def test_a_copy_elsewhere_has_what_follows_and_the_original_stays(checkpoint: Any, tmp_path: Path) -> None:
     path = checkpoint(adam((V, H)))
     (path / "scheduler.pt").write_bytes(b"a Trainer's")

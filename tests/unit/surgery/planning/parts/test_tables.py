@@ -21,7 +21,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     word_table,
 )
 from gte_surgery.surgery.planning.target import understand
-from gte_surgery.vocabulary.row_map import Places, RowMap, keep_of
+from gte_surgery.vocabulary.row_map import Places, RowMap, keep_of, kept_rows
 from tests import builder
 
 NAME = "model.safetensors"
@@ -81,15 +81,15 @@ def test_noise_is_in_float32_whatever_the_table_holds(stored: dict[str, StoredTe
 def test_a_resized_table_is_kept_then_fresh_with_single_rows_put_in(stored: dict[str, StoredTensor]) -> None:
     words = source(stored)
     zero = words.zeros(0, 1)
-    assert words.resized(100, {}) == {0: words.kept(0, 100)}
-    assert words.resized(128, {1: zero}) == {0: words.kept(0, 1), 1: zero, 2: words.kept(2, 128)}
-    assert words.resized(130, {0: zero, 127: zero}) == {
-        0: zero, 1: words.kept(1, 127), 127: zero, 128: words.fresh(128, 130),
-    }  # fmt: skip
-    assert words.resized(132, {129: zero}) == {
-        0: words.kept(0, 128), 128: words.fresh(128, 129), 129: zero, 130: words.fresh(130, 132),
-    }  # fmt: skip
-    assert words.resized(130, {128: zero, 129: zero}) == {0: words.kept(0, 128), 128: zero, 129: zero}
+    assert words.chosen(kept_rows(100), 100, {}) == [words.kept(0, 100)]
+    assert words.chosen(kept_rows(128), 128, {1: zero}) == [words.kept(0, 1), zero, words.kept(2, 128)]
+    assert words.chosen(kept_rows(128), 130, {0: zero, 127: zero}) == [
+        zero, words.kept(1, 127), zero, words.fresh(128, 130),
+    ]  # fmt: skip
+    assert words.chosen(kept_rows(128), 132, {129: zero}) == [
+        words.kept(0, 128), words.fresh(128, 129), zero, words.fresh(130, 132),
+    ]  # fmt: skip
+    assert words.chosen(kept_rows(128), 130, {128: zero, 129: zero}) == [words.kept(0, 128), zero, zero]
 
 
 def test_chosen_rows_are_one_piece_where_they_are_short(stored: dict[str, StoredTensor]) -> None:
