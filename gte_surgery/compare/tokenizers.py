@@ -18,7 +18,8 @@ from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import read_contents
 from gte_surgery.vocabulary.rewriting.tokenizer_json import rewritten_json
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
-from gte_surgery.vocabulary.trimming.costs import Cost, cost_between
+from gte_surgery.vocabulary.trimming.child import Cost
+from gte_surgery.vocabulary.trimming.costs import cost_between
 from gte_surgery.vocabulary.trimming.texts import parts
 
 Relation = Literal["equal", "renumbered", "right in left", "left in right", "other"]

@@ -4,13 +4,12 @@ two tokenizers.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.errors import CheckpointError, UsageError
-from gte_surgery.vocabulary.row_map import Places, RowMap, keep_of, map_of
+from gte_surgery.vocabulary.row_map import RowMap, keep_of, map_of
 from gte_surgery.vocabulary.token_files import MOST_BYTES, TOKENIZER_FILES, TOKENIZER_JSON
 
 Map = Path | str | Mapping[int, int]
@@ -78,8 +77,8 @@ def _kept(keep: Keep, allow_repeats: bool) -> RowMap:
 
 
 def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: Path) -> RowMap:
-    from gte_surgery.vocabulary.token_map import require_package
-    from gte_surgery.vocabulary.trimming.workers import started
+    from gte_surgery.vocabulary.confined import alone
+    from gte_surgery.vocabulary.token_map import require_package, token_map
 
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     old = tokenizer_file(from_tokenizer if from_tokenizer is not None else folder)
@@ -88,9 +87,6 @@ def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: 
     require_package()
     if not to_tokenizer.is_file():
         raise UsageError(f"{to_tokenizer}: no such file", "give the path of a tokenizer.json")
-    with started(1) as workers:
-        found = workers.all({"do": "between", "old": str(old.absolute()), "new": str(to_tokenizer.absolute())})[0]
-    ids, origins, offsets = (array("q", found[key]) for key in ("new", "old", "offsets"))
-    record = found["record"] | {"to_tokenizer": str(to_tokenizer), "from_tokenizer": str(old)}
-    places = Places(str(to_tokenizer), "id", ids)
-    return RowMap(found["rows"], ids, origins, offsets, places, record, tuple(found["coverage"]))
+    with alone(old, to_tokenizer) as asked:
+        found: RowMap = asked(token_map, old, to_tokenizer)
+    return found

@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[2] / "gte_surgery"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 LAYERS = (
-    "findings", "errors", "whole", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery", "compare",
-    "contract", "model", "smoke", "gate", "cli",
+    "findings", "errors", "child", "whole", "outputs", "checkpoint", "gte", "vocabulary", "checks", "surgery",
+    "compare", "contract", "model", "smoke", "gate", "cli",
 )  # fmt: skip
 """Each may import those before it."""
 
@@ -58,7 +58,7 @@ HOMES = {
     ),
     "tokenizers": "vocabulary/",
     "torch": ("model/", "smoke/"),
-    "transformers": ("model/", "smoke/", "vocabulary/trimming/words.py"),
+    "transformers": ("model/", "smoke/", "vocabulary/rewriting/made.py"),
     "safetensors": ("model/", "smoke/"),
     "cudnn": "model/cudnn_library.py",
     "xformers": "model/",
@@ -162,6 +162,7 @@ def _parsed(module: Path) -> ast.Module:
 
 
 IMPORTED_BY_NAME = {
+    "child.py": "the module of ours that a process is for",
     "contract/frameworks.py": "torch or numpy for a caller who asks for tensors; judging imports neither",
     "contract/probe.py": "the user's own encoder",
 }
@@ -239,6 +240,7 @@ OPENS_BY_ITSELF = {
     "vocabulary/token_map.py": "the user's own tokenizer",
     "vocabulary/trimming/child.py": "the words of the user's texts, in a folder of their own",
     "vocabulary/trimming/counting.py": "the words of the user's texts, in a folder of their own",
+    "vocabulary/trimming/word_files.py": "the same",
     "smoke/prove/memory.py": "what the kernel tells of memory",
     "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",
     "cli/entry.py": "what stands for a stream that was closed",

@@ -141,7 +141,7 @@ def count(folder: Path) -> None:
     from gte_surgery.vocabulary.trimming.workers import started
 
     with tempfile.TemporaryDirectory() as name, started(None) as workers:
-        workers.open(old=(folder / "base" / "tokenizer.json").absolute())
+        workers.open({"old": (folder / "base" / "tokenizer.json").absolute()}, ())
         found = counting.count(workers, parts([folder / "texts.txt"], None), Path(name), PIECES, 0)
         print(f"{found.texts} texts, {found.tokens} tokens, {found.distinct} distinct words", file=sys.stderr)
 

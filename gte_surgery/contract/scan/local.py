@@ -7,19 +7,18 @@ which is then what a library kills.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from multiprocessing.connection import wait
+from collections.abc import Callable, Iterator, Sequence
+from signal import SIGKILL
 from types import TracebackType
 from typing import Any
 
+from gte_surgery.child import DiedError, Forks
 from gte_surgery.contract.scan.portions import Format, Portion
-from gte_surgery.contract.scan.process import READY, WAITING, FailedError, Process, waiting
+from gte_surgery.contract.scan.process import NOT_BEGUN, give_back, taken
 from gte_surgery.contract.scan.summary import Summary, merged
-from gte_surgery.contract.scan.work import Planned, Request, failed, plan, scan
-
-Item = tuple[str, int] | Portion
-"""A file to plan, by name and place in the scan, or a portion to scan."""
+from gte_surgery.contract.scan.work import Planned, Request, failed
+from gte_surgery.contract.scan.worker import Item, answer, bounded_answer
+from gte_surgery.errors import RefusedError
 
 Seen = Callable[[Portion, int], None]
 """Called for each portion that is done, with the tokens in it."""
@@ -38,17 +37,17 @@ class Local:
     """Runs plans and portions by up to `workers` processes, or by fewer where more would not pay."""
 
     def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self._idle: list[Process] = []
-        self._busy: dict[Any, tuple[Process, Item]] = {}
+        self._forks = Forks(taken(), workers, is_replaced=True) if workers else None
 
     def __enter__(self) -> Local:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for process in (*self._idle[1:], *(process for process, _ in self._busy.values())):
-            process.end()
-        WAITING.extend(self._idle[:1])
+        if self._forks is not None and kind is None:
+            self._forks.end()
+            give_back(self._forks.first)
+        elif self._forks is not None:
+            self._forks.first.end()
 
     def plan(self, request: Request, names: Sequence[str]) -> list[Planned]:
         """The plan of each file, in their order."""
@@ -65,48 +64,22 @@ class Local:
         return start
 
     def _answers(self, request: Request, items: Sequence[Any], worth: int) -> Iterator[tuple[Any, Any]]:
-        """(item, answer) as they come; each process has one question at a time, so that it is known which one it died
-        of."""
-        if not self._workers:
-            yield from ((item, _answer(request, item)) for item in items)
+        """(item, answer) as they come. Raises RefusedError where no process begins."""
+        if self._forks is None:
+            yield from ((item, answer(request, item)) for item in items)
             return
-        rest = iter(items)
-        self._ask(request, islice(rest, min(self._workers, worth)))
-        while self._busy:
-            for connection in wait(list(self._busy)):
-                process, item = self._busy[connection]
-                try:
-                    answer = process.connection.recv()
-                except (EOFError, OSError):
-                    answer = _failed(request, item, process.obituary())
-                if answer == READY:
-                    process.is_ready = True
-                    continue
-                if isinstance(answer, FailedError):
-                    raise answer
-                del self._busy[connection]
-                if process.is_alive:
-                    self._idle.append(process)
-                yield item, answer
-                self._ask(request, islice(rest, 1))
-
-    def _ask(self, request: Request, items: Iterable[Item]) -> None:
-        for item in items:
-            process = self._idle.pop() if self._idle else waiting() or Process()
-            while not process.takes((request, item)) and process.is_ready:  # killed while nobody asked it anything
-                process.end()
-                process = Process()
-            self._busy[process.connection] = process, item
+        try:
+            for (_, _, item), found in self._forks.each(((bounded_answer, request, item) for item in items), worth):
+                yield item, _failed(request, item, found) if isinstance(found, DiedError) else found
+        except DiedError as error:
+            raise RefusedError(f"a process of the scan ended with {error} before it began", NOT_BEGUN) from None
 
 
-def _failed(request: Request, item: Item, reason: str) -> Planned | Summary:
+def _failed(request: Request, item: Item, death: DiedError) -> Planned | Summary:
+    reason = f"the process that read it ended by {death}" + (", was memory short?" if -death.code == SIGKILL else "")
     if isinstance(item, Portion):
         return failed(request, item.source.name, item.source.order, reason)
     return Planned(failed=failed(request, *item, reason))
-
-
-def _answer(request: Request, item: Item) -> Planned | Summary:
-    return scan(request, item) if isinstance(item, Portion) else plan(request, *item)
 
 
 def _largest_first(portions: Sequence[Portion]) -> list[Portion]:

@@ -5,13 +5,15 @@ be cut and ids be known; it is never written. That those files follow is proved 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import read_whole
-from gte_surgery.errors import RefusedError
+from gte_surgery.errors import CheckpointError, RefusedError
+from gte_surgery.vocabulary.confined import alone
 from gte_surgery.vocabulary.token_files import (
     MOST_BYTES,
     TOKENIZER_FILES,
@@ -39,16 +41,15 @@ def made(checkpoint: Checkpoint) -> bytes:
 
 def made_with(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> bytes:
     """The same where some `files` are other ones."""
-    from gte_surgery.vocabulary.trimming.workers import started
-
     entries = {name: checkpoint.readable(name) for name in TOKENIZER_FILES if name not in files}
     contents = {name: read_whole(each.place, MOST_BYTES) for name, each in entries.items() if each is not None}
     chosen = {key: checkpoint.values[key] for key in _CLASS if key in checkpoint.values}
-    with TemporaryDirectory(prefix="gte-surgery-") as name, started(1) as workers:
+    with TemporaryDirectory(prefix="gte-surgery-") as name:
         for file, raw in {**contents, **files, "config.json": json.dumps(chosen).encode()}.items():
             (Path(name) / file).write_bytes(raw)
         try:
-            workers.all({"do": "make", "folder": name})
+            with alone(*Path(name).iterdir()) as asked:
+                asked(_make, Path(name))
         except RefusedError as error:
             raise RefusedError(f"{_none(checkpoint)}: {error.message}", error.hint) from None
         result = Path(name) / TOKENIZER_JSON
@@ -79,3 +80,22 @@ def require_made(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> dict[str
 
 def _none(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.name}: no {TOKENIZER_JSON} that could be rewritten"
+
+
+def _make(folder: Path) -> None:
+    """In a child process: writes tokenizer.json beside older files, as transformers makes it of them, without running
+    code that lies there. Raises CheckpointError.
+    """
+    os.environ |= {"HF_HUB_OFFLINE": "1", "USE_TORCH": "0", "TRANSFORMERS_VERBOSITY": "critical"}
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise CheckpointError(
+            f"transformers: cannot be imported: {error}", "`pip install 'gte-surgery[smoke]'`"
+        ) from None
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
+        tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_JSON), pretty=False)
+    except Exception as error:  # noqa: BLE001 - whatever it raises says that it makes none
+        why = " ".join(str(error).split())[:200].replace(str(folder), "the folder")
+        raise CheckpointError(f"transformers makes none of the older files: {type(error).__name__}: {why}") from None

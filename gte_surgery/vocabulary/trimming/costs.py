@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.trimming import child
+from gte_surgery.vocabulary.trimming.child import Cost, summed
 from gte_surgery.vocabulary.trimming.texts import Part
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 
 ALL = 10_000
 """The share of texts that is looked at, in ten-thousandths."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Of so many `texts`, those cut into the `same` tokens, the tokens of all `before` and `after`, and the characters
-    that became `unknown`.
-    """
-
-    texts: int = 0
-    same: int = 0
-    before: int = 0
-    after: int = 0
-    unknown: int = 0
-
-    @property
-    def more(self) -> float:
-        """How many tokens more they take, as a share."""
-        return (self.after - self.before) / max(1, self.before)
 
 
 def cost_of(
@@ -41,9 +24,8 @@ def cost_of(
     """The cost of `held` ten-thousandths of a corpus, of workers that have opened "old" and "new"; `unknown` are the
     ids that stand for it in each.
     """
-    places = {"map": str(written_map(folder, old, new_ids)), "unknown": list(unknown)}
-    answers = list(workers.spread({"do": "held", "part": asdict(part), "held": held, **places} for part in corpus))
-    return Cost(**{each.name: sum(answer.get(each.name, 0) for answer in answers) for each in fields(Cost)})
+    to_new = written_map(folder, old, new_ids)
+    return summed([found for _, found in workers.each(child.cost, ((part, held, to_new, unknown) for part in corpus))])
 
 
 def cost_between(old: Contents, new: Contents, corpus: Sequence[Part], threads: int | None = None) -> Cost:
@@ -52,7 +34,7 @@ def cost_between(old: Contents, new: Contents, corpus: Sequence[Part], threads: 
         folder = Path(name)
         for which, contents in (("old", old), ("new", new)):
             (folder / f"{which}.json").write_bytes(contents.raw)
-        workers.open(old=folder / "old.json", new=folder / "new.json")
+        workers.open({which: folder / f"{which}.json" for which in ("old", "new")}, ())
         new_ids = {number: new.ids[text] for number, text in old.texts.items() if text in new.ids}
         return cost_of(workers, corpus, ALL, folder, old, new_ids, (old.unknown, new.unknown))
 

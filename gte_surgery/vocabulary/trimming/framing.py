@@ -9,10 +9,12 @@ from tempfile import TemporaryDirectory
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.source import path_of
+from gte_surgery.vocabulary.confined import alone
 from gte_surgery.vocabulary.rewriting.rewrite import load
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
-from gte_surgery.vocabulary.trimming.workers import started, stated
+from gte_surgery.vocabulary.trimming.child import frame, open_tokenizers
+from gte_surgery.vocabulary.trimming.words import reach
 
 _AT_ONCE = 256
 _INSTEAD = "give ids in place of texts: JSON lines with a list in --column NAME"
@@ -26,12 +28,13 @@ def framed(checkpoints: Sequence[Checkpoint], texts: Sequence[str], longest: int
     tokenizers package refuses or dies of.
     """
     groups = [texts[at : at + _AT_ONCE] for at in range(0, len(texts), _AT_ONCE)]
-    with TemporaryDirectory(prefix="gte-surgery-") as folder, started(1) as workers:
-        for at, checkpoint in enumerate(checkpoints):
-            workers.open(read_tokenizer(checkpoint).beside, **{str(at): _file(checkpoint, Path(folder, str(at)))})
-        asked = [[{"do": "frame", "which": str(at), "texts": list(group), "longest": longest} for group in groups]
-                 for at in range(len(checkpoints))]  # fmt: skip
-        return [[ids for answer in workers.spread(each) for ids in answer["ids"]] for each in asked]
+    framed = []
+    for checkpoint in checkpoints:
+        with TemporaryDirectory(prefix="gte-surgery-") as folder, alone() as asked:
+            file = _file(checkpoint, Path(folder, TOKENIZER_JSON))
+            asked(open_tokenizers, {"old": file}, read_tokenizer(checkpoint).beside)
+            framed.append([ids for group in groups for ids in asked(frame, "old", group, longest)])
+    return framed
 
 
 def reached(checkpoint: Checkpoint) -> tuple[int, str, str] | None:
@@ -43,10 +46,10 @@ def reached(checkpoint: Checkpoint) -> tuple[int, str, str] | None:
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is None or find_spec("tokenizers") is None:
         return None
-    with started(1) as workers:
-        beside = stated(read_tokenizer(checkpoint).beside)
-        (found,) = workers.all({"do": "reach", "path": str(path_of(file.place)), "beside": beside})
-    return found["id"], found["token"], found["text"]
+    path = path_of(file.place)
+    with alone(path) as asked:
+        found: tuple[int, str, str] = asked(reach, path, read_tokenizer(checkpoint).beside)
+    return found
 
 
 def _file(checkpoint: Checkpoint, place: Path) -> Path:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,10 +19,13 @@ from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
 from gte_surgery.vocabulary.row_map import Places, Point, RowMap
 from gte_surgery.vocabulary.token_files import TOKENIZER_CONFIG, TOKENIZER_JSON
+from gte_surgery.vocabulary.trimming import child
+from gte_surgery.vocabulary.trimming.child import Compared, Cost
 from gte_surgery.vocabulary.trimming.choice import SIZES, Choice, Wish, always, choose, curve, mended
-from gte_surgery.vocabulary.trimming.costs import Cost, cost_of, written_map
-from gte_surgery.vocabulary.trimming.counting import Counted, count, ranges
+from gte_surgery.vocabulary.trimming.costs import cost_of, written_map
+from gte_surgery.vocabulary.trimming.counting import Counted, count, cut_of
 from gte_surgery.vocabulary.trimming.texts import parts
+from gte_surgery.vocabulary.trimming.word_files import ranges
 from gte_surgery.vocabulary.trimming.workers import Workers, started
 
 _UNCOUNTED = "no text and no count was given: tokens are kept in the order of their ids, as far as the tokenizer can"
@@ -77,7 +80,7 @@ def trimmed(
         source = load(checkpoint, f"to keep rows without a tokenizer, name them in a file: {instead}")
         if found:
             (place / "old.json").write_bytes(source.contents.raw)
-            workers.open(source.contents.beside, old=place / "old.json")
+            workers.open({"old": place / "old.json"}, source.contents.beside)
         size = max(source.contents.texts, default=0) + 1
         fixed = always(source, special, wish.tokens)
         held = round(corpus.held_out * 10_000)
@@ -111,23 +114,13 @@ def _proved(
         files = rewritten(source, new_ids)
         (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.raw))
         choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
-        workers.open(source.contents.beside, new=place / "new.json")
+        workers.open({"new": place / "new.json"}, source.contents.beside)
         if counted.words is None:
             return choice, ["no texts were given, so nothing was encoded again"]
-        maps = str(written_map(place, source.contents, new_ids))
-        requests = [
-            {
-                "do": "compare",
-                "words": str(counted.words),
-                "begin": begin,
-                "end": end,
-                "map": maps,
-                "cut": str(place / f"{begin}.cut"),
-            }
-            for begin, end in ranges(counted.words)
-        ]
-        answers = list(workers.spread(requests))
-        differing = [word for answer in answers for word in answer["differing"]]
+        to_new, words = written_map(place, source.contents, new_ids), counted.words
+        calls = ((words, begin, end, to_new, cut_of(place, begin)) for begin, end in ranges(words))
+        answers = [found for _, found in workers.each(child.compare, calls)]
+        differing = [word for answer in answers for word in answer.differing]
         if not differing:
             return choice, list(_of_proof(answers, counted, repaired))
         more = mended(source.contents, differing, kept)
@@ -208,8 +201,8 @@ def _of_curve(points: Collection[Point]) -> Iterator[str]:
             yield f"with --top {point.size}: {100 * point.coverage:.3f} % of the tokens counted, {fewer}"
 
 
-def _of_proof(answers: Sequence[Mapping[str, int]], counted: Counted, repaired: int) -> Iterator[str]:
-    same, changed, times = (sum(answer[key] for answer in answers) for key in ("same", "changed", "changed_times"))
+def _of_proof(answers: Sequence[Compared], counted: Counted, repaired: int) -> Iterator[str]:
+    same, changed, times = (sum(each) for each in list(zip(*answers, strict=True))[:3])
     if changed:
         yield (
             f"{same:,} of {counted.distinct:,} distinct words were encoded again and give the same tokens; the other "

@@ -4,23 +4,19 @@ them, and the ids of a word. Runs in a child process only, since the package rea
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.vocabulary.token_files import FLAGS, TOKENIZER_JSON
-
-Beside = Iterable[tuple[str, list[str]]]
-"""The texts and flags of tokens that other files add to a tokenizer.json."""
+from gte_surgery.vocabulary.token_files import FLAGS, AddedToken
 
 
 class Words:
     """A tokenizer, opened with the package, without truncation and padding."""
 
-    def __init__(self, path: Path, beside: Beside) -> None:
+    def __init__(self, path: Path, beside: Iterable[AddedToken]) -> None:
         self._tokenizer = opened(path, beside)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
@@ -65,39 +61,21 @@ class Words:
         return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
 
 
-def opened(path: Path, beside: Beside) -> Any:
+def opened(path: Path, beside: Iterable[AddedToken]) -> Any:
     """A tokenizer.json as the package opens it, with the tokens `beside` it added. Raises CheckpointError."""
-    from tokenizers import AddedToken, Tokenizer
+    from tokenizers import AddedToken as Added
+    from tokenizers import Tokenizer
 
     try:
         tokenizer = Tokenizer.from_file(str(path))
-        for text, flags in beside:
-            tokenizer.add_tokens([AddedToken(text, **{name: name in flags for name in FLAGS})])
+        for token in beside:
+            tokenizer.add_tokens([Added(token.text, **{name: name in token.flags for name in FLAGS})])
     except Exception as error:  # noqa: BLE001 - the package raises nothing more special
         raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
     return tokenizer
 
 
-def make(folder: Path) -> None:
-    """Writes tokenizer.json beside older files of a tokenizer, as transformers makes it of them, without running code
-    that lies there. Raises CheckpointError.
-    """
-    os.environ |= {"HF_HUB_OFFLINE": "1", "USE_TORCH": "0", "TRANSFORMERS_VERBOSITY": "critical"}
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise CheckpointError(
-            f"transformers: cannot be imported: {error}", "`pip install 'gte-surgery[smoke]'`"
-        ) from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-        tokenizer.backend_tokenizer.save(str(folder / TOKENIZER_JSON), pretty=False)
-    except Exception as error:  # noqa: BLE001 - whatever it raises says that it makes none
-        why = " ".join(str(error).split())[:200].replace(str(folder), "the folder")
-        raise CheckpointError(f"transformers makes none of the older files: {type(error).__name__}: {why}") from None
-
-
-def reach(path: Path, beside: Beside) -> dict[str, Any]:
+def reach(path: Path, beside: Iterable[AddedToken]) -> tuple[int, str, str]:
     """The greatest id that really comes out of a tokenizer, its token, and the text that it came of.
 
     Encoded are a few sentences, nothing at all, and the texts of the tokens with the greatest ids and of all added
@@ -108,10 +86,10 @@ def reach(path: Path, beside: Beside) -> dict[str, Any]:
     last = sorted(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda pair: -pair[1])[:_LAST_TOKENS]
     texts = [*_SENTENCES, *(token.content for token in added.values()), *(text for text, _ in last)]
     pairs = [(text, _SENTENCES[0]) for text in texts]
-    found: dict[str, Any] = {"id": -1, "token": "", "text": ""}
+    found = (-1, "", "")
     for text, encoding in zip((*texts, *texts), tokenizer.encode_batch([*texts, *pairs]), strict=True):
-        if (most := max(encoding.ids, default=-1)) > found["id"]:
-            found = {"id": most, "token": tokenizer.id_to_token(most) or "", "text": text}
+        if (most := max(encoding.ids, default=-1)) > found[0]:
+            found = (most, tokenizer.id_to_token(most) or "", text)
     return found
 
 

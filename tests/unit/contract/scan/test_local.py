@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from gte_surgery import child
+from gte_surgery.child import FailedError, First, safe_path
 from gte_surgery.contract.scan import local, process
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.corpus import scan
 from gte_surgery.contract.scan.portions import Format, Portion, Source, Span
-from gte_surgery.contract.scan.process import FailedError, safe_path
 from gte_surgery.contract.scan.summary import empty
 from gte_surgery.contract.scan.work import Request
 from gte_surgery.contract.scan.worker import bounded
@@ -30,13 +33,14 @@ CONTRACT = IdContract(vocab_size=10, pad_token_id=1, type_vocab_size=1, max_leng
 REQUEST = Request(CONTRACT, Columns(), False, 10)
 
 DYING = """
-import os, sys
-sys.path[:] = sys.argv[2:]
+import os, sys, time
+sys.path[:] = sys.argv[3:]
+from gte_surgery import child
 from gte_surgery.contract.scan import worker
 def die(request, portion, real=worker.scan):
     return real(request, portion) if "good" in portion.source.name else {death}
 worker.scan = die
-worker.serve(sys.argv[1])
+child.main(*sys.argv[1:3])
 """
 """A process that dies of every file that is not called good."""
 
@@ -61,31 +65,31 @@ def portions(*nbytes: int) -> list[Portion]:
     return [Portion(source, Span(at, at + 1, 0, None, size), False) for at, size in enumerate(nbytes)]
 
 
-class Process:
+class Fork:
     """In the place of a process: answers that there is nothing."""
 
-    made = 0
-
     def __init__(self) -> None:
-        Process.made += 1
-        self.connection, self._theirs = process.Pipe()
-        self.is_ready = self.is_alive = True
-        self.caller, self.folder = os.getpid(), process._folder()
+        self.connection, self._theirs = Pipe()
 
-    def takes(self, question: tuple[Any, Any]) -> bool:
+    def ask(self, *_: Any) -> bool:
         self._theirs.send(empty(10, 4))
         return True
 
-    def end(self) -> None:
-        self.connection.close()
-        self._theirs.close()
+    def answer(self) -> Any:
+        return self.connection.recv()
 
 
 @contextmanager
-def made_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(local, "Process", Process)
-    monkeypatch.setattr(Process, "made", 0)
-    yield
+def made_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Fork]]:
+    """What is forked meanwhile."""
+    made: list[Fork] = []
+
+    def fork(first: First) -> Fork:
+        made.append(Fork())
+        return made[-1]
+
+    monkeypatch.setattr(First, "fork", fork)
+    yield made
 
 
 @pytest.mark.parametrize(
@@ -104,9 +108,9 @@ def test_portions_get_as_many_processes_as_they_are_worth(
     workers: int, sizes: list[int], made: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    with made_in(monkeypatch), local.Local(workers) as place:
+    with made_in(monkeypatch) as forks, local.Local(workers) as place:
         place.scan(REQUEST, portions(*sizes), empty(10, 4), lambda portion, _: seen.append(portion.span.begin))
-    assert Process.made == made
+    assert len(forks) == made
     assert sorted(seen) == list(range(len(sizes)))
 
 
@@ -114,9 +118,9 @@ def test_portions_get_as_many_processes_as_they_are_worth(
 def test_many_files_are_planned_by_several_processes(
     workers: int, files: int, made: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with made_in(monkeypatch), local.Local(workers) as place:
+    with made_in(monkeypatch) as forks, local.Local(workers) as place:
         assert len(place.plan(REQUEST, [str(number) for number in range(files)])) == files
-    assert Process.made == made
+    assert len(forks) == made
 
 
 def test_what_takes_several_times_as_long_begins_first_and_the_rest_in_order() -> None:
@@ -143,9 +147,9 @@ def test_portions_add_up_to_what_was_known_before_and_each_is_seen(workers: int,
 @pytest.mark.parametrize(
     ("death", "told"),
     [
-        ("os.kill(os.getpid(), 11)", "the process that read it ended by SIGSEGV"),
-        ("os.kill(os.getpid(), 7)", "the process that read it ended by SIGBUS"),
-        ("os.kill(os.getpid(), 9)", "the process that read it ended by SIGKILL, was memory short?"),
+        ("os.kill(os.getpid(), 11) or time.sleep(9)", "the process that read it ended by SIGSEGV"),
+        ("os.kill(os.getpid(), 7) or time.sleep(9)", "the process that read it ended by SIGBUS"),
+        ("os.kill(os.getpid(), 9) or time.sleep(9)", "the process that read it ended by SIGKILL, was memory short?"),
         ("os._exit(3)", "the process that read it ended by exit code 3"),
     ],
 )
@@ -153,7 +157,7 @@ def test_a_process_that_dies_of_a_file_is_replaced_and_the_file_is_told(
     death: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = save(tmp_path, "a.npy", "good1.npy", "b.npy", "good2.npy")
-    monkeypatch.setattr(process, "BOOT", DYING.format(death=death))
+    monkeypatch.setattr(child, "BOOT", DYING.format(death=death))
     report = scan(CONTRACT, *names)
     assert report.summary.rows == 4
     assert [(each.code, each.location.file, each.message) for each in report.findings if each.code == "GTE480"] == [
@@ -162,48 +166,79 @@ def test_a_process_that_dies_of_a_file_is_replaced_and_the_file_is_told(
 
 
 def test_a_mistake_of_ours_is_raised_with_where_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "BOOT", DYING.format(death="{}['rows']"))
+    monkeypatch.setattr(child, "BOOT", DYING.format(death="{}['rows']"))
     with pytest.raises(FailedError, match=r"(?s)in die.*KeyError: 'rows'"):
         scan(CONTRACT, *save(tmp_path, "a.npy"))
 
 
 def test_a_process_that_does_not_begin_is_no_fault_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "BOOT", "raise SystemExit(5)")
+    monkeypatch.setattr(child, "BOOT", "raise SystemExit(5)")
     with pytest.raises(RefusedError) as caught:
         scan(CONTRACT, *save(tmp_path, "a.npy"))
     assert caught.value.message == "a process of the scan ended with exit code 5 before it began"
     assert subprocess.run(caught.value.hint.split("`")[1], shell=True, check=False).returncode == 0
 
 
+def below(pid: int) -> list[int]:
+    """The processes that a process has begun or forked."""
+    return [int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()]
+
+
 def test_a_process_that_was_killed_while_idle_is_replaced(tmp_path: Path) -> None:
     (name,) = save(tmp_path, "a.npy")
     with local.Local(1) as place:
         (planned,) = place.plan(REQUEST, [name])
-        place._idle[0]._process.kill()
-        place._idle[0]._process.wait()
+        (idle,) = [fork for first in below(os.getpid()) for fork in below(first)]
+        os.kill(idle, 9)
+        while Path(f"/proc/{idle}/stat").read_text().split()[2] != "Z":  # its parent waits for it when it is asked
+            time.sleep(0.01)
         assert place.scan(REQUEST, planned.portions, empty(10, 4), lambda *_: None).rows == 2
 
 
 def test_one_process_waits_for_the_next_scan_and_ends_with_this_one(tmp_path: Path) -> None:
     names = save(tmp_path, *(f"{number}.npy" for number in range(64)))
+    before = set(below(os.getpid()))
     with local.Local(2) as place:
         place.plan(REQUEST, names)
-        first, second = place._idle
-    assert [first._process.poll() is None, second._process.poll() is None] == [True, False]
+        (first,) = set(below(os.getpid())) - before
+        assert len(below(first)) == 2
+    assert (set(below(os.getpid())) - before, below(first)) == ({first}, [])
     with local.Local(1) as place:
         place.plan(REQUEST, names)
-        assert place._idle == [first]
+        assert (set(below(os.getpid())) - before, len(below(first))) == ({first}, 1)
     process.end_waiting()
-    assert first._process.poll() is not None
+    assert set(below(os.getpid())) == before
 
 
-def test_a_fork_leaves_the_processes_of_its_parent_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_but_was_killed_is_replaced(tmp_path: Path) -> None:
+    (name,) = save(tmp_path, "a.npy")
+    process.prepare()
+    waits = process.WAITING[0][1]
+    waits._process.kill()
+    waits._process.wait()
     with local.Local(1) as place:
-        place.plan(REQUEST, save(tmp_path, "a.npy"))
-        (idle,) = place._idle
-    monkeypatch.setattr(idle, "caller", 1)
-    assert process.waiting() is None
-    idle.end()
+        assert place.plan(REQUEST, [name])[0].failed is None
+
+
+def test_a_scan_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
+    before = set(below(os.getpid()))
+    (name,) = save(tmp_path, "a.npy")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), local.Local(2) as place:
+        place.scan(REQUEST, place.plan(REQUEST, [name])[0].portions, empty(10, 4), stop)
+    assert set(below(os.getpid())) == before
+
+
+def test_a_fork_leaves_the_processes_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    process.prepare()
+    ((use, first),) = process.WAITING
+    monkeypatch.setattr(process, "WAITING", [((1, *use[1:]), first)])
+    process.end_waiting()
+    assert first.is_alive
+    first.end()
 
 
 def test_the_working_directory_is_left_out_of_the_path_of_modules(

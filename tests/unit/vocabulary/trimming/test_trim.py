@@ -8,7 +8,6 @@ import os
 import re
 import signal
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,8 +22,9 @@ from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
 from gte_surgery.gte.schemas import violations
 from gte_surgery.vocabulary.trimming import child, choice, texts
-from gte_surgery.vocabulary.trimming.child import escaped, is_held, unescaped
+from gte_surgery.vocabulary.trimming.child import is_held
 from gte_surgery.vocabulary.trimming.texts import parts, texts_of
+from gte_surgery.vocabulary.trimming.word_files import escaped, unescaped
 from gte_surgery.vocabulary.trimming.workers import started
 from tests import builder
 from tests.texts import KINDS, encoded, lines, write_tokenizer
@@ -243,16 +243,12 @@ def test_words_that_are_written_down_often_are_counted_the_same(
     for most_words, most_runs in ((child.MOST_WORDS, child.MOST_RUNS), (20, 3)):
         monkeypatch.setattr(child, "MOST_WORDS", most_words)
         monkeypatch.setattr(child, "MOST_RUNS", most_runs)
-        monkeypatch.setattr(child, "_limit", lambda size: None)
+        monkeypatch.setattr(child, "bound", lambda size: None)
         folder = tmp_path / str(most_words)
         folder.mkdir()
-        worker = child.Worker()
-        for request in (
-            {"do": "open", "beside": [], "old": str(place / "tokenizer.json")},
-            {"do": "count", "part": asdict(part), "folder": str(folder), "held": 0},
-            {"do": "flush", "folder": str(folder)},
-        ):
-            worker.answer(request)
+        child.open_tokenizers({"old": place / "tokenizer.json"}, ())
+        child.count(part, folder, 0)
+        child.flush(folder)
         (words,) = folder.iterdir()
         found.append(words.read_bytes())
     assert found[0] == found[1]
@@ -268,21 +264,19 @@ def below(pid: int) -> list[int]:
 def test_workers_share_one_opened_tokenizer_their_death_is_told_and_none_is_left(place: Path, tmp_path: Path) -> None:
     before = set(below(os.getpid()))
     with started(3) as workers:
-        workers.open(old=place / "tokenizer.json")
-        assert workers.all({"do": "flush", "folder": str(tmp_path)}) == [{}] * 3
+        workers.open({"old": place / "tokenizer.json"}, ())
+        texts = [("old", ["a text"], 9)] * 9
+        old = [answer for _, answer in workers.each(child.frame, texts)]
         assert len(set(below(os.getpid())) - before) == 4
-        workers.open(new=place / "tokenizer.json")
-        texts = {"texts": ["a text"], "longest": 9, "do": "frame"}
-        old, new = (workers.all({**texts, "which": which}) for which in ("old", "new"))
-        assert old == new
-        assert len(old) == 3
-        workers.rest()
+        workers.open({"new": place / "tokenizer.json"}, ())
         assert len(set(below(os.getpid())) - before) == 1
-        assert workers.all({**texts, "which": "old"}) == old
-        (again,) = [pid for pid in below(os.getpid()) if below(pid)]
-        os.kill(below(again)[1], signal.SIGABRT)
+        assert [answer for _, answer in workers.each(child.frame, [("new", *rest) for _, *rest in texts])] == old
+        workers.rest()
+        assert [answer for _, answer in workers.each(child.frame, texts)] == old
+        (first,) = [pid for pid in below(os.getpid()) if below(pid)]
+        os.kill(below(first)[1], signal.SIGABRT)
         with pytest.raises(RefusedError, match="died of reading the texts: SIGABRT"):
-            list(workers.spread([texts | {"which": "old"}] * 9))
+            list(workers.each(child.frame, texts))
     assert set(below(os.getpid())) == before
 
 

@@ -1,0 +1,123 @@
+"""Child processes: what they are asked and answer, how they fork, and how their end is told."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gte_surgery.child import DiedError, FailedError, First, Forks
+from gte_surgery.errors import UsageError
+from gte_surgery.whole import whole
+
+DIVIDE: Any = divmod
+
+
+@pytest.fixture
+def first() -> Iterator[First]:
+    begun = First("json")
+    yield begun
+    begun.end()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    """Whether a process ends within a moment."""
+    end = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+def test_a_call_is_answered_and_what_it_raises_is_raised_here(first: First) -> None:
+    assert first.call(DIVIDE, 7, 2) == (3, 1)
+    with pytest.raises(FailedError, match=r"(?s)Traceback.*ZeroDivisionError"):
+        first.call(DIVIDE, 7, 0)
+    with pytest.raises(UsageError, match=r"rows: 1\.5, must be a whole number"):
+        first.call(whole, "rows", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("call", "told", "code"), [((os._exit, 3), "exit code 3", 3), ((os.abort,), "SIGABRT", -6)], ids=str
+)
+def test_the_death_of_a_first_and_of_a_fork_is_told_alike(first: First, call: Any, told: str, code: int) -> None:
+    for child in (first.fork(), first):
+        with pytest.raises(DiedError) as caught:
+            child.call(*call)
+        assert (str(caught.value), caught.value.code) == (told, code)
+    assert not first.ask(os.getpid) or not first.is_alive
+
+
+def test_forks_answer_many_calls_each_one_at_a_time(first: First) -> None:
+    forks = Forks(first, 3, is_replaced=True)
+    found = list(forks.each((DIVIDE, number, 10) for number in range(200)))
+    assert sorted(call[1] for call, _ in found) == list(range(200))
+    assert all(answer == divmod(*call[1:]) for call, answer in found)
+    assert len(set(forks.all(os.getpid))) <= 3
+    assert first.call(os.getpid) not in forks.all(os.getpid)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_fork_that_dies_of_a_call_is_told_with_it_and_the_others_go_on(first: First, most: int) -> None:
+    forks = Forks(first, 2, is_replaced=True)
+    calls = [(os._exit, 1) if number % 3 == 0 else (DIVIDE, number, 10) for number in range(12)]
+    found = list(forks.each(calls, most))
+    assert sum(isinstance(answer, DiedError) for _, answer in found) == 4
+    assert sorted(answer for _, answer in found if not isinstance(answer, DiedError)) == [
+        divmod(number, 10) for number in range(12) if number % 3
+    ]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_a_fork_that_was_killed_while_idle_is_replaced_where_it_may_be(first: First, is_replaced: bool) -> None:
+    forks = Forks(first, 1, is_replaced)
+    ((_, pid),) = forks.each([(os.getpid,)])
+    os.kill(pid, 9)
+    assert gone(pid)
+    ((_, answer),) = forks.each([(DIVIDE, 7, 2)])
+    assert answer == (3, 1) if is_replaced else str(answer) == "SIGKILL"
+
+
+def test_forks_end_by_themselves_and_with_the_first_whatever_they_do(first: First) -> None:
+    forks = Forks(first, 2, is_replaced=True)
+    idle = [pid for _, pid in forks.each([(os.getpid,)])]
+    forks.end()
+    assert all(map(gone, idle))
+    busy = first.fork()
+    pid = busy.call(os.getpid)
+    busy.ask(time.sleep, 600)
+    first.end()
+    assert gone(pid)
+
+
+def test_a_first_that_cannot_import_what_it_is_for_has_died() -> None:
+    begun = First("no_such_module")
+    with pytest.raises(DiedError, match="exit code 1"):
+        begun.fork()
+    begun.end()
+
+
+def test_nothing_is_left_where_the_one_that_asks_is_killed(tmp_path: Path) -> None:
+    if (pid := os.fork()) == 0:
+        first = First("json")
+        found = [first.call(os.getpid), first.fork().call(os.getpid)]
+        (tmp_path / "made").write_text(f"{found[0]} {found[1]}")
+        (tmp_path / "made").rename(tmp_path / "pids")
+        time.sleep(600)
+    try:
+        while not (tmp_path / "pids").exists():
+            time.sleep(0.01)
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    assert all(gone(int(each)) for each in (tmp_path / "pids").read_text().split())
