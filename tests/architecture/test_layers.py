@@ -240,7 +240,6 @@ OPENS_BY_ITSELF = {
     "vocabulary/token_map.py": "the user's own tokenizer",
     "vocabulary/trimming/child.py": "the words of the user's texts, in a folder of their own",
     "vocabulary/trimming/counting.py": "the words of the user's texts, in a folder of their own",
-    "vocabulary/trimming/word_files.py": "the same",
     "smoke/prove/memory.py": "what the kernel tells of memory",
     "model/weights.py": "safetensors reads straight to the device, from a path that `source` gives",
     "cli/entry.py": "what stands for a stream that was closed",
