@@ -316,7 +316,7 @@ def test_ranks_that_download_the_same_at_once_all_have_it(tmp_path: Path, hub: S
     hub.publish("org/name", local)
     with ThreadPoolExecutor(8) as ranks:
         places = {each.result() for each in [ranks.submit(downloaded, Address("org/name")) for _ in range(8)]}
-    (place,) = places
+    ((place, _),) = places
     assert all((place / path.name).read_bytes() == path.read_bytes() for path in local.iterdir())
     assert not [*Path(constants.HF_HUB_CACHE).rglob("*.incomplete")]
 
