@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +21,7 @@ from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
 from gte_surgery.contract.scan.judging.blocks import Array, RawBlock
 from gte_surgery.contract.scan.portions import Format, Source, Span
-from gte_surgery.contract.scan.readers.arrays import OFFSETS, Dtype, Stored, rows_of, spans_of
+from gte_surgery.contract.scan.readers.arrays import OFFSETS, Arrays, Dtype, rows_of, spans_of
 
 _SUFFIX = ".npy"
 
@@ -67,9 +68,9 @@ class FileArray:
 class _Member:
     """An array in a zip archive, which is read from its beginning on."""
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self.shape, self.dtype = _header(file)
-        self._file = file
+    def __init__(self, archive: zipfile.ZipFile, name: str, stack: ExitStack) -> None:
+        self._file = stack.enter_context(archive.open(name))
+        self.shape, self.dtype = _header(self._file)
 
     def read(self, begin: int, end: int) -> Array:
         """The elements [begin, end) of the flattened array, where `begin` is the end of the last read."""
@@ -79,7 +80,7 @@ class _Member:
         return np.frombuffer(raw, self.dtype).astype(self.dtype.newbyteorder("="), copy=False)
 
 
-def _arrays(source: Source, columns: Columns, stack: ExitStack) -> dict[str, Stored]:
+def _arrays(source: Source, columns: Columns, stack: ExitStack) -> Arrays:
     """The arrays of a file by their names, as long as the stack keeps it open."""
     match source.format:
         case Format.NPY:
@@ -90,16 +91,16 @@ def _arrays(source: Source, columns: Columns, stack: ExitStack) -> dict[str, Sto
             return _tensors(source.path)
 
 
-def _beside(path: str, columns: Columns) -> dict[str, Stored]:
+def _beside(path: str, columns: Columns) -> Arrays:
     """The array of a .npy file and those beside it, by the names of their columns."""
-    arrays: dict[str, Stored] = {columns.ids: _file_array(path)}
+    arrays = {columns.ids: partial(_file_array, path)}
     folder, name = os.path.split(path)
     stem = name.removesuffix(_SUFFIX)
     if stem.endswith(columns.ids):
         for other in _others(columns):
             companion = os.path.join(folder, stem.removesuffix(columns.ids) + other + _SUFFIX)
             if os.path.exists(companion):
-                arrays[other] = _file_array(companion)
+                arrays[other] = partial(_file_array, companion)
     return arrays
 
 
@@ -128,10 +129,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], Dtype]:
     return shape, dtype
 
 
-def _members(path: str, stack: ExitStack) -> dict[str, Stored]:
+def _members(path: str, stack: ExitStack) -> Arrays:
     archive = stack.enter_context(zipfile.ZipFile(path))
     names = [name for name in archive.namelist() if name.endswith(_SUFFIX)]
-    return {name.removesuffix(_SUFFIX): _Member(stack.enter_context(archive.open(name))) for name in names}
+    return {name.removesuffix(_SUFFIX): partial(_Member, archive, name, stack) for name in names}
 
 
 _DTYPES = {
@@ -141,12 +142,13 @@ _DTYPES = {
 """What numpy calls the dtypes of safetensors; one that it lacks is opaque bytes of the same width."""
 
 
-def _tensors(path: str) -> dict[str, Stored]:
+def _tensors(path: str) -> Arrays:
     from gte_surgery.checkpoint.headers.header import DTYPE_BITS, read_header
 
     header = read_header(Path(path))
     return {
-        each.name: FileArray(
+        each.name: partial(
+            FileArray,
             path,
             header.data_start + each.begin,
             each.shape,

@@ -6,7 +6,7 @@ What the arrays lie in, a .npy file, a zip member or a safetensors file, is left
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Protocol
 
@@ -39,7 +39,11 @@ class Stored(Protocol):
         """The elements [begin, end) of the flattened array."""
 
 
-def spans_of(arrays: Mapping[str, Stored], source: Source, columns: Columns) -> list[Span]:
+Arrays = Mapping[str, Callable[[], Stored]]
+"""Arrays by their names, each opened when it is wanted: what lies beside them may be anything."""
+
+
+def spans_of(arrays: Arrays, source: Source, columns: Columns) -> list[Span]:
     """Spans of rows. Raises CorpusError where the arrays are not there or do not go together."""
     rows = _row_count(chosen(arrays, columns), columns)
     count = max(1, round(source.nbytes / PORTION))
@@ -51,7 +55,7 @@ def spans_of(arrays: Mapping[str, Stored], source: Source, columns: Columns) -> 
     ] or [Span(0, 0, 0, 0, source.nbytes)]
 
 
-def rows_of(arrays: Mapping[str, Stored], span: Span, columns: Columns) -> Iterator[RawBlock]:
+def rows_of(arrays: Arrays, span: Span, columns: Columns) -> Iterator[RawBlock]:
     """The rows [begin, end) of the arrays."""
     chosen_arrays = dict(chosen(arrays, columns))
     _row_count(chosen_arrays, columns)
@@ -66,16 +70,16 @@ def rows_of(arrays: Mapping[str, Stored], span: Span, columns: Columns) -> Itera
         yield RawBlock(numbered(begin, count), lists.pop("ids"), lists)
 
 
-def chosen(arrays: Mapping[str, Stored], columns: Columns) -> dict[str, Stored]:
+def chosen(arrays: Arrays, columns: Columns) -> dict[str, Stored]:
     """Role → array of those that are wanted and there; flat ids bring their offsets along."""
     for role, name in columns.required.items():
         if name not in arrays:
             there = ", ".join(sorted(arrays)) or "none"
             raise CorpusError(Fault.NO_COLUMN, f"no array {name!r} for {role}, there are {there}")
-    found = {role: arrays[name] for role, name in columns.roles.items() if name in arrays}
+    found = {role: arrays[name]() for role, name in columns.roles.items() if name in arrays}
     if len(found["ids"].shape) == 1:
         names = (columns.offsets,) if columns.offsets else OFFSETS
-        offsets = next((arrays[name] for name in names if name in arrays), None)
+        offsets = next((arrays[name]() for name in names if name in arrays), None)
         if offsets is None:
             raise CorpusError(Fault.NOT_ROWS, f"flat ids of shape {_shape(found['ids'])} without offsets to cut them")
         found["offsets"] = offsets

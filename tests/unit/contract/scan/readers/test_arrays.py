@@ -22,7 +22,7 @@ NAMED = Columns(labels="labels", positions="position_ids")
 
 @dataclass
 class InMemory:
-    """An array in no file, which notes what is read of it."""
+    """An array in no file, which notes what is read of it, and how to open it."""
 
     array: Array
     reads: list[tuple[int, int]] = field(default_factory=list)
@@ -34,6 +34,9 @@ class InMemory:
     @property
     def dtype(self) -> np.dtype[np.generic]:
         return self.array.dtype
+
+    def __call__(self) -> InMemory:
+        return self
 
     def read(self, begin: int, end: int) -> Array:
         self.reads.append((begin, end))

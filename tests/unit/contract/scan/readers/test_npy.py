@@ -11,6 +11,7 @@ import pytest
 
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.faults import CorpusError, Fault
+from gte_surgery.contract.scan.judging.blocks import Array
 from gte_surgery.contract.scan.portions import Format, Source, Span
 from gte_surgery.contract.scan.readers import arrays
 from gte_surgery.contract.scan.readers.array_files import is_companion, plan, read
@@ -176,3 +177,13 @@ def test_an_array_in_a_zip_that_ends_early_is_told(missing: int, tmp_path: Path)
     with pytest.raises(CorpusError) as raised:
         list(read(source(tmp_path / "a.npz"), whole(4), Columns()))
     assert raised.value.args == (Fault.UNREADABLE, "an array ends before its header says")
+
+
+@pytest.mark.parametrize("other", [np.array(["a", "b"], object), np.asfortranarray(IDS), np.zeros(2, "i8,f4")])
+def test_what_nobody_asks_for_in_a_zip_may_be_anything(other: Array, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", input_ids=IDS, texts=other)
+    assert all_columns(read(source(tmp_path / "a.npz"), whole(4), Columns())) == [
+        {"rows": [0, 1, 2, 3], "ids": IDS.tolist()}
+    ]
+    with pytest.raises(CorpusError, match="no array 'attention' for mask, there are input_ids, texts"):
+        plan(source(tmp_path / "a.npz"), Columns(mask="attention"))
