@@ -97,7 +97,8 @@ class GteAdapter:
             raise _miscounted(f"/{IDS}", told)
         if self.contract.type_vocab_size == 0 and not any(map(any, rows.get(TYPES, ()))):
             rows.pop(TYPES, None)
-        return _squared(_aligned(rows, self._their_pad(), self.contract), self.contract)
+        aligned = _aligned(rows, self._their_pad(), self.contract)
+        return filled(aligned, max(map(len, aligned[IDS]), default=0), self.contract)
 
     def _their_pad(self) -> int | None:
         """The id that the encoder pads with; None where nobody says."""
@@ -145,16 +146,6 @@ def _aligned(rows: Rows, their_pad: int | None, contract: IdContract) -> Rows:
         [contract.pad_token_id if number == pad and not is_kept else number for number, is_kept in row] for row in pairs
     ]
     return {**rows, IDS: ids, MASK: mask}
-
-
-def _squared(rows: Rows, contract: IdContract) -> Rows:
-    """Rows of unequal lengths filled up on the contract's side."""
-    width = max(map(len, rows[IDS]), default=0)
-    filling = {IDS: contract.pad_token_id}
-    return {
-        name: [filled(row, filling.get(name, 0), width, contract.padding_side) for row in value]
-        for name, value in rows.items()
-    }
 
 
 def _longer(rows: Rows, limit: int) -> list[int]:

@@ -7,7 +7,7 @@ joining an encoder to a contract that of `adapter`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,20 +145,22 @@ def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple
     rows = list(sequences)
     longest = max(map(len, rows), default=0)
     width = max(longest, min(-(-longest // pad_to_multiple_of) * pad_to_multiple_of, contract.max_length))
-    return rectangle(rows, width, contract)
+    return filled(with_mask(rows), width, contract)
 
 
-def rectangle(rows: Iterable[list[int]], width: int, contract: IdContract) -> Batch:
-    """Rows of ids filled up to the width, and their mask."""
-    side = contract.padding_side
-    pairs = [(filled(row, contract.pad_token_id, width, side), filled([1] * len(row), 0, width, side)) for row in rows]
-    return {IDS: [ids for ids, _ in pairs], MASK: [mask for _, mask in pairs]}
+def with_mask(rows: list[list[int]]) -> Batch:
+    """Rows of ids without padding, and their mask."""
+    return {IDS: rows, MASK: [[1] * len(row) for row in rows]}
 
 
-def filled(row: Sequence[int], filling: int, width: int, padding_side: str) -> list[int]:
-    """A row with `filling` at one end up to the width."""
-    rest = [filling] * (width - len(row))
-    return [*row, *rest] if padding_side == "right" else [*rest, *row]
+def filled(members: Mapping[str, list[list[int]]], width: int, contract: IdContract) -> Batch:
+    """The rows of members filled up to the width on the contract's side: ids with the pad, all else with 0."""
+    batch: Batch = {}
+    for name, rows in members.items():
+        filling = contract.pad_token_id if name == IDS else 0
+        pairs = [(row, [filling] * (width - len(row))) for row in rows]
+        batch[name] = [row + rest if contract.padding_side == "right" else rest + row for row, rest in pairs]
+    return batch
 
 
 def checked(batch: Mapping[str, Any], contract: IdContract, framework: FrameworkName, device: object) -> Batch:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gte_surgery.contract.batch.structure import EMBEDS, MASK
-from gte_surgery.contract.collate import rectangle
+from gte_surgery.contract.collate import filled, with_mask
 from gte_surgery.contract.frameworks import Framework, UnreadableError, member, tensor
 from gte_surgery.contract.spec import IdContract
 
@@ -64,7 +64,7 @@ class Draft:
 
 def padded_draft(sequences: list[list[int]], columns: int, contract: IdContract) -> Draft:
     """Sequences padded to so many columns, with their mask."""
-    return Draft(rectangle(sequences, columns, contract))
+    return Draft(filled(with_mask(sequences), columns, contract))
 
 
 def counted_positions(mask: list[list[int]]) -> list[list[int]]:

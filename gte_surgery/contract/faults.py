@@ -131,8 +131,7 @@ def _mix_frameworks(draft: Draft, contract: IdContract, choose: Choose) -> None:
 def _overrun(draft: Draft, contract: IdContract, choose: Choose) -> None:
     """Widen all rows beyond max_length with padding."""
     width = contract.max_length + choose(1, 3)
-    for name, filling in ((IDS, contract.pad_token_id), (MASK, 0)):
-        draft.members[name] = [filled(row, filling, width, contract.padding_side) for row in draft.members[name]]
+    draft.members |= filled({name: draft.members[name] for name in (IDS, MASK)}, width, contract)
 
 
 def _decapitate(draft: Draft, contract: IdContract, choose: Choose) -> None:
