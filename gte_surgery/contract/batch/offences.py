@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -74,19 +75,19 @@ class Offences:
         found, wanted = self._words[code]
         row, column = group.places[0]
         place = f"in row {row}" if column is None else f"at row {row}, column {column}"
-        message = f"{found.format(group.first)} {place}, {wanted}{_others(group)}"
+        span = f", {group.least} to {group.most}" if group.least < group.most else ""
+        message = f"{found.format(group.first)} {place}, {wanted}{others(group.count, group.rows, group.places, span)}"
         pointer = f"/{group.name}/{row}" + ("" if column is None else f"/{column}")
         return CODES[code].found(Location(pointer=pointer), message, hinted(code, self._contract, group.most))
 
 
-def _others(group: _Group) -> str:
-    """How many more there are: ` (3 such in 2 rows, 128 to 140: [0, 1], [0, 2], [4, 0])`."""
-    if group.count == 1:
+def others(count: int, rows: int, places: Sequence[tuple[int, int | None]], span: str = "") -> str:
+    """How many more there are: ` (3 such in 2 rows, 128 to 140: [0, 1], [0, 2], [4, 0])`; of a row as a whole `[4]`."""
+    if count == 1:
         return ""
-    span = f", {group.least} to {group.most}" if group.least < group.most else ""
-    places = ", ".join(f"[{row}]" if column is None else f"[{row}, {column}]" for row, column in group.places)
-    more = ", …" if group.count > len(group.places) else ""
-    return f" ({group.count:,} such in {counted(group.rows, 'row')}{span}: {places}{more})"
+    told = ", ".join(f"[{row}]" if column is None else f"[{row}, {column}]" for row, column in places)
+    more = ", …" if count > len(places) else ""
+    return f" ({count:,} such in {counted(rows, 'row')}{span}: {told}{more})"
 
 
 def words(contract: Terms) -> dict[str, tuple[str, str]]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from gte_surgery.contract.batch.offences import hinted, words
+from gte_surgery.contract.batch.offences import hinted, others, words
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.scan.faults import Fault
-from gte_surgery.contract.scan.summary import FileFault, Offender
+from gte_surgery.contract.scan.summary import FileFault
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.findings import Finding, Location
-from gte_surgery.gte.wording import counted
 
 
 def worded(fault: FileFault, contract: IdContract, max_id: int) -> Finding:
@@ -24,23 +23,10 @@ def _message(fault: FileFault, contract: IdContract) -> str:
     if first.row < 0:
         return first.value
     found, wanted = (words(contract) | _own_words(contract))[fault.fault.value]
-    named = f"{found.format(first.value)} {_place(fault.fault, first)}, {wanted}"
-    return named + _others(fault)
-
-
-def _place(fault: Fault, offender: Offender) -> str:
-    if fault in _OF_ROWS or offender.column < 0:
-        return f"in row {offender.row:,}"
-    return f"at row {offender.row:,}, column {offender.column:,}"
-
-
-def _others(fault: FileFault) -> str:
-    if fault.sums.places == 1:
-        return ""
-    is_of_rows = fault.fault in _OF_ROWS or fault.offenders[0].column < 0
-    places = ", ".join(f"[{at.row}]" if is_of_rows else f"[{at.row}, {at.column}]" for at in fault.offenders)
-    more = ", …" if fault.sums.places > len(fault.offenders) else ""
-    return f" ({fault.sums.places:,} such in {counted(fault.sums.rows, 'row')}: {places}{more})"
+    is_of_rows = fault.fault in _OF_ROWS or first.column < 0
+    place = f"in row {first.row:,}" if is_of_rows else f"at row {first.row:,}, column {first.column:,}"
+    places = [(at.row, None if is_of_rows else at.column) for at in fault.offenders]
+    return f"{found.format(first.value)} {place}, {wanted}{others(fault.sums.places, fault.sums.rows, places)}"
 
 
 _NAMED = "the ids are found under `input_ids`, unless --ids NAME says otherwise"

@@ -42,8 +42,8 @@ def plan(source: Source, columns: Columns) -> list[Span]:
     """Spans of record batches: by number in a file, by byte offset in a stream, whose batches can be read on their own
     unless they need dictionaries read before."""
     with reading(), pa.OSFile(source.path) as file:
-        is_file = _is_file(file)
-        reader = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(file)
+        reader = _opened(file)
+        is_file = isinstance(reader, pa.RecordBatchFileReader)
         wanted(reader.schema, columns)
         messages = list(_messages(file, *((8, reader.num_record_batches) if is_file else (0, None))))
     batches = [each for each in messages if each.kind == _BATCH]
@@ -61,8 +61,8 @@ def read(source: Source, span: Span, columns: Columns) -> Iterator[RawBlock]:
     read from a file may point anywhere."""
     row = span.first_row
     with reading(), pa.OSFile(source.path) as file:
-        is_file = _is_file(file)
-        reader = (pa.ipc.open_file if is_file else pa.ipc.open_stream)(file)
+        reader = _opened(file)
+        is_file = isinstance(reader, pa.RecordBatchFileReader)
         names = wanted(reader.schema, columns)
         for batch in (_file_batches if is_file else _stream_batches)(file, reader.schema, span, names):
             chosen = batch.select(names)
@@ -71,10 +71,10 @@ def read(source: Source, span: Span, columns: Columns) -> Iterator[RawBlock]:
             row += batch.num_rows
 
 
-def _is_file(file: pa.NativeFile) -> bool:
-    is_file: bool = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
+def _opened(file: pa.NativeFile) -> pa.RecordBatchFileReader | pa.RecordBatchStreamReader:
+    is_file = file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
     file.seek(0)
-    return is_file
+    return pa.ipc.open_file(file) if is_file else pa.ipc.open_stream(file)
 
 
 def _messages(file: pa.NativeFile, at: int, most: int | None) -> Iterator[_Message]:
