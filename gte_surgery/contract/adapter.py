@@ -15,9 +15,9 @@ from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.batch.structure import IDS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.collate import Batch, checked, filled
-from gte_surgery.contract.frameworks import FrameworkName, plain
+from gte_surgery.contract.frameworks import Framework, plain
 from gte_surgery.contract.spec import IdContract
-from gte_surgery.errors import BatchError, RefusedError
+from gte_surgery.errors import BatchError, RefusedError, UsageError
 from gte_surgery.findings import Location, Report
 from gte_surgery.gte.wording import counted
 
@@ -61,9 +61,13 @@ class GteAdapter:
     encoder: SequenceEncoder
     contract: IdContract
     device: object = None
-    framework: FrameworkName = "torch"
+    framework: Framework = "torch"
     overflow: Literal["error", "cut"] = "error"
     pad_id: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.overflow not in ("error", "cut"):
+            raise UsageError(f'overflow: {self.overflow!r}, must be "error" or "cut"')
 
     def __call__(
         self, sequences: Sequence[Any], *, max_length: int | None = None, add_special_tokens: bool = True

@@ -13,7 +13,7 @@ from typing import Any
 
 from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.batch.structure import IDS, LABELS, MASK
-from gte_surgery.contract.frameworks import Framework, FrameworkName, Kind, UnreadableError, load, member, plain, tensor
+from gte_surgery.contract.frameworks import Framework, Kind, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.errors import UsageError
 
@@ -24,7 +24,7 @@ def collate(
     sequences: Iterable[Any],
     contract: IdContract,
     *,
-    framework: FrameworkName = "torch",
+    framework: Framework = "torch",
     device: object = None,
     pad_to_multiple_of: int = 1,
 ) -> Batch:
@@ -44,7 +44,7 @@ def collate(
 
 def uncollate(batch: Mapping[str, Any], contract: IdContract) -> list[list[int]]:
     """The sequences of a batch without their padding: `collate` undone. Raises BatchError for a batch that breaks the
-    contract.
+    contract, UsageError for one that has vectors in place of ids.
 
     >>> from gte_surgery import IdContract, uncollate
     >>> contract = IdContract(vocab_size=128, pad_token_id=0, type_vocab_size=1, max_length=8)
@@ -52,6 +52,8 @@ def uncollate(batch: Mapping[str, Any], contract: IdContract) -> list[list[int]]
     [[5, 6, 7], [8]]
     """
     check_batch(batch, contract, raise_on_error=True)
+    if batch.get(IDS) is None:
+        raise UsageError("input_ids: none, a batch without ids has no sequences")
     return [[number for number in row if number != contract.pad_token_id] for row in plain(batch[IDS])]
 
 
@@ -76,7 +78,7 @@ class MaskedLmCollator:
     contract: IdContract
     probability: float = 0.15
     seed: int = 0
-    framework: FrameworkName = "torch"
+    framework: Framework = "torch"
     device: object = None
     pad_to_multiple_of: int = 1
     _random: Any = field(init=False, repr=False, compare=False)
@@ -163,11 +165,10 @@ def filled(members: Mapping[str, list[list[int]]], width: int, contract: IdContr
     return batch
 
 
-def checked(batch: Mapping[str, Any], contract: IdContract, framework: FrameworkName, device: object) -> Batch:
+def checked(batch: Mapping[str, Any], contract: IdContract, framework: Framework, device: object) -> Batch:
     """Nested lists or arrays as int64 tensors of a framework, once they keep the contract. Raises BatchError."""
-    kind = Framework(framework)
     try:
-        tensors = {name: tensor(kind, value, device=device) for name, value in batch.items()}
+        tensors = {name: tensor(framework, value, device=device) for name, value in batch.items()}
     except (OverflowError, ValueError):
         tensors = dict(batch)  # no tensor can hold these; the check says why
     check_batch(tensors, contract, raise_on_error=True)

@@ -43,7 +43,7 @@ class Draft:
 
     def built(self, framework: Framework, device: object = None) -> Any:
         """The batch: a dict of tensors of the framework, on the device."""
-        other = Framework.NUMPY if framework is Framework.LISTS else Framework.LISTS
+        other: Framework = "numpy" if framework == "lists" else "lists"
         batch = {
             name: self._tensor(name, value, other if name in self.foreign else framework, device)
             for name, value in self.members.items()
@@ -57,7 +57,7 @@ class Draft:
             member(name, value)
         except UnreadableError as error:
             return [tensor(framework, row, dtype, device) for row in value] if error.is_ragged else value
-        if framework is Framework.LISTS:
+        if framework == "lists":
             return _converted(value, _SCALARS.get(dtype, int))
         return tensor(framework, value, dtype, device)
 

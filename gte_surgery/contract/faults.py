@@ -13,7 +13,7 @@ from typing import Any
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.collate import filled
 from gte_surgery.contract.drafts import Draft, counted_positions
-from gte_surgery.contract.frameworks import Framework, greatest
+from gte_surgery.contract.frameworks import FRAMEWORKS, Framework, greatest
 from gte_surgery.contract.spec import IdContract
 
 Choose = Callable[[int, int], int]
@@ -25,8 +25,7 @@ Break = Callable[[Draft, IdContract, Choose], object]
 Value = Callable[[IdContract, Choose], Any]
 
 _LAST_INT8 = int(greatest("int8"))
-_TENSORS = frozenset((Framework.TORCH, Framework.NUMPY))
-_ALL = frozenset(Framework)
+_TENSORS: frozenset[Framework] = frozenset(("torch", "numpy"))
 _FULL, _SHORT = 0, 1
 """The row that is all tokens, and the one with pads."""
 
@@ -40,7 +39,7 @@ class Fault:
     code: str
     apply: Break
     members: tuple[str, ...] = ()
-    frameworks: frozenset[Framework] = _ALL
+    frameworks: frozenset[Framework] = frozenset(FRAMEWORKS)
     suits: Callable[[IdContract], bool] = lambda contract: True
 
 

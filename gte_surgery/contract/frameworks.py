@@ -15,19 +15,15 @@ from functools import lru_cache
 from importlib import import_module
 from itertools import chain
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from gte_surgery.errors import UsageError
+from gte_surgery.gte.wording import either, shown
 
-FrameworkName = Literal["torch", "numpy", "lists"]
+Framework = Literal["torch", "numpy", "lists"]
+"""Who made a tensor."""
 
-
-class Framework(Enum):
-    """Who made a tensor."""
-
-    TORCH = "torch"
-    NUMPY = "numpy"
-    LISTS = "lists"
+FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
 
 class Kind(Enum):
@@ -63,14 +59,14 @@ class Member:
 
     def rows(self) -> Iterator[Any]:
         """The entries of the first dimension as Python values, one after another; copies from a device at once."""
-        value = self.value.detach().cpu() if self.framework is Framework.TORCH else self.value
-        if self.framework is Framework.LISTS:
+        value = self.value.detach().cpu() if self.framework == "torch" else self.value
+        if self.framework == "lists":
             yield from value
         else:
             yield from (row.tolist() for row in value)
 
 
-def load(name: FrameworkName) -> Any:
+def load(name: Framework) -> Any:
     """The module torch or numpy, imported now unless it was. Raises UsageError where it is not installed.
 
     The one door through which this room comes to a framework; torch is at home in `model` and `smoke`.
@@ -82,15 +78,18 @@ def load(name: FrameworkName) -> Any:
 
 
 def tensor(framework: Framework, nested: Any, dtype: str = "int64", device: object = None) -> Any:
-    """Nested lists, or a numpy array, as a tensor of a framework; as lists they have no dtype."""
+    """Nested lists, or a numpy array, as a tensor of a framework; as lists they have no dtype. Raises UsageError for a
+    framework that is none of these, or is not installed."""
     match framework:
-        case Framework.LISTS:
+        case "lists":
             return plain(nested)
-        case Framework.NUMPY:
+        case "numpy":
             return load("numpy").array(nested, dtype=dtype)
-        case Framework.TORCH:
+        case "torch":
             torch = load("torch")
             return torch.tensor(nested, dtype=getattr(torch, dtype), device=device)
+        case _:
+            raise UsageError(f"framework: {framework!r}, must be {either(list(map(shown, FRAMEWORKS)))}")
 
 
 def plain(value: Any) -> Any:
@@ -143,7 +142,7 @@ def _torch_member(name: str, value: Any) -> Member:
         what = "on the meta device" if value.is_meta else "nested or sparse"
         raise UnreadableError(f"a tensor {what}, must be a dense one that holds numbers")
     dtype, kind = _dtype(value.dtype)
-    return Member(name, value, Framework.TORCH, tuple(value.shape), kind, dtype, value.device)
+    return Member(name, value, "torch", tuple(value.shape), kind, dtype, value.device)
 
 
 def _numpy_member(name: str, value: Any) -> Member:
@@ -152,7 +151,7 @@ def _numpy_member(name: str, value: Any) -> Member:
         return member(name, value.tolist())
     if kind is Kind.OTHER and not dtype.startswith("complex"):
         raise UnreadableError(f"an array of {dtype}, must hold numbers")
-    return Member(name, sys.modules["numpy"].asarray(value), Framework.NUMPY, tuple(value.shape), kind, dtype)
+    return Member(name, sys.modules["numpy"].asarray(value), "numpy", tuple(value.shape), kind, dtype)
 
 
 def _list_member(name: str, value: list[Any]) -> Member:
@@ -165,7 +164,7 @@ def _list_member(name: str, value: list[Any]) -> Member:
     else:
         strange = sorted(each.__name__ for each in kinds - {int, bool, float})
         raise UnreadableError(f"lists of {', '.join(strange)}, must hold numbers")
-    return Member(name, value, Framework.LISTS, shape, kind, dtype)
+    return Member(name, value, "lists", shape, kind, dtype)
 
 
 def _measured(value: list[Any]) -> tuple[tuple[int, ...], list[Any]]:

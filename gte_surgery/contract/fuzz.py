@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
-from gte_surgery.contract.frameworks import Framework, load, tensor
+from gte_surgery.contract.frameworks import load, tensor
 from gte_surgery.contract.probe import SPECIAL_TOKENS, judged
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.strategies import token_sequences
@@ -26,10 +26,10 @@ from gte_surgery.findings import Finding
 _FORMS: dict[str, tuple[str, Callable[[list[int]], Any]]] = {
     "list": ("{}", list),
     "tuple": ("tuple({})", tuple),
-    "numpy array": ('numpy.array({}, dtype="int64")', partial(tensor, Framework.NUMPY)),
+    "numpy array": ('numpy.array({}, dtype="int64")', partial(tensor, "numpy")),
     "numpy integers": ("[numpy.int64(number) for number in {}]", lambda ids: [*map(load("numpy").int64, ids)]),
-    "torch tensor": ("torch.tensor({}, dtype=torch.int64)", partial(tensor, Framework.TORCH)),
-    "torch integers": ("list(torch.tensor({}, dtype=torch.int64))", lambda ids: [*tensor(Framework.TORCH, ids)]),
+    "torch tensor": ("torch.tensor({}, dtype=torch.int64)", partial(tensor, "torch")),
+    "torch integers": ("list(torch.tensor({}, dtype=torch.int64))", lambda ids: [*tensor("torch", ids)]),
 }
 """What a sequence may come as, the simplest first: written as Python code, and made."""
 

@@ -17,7 +17,7 @@ from hypothesis.errors import InvalidArgument
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES
 from gte_surgery.contract.drafts import Draft, counted_positions, padded_draft
 from gte_surgery.contract.faults import FAULTS, Fault, faults_of
-from gte_surgery.contract.frameworks import Framework, FrameworkName
+from gte_surgery.contract.frameworks import Framework
 from gte_surgery.contract.spec import IdContract
 
 MASK_DTYPES = ("int64", "bool", "int32", "int16", "int8", "uint8")
@@ -55,7 +55,7 @@ def token_sequences(
 def batches(
     draw: st.DrawFn,
     contract: IdContract,
-    framework: FrameworkName = "lists",
+    framework: Framework = "lists",
     *,
     max_rows: int = 6,
     max_length: int | None = None,
@@ -79,14 +79,14 @@ def batches(
     if mask_dtype is None and all(map(all, draft.members[MASK])) and draw(st.booleans()):
         draft.members[MASK] = None
     _vary(draw, draft, contract)
-    return dict(draft.built(Framework(framework), device))
+    return dict(draft.built(framework, device))
 
 
 @st.composite
 def broken_batches(
     draw: st.DrawFn,
     contract: IdContract,
-    framework: FrameworkName = "lists",
+    framework: Framework = "lists",
     *,
     fault: str | None = None,
     device: object = None,
@@ -95,8 +95,7 @@ def broken_batches(
     contract needs room: four ids and four positions at least."""
     if contract.vocab_size < 4 or contract.max_length < 4:
         raise InvalidArgument(f"{contract}: too small to be broken in one way alone")
-    kind = Framework(framework)
-    chosen = draw(st.sampled_from(_wanted(contract, kind, fault)))
+    chosen = draw(st.sampled_from(_wanted(contract, framework, fault)))
     columns = draw(st.integers(4, min(contract.max_length, 12)))
     full = draw(token_sequences(contract, columns, columns))
     short = draw(token_sequences(contract, 2, columns - 2))
@@ -106,7 +105,7 @@ def broken_batches(
     if EMBEDS in chosen.members and IDS not in chosen.members:
         del draft.members[IDS]
     chosen.apply(draft, contract, lambda low, high: draw(st.integers(low, high)))
-    return BrokenBatch(chosen.name, chosen.code, draft.built(kind, device))
+    return BrokenBatch(chosen.name, chosen.code, draft.built(framework, device))
 
 
 def _token_ids(contract: IdContract) -> st.SearchStrategy[int]:
@@ -120,7 +119,7 @@ def _wanted(contract: IdContract, framework: Framework, name: str | None) -> tup
     possible = faults_of(contract, framework)
     chosen = tuple(fault for fault in possible if name in (None, fault.name))
     if not chosen:
-        raise InvalidArgument(f"{name!r}: not a fault that {framework.value} can have under this contract")
+        raise InvalidArgument(f"{name!r}: not a fault that {framework} can have under this contract")
     return chosen
 
 

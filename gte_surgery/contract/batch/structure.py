@@ -99,8 +99,8 @@ def _read_members(frame: Frame, present: Mapping[str, object]) -> None:
 def _judge_company(frame: Frame) -> None:
     """All members of one framework, on one device."""
     members = list(frame.members.values())
-    if any(each.framework is not members[0].framework for each in members):
-        told = ", ".join(f"{each.name} of {each.framework.value}" for each in members)
+    if any(each.framework != members[0].framework for each in members):
+        told = ", ".join(f"{each.name} of {each.framework}" for each in members)
         frame.found("GTE407", "", f"{told}, must be of one framework")
     devices = [each for each in members if each.device is not None]
     if devices and any(each.device != devices[0].device for each in devices):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gte_surgery.contract.adapter import GteAdapter, TruncationWarning
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.strategies import token_sequences
-from gte_surgery.errors import BatchError, RefusedError
+from gte_surgery.errors import BatchError, RefusedError, UsageError
 
 CONTRACT = IdContract(100, 1, 1, 8, cls_token_id=2)
 
@@ -305,3 +305,9 @@ def test_the_warning_points_at_the_call_of_the_adapter() -> None:
     with pytest.warns(TruncationWarning) as warned:
         GteAdapter(Encoder(), CONTRACT, overflow="cut")([[6] * 8])
     assert [each.filename for each in warned] == [__file__]
+
+
+def test_what_to_do_with_what_is_too_long_is_one_of_two_words() -> None:
+    with pytest.raises(UsageError) as raised:
+        GteAdapter(Encoder(), CONTRACT, overflow="raise")  # type: ignore[arg-type]
+    assert raised.value.message == 'overflow: \'raise\', must be "error" or "cut"'

@@ -199,6 +199,20 @@ def test_a_framework_that_is_not_installed_is_named(name: Any, monkeypatch: pyte
     assert raised.value.hint == f"`pip install {name}`"
 
 
+def test_a_framework_that_is_none_is_told_which_there_are() -> None:
+    jax: Any = "jax"
+    masking = MaskedLmCollator(CONTRACT, framework=jax)
+    for make in (lambda: collate([[0, 5]], CONTRACT, framework=jax), lambda: masking([[0, 5]])):
+        with pytest.raises(UsageError) as raised:
+            make()
+        assert raised.value.message == 'framework: \'jax\', must be "torch", "numpy" or "lists"'
+
+
+def test_a_batch_of_vectors_has_no_sequences_to_give_back() -> None:
+    with pytest.raises(UsageError, match=r"^input_ids: none, a batch without ids has no sequences$"):
+        uncollate({"inputs_embeds": [[[0.5, 0.5]]]}, CONTRACT)
+
+
 class Texts:
     """A data set of sequences, without torch."""
 
