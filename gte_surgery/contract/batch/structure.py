@@ -62,8 +62,7 @@ def framed(batch: object, contract: Terms, allow_int32: bool) -> Frame:
     if not any(frame.grid):
         frame.members.clear()
         return frame
-    _judge_mask(frame)
-    for name, code in ((TYPES, "GTE440"), (POSITIONS, "GTE460"), (LABELS, "GTE450")):
+    for name, code in ((MASK, "GTE421"), (TYPES, "GTE440"), (POSITIONS, "GTE460"), (LABELS, "GTE450")):
         _judge_shape(frame, name, code)
     _judge_integers(frame, contract, allow_int32)
     return frame
@@ -144,17 +143,8 @@ def _judge_embeds(frame: Frame, contract: Terms) -> None:
         frame.reject("GTE470", EMBEDS, f"shape {shape(embeds.shape)}, must begin as that of input_ids")
 
 
-def _judge_mask(frame: Frame) -> None:
-    mask = frame.members.get(MASK)
-    if mask is None:
-        return
-    if len(mask.shape) != 2:
-        frame.reject("GTE422", MASK, f"shape {shape(mask.shape)}, must be [rows, columns] = {shape(frame.grid)}")
-    elif mask.shape != frame.grid:
-        frame.reject("GTE421", MASK, f"shape {shape(mask.shape)}, must be {shape(frame.grid)} as the ids'")
-
-
 def _judge_shape(frame: Frame, name: str, code: str) -> None:
+    """Whether a member has the shape of the grid, or another that its name allows."""
     each = frame.members.get(name)
     if each is None:
         return
@@ -162,6 +152,8 @@ def _judge_shape(frame: Frame, name: str, code: str) -> None:
         del frame.members[name]  # the class or the score of each row is none of the vocabulary's business
     elif name == POSITIONS and each.shape == (1, frame.grid[1]):
         return
+    elif name == MASK and len(each.shape) != 2:
+        frame.reject("GTE422", MASK, f"shape {shape(each.shape)}, must be [rows, columns] = {shape(frame.grid)}")
     elif each.shape != frame.grid:
         frame.reject(code, name, f"shape {shape(each.shape)}, must be {shape(frame.grid)} as the ids'")
 
