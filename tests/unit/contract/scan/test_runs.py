@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gte_surgery import child
 from gte_surgery.contract.scan import local, process
 from gte_surgery.contract.scan.corpus import CorpusReport, scan
 from gte_surgery.contract.scan.portions import Portion
@@ -59,8 +60,8 @@ def only_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every corpus is large enough for several processes, and every row group there a portion of its own."""
     process.end_waiting()
     monkeypatch.setattr(local, "_WORTH", 1)
-    small = "from gte_surgery.contract.scan import portions; portions.PORTION = 1; worker.serve"
-    monkeypatch.setattr(process, "BOOT", process.BOOT.replace("worker.serve", small))
+    small = "from gte_surgery.contract.scan import portions; portions.PORTION = 1; main("
+    monkeypatch.setattr(child, "BOOT", child.BOOT.replace("main(", small))
     yield
     process.end_waiting()
 
