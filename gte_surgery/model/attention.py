@@ -20,7 +20,7 @@ from transformers import AttentionInterface
 
 from gte_surgery.model import cudnn_library
 from gte_surgery.model.packing import Packing, Slots
-from gte_surgery.model.windows import Windows
+from gte_surgery.model.windows import Tiles
 
 Backend = Literal["cudnn", "xformers", "varlen", "sdpa", "eager"]
 BACKENDS: tuple[Backend, ...] = ("cudnn", "xformers", "varlen", "sdpa", "eager")
@@ -41,7 +41,7 @@ def keywords(backend: Backend, packing: Packing, is_packed: bool) -> dict[str, o
         return {"slots": packing.slots} if is_packed else {}
     needed: dict[str, object] = {} if is_packed else {"packing": packing}
     if backend == "xformers":
-        return needed | {"blocks": _block_mask(packing), "windows": packing.windows}
+        return needed | {"blocks": _block_mask(packing), "tiles_of": packing.tiles}
     # At least 2: a compiled graph would treat 1 as a constant and be made anew for it.
     return needed | {"cu_seqlens": packing.cu_seqlens, "longest": max(packing.longest, 2)}
 
@@ -54,15 +54,15 @@ def _block_mask(packing: Packing) -> object:
 
 def _xformers(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, /,
-    blocks: object, windows: Windows, scaling: float, dropout: float = 0.0, sliding_window: int | None = None,
-    **unused: Any,
+    blocks: object, tiles_of: Callable[[int], Tiles], scaling: float, dropout: float = 0.0,
+    sliding_window: int | None = None, **unused: Any,
 ) -> tuple[Tensor, None]:  # fmt: skip
     """[1, heads, tokens, size] → [1, tokens, heads, size]; `blocks` is a BlockDiagonalMask."""
     from xformers.ops import memory_efficient_attention
 
     if sliding_window is not None:
         queries, keys, values = (tensor.transpose(1, 2).to(value.dtype)[0] for tensor in (query, key, value))
-        tiles = windows.tiles(sliding_window - 1)
+        tiles = tiles_of(sliding_window - 1)
         bias = tiles.bias(value.dtype, query.shape[1])
         spread = (tiles.spread(queries), tiles.around(keys), tiles.around(values))
         return tiles.gather(memory_efficient_attention(*spread, attn_bias=bias, p=dropout, scale=scaling)), None

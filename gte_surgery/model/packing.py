@@ -6,7 +6,7 @@ Everything that a batch needs is made here once, with a single wait for the devi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gte_surgery.errors import UsageError
-from gte_surgery.model.windows import Windows
+from gte_surgery.model.windows import Tiles, tiles_of
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Packing:
     position_ids: Tensor
     lengths: tuple[int, ...]
     width: int
+    _tiles: dict[int, Tiles] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def rows(self) -> int:
@@ -54,10 +55,11 @@ class Packing:
         """The tightest padded form."""
         return _slots(self)
 
-    @cached_property
-    def windows(self) -> Windows:
-        """The tiles in which sliding windows are computed."""
-        return Windows(self.cu_seqlens, self.position_ids[0], self.lengths)
+    def tiles(self, reach: int) -> Tiles:
+        """Those in which sliding windows that reach so far are computed."""
+        if reach not in self._tiles:
+            self._tiles[reach] = tiles_of(self.cu_seqlens, self.position_ids[0], self.lengths, reach)
+        return self._tiles[reach]
 
     def pack(self, padded: Tensor) -> Tensor:
         """[rows, width, …] → [1, tokens, …]."""

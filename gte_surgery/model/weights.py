@@ -21,8 +21,8 @@ from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Family, Naming
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
+from gte_surgery.gte.wording import listed
 
-_SHOWN = 5
 _ALIGNMENT = 64
 """Bytes to which torch's allocator for the CPU aligns [c10/core/alignment.h]."""
 
@@ -45,10 +45,10 @@ def find_sources(
     stored = {naming.canonical(name, layout) or name: tensor for name, tensor in checkpoint.tensors.items()}
     wanted = family.inventory(config, family.required_native().layout(head), head)
     holders = {spec.canonical: _holder(naming, spec.canonical, stored) for spec in wanted}
-    missing = [naming.stored(name, layout) for name, _, _ in holders.values() if name not in stored]
+    missing = [f"`{naming.stored(name, layout)}`" for name, _, _ in holders.values() if name not in stored]
     spare = {spec.canonical for spec in family.optional(config, layout, head)}
     used = {name for name, _, _ in holders.values()} | spare
-    unexpected = [tensor.name for name, tensor in stored.items() if name not in used]
+    unexpected = [f"`{tensor.name}`" for name, tensor in stored.items() if name not in used]
     sources = [_source(spec, stored, holders[spec.canonical]) for spec in wanted] if not missing else []
     parts = [count for _, _, count in holders.values()]
     misshapen = [told for told in map(_misshapen, sources, wanted, parts) if told]
@@ -81,15 +81,10 @@ def _misshapen(source: Source, spec: TensorSpec, parts: int) -> str:
 
 def _refuse(checkpoint: Checkpoint, problems: Mapping[str, list[str]]) -> None:
     if problems:
-        told = "; ".join(f"{len(names)} {kind}: {_listed(names)}" for kind, names in problems.items())
+        told = "; ".join(f"{len(names)} {kind}: {listed(names)}" for kind, names in problems.items())
         raise CheckpointError(
             f"{checkpoint.name}: tensors and config do not fit: {told}", "`gte-surgery check` tells more"
         )
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(name if name.startswith("`") else f"`{name}`" for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def read_parameters(sources: Iterable[Source], device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:

@@ -6,7 +6,8 @@ square of the longest row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,35 +17,6 @@ _MULTIPLE = 8
 """A bias must be aligned to so many numbers."""
 _NOBODY, _NOTHING = -1, -2
 """The rows of places without a token, as askers and as asked: never the same."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """The rows of a packing: `cu_seqlens` (rows + 1,), `positions` (tokens,) from 0 in every row, `lengths` on the
-    host. Tiles are made once for each window.
-    """
-
-    cu_seqlens: Tensor
-    positions: Tensor
-    lengths: tuple[int, ...]
-    made: dict[int, Tiles] = field(default_factory=dict)
-
-    def tiles(self, reach: int) -> Tiles:
-        """The tiles for a window that reaches so many tokens to either side."""
-        if reach not in self.made:
-            self.made[reach] = self._tiles(reach)
-        return self.made[reach]
-
-    def _tiles(self, reach: int) -> Tiles:
-        width = max(_MULTIPLE, -(-reach // _MULTIPLE) * _MULTIPLE)
-        counts = [-(-length // width) for length in self.lengths]
-        device = self.cu_seqlens.device
-        starts = torch.tensor([0, *counts], device=device).cumsum(0)[:-1] * width
-        row = torch.repeat_interleave(torch.arange(len(counts), device=device), torch.diff(self.cu_seqlens).long())
-        indices = starts[row] + self.positions
-        rows = torch.full((sum(counts) * width,), _NOBODY, device=device).index_copy(0, indices, row)
-        places = torch.zeros_like(rows).index_copy(0, indices, self.positions)
-        return Tiles(indices, rows.view(-1, width), places.view(-1, width), reach)
 
 
 @dataclass(frozen=True)
@@ -80,6 +52,21 @@ class Tiles:
     def gather(self, tiled: Tensor) -> Tensor:
         """[tiles, width, heads, size] → [1, tokens, heads, size]."""
         return tiled.flatten(0, 1).index_select(0, self.indices).unsqueeze(0)
+
+
+def tiles_of(cu_seqlens: Tensor, positions: Tensor, lengths: Sequence[int], reach: int) -> Tiles:
+    """The tiles of packed rows for a window that reaches so many tokens to either side: `cu_seqlens` (rows + 1,),
+    `positions` (tokens,) from 0 in every row, `lengths` on the host.
+    """
+    width = max(_MULTIPLE, -(-reach // _MULTIPLE) * _MULTIPLE)
+    counts = [-(-length // width) for length in lengths]
+    device = cu_seqlens.device
+    starts = torch.tensor([0, *counts], device=device).cumsum(0)[:-1] * width
+    row = torch.repeat_interleave(torch.arange(len(counts), device=device), torch.diff(cu_seqlens).long())
+    indices = starts[row] + positions
+    rows = torch.full((sum(counts) * width,), _NOBODY, device=device).index_copy(0, indices, row)
+    places = torch.zeros_like(rows).index_copy(0, indices, positions)
+    return Tiles(indices, rows.view(-1, width), places.view(-1, width), reach)
 
 
 def _neighbours(tiles: Tensor, outside: int) -> Tensor:

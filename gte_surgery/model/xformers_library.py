@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -82,13 +83,9 @@ def _import_failure() -> str | None:
 
 
 def _preload_runtime() -> None:
-    """Load the CUDA runtimes that pip installed, so that a library linked to one finds it without LD_LIBRARY_PATH."""
-    for distribution in ("nvidia-cuda-runtime-cu12",):
-        try:
-            files = metadata.files(distribution) or ()
-        except metadata.PackageNotFoundError:
-            continue
-        for file in files:
+    """Load the CUDA runtime that pip installed, so that a library linked to it finds it without LD_LIBRARY_PATH."""
+    with suppress(metadata.PackageNotFoundError):
+        for file in metadata.files("nvidia-cuda-runtime-cu12") or ():
             if file.name.startswith("libcudart.so"):
                 load_error(Path(str(file.locate())))
 
