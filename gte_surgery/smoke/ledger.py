@@ -1,13 +1,22 @@
-"""Where proofs, speeds and findings gather while a run goes on."""
+"""Where proofs, speeds and findings gather while a run goes on; and when the run itself breaks: memory, device-side
+asserts and driver errors become findings with the batch in hand.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+import torch
+
 from gte_surgery.findings import Finding, Location
+from gte_surgery.smoke.batches import Batch
 from gte_surgery.smoke.codes import CODES
-from gte_surgery.smoke.result import Compared, Outcome, Proof, Speed, Timed, Unserved
+from gte_surgery.smoke.result import Bound, Compared, Outcome, Proof, Speed, Timed, Unserved
+
+_ASSERTS = ("device-side assert", "index out of range", "out of bounds", "indexSelectLargeIndex")
 
 
 @dataclass
@@ -23,33 +32,27 @@ class Ledger:
     timed: Timed | None = None
     against: Compared | None = None
 
-    def prove(self, code: str, claim: str, measured: float, tolerance: float, detail: str = "") -> bool:
+    def prove(self, code: str, claim: str, measured: float, tolerance: float, detail: str = "") -> None:
         """Record that `measured` is at most `tolerance`, or a finding where it is not; NaN never is."""
         holds = measured <= tolerance
-        self.proofs.append(
-            Proof(code, claim, "passed" if holds else "failed", _finite(measured), tolerance, *self._of(detail))
-        )
+        self.record(code, claim, "passed" if holds else "failed", detail, measured, tolerance)
         if not holds:
             self.found(code, f"{claim}: measured {measured:.3g}, tolerance {tolerance:.3g}", detail)
-        return holds
 
     def prove_least(self, code: str, claim: str, measured: float, least: float) -> None:
         """Record that `measured` is at least `least`, or a finding where it is not."""
         holds = measured >= least
-        outcome: Outcome = "passed" if holds else "failed"
-        self.proofs.append(
-            Proof(code, claim, outcome, _finite(measured), least, self.subject, "", self.rank, "at least")
-        )
+        self.record(code, claim, "passed" if holds else "failed", "", measured, least, "at least")
         if not holds:
             self.found(code, f"{claim}: {measured:.4f}, must be at least {least:g}")
 
     def skip(self, code: str, claim: str, reason: str) -> None:
         """Record that something could not be asked."""
-        self.proofs.append(Proof(code, claim, "skipped", None, None, *self._of(reason)))
+        self.record(code, claim, "skipped", reason)
 
     def fail(self, code: str, claim: str, detail: str, hint: str = "") -> None:
         """Record a failure that no number measures."""
-        self.proofs.append(Proof(code, claim, "failed", None, None, *self._of(detail)))
+        self.record(code, claim, "failed", detail)
         self.found(code, claim, detail, hint)
 
     def found(self, code: str, message: str, detail: str = "", hint: str = "") -> None:
@@ -59,10 +62,47 @@ class Ledger:
         told = f"{where}{message}{f': {detail}' if detail else ''}{process}"
         self.findings.append(CODES[code].found(Location(), told, hint))
 
-    def _of(self, detail: str) -> tuple[str, str, int]:
-        return self.subject, detail, self.rank
+    def record(
+        self, code: str, claim: str, outcome: Outcome, detail: str, measured: float | None = None,
+        tolerance: float | None = None, bound: Bound = "at most",
+    ) -> None:  # fmt: skip
+        """Record one proof of the present subject."""
+        finite = measured if measured is not None and math.isfinite(measured) else None  # JSON has no other
+        self.proofs.append(Proof(code, claim, outcome, finite, tolerance, self.subject, detail, self.rank, bound))
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return value if math.isfinite(value) else None
+class BrokenRunError(Exception):
+    """The run cannot go on; `finding` says why. `is_fatal` where the device takes no more work in this process."""
+
+    def __init__(self, finding: Finding, is_fatal: bool) -> None:
+        super().__init__(finding.message)
+        self.finding = finding
+        self.is_fatal = is_fatal
+
+
+@contextmanager
+def watched(batch: Batch, doing: str) -> Iterator[None]:
+    """Raise BrokenRunError for whatever the device or a kernel throws while `doing` something with the batch.
+
+    The batch is put into words first: after a device-side assert nothing can be read back.
+    """
+    described = batch.described()
+    try:
+        yield
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+    except (IndexError, RuntimeError) as error:
+        said = str(error)
+        code, is_fatal = _cause(error, said)
+        told = f"{doing}: {described}: {type(error).__name__}: {' '.join(said.split())[:300]}"
+        raise BrokenRunError(CODES[code].found(Location(), told), is_fatal) from error
+
+
+def _cause(error: Exception, said: str) -> tuple[str, bool]:
+    """The code of what was thrown, and whether the device takes no more work."""
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in said:
+        return "GTE520", False
+    if isinstance(error, IndexError):
+        return "GTE521", False
+    is_assert = any(sign in said for sign in _ASSERTS)
+    return "GTE521" if is_assert else "GTE522", is_assert or "CUDA error" in said

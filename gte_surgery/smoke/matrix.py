@@ -15,12 +15,11 @@ from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, load_encoder
 from gte_surgery.smoke import speeds
 from gte_surgery.smoke.batches import Batch, make_batch
-from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.ledger import BrokenRunError, Ledger, watched
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
 from gte_surgery.smoke.result import Path, Timed, Unserved
 from gte_surgery.smoke.speeds import Way, full_batch, measure
 from gte_surgery.smoke.subject import Subject
-from gte_surgery.smoke.trouble import BrokenRunError, watched
 
 EAGER = Choice("eager", "eager", {})
 

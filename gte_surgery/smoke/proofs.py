@@ -10,8 +10,7 @@ from torch import Tensor
 
 from gte_surgery.model.encoder import Encoder
 from gte_surgery.smoke.batches import Batch
-from gte_surgery.smoke.ledger import Ledger
-from gte_surgery.smoke.trouble import watched
+from gte_surgery.smoke.ledger import Ledger, watched
 
 TOLERANCES = {torch.float32: 5e-5, torch.float16: 1e-2, torch.bfloat16: 6e-2}
 """Relative norms that rounding explains; seen on full-size models: 1e-6, 1.5e-3, 1.2e-2."""

@@ -18,10 +18,9 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from gte_surgery.smoke.batches import Batch, Tensors
-from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.ledger import Ledger, watched
 from gte_surgery.smoke.proofs import TOLERANCES, distance
 from gte_surgery.smoke.training import Objective, Trainer, gradient_of, gradients, prove_losses
-from gte_surgery.smoke.trouble import watched
 
 Value = TypeVar("Value")
 _LONGEST_WAIT = timedelta(minutes=5)

@@ -12,9 +12,8 @@ from gte_surgery.errors import CheckpointError
 from gte_surgery.model.encoder import Encoder
 from gte_surgery.outputs import write_output
 from gte_surgery.smoke.batches import Batch
-from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.ledger import Ledger, watched
 from gte_surgery.smoke.proofs import TOLERANCES, distance
-from gte_surgery.smoke.trouble import watched
 
 _EMBEDDINGS = "embeddings"
 _NEEDED = {"input_ids", "attention_mask", _EMBEDDINGS}

@@ -37,7 +37,9 @@ class RemoteEncoder(Encoder):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__(model)
-        self.can_unpad = "unpad_inputs" in inspect.signature(model.forward).parameters and _has_xformers(model)
+        # The published code unpads with xformers alone, on CUDA; elsewhere it pads again in every layer.
+        has_xformers = bool(getattr(self.config, "use_memory_efficient_attention", False))
+        self.can_unpad = has_xformers and "unpad_inputs" in inspect.signature(model.forward).parameters
 
     def forward(
         self,
@@ -58,12 +60,6 @@ class RemoteEncoder(Encoder):
             inputs["unpad_inputs"] = bool(unpad_inputs)
         given = {name: value for name, value in inputs.items() if value is not None}
         return torch.as_tensor(self.model(**given, return_dict=True).last_hidden_state)
-
-
-def _has_xformers(model: nn.Module) -> bool:
-    """The published code unpads with xformers alone, on CUDA; elsewhere it pads again in every layer."""
-    config: Any = model.config
-    return bool(getattr(config, "use_memory_efficient_attention", False))
 
 
 def load_remote(path: Path, device: torch.device, dtype: torch.dtype, head: Head = Head.NONE) -> RemoteEncoder:

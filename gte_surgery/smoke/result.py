@@ -9,6 +9,7 @@ from gte_surgery.findings import Finding, Severity
 
 Path = Literal["packed", "padded"]
 Outcome = Literal["passed", "failed", "skipped"]
+Bound = Literal["at most", "at least"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Proof:
     subject: str = ""
     detail: str = ""
     rank: int = 0
-    bound: Literal["at most", "at least"] = "at most"
+    bound: Bound = "at most"
 
 
 @dataclass(frozen=True, slots=True)

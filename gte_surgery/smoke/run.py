@@ -22,7 +22,7 @@ from gte_surgery.model.native import require_transformers
 from gte_surgery.outputs import require_output
 from gte_surgery.smoke.against.run import compare
 from gte_surgery.smoke.batches import Batch, make_batch
-from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.ledger import BrokenRunError, Ledger
 from gte_surgery.smoke.matrix import Matrix, eager_states
 from gte_surgery.smoke.options import Progress, SmokeOptions, Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance, prove_forward
@@ -33,7 +33,6 @@ from gte_surgery.smoke.remote import RemoteCodeError, known_cause, load_remote
 from gte_surgery.smoke.result import Proof, SmokeResult
 from gte_surgery.smoke.subject import Subject, prove_rope, prove_soundness
 from gte_surgery.smoke.training import Objective, prove_compiled, prove_pad_kept, prove_training, training_tensors
-from gte_surgery.smoke.trouble import BrokenRunError
 
 
 def smoke(path: Path | str, options: SmokeOptions | None = None, progress: Progress | None = None) -> SmokeResult:

@@ -12,8 +12,8 @@ from statistics import median
 import torch
 
 from gte_surgery.smoke.batches import Batch, Ids, fill
+from gte_surgery.smoke.ledger import BrokenRunError, watched
 from gte_surgery.smoke.result import Path, Speed
-from gte_surgery.smoke.trouble import BrokenRunError, watched
 
 ROUNDS = 5
 """Times that each way runs, in turns with the others, after those to get warm."""

@@ -17,10 +17,9 @@ from torch.nn import functional
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.encoder import IGNORED, GteEncoder
 from gte_surgery.smoke.batches import Batch, Ids, Tensors
-from gte_surgery.smoke.ledger import Ledger
+from gte_surgery.smoke.ledger import Ledger, watched
 from gte_surgery.smoke.options import Task
 from gte_surgery.smoke.proofs import TOLERANCES, distance
-from gte_surgery.smoke.trouble import watched
 
 _MASKED_SHARE = 0.15
 _SHORT = 64

@@ -17,7 +17,7 @@ pytest.importorskip("transformers", minversion="5.18")
 from gte_surgery.model.attention import BACKENDS  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke.batches import Ids, make_batch  # noqa: E402
-from gte_surgery.smoke.trouble import BrokenRunError, watched  # noqa: E402
+from gte_surgery.smoke.ledger import BrokenRunError, watched  # noqa: E402
 from tests.gpu.waits import waits_of  # noqa: E402
 
 pytestmark = pytest.mark.gpu
@@ -90,7 +90,7 @@ ASSERT = """
 import json, sys, torch
 from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.batches import Ids, make_batch
-from gte_surgery.smoke.trouble import BrokenRunError, watched
+from gte_surgery.smoke.ledger import BrokenRunError, watched
 encoder = load_encoder(sys.argv[1], "cuda", "float16", "sdpa")
 batch = make_batch(Ids(5000, 1, 1, 64), 4, 10, 0).to(encoder.device)
 try:

@@ -16,9 +16,9 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.model.load import load_encoder
 from gte_surgery.smoke.against.texts import Corpus, Ids, Queries
 from gte_surgery.smoke.batches import padded
+from gte_surgery.smoke.ledger import watched
 from gte_surgery.smoke.prove.memory import release
 from gte_surgery.smoke.result import Quality, Retrieval, Worst
-from gte_surgery.smoke.trouble import watched
 
 NEAREST = 10
 """Neighbours of a text that are compared, and the depth of nDCG and recall."""

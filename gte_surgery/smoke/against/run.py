@@ -14,7 +14,7 @@ from gte_surgery.smoke.against.texts import read_corpus
 from gte_surgery.smoke.ledger import Ledger
 from gte_surgery.smoke.options import Progress, SmokeOptions
 from gte_surgery.smoke.prove.run import prover
-from gte_surgery.smoke.result import Compared, Proof, Quality
+from gte_surgery.smoke.result import Compared, Quality
 from gte_surgery.smoke.subject import Subject
 from gte_surgery.surgery.planning.claim import Claim, Verdict
 
@@ -94,6 +94,4 @@ def _record(claims: tuple[Claim, ...], verdict: Verdict, ledger: Ledger) -> None
     else:
         for claim in claims:
             measured = verdict.largest if claim.kind == "states" else 0.0
-            ledger.proofs.append(
-                Proof("GTE580", claim.sentence, "passed", measured, claim.tolerance, ledger.subject, "", ledger.rank)
-            )
+            ledger.record("GTE580", claim.sentence, "passed", "", measured, claim.tolerance)

@@ -19,6 +19,7 @@ from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.model.encoder import GteEncoder
 from gte_surgery.model.load import DTYPES, find_device, load_encoder
 from gte_surgery.smoke.batches import Batch, Ids, paired
+from gte_surgery.smoke.ledger import BrokenRunError, watched
 from gte_surgery.smoke.proofs import TOLERANCES, distance
 from gte_surgery.smoke.prove.memory import fit_together, release
 from gte_surgery.smoke.prove.tensors import (
@@ -29,7 +30,6 @@ from gte_surgery.smoke.prove.tensors import (
     parameters,
 )
 from gte_surgery.smoke.speeds import LONGEST
-from gte_surgery.smoke.trouble import BrokenRunError, watched
 from gte_surgery.surgery.planning.claim import Claim, Prove, Verdict
 
 _STORED = {"F16": "float16", "BF16": "bfloat16"}

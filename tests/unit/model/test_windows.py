@@ -25,7 +25,7 @@ def test_tiles_give_what_a_mask_gives(reach: int) -> None:
     packing = pack_mask(MASK)
     generator = torch.Generator().manual_seed(3)
     query, key, value = (torch.randn(packing.tokens, 2, 4, generator=generator) for _ in range(3))
-    tiles = packing.windows.tiles(reach)
+    tiles = packing.tiles(reach)
     spread = (each.transpose(1, 2) for each in (tiles.spread(query), tiles.around(key), tiles.around(value)))
     attend = torch.nn.functional.scaled_dot_product_attention
     found = tiles.gather(attend(*spread, attn_mask=tiles.bias(torch.float32, 2)).transpose(1, 2))[0]
@@ -34,7 +34,7 @@ def test_tiles_give_what_a_mask_gives(reach: int) -> None:
     seen = near & (row[:, None] == row[None])
     wanted = attend(*(each.transpose(0, 1) for each in (query, key, value)), attn_mask=seen).transpose(0, 1)
     assert torch.allclose(found, wanted, atol=1e-6)
-    assert packing.windows.tiles(reach) is tiles
+    assert packing.tiles(reach) is tiles
 
 
 def batch() -> dict[str, torch.Tensor]:

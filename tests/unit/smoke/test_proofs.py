@@ -25,14 +25,17 @@ from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke import matrix, training  # noqa: E402
 from gte_surgery.smoke.batches import Ids, make_batch  # noqa: E402
 from gte_surgery.smoke.codes import CODES  # noqa: E402
-from gte_surgery.smoke.ledger import Ledger  # noqa: E402
+from gte_surgery.smoke.ledger import (  # noqa: E402
+    BrokenRunError,
+    Ledger,
+    watched,
+)
 from gte_surgery.smoke.options import SmokeOptions  # noqa: E402
 from gte_surgery.smoke.proofs import prove_forward  # noqa: E402
 from gte_surgery.smoke.result import SmokeResult  # noqa: E402
 from gte_surgery.smoke.run import smoke  # noqa: E402
 from gte_surgery.smoke.subject import prove_rope  # noqa: E402
 from gte_surgery.smoke.training import Objective, prove_pad_gradient  # noqa: E402
-from gte_surgery.smoke.trouble import BrokenRunError, watched  # noqa: E402
 
 GOOD = sorted(folder.name for folder in GOLDEN.iterdir() if folder.name not in ("legacy-absolute", "legacy-rmsnorm"))
 WORDS = "embeddings.word_embeddings.weight"

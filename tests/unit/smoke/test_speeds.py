@@ -10,9 +10,9 @@ torch = pytest.importorskip("torch")
 
 from gte_surgery.smoke import speeds  # noqa: E402
 from gte_surgery.smoke.batches import Batch, Ids  # noqa: E402
+from gte_surgery.smoke.ledger import BrokenRunError  # noqa: E402
 from gte_surgery.smoke.result import Speed  # noqa: E402
 from gte_surgery.smoke.speeds import Way, full_batch, measure  # noqa: E402
-from gte_surgery.smoke.trouble import BrokenRunError  # noqa: E402
 
 CPU = torch.device("cpu")
 IDS = Ids(vocab_size=100, pad=0, type_vocab_size=0, max_length=8192)
