@@ -82,15 +82,13 @@ def prove_ranks(
         wanted = torch.as_tensor(sum(each) / len(batches))
         spread = DistributedDataParallel(objective, device_ids=[device.index] if device.type == "cuda" else None)
         trainer = Trainer(spread, dtype, device)
-        losses = []
-        for step in range(steps):
-            losses.append(trainer.backward(tensors, counted))
-            if step == 0:
-                gap = distance(gradient_of(objective), wanted)
-                ledger.prove("GTE562", "gradient equals the joined batch's", gap, TOLERANCES[dtype])
-            trainer.step()
+
+        def inspect() -> None:
+            gap = distance(gradient_of(objective), wanted)
+            ledger.prove("GTE562", "gradient equals the joined batch's", gap, TOLERANCES[dtype])
+
+        losses = trainer.take(steps, tensors, inspect, counted)
         with torch.no_grad():
-            losses.append(float(trainer.loss(tensors, counted)))
             objective.encoder.compiled = None  # or one process would replay what another launches, rounded otherwise
             common = float(Trainer(objective, dtype, device).loss(batches[0][1], counted))
         prove_losses(losses, ledger)

@@ -7,8 +7,8 @@ Dropout is off, so that the loss is a function of the weights alone. Several pro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.encoder import IGNORED, GteEncoder
+from gte_surgery.model.native import body_of
 from gte_surgery.smoke.batches import Batch, Ids, Tensors
 from gte_surgery.smoke.ledger import Ledger, watched
 from gte_surgery.smoke.options import Task
@@ -63,19 +64,11 @@ class Objective(nn.Module):
 
     def _idle(self) -> Iterator[nn.Parameter]:
         """Parameters of a head that the task does not use: those that would get no gradient."""
-        body = {id(parameter) for parameter in body_parameters(self.encoder)}
-        pooler = {id(parameter) for name, parameter in self.encoder.named_parameters() if ".pooler." in name}
-        for parameter in self.encoder.parameters():
-            is_used = self.task == "mlm" or (id(parameter) in body and id(parameter) not in pooler)
-            if not is_used:
-                yield parameter
-
-
-def body_parameters(encoder: GteEncoder) -> Iterator[nn.Parameter]:
-    """The parameters of the encoder itself, without those of a head."""
-    from gte_surgery.model.native import body_of
-
-    yield from body_of(encoder.model).parameters()
+        if self.task == "mlm":
+            return
+        named = body_of(self.encoder.model).named_parameters()
+        used = {id(parameter) for name, parameter in named if "pooler." not in name}
+        yield from (parameter for parameter in self.encoder.parameters() if id(parameter) not in used)
 
 
 def _inputs(tensors: Tensors) -> Tensors:
@@ -126,17 +119,27 @@ class Trainer:
         self.scaler.unscale_(self.optimizer)
         return float(loss.detach())
 
-    def step(self) -> None:
-        """Move the weights along the gradients in place."""
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+    def take(
+        self, steps: int, tensors: Tensors, inspect: Callable[[], None], counted: float | None = None
+    ) -> list[float]:
+        """Move the weights so many times along the gradients of a batch; its losses, the last one after all steps.
+
+        `inspect` looks at the first gradients while they are in place.
+        """
+        losses = []
+        for step in range(steps):
+            losses.append(self.backward(tensors, counted))
+            if step == 0:
+                inspect()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        with torch.no_grad():
+            return [*losses, float(self.loss(tensors, counted))]
 
 
-@contextmanager
-def autocast(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def autocast(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     """Low precision where autocast thinks it safe; nothing for float32."""
-    with torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32):
-        yield
+    return torch.autocast(device.type, dtype=dtype, enabled=dtype is not torch.float32)
 
 
 def prove_training(
@@ -152,15 +155,8 @@ def prove_training(
     trainer = Trainer(objective, dtype, objective.encoder.device)
     with autocast(objective.encoder.device, dtype):
         prove_pad_gradient(objective.encoder, batch, pad, ledger)
-    losses = []
     with watched(batch, f"{ledger.subject} training"):
-        for step in range(steps):
-            losses.append(trainer.backward(tensors))
-            if step == 0:
-                prove_gradients(objective, ledger)
-            trainer.step()
-        with torch.no_grad():
-            losses.append(float(trainer.loss(tensors)))
+        losses = trainer.take(steps, tensors, partial(prove_gradients, objective, ledger))
     prove_losses(losses, ledger)
     prove_pad_row(objective, pad, ledger)
 
