@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from gte_surgery.errors import UsageError
-from gte_surgery.whole import at_least
+from gte_surgery.whole import at_least, require_choices
 
 Progress = Callable[[str], None]
 Task = Literal["embed", "mlm", "regression"]
@@ -54,12 +54,12 @@ class SmokeOptions:
             raise UsageError(f"attention: {self.attention!r}, must be one of {', '.join(ATTENTION_NAMES)}")
         if self.task not in TASKS:
             raise UsageError(f"task: {self.task!r}, must be one of {', '.join(TASKS)}")
+        require_choices(self, {})
         if self.runtime == "remote" and not self.trust_remote_code:
             raise UsageError(
                 "runtime remote: runs code that the checkpoint names, with your rights",
                 "type --trust-remote-code as well if you trust its authors",
             )
-
         self._check_against()
 
     def _check_against(self) -> None:

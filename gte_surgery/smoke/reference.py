@@ -56,4 +56,14 @@ def read_reference(path: Path) -> dict[str, torch.Tensor]:
     if not stored.keys() >= _NEEDED:
         missing = ", ".join(sorted(_NEEDED - stored.keys()))
         raise CheckpointError(f"{path}: no {missing} in it, not a smoke reference", "`--save-reference` writes one")
+    if not _is_batch(stored["input_ids"], stored["attention_mask"], stored[_EMBEDDINGS]):
+        told = f"{path}: its tensors are no batch with an embedding a row, not a smoke reference"
+        raise CheckpointError(told, "`--save-reference` writes one")
     return stored
+
+
+def _is_batch(ids: torch.Tensor, mask: torch.Tensor, vectors: torch.Tensor) -> bool:
+    """Whether there are ids in rows of at least one token each, and as many vectors."""
+    are_rows = ids.dim() == vectors.dim() == 2 and len(ids) == len(vectors) and mask.shape == ids.shape
+    are_whole = not ids.is_floating_point() and not mask.is_floating_point()
+    return are_rows and are_whole and ids.numel() > 0 and int(ids.min()) >= 0 and bool((mask == 1).any(1).all())

@@ -20,6 +20,8 @@ from tests.conftest import GOLDEN
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from gte_surgery.model.encoder import GteEncoder  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke import matrix, training  # noqa: E402
@@ -317,6 +319,27 @@ def test_a_file_that_is_no_reference_is_refused(tmp_path: Path, golden: Path) ->
         run(golden / "legacy-base", compare=tmp_path / "absent")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"input_ids": torch.tensor([5, 6])},
+        {"input_ids": torch.tensor([[5.0, 6.0]])},
+        {"input_ids": torch.tensor([[-5, 6]])},
+        {"attention_mask": torch.tensor([1, 1])},
+        {"attention_mask": torch.tensor([[0, 0]])},
+        {"embeddings": torch.zeros(2, 32)},
+        {"embeddings": torch.tensor(3.0)},
+    ],
+)
+def test_a_reference_whose_tensors_are_no_batch_is_refused(
+    wrong: dict[str, torch.Tensor], tmp_path: Path, golden: Path
+) -> None:
+    sound = {"input_ids": torch.tensor([[5, 6]]), "attention_mask": torch.tensor([[1, 1]])}
+    save_file({**sound, "embeddings": torch.zeros(1, 32), **wrong}, tmp_path / "r.safetensors")
+    with pytest.raises(CheckpointError, match="no batch with an embedding a row, not a smoke reference"):
+        run(golden / "legacy-base", compare=tmp_path / "r.safetensors")
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")
 def test_compiled_the_packed_path_agrees_trains_alike_and_makes_no_more_graphs(
@@ -374,7 +397,7 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     [
         ({"batch": 1}, "batch"), ({"max_length": 1}, "max_length"), ({"train": -1}, "train"),
         ({"dtype": "int8"}, "int8"), ({"attention": "flash"}, "flash"), ({"task": "dance"}, "dance"),
-        ({"runtime": "remote"}, "remote"),
+        ({"runtime": "remote"}, "remote"), ({"runtime": "there"}, "runtime: 'there', must be native or remote"),
     ],
 )  # fmt: skip
 def test_options_that_make_no_run_are_wrong_requests(options: dict[str, Any], named: str) -> None:
