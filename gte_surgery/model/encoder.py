@@ -43,31 +43,24 @@ class Guard(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """The encoder's output: packed [1, tokens, hidden], or padded [rows, width, hidden] as it came in.
-
-    `packing` is None only for a padded batch without a mask.
-    """
+    """The encoder's output: packed [1, tokens, hidden], or padded [rows, width, hidden] as it came in."""
 
     states: Tensor
-    packing: Packing | None
+    packing: Packing
     is_packed: bool
 
     def padded(self) -> Tensor:
         """[rows, width, hidden]; where the mask is 0, zeros on the packed path and anything on the padded one."""
-        return self.packing.unpack(self.states) if self.is_packed and self.packing else self.states
+        return self.packing.unpack(self.states) if self.is_packed else self.states
 
     def first(self) -> Tensor:
         """The first token of each row, the CLS position: [rows, hidden]."""
-        if self.packing is None:
-            return self.states[:, 0]
         if self.is_packed:
             return self.packing.first(self.states)
         return self.states.flatten(0, 1).index_select(0, self.packing.indices[self.packing.cu_seqlens[:-1].long()])
 
     def mean(self) -> Tensor:
         """The mean over the tokens of each row, summed in float32: [rows, hidden]."""
-        if self.packing is None:
-            return self.states.float().mean(1)
         tokens = self.states[0] if self.is_packed else self.states.flatten(0, 1).index_select(0, self.packing.indices)
         ends = self.packing.cu_seqlens[1:].long()
         rows = torch.bucketize(torch.arange(len(tokens), device=ends.device), ends, right=True)
@@ -293,7 +286,7 @@ def require_compilable(model: nn.Module, family: Family) -> None:
 
 def _as_states(labels: Tensor, hidden: Hidden, mask: Tensor | None) -> Tensor:
     """The labels in one row, in the order of the hidden states, where they lie."""
-    if not hidden.is_packed or hidden.packing is None or mask is None:
+    if not hidden.is_packed or mask is None:
         return labels.flatten()
     if labels.device == hidden.states.device:
         return hidden.packing.pack(labels).flatten()
