@@ -29,12 +29,12 @@ _ALIGNMENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a parameter comes from: rows `begin` to `end` of a stored tensor, or all of it where `end` is None."""
+    """Where a parameter comes from: a stored tensor, or one of the equal `parts` that it is packed of."""
 
-    parameter: str
+    spec: TensorSpec
     stored: StoredTensor
-    begin: int = 0
-    end: int | None = None
+    part: int = 0
+    parts: int = 1
 
 
 def find_sources(
@@ -44,14 +44,13 @@ def find_sources(
     naming = family.naming
     stored = {naming.canonical(name, layout) or name: tensor for name, tensor in checkpoint.tensors.items()}
     wanted = family.inventory(config, family.required_native().layout(head), head)
-    holders = {spec.canonical: _holder(naming, spec.canonical, stored) for spec in wanted}
-    missing = [f"`{naming.stored(name, layout)}`" for name, _, _ in holders.values() if name not in stored]
-    spare = {spec.canonical for spec in family.optional(config, layout, head)}
-    used = {name for name, _, _ in holders.values()} | spare
+    holders = [_holder(naming, spec.canonical, stored) for spec in wanted]
+    missing = [f"`{naming.stored(name, layout)}`" for name, _, _ in holders if name not in stored]
+    used = {name for name, _, _ in holders} | {spec.canonical for spec in family.optional(config, layout, head)}
     unexpected = [f"`{tensor.name}`" for name, tensor in stored.items() if name not in used]
-    sources = [_source(spec, stored, holders[spec.canonical]) for spec in wanted] if not missing else []
-    parts = [count for _, _, count in holders.values()]
-    misshapen = [told for told in map(_misshapen, sources, wanted, parts) if told]
+    found = zip(wanted, holders, strict=True) if not missing else ()
+    sources = [Source(spec, stored[name], part, parts) for spec, (name, part, parts) in found]
+    misshapen = [told for told in map(_misshapen, sources) if told]
     problems = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
     _refuse(checkpoint, {kind: list(dict.fromkeys(names)) for kind, names in problems.items() if names})
     return tuple(sources)
@@ -65,18 +64,10 @@ def _holder(naming: Naming, canonical: str, stored: Collection[str]) -> tuple[st
     return whole, part, len(naming.parts_of(whole))
 
 
-def _source(spec: TensorSpec, stored: Mapping[str, StoredTensor], holder: tuple[str, int, int]) -> Source:
-    name, part, parts = holder
-    if parts == 1:
-        return Source(spec.name, stored[name])
-    return Source(spec.name, stored[name], part * spec.shape[0], (part + 1) * spec.shape[0])
-
-
-def _misshapen(source: Source, spec: TensorSpec, parts: int) -> str:
-    wanted = [parts * spec.shape[0], *spec.shape[1:]]
-    if list(source.stored.shape) == wanted:
-        return ""
-    return f"`{source.stored.name}`: shape {list(source.stored.shape)}, config needs {wanted}"
+def _misshapen(source: Source) -> str:
+    stored, (rows, *others) = source.stored, source.spec.shape
+    wanted = [source.parts * rows, *others]
+    return "" if list(stored.shape) == wanted else f"`{stored.name}`: shape {list(stored.shape)}, config needs {wanted}"
 
 
 def _refuse(checkpoint: Checkpoint, problems: Mapping[str, list[str]]) -> None:
@@ -107,9 +98,10 @@ def _read(sources: Iterable[Source], device: torch.device, files: ExitStack) -> 
         try:
             if path not in opened:
                 opened[path] = files.enter_context(safe_open(path, framework="pt", device=str(device)))
-            if source.end is None:
-                yield source.parameter, opened[path].get_tensor(source.stored.name)
+            if source.parts == 1:
+                yield source.spec.name, opened[path].get_tensor(source.stored.name)
             else:
-                yield source.parameter, opened[path].get_slice(source.stored.name)[source.begin : source.end]
+                rows, packed = source.spec.shape[0], opened[path].get_slice(source.stored.name)
+                yield source.spec.name, packed[source.part * rows : (source.part + 1) * rows]
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: {error}") from None
