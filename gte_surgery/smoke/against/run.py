@@ -33,7 +33,7 @@ def compare(subject: Subject, old: Path | str, ledger: Ledger, progress: Progres
         verdict = prover(str(subject.device))(claims, before, after)
         batches, tokens = verdict.batches, verdict.tokens
         _record(claims, verdict, ledger)
-    quality = _quality(subject, before, claims, ledger, progress) if options.texts is not None else None
+    quality = _quality(subject, before, options.texts, claims, ledger, progress) if options.texts is not None else None
     return Compared(before.name, batches, tokens, quality)
 
 
@@ -49,13 +49,11 @@ def _claims(before: Checkpoint, after: Checkpoint, options: SmokeOptions, ledger
 
 
 def _quality(
-    subject: Subject, before: Checkpoint, claims: Sequence[Claim], ledger: Ledger, progress: Progress
-) -> Quality | None:
+    subject: Subject, before: Checkpoint, texts: Path, claims: Sequence[Claim], ledger: Ledger, progress: Progress
+) -> Quality:
     options, after = subject.options, subject.checkpoint
-    if options.texts is None:
-        return None
     new_ids = next((_new_ids(claim) for claim in claims if claim.kind == "states"), None)
-    files = (options.texts, options.queries, options.column)
+    files = (texts, options.queries, options.column)
     longest = min(options.max_length, *(config_of(each).max_position_embeddings for each in (before, after)))
     corpus = read_corpus((before, after), files, new_ids, longest)
     progress(f"embedding {len(corpus.shown)} texts by both")

@@ -6,7 +6,7 @@ attention backend: equal is equal as bits where a claim says so. What cannot be 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -142,7 +142,7 @@ class _Proof:
         one, other = self._loaded(before, dtype), self._loaded_after(dtype)
         if dtype == "float32":
             self._prove_numbers(one, other)
-        self._prove_outputs(before, (_outputs(one, run.before, run.old) for run in self._runs(before)), other, dtype)
+        self._prove_outputs(before, lambda run: _outputs(one, run.before, run.old), other, dtype)
 
     def _prove_apart(self, before: Checkpoint, dtype: str) -> None:
         """One model after the other on the device, which has no room for both; their numbers meet on the CPU."""
@@ -150,18 +150,20 @@ class _Proof:
             cpu = torch.device("cpu")
             self._prove_numbers(self._loaded(before, dtype, cpu), self._loaded_after(dtype, cpu))
         one = self._loaded(before, dtype)
-        wanted = [_outputs(one, run.before, run.old).on_cpu() for run in self._runs(before)]
+        wanted = iter([_outputs(one, run.before, run.old).on_cpu() for run in self._runs(before)])
         del one
         release(self.device)
-        self._prove_outputs(before, wanted, self._loaded_after(dtype), dtype)
+        self._prove_outputs(before, lambda run: next(wanted), self._loaded_after(dtype), dtype)
         release(self.device)
 
-    def _prove_outputs(self, before: Checkpoint, wanted: Iterable[_Outputs], after: GteEncoder, dtype: str) -> None:
-        """Hold what both make of each batch against the claim about hidden states, and those about outputs."""
+    def _prove_outputs(
+        self, before: Checkpoint, said: Callable[[_Run], _Outputs], after: GteEncoder, dtype: str
+    ) -> None:
+        """Hold what both make of each batch, the one before as it `said`, against the claims on states and outputs."""
         if self._of("drawn"):
             self._prove_finite(after)
-        for run, was in zip(self._runs(before), wanted, strict=True):
-            found = _outputs(after, run.after, run.new)
+        for run in self._runs(before):
+            found, was = _outputs(after, run.after, run.new), said(run)
             self.batches += 1
             self.tokens += run.after.tokens
             gap = self._require(run.claim, run.number, found.states, was.states, dtype)
