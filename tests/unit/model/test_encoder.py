@@ -187,6 +187,7 @@ def test_a_guard_sees_the_batch_before_the_model(folder: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["eager", pytest.param("inductor", marks=pytest.mark.long)])
 def test_the_same_graphs_serve_every_layer_batch_size_and_length(folder: Path, backend: str) -> None:
+    torch._dynamo.reset()  # or a layer that another test compiled alike would serve
     encoder = load_encoder(folder, "cpu", "float32")
     encoder.compiled = CompiledBody(encoder.model, backend)
     before = graphs_made()
