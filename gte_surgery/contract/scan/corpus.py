@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -108,7 +108,7 @@ def scan(
     >>> [finding.code for finding in report.findings], report.findings[0].message
     (['GTE414'], '100 at row 1, column 1, must be below vocab_size 100')
     """
-    _require(workers, limit, max_findings)
+    _require(workers, limit, max_findings, runner)
     given, contract = contract, contract if isinstance(contract, IdContract) else IdContract.read(contract)
     columns = columns or Columns()
     names = find([str(path) for path in paths], columns)
@@ -135,26 +135,24 @@ def scan(
 _EXTRA = "`pip install 'gte-surgery[{}]'`"
 
 
-def _require(workers: int, limit: int | None, max_findings: int) -> None:
+def _require(workers: int, limit: int | None, max_findings: int, runner: str) -> None:
+    if runner not in ("local", "ray"):
+        raise UsageError(f'runner: {runner!r}, must be "local" or "ray"')
     for name, value, least in (("workers", workers, 0), ("limit", limit, 1), ("max_findings", max_findings, 0)):
         if value is not None and whole(name, value) < least:
             raise UsageError(f"{name}: {value}, must be at least {least}")
 
 
-@contextmanager
-def _place(runner: str, workers: int, address: str) -> Iterator[Place]:
-    if runner != "ray":
+def _place(runner: str, workers: int, address: str) -> AbstractContextManager[Place]:
+    if runner == "local":
         from gte_surgery.contract.scan.local import Local
 
-        with Local(workers) as place:
-            yield place
-        return
+        return Local(workers)
     if find_spec("ray") is None:
         raise UnavailableError("ray: not installed, --engine ray needs it", _EXTRA.format("ray"))
     from gte_surgery.contract.scan.on_ray import cluster
 
-    with cluster(address) as place:
-        yield place
+    return cluster(address)
 
 
 def _limited(portions: list[Portion], limit: int | None) -> list[Portion]:

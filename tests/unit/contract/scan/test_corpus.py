@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,11 +75,12 @@ def test_the_contract_may_be_a_file(tmp_path: Path) -> None:
         ({"workers": -1}, "workers: -1, must be at least 0"),
         ({"limit": 0}, "limit: 0, must be at least 1"),
         ({"max_findings": -1}, "max_findings: -1, must be at least 0"),
+        ({"runner": "Ray"}, 'runner: \'Ray\', must be "local" or "ray"'),
     ],
 )
-def test_numbers_that_make_no_sense_are_refused(wrong: dict[str, int], message: str, tmp_path: Path) -> None:
+def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
-        scan(CONTRACT, tmp_path, **wrong)  # type: ignore[arg-type]
+        scan(CONTRACT, tmp_path, **wrong)
     assert caught.value.message == message
 
 
