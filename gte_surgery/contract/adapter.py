@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Literal, Protocol
@@ -17,6 +18,7 @@ from gte_surgery.contract.codes import CODES
 from gte_surgery.contract.collate import Batch, checked, filled
 from gte_surgery.contract.frameworks import Framework, plain
 from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import whole
 from gte_surgery.errors import BatchError, RefusedError, UsageError
 from gte_surgery.findings import Location, Report
 from gte_surgery.gte.wording import counted
@@ -68,6 +70,8 @@ class GteAdapter:
     def __post_init__(self) -> None:
         if self.overflow not in ("error", "cut"):
             raise UsageError(f'overflow: {self.overflow!r}, must be "error" or "cut"')
+        if self.pad_id is not None:
+            whole("pad_id", self.pad_id)
 
     def __call__(
         self, sequences: Sequence[Any], *, max_length: int | None = None, add_special_tokens: bool = True
@@ -106,8 +110,10 @@ class GteAdapter:
 
     def _their_pad(self) -> int | None:
         """The id that the encoder pads with; None where nobody says."""
-        said = (self.pad_id, getattr(self.encoder, "pad_token_id", None), getattr(self.encoder, "pad_id", None))
-        return next((number for number in said if isinstance(number, int)), None)
+        for said in (self.pad_id, getattr(self.encoder, "pad_token_id", None), getattr(self.encoder, "pad_id", None)):
+            with suppress(UsageError):
+                return whole("pad_id", said)
+        return None
 
 
 def _rows_of(returned: object, contract: IdContract) -> Rows:

@@ -15,6 +15,7 @@ from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.batch.structure import IDS, LABELS, MASK
 from gte_surgery.contract.frameworks import Framework, Kind, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
+from gte_surgery.contract.terms import whole
 from gte_surgery.errors import UsageError
 
 Batch = dict[str, Any]
@@ -142,7 +143,7 @@ def ids_of(sequence: Any) -> list[int]:
 
 def padded(sequences: Iterable[list[int]], contract: IdContract, pad_to_multiple_of: int) -> Batch:
     """Nested lists of ids and their mask, padded on the contract's side."""
-    if pad_to_multiple_of < 1:
+    if whole("pad_to_multiple_of", pad_to_multiple_of) < 1:
         raise UsageError(f"pad_to_multiple_of: {pad_to_multiple_of}, must be at least 1")
     rows = list(sequences)
     longest = max(map(len, rows), default=0)

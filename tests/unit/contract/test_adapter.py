@@ -311,3 +311,24 @@ def test_what_to_do_with_what_is_too_long_is_one_of_two_words() -> None:
     with pytest.raises(UsageError) as raised:
         GteAdapter(Encoder(), CONTRACT, overflow="raise")  # type: ignore[arg-type]
     assert raised.value.message == 'overflow: \'raise\', must be "error" or "cut"'
+
+
+@pytest.mark.parametrize("zero", [0, np.int64(0), np.uint8(0), torch.tensor(0)])
+def test_a_pad_id_is_an_integer_of_any_make(zero: Any) -> None:
+    stating = Encoder(form="lists", has_mask=False)
+    stating.pad_token_id = zero  # type: ignore[attr-defined]
+    for adapter in (
+        GteAdapter(Encoder(form="lists", has_mask=False), CONTRACT, pad_id=zero),
+        GteAdapter(stating, CONTRACT),
+    ):
+        batch = adapter([[5], [6, 7, 8]])
+        assert batch["input_ids"].tolist() == [[2, 5, 1, 1], [2, 6, 7, 8]]
+        assert batch["attention_mask"].tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+
+
+def test_a_pad_id_that_is_no_integer_is_refused_and_of_an_encoder_passed_over() -> None:
+    with pytest.raises(UsageError, match=r"^pad_id: '0', must be an integer$"):
+        GteAdapter(Encoder(), CONTRACT, pad_id="0")  # type: ignore[arg-type]
+    asking = Encoder(form="lists")
+    asking.pad_id = lambda: 7  # type: ignore[attr-defined]  # as SentencePiece's is
+    assert GteAdapter(asking, CONTRACT)([[5], [6, 7]])["input_ids"].tolist() == [[2, 5, 1], [2, 6, 7]]

@@ -175,6 +175,8 @@ def test_what_is_no_sequence_says_what_it_is() -> None:
         assert raised.value.message == message
     with pytest.raises(UsageError, match=r"^pad_to_multiple_of: 0, must be at least 1$"):
         collate([[0]], CONTRACT, pad_to_multiple_of=0)
+    with pytest.raises(UsageError, match=r"^pad_to_multiple_of: 8.0, must be an integer$"):
+        collate([[0]], CONTRACT, pad_to_multiple_of=8.0)  # type: ignore[arg-type]
     assert collate([[0, 5]], CONTRACT, pad_to_multiple_of=1)["input_ids"].shape == (1, 2)
 
 
