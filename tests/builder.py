@@ -128,6 +128,7 @@ def write_sidecars(path: Path, ids: int = 60, hidden: int = 32, length: int = 12
     model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": "<unk>" if pad else "<pad>"}
     parts = ("truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder")
     settings = {"pad_token": "<pad>", "mask_token": "<mask>", "padding_side": "right"}
+    settings["tokenizer_class"] = "PreTrainedTokenizerFast"  # XLM-R's own is not made of whole words
     (path / "1_Pooling").mkdir(parents=True, exist_ok=True)
     whole = {"version": "1.0", **dict.fromkeys(parts), "added_tokens": added, "model": model}
     whole["post_processor"] = template(vocabulary)

@@ -32,7 +32,8 @@ def test_a_model_in_a_folder_is_judged_with_what_lies_around_it(tmp_path: Path) 
     assert told(run(path, consumers=FOR)) == [("GTE315", "0_Transformer")]
     write_json(path / "1_Pooling/config.json", {"word_embedding_dimension": 999, "pooling_mode_mean_tokens": True})
     (path / "2_Dense/model.safetensors").unlink()
-    (path / "0_Transformer/tokenizer_config.json").write_text('{"pad_token": "<unk>"}')
+    settings = {"pad_token": "<unk>", "tokenizer_class": "PreTrainedTokenizerFast"}
+    write_json(path / "0_Transformer/tokenizer_config.json", settings)
     assert told(run(path, consumers=FOR)) == [
         ("GTE303", "0_Transformer/config.json"),
         ("GTE310", "1_Pooling/config.json"),

@@ -40,11 +40,14 @@ MADE: dict[str, tuple[str, str, list[str], dict[str, object]]] = {
     "XLM-R's for a BERT": ("bert", "Unigram", ROBERTA, {"tokenizer_class": "XLMRobertaTokenizerFast"}),
     "all of XLM-R's": ("gte", "Unigram", ["<unk>", "▁"], {}),
     "RoBERTa's": ("gte", "BPE", ROBERTA, {"tokenizer_class": "RobertaTokenizer"}),
+    "a BERT's of whole words": ("bert", "WordLevel", ["[UNK]"], {}),
     "as filed": ("bert", "WordPiece", ["[UNK]"], BY_FILE | {"mask_token": "[MASK]", "pad_token": "[PAD]"}),
 }
 UNMADE = {
     "XLM-R's of word pieces": ("gte", "WordPiece", BERT, {}),
     "XLM-R's of BPE": ("gte", "BPE", ROBERTA, {}),
+    "XLM-R's of whole words": ("gte", "WordLevel", ROBERTA, {}),
+    "RoBERTa's of whole words": ("gte", "WordLevel", ROBERTA, {"tokenizer_class": "RobertaTokenizer"}),
     "XLM-R's of vocab.txt": ("gte", "vocab.txt", BERT, {}),
     "a BERT's of Unigram": ("bert", "Unigram", ROBERTA, {}),
     "none of vocab.txt": ("modernbert", "vocab.txt", BERT, {}),
@@ -75,6 +78,8 @@ def made(path: Path, family: str, kind: str, special: list[str], settings: dict[
     model: Any = models.WordPiece(ids, unk_token="[UNK]")
     if kind == "Unigram":
         model = models.Unigram([(word, -float(number)) for word, number in ids.items()], unk_id=ids["<unk>"])
+    if kind == "WordLevel":
+        model = models.WordLevel(ids, unk_token=special[-1])
     tokenizer = Tokenizer(models.BPE(ids, []) if kind == "BPE" else model)
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()  # type: ignore[assignment]
     if kind == "padding":

@@ -590,6 +590,7 @@ INVALID: dict[str, Example] = {
     "GTE318-word-pieces-for-xlm-r": lambda path: (
         emitting(path, native),
         replaced(path / "tokenizer.json", '"WordLevel"', '"WordPiece"'),
+        replaced(path / "tokenizer_config.json", ',\n  "tokenizer_class": "PreTrainedTokenizerFast"', ""),
     ),
     "GTE316-tokenizer-of-before": left_behind,
     "GTE317-adapter-of-before": lambda path: (complete(path, remote), add_adapter(path / "adapter", 128, 8)),

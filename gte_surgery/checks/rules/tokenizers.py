@@ -128,7 +128,7 @@ def class_of_another_kind(subject: Subject) -> Iterator[Observation]:
     """
     found, settings = subject.tokenizer, subject.sidecar(TOKENIZER_CONFIG)
     kind = found.kind if found.whole else found.source
-    if found.made_by.fits(kind) or kind == "WordLevel":  # of no release: nobody's words but a test's or a toy's
+    if found.made_by.fits(kind):
         return
     is_stated = settings is not None and isinstance(settings.value, dict) and settings.value.get("tokenizer_class")
     place = settings.location("/tokenizer_class") if settings is not None and is_stated else subject.at("model_type")
