@@ -6,24 +6,31 @@ Formats: tokenizers 0.23, `processors` (template.rs, bert.rs, roberta.rs, byte_l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, TypeGuard
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from gte_surgery.checkpoint.json.strict import escape
 from gte_surgery.checkpoint.printable import shown
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, dict_of, is_id, list_of
 
 
 class Emitted(NamedTuple):
-    """An id that comes out of a tokenizer though no text holds its token: `token` as messages show it, the `file` and
-    the JSON `pointer` where the id stands, `part` "template", "padding" or "added". `own` is the id that the token has
-    in the vocabulary or among the added tokens, None where it is in neither.
+    """An id that comes out of a tokenizer though no text holds its token: the `text` of that, the JSON `pointer` in
+    the `file` where the id stands, `part` "template", "padding" or "added". `own` is the id that the token has in the
+    vocabulary or among the added tokens, None where it is in neither.
     """
 
     id: int
-    token: str
-    file: str
+    text: str
     pointer: str
     part: str
     own: int | None = None
+    file: str = TOKENIZER_JSON
+
+    @property
+    def token(self) -> str:
+        """The text as messages show it."""
+        return shown(self.text)
 
 
 class Frame(NamedTuple):
@@ -37,38 +44,38 @@ class Frame(NamedTuple):
     pair_type: int = 0
 
 
-def emitted_by(
-    post: object, file: str, by_text: Mapping[str, int], pointer: str = "/post_processor"
-) -> Iterator[Emitted]:
-    """The ids that a post-processor holds; nothing of one that is none. `by_text` are the ids of tokens by text."""
-    if not isinstance(post, dict):
-        return
-    for at, each in enumerate(_list(post.get("processors"))):
-        yield from emitted_by(each, file, by_text, f"{pointer}/processors/{at}")
+def emitted_by(members: Mapping[str, object], by_text: Mapping[str, int]) -> Iterator[Emitted]:
+    """The ids that the post-processor and the padding of a tokenizer.json hold; `by_text` are the ids of tokens."""
+    for pointer, part, number, text in (*_put_around(members.get("post_processor")), *_padded(members.get("padding"))):
+        if is_id(number):
+            yield Emitted(number, str(text), pointer, part, by_text.get(str(text)))
+
+
+def _put_around(post: object, pointer: str = "/post_processor") -> Iterator[tuple[str, str, object, object]]:
+    """(JSON pointer, part, id, token) of the ids that a post-processor holds; nothing of one that is none."""
+    for at, each in enumerate(list_of(dict_of(post).get("processors"))):
+        yield from _put_around(each, f"{pointer}/processors/{at}")
     for role in ("sep", "cls"):
-        pair = post.get(role)
-        if isinstance(pair, list) and len(pair) == 2 and is_id(pair[1]):
-            text = str(pair[0])
-            yield Emitted(pair[1], shown(text), file, f"{pointer}/{role}/1", "template", by_text.get(text))
-    specials = post.get("special_tokens")
-    for key, special in specials.items() if isinstance(specials, dict) else ():
-        escaped = key.replace("~", "~0").replace("/", "~1")
-        for at, number in enumerate(_list(special.get("ids")) if isinstance(special, dict) else []):
-            if is_id(number):
-                place = f"{pointer}/special_tokens/{escaped}/ids/{at}"
-                text = str(_nth(special.get("tokens"), at, key))
-                yield Emitted(number, shown(text), file, place, "template", by_text.get(text))
+        pair = list_of(dict_of(post).get(role))
+        if len(pair) == 2:
+            yield f"{pointer}/{role}/1", "template", pair[1], pair[0]
+    for key, special in dict_of(dict_of(post).get("special_tokens")).items():
+        texts = list_of(dict_of(special).get("tokens"))
+        for at, number in enumerate(list_of(dict_of(special).get("ids"))):
+            place = f"{pointer}/special_tokens/{escape(key)}/ids/{at}"
+            yield place, "template", number, texts[at] if at < len(texts) else key
+
+
+def _padded(padding: object) -> Iterator[tuple[str, str, object, object]]:
+    yield "/padding/pad_id", "padding", dict_of(padding).get("pad_id"), dict_of(padding).get("pad_token")
 
 
 def frame_of(post: object) -> Frame:
     """What a post-processor puts around texts; nothing for none."""
-    frame = Frame()
-    if not isinstance(post, dict):
-        return frame
-    match post.get("type"):
+    frame, made = Frame(), dict_of(post)
+    match made.get("type"):
         case "Sequence":
-            for each in _list(post.get("processors")):
-                found = frame_of(each)
+            for found in map(frame_of, list_of(made.get("processors"))):
                 frame = Frame(
                     found.before + frame.before,
                     frame.after + found.after,
@@ -76,49 +83,32 @@ def frame_of(post: object) -> Frame:
                     max(frame.pair_type, found.pair_type),
                 )
         case "BertProcessing" | "RobertaProcessing":
-            cls, sep = ((_nth(post.get(role), 1, None)) for role in ("cls", "sep"))
-            pair_type = int(post["type"] == "BertProcessing")
-            frame = Frame((cls,) if is_id(cls) else (), (sep,) if is_id(sep) else (), 0, pair_type)
+            cls, sep = (_ids(list_of(made.get(role))[1:2]) for role in ("cls", "sep"))
+            frame = Frame(cls, sep, 0, int(made["type"] == "BertProcessing"))
         case "TemplateProcessing":
-            single, pair = _list(post.get("single")), _list(post.get("pair"))
-            before, after = _around(single, post.get("special_tokens"))
+            single, pair = ([*map(dict_of, list_of(made.get(which)))] for which in ("single", "pair"))
+            before, after = _around(single, dict_of(made.get("special_tokens")))
             frame = Frame(before, after, _highest_type(single), _highest_type(pair))
     return frame
 
 
-def is_id(value: object) -> TypeGuard[int]:
-    """Whether a JSON value can be a token id: a whole number that 32 bits hold."""
-    return type(value) is int and 0 <= value < 2**32
-
-
-def _around(template: list[object], specials: object) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _around(
+    template: Sequence[Mapping[str, object]], specials: Mapping[str, object]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The ids before and after the first text of a template."""
-    known = specials if isinstance(specials, dict) else {}
-    sides: tuple[list[int], list[int]] = ([], [])
+    sides: list[tuple[int, ...]] = [(), ()]
     side = 0
     for part in template:
-        if not isinstance(part, dict):
-            continue
-        if "Sequence" in part:
-            side = 1
-        special = known.get(_member(part.get("SpecialToken"), "id"))
-        sides[side].extend(number for number in _list(_member(special, "ids")) if is_id(number))
-    return tuple(sides[0]), tuple(sides[1])
+        side = 1 if "Sequence" in part else side
+        special = dict_of(specials.get(str(dict_of(part.get("SpecialToken")).get("id"))))
+        sides[side] += _ids(list_of(special.get("ids")))
+    return sides[0], sides[1]
 
 
-def _highest_type(template: list[object]) -> int:
-    parts = (content for part in template if isinstance(part, dict) for content in part.values())
-    types = (_member(content, "type_id") for content in parts)
+def _highest_type(template: Sequence[Mapping[str, object]]) -> int:
+    types = (dict_of(content).get("type_id") for part in template for content in part.values())
     return max((number for number in types if is_id(number)), default=0)
 
 
-def _member(value: object, key: str) -> object:
-    return value.get(key) if isinstance(value, Mapping) else None
-
-
-def _nth(value: object, at: int, otherwise: object) -> object:
-    return value[at] if isinstance(value, list) and at < len(value) else otherwise
-
-
-def _list(value: object) -> list[object]:
-    return value if isinstance(value, list) else []
+def _ids(numbers: Sequence[object]) -> tuple[int, ...]:
+    return tuple(number for number in numbers if is_id(number))

@@ -15,21 +15,20 @@ from dataclasses import dataclass, field
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.vocabulary.emission import Emitted, Frame, emitted_by, frame_of, is_id
+from gte_surgery.checkpoint.sidecars import members_of
+from gte_surgery.vocabulary.classes import AS_FILED, Class, class_of
+from gte_surgery.vocabulary.emission import Emitted, Frame, emitted_by, frame_of
+from gte_surgery.vocabulary.filed import TokenizerJson, read_filed
 from gte_surgery.vocabulary.pieces import Pieces
 from gte_surgery.vocabulary.token_files import (
-    AS_FILED,
     ROLES,
-    SENTENCEPIECE,
+    SPECIAL_TOKENS,
+    TOKENIZER_CONFIG,
     TOKENIZER_FILES,
-    TOKENIZER_JSON,
     AddedToken,
-    Class,
-    TokenizerJson,
-    class_of,
+    is_id,
     named_tokens,
     older_tokens,
-    read_files,
     settings,
 )
 
@@ -42,23 +41,19 @@ ALIKE = {
 }
 """What the special tokens of each part are called by tokenizers of different make."""
 
-_FAIRSEQ = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
-"""A SentencePiece model beside XLM-R's tokenizer has its pieces one id later than it counts them, and these first
-[transformers 4.57, tokenization_xlm_roberta.py]."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tokenizer:
     """What the tokenizer files of a checkpoint come to.
 
     `files` are those that are there, `source` the one that the vocabulary was read from, "" for none; `trouble` says
-    why others could not be read. `kind` is the model's type in tokenizer.json ("Unigram", …), or "". `rows` is the
-    least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as messages show them,
-    by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …). `emitted` are ids
-    that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it; `side` is where it
-    pads, None where no file says it. `has_types` tells whether token types are given to the model at all. `made_by`
-    is the class that transformers makes it with, `named` are the roles for which a file or that class has a token;
-    `added` are the added tokens with the ids in use, `whole` is tokenizer.json as it was read.
+    why others could not be read. `kind` is the model's type where that is tokenizer.json ("Unigram", …), else its name.
+    `rows` is the least number of table rows that holds the vocabulary proper, `tokens` are the added tokens, as
+    messages show them, by id; some are in the vocabulary as well. `ids` are the special ids by role ("pad", "cls", …).
+    `emitted` are ids that stand elsewhere in the files; `frame` is what surrounds texts, None where no file says it;
+    `side` is where it pads, None where no file says it. `has_types` tells whether token types are given to the model at
+    all. `made_by` is the class that transformers makes it with, `named` are the roles for which a file or that class
+    has a token; `added` are the added tokens with the ids in use, `whole` is tokenizer.json as it was read.
     """
 
     files: tuple[str, ...] = ()
@@ -80,7 +75,7 @@ class Tokenizer:
     @property
     def beside(self) -> tuple[AddedToken, ...]:
         """The added tokens that other files add to those of tokenizer.json, in the order in which they do."""
-        return tuple(token for token in self.added if token.file != TOKENIZER_JSON)
+        return tuple(token for token in self.added if token.turn)
 
     @property
     def vocab_size(self) -> int | None:
@@ -106,29 +101,25 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     files = tuple(name for name in TOKENIZER_FILES if checkpoint.has(name))
     if not files:
         return Tokenizer()
-    first, second = settings(checkpoint)
-    stated, older = {**second, **first}, list(older_tokens(checkpoint))
+    stated, older, made_by = settings(checkpoint), list(older_tokens(checkpoint)), class_of(checkpoint)
     alike = (text for texts in ALIKE.values() for text in texts)
-    wanted = {*(token.text for token in (*named_tokens([stated]), *older)), *alike}
-    found = read_files(checkpoint, wanted)
-    whole = found.whole
-    kind = str(whole.model.get("type") or "") if whole else found.source
-    made_by = class_of(checkpoint)
+    found = read_filed(checkpoint, {*(token.text for token in (*named_tokens(stated), *older)), *alike})
+    pieces, whole, source = found.pieces, found.whole, found.source
+    kind = str(whole.model.get("type") or "") if whole else source
     words = {f"{role}_token": word for role, word in made_by.words.items()} if made_by.fits(kind) else {}
-    named = list(named_tokens([{**words, **stated}]))
+    named = list(named_tokens({**words, **stated}, source))
     texts = {role: each.text for role in ROLES for each in named if each.pointer == f"/{role}_token"}
-    pieces = whole.pieces if whole else _shifted(found.words, found.source)
+    missing = (_placed(checkpoint, token) for token in named if pieces and token.text not in pieces.ids)
     as_stated = Pieces(0, 0, {token.text: token.id for token in reversed(older)})
-    missing = (token for token in named if pieces and token.text not in pieces.ids)
     added = tuple(settled((*(whole.added if whole else ()), *older, *missing), pieces or as_stated))
     by_text = {**(pieces.ids if pieces else {}), **{token.text: token.id for token in added}}
     frame = frame_of(whole.members.get("post_processor")) if whole else None
     return Tokenizer(
         files=files,
-        source=found.source,
-        kind=kind if whole else "",
+        source=source,
+        kind=kind,
         made_by=made_by,
-        named=frozenset(texts) | ({"pad"} if whole and not words and _padding(whole) else frozenset()),
+        named=frozenset(texts) | ({"pad"} if whole and not words and whole.padding else frozenset()),
         rows=pieces.rows if pieces else None,
         tokens={token.id: shown(token.text) for token in added},
         ids=_roles(texts, by_text, whole, frame),
@@ -142,12 +133,10 @@ def _read(checkpoint: Checkpoint) -> Tokenizer:
     )
 
 
-def _shifted(pieces: Pieces | None, source: str) -> Pieces | None:
-    """The ids that a SentencePiece model's pieces have in XLM-R's tokenizer: one more, and `<mask>` at the end."""
-    if pieces is None or source not in SENTENCEPIECE:
-        return pieces
-    moved = {text: number + 1 for text, number in pieces.ids.items()} | _FAIRSEQ
-    return Pieces(pieces.rows + 2, pieces.count + 2, moved | {"<mask>": pieces.rows + 1})
+def _placed(checkpoint: Checkpoint, token: AddedToken) -> AddedToken:
+    """A token that settings name, in the file that does; one that only a class names is in that of the vocabulary."""
+    key, files = token.pointer[1:], (TOKENIZER_CONFIG, SPECIAL_TOKENS)
+    return token._replace(file=next((name for name in files if members_of(checkpoint, name).get(key)), token.file))
 
 
 def settled(added: Iterable[AddedToken], pieces: Pieces) -> Iterator[AddedToken]:
@@ -176,9 +165,9 @@ def _roles(
         found["cls"] = frame.before[0]
     if frame is not None and frame.after:
         found["sep"] = frame.after[-1]
-    pad = _padding(whole).get("pad_id")
     unknown = whole.model.get("unk_id", by_text.get(str(whole.model.get("unk_token"))))
-    found.update({role: number for role, number in (("pad", pad), ("unk", unknown)) if isinstance(number, int)})
+    numbers = {"pad": whole.padding.get("pad_id"), "unk": unknown}
+    found.update({role: number for role, number in numbers.items() if isinstance(number, int)})
     return {role: found[role] for role in ROLES if role in found and is_id(found[role])}
 
 
@@ -186,14 +175,10 @@ def _emitted(
     whole: TokenizerJson | None, added: Collection[AddedToken], older: list[AddedToken], by_text: Mapping[str, int]
 ) -> Iterator[Emitted]:
     if whole is not None:
-        yield from emitted_by(whole.members.get("post_processor"), TOKENIZER_JSON, by_text)
-        pad, token = (_padding(whole).get(key) for key in ("pad_id", "pad_token"))
-        if isinstance(pad, int) and is_id(pad):
-            own = by_text.get(str(token))
-            yield Emitted(pad, shown(str(token)), TOKENIZER_JSON, "/padding/pad_id", "padding", own)
+        yield from emitted_by(whole.members, by_text)
     in_use = {token.text: token.id for token in added}
     for each in (*added, *(token for token in older if in_use.get(token.text) != token.id)):
-        yield Emitted(each.id, shown(each.text), each.file, each.pointer, "added", in_use[each.text])
+        yield Emitted(each.id, each.text, each.pointer, "added", in_use[each.text], each.file)
 
 
 def _side(stated: Mapping[str, object], whole: TokenizerJson | None) -> str | None:
@@ -201,7 +186,7 @@ def _side(stated: Mapping[str, object], whole: TokenizerJson | None) -> str | No
     latter where the former is silent]."""
     side = stated.get("padding_side")
     if side is None and whole is not None:
-        side = _padding(whole).get("direction")
+        side = whole.padding.get("direction")
     return side.lower() if isinstance(side, str) and side.lower() in ("left", "right") else None
 
 
@@ -211,8 +196,3 @@ def _has_types(stated: Mapping[str, object]) -> bool:
     if isinstance(names, list):
         return "token_type_ids" in names
     return "Roberta" not in str(stated.get("tokenizer_class"))
-
-
-def _padding(whole: TokenizerJson) -> Mapping[str, object]:
-    padding = whole.members.get("padding")
-    return padding if isinstance(padding, dict) else {}

@@ -122,6 +122,12 @@ def test_what_transformers_makes_none_of_is_refused_with_a_way_out(folder: Path,
     assert no.value.hint.startswith("say what becomes of the tokenizer's files: --tokenizer")
 
 
+def test_a_refusal_names_the_file_that_is_there(folder: Path) -> None:
+    vocabulary = next(name for name in FORMS if (folder / name).exists())
+    with pytest.raises(RefusedError, match=rf"^{vocabulary}: `.*` \(\d+\) gets no new id, and "):
+        remap(folder, keep=range(5, SIZE), pad=1, dry_run=True)
+
+
 def test_code_that_lies_there_is_not_run(folder: Path, tmp_path: Path) -> None:
     place = shutil.copytree(folder, tmp_path / "ckpt")
     (place / "their.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nclass Code: pass\n")

@@ -127,16 +127,15 @@ def class_of_another_kind(subject: Subject) -> Iterator[Observation]:
     models/auto/tokenization_auto.py and tokenization_utils_tokenizers.py; 4.57.6 takes the file as it is].
     """
     found, settings = subject.tokenizer, subject.sidecar(TOKENIZER_CONFIG)
-    kind = found.kind if found.whole else found.source
-    if found.made_by.fits(kind):
+    if found.made_by.fits(found.kind):
         return
     is_stated = settings is not None and isinstance(settings.value, dict) and settings.value.get("tokenizer_class")
     place = settings.location("/tokenizer_class") if settings is not None and is_stated else subject.at("model_type")
     message = f"{shown(subject.values.get('model_type'))}: without a class named, transformers takes "
     hint = '"tokenizer_class": "PreTrainedTokenizerFast" and the special tokens' if found.whole else ""
-    if kind == WORDS and subject.values.get("model_type") != "modernbert":
+    if found.kind == WORDS and subject.values.get("model_type") != "modernbert":
         hint = '"tokenizer_class": "BertTokenizer"'
-    told = f"{'' if is_stated else message}{found.made_by.name}, which is not made of {kind}"
+    told = f"{'' if is_stated else message}{found.made_by.name}, which is not made of {found.kind}"
     yield Observation(place, told, f"write {hint} into {TOKENIZER_CONFIG}" if hint else "")
 
 

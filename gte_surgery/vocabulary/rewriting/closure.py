@@ -18,10 +18,10 @@ from gte_surgery.vocabulary.token_files import named_tokens
 _BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
-def required(contents: Contents, settings: Collection[Mapping[str, object]]) -> dict[int, str]:
+def required(contents: Contents, settings: Mapping[str, object]) -> dict[int, str]:
     """The tokens that every vocabulary of this tokenizer must hold, by id, each with the reason in words.
 
-    `settings` are tokenizer_config.json and special_tokens_map.json, which name special tokens by their texts.
+    `settings` are those of the checkpoint, which name special tokens by their texts.
     """
     found: dict[int, str] = {}
     for number, reason in _named(contents, settings):
@@ -73,13 +73,13 @@ def _added_by(contents: Contents, have: set[int], kept: Collection[int]) -> Iter
                 waiting.append(part)
 
 
-def _named(contents: Contents, settings: Collection[Mapping[str, object]]) -> Iterator[tuple[int, str]]:
+def _named(contents: Contents, settings: Mapping[str, object]) -> Iterator[tuple[int, str]]:
     for each in contents.emitted:
         yield each.id, f"the {'padding' if each.part == 'padding' else 'post-processor'} holds it"
     if contents.unknown is not None:
         yield contents.unknown, "it stands for what is unknown"
     named = [*named_tokens(settings)]
     ids = contents.ids_of([token.text for token in named])
-    yield from ((ids[text], f"{pointer[1:]} names it") for text, _, _, pointer, _ in named if text in ids)
+    yield from ((ids[each.text], f"{each.pointer[1:]} names it") for each in named if each.text in ids)
     if scores := contents.entries.scores:
         yield scores.index(min(scores)), "the score of what is unknown is counted from its own, the lowest"

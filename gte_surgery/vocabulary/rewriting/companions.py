@@ -6,13 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gte_surgery.checkpoint.json.scan import Member, members, skip_space
-from gte_surgery.checkpoint.json.strict import parse_document
+from gte_surgery.checkpoint.json.scan import Member, skip_space
+from gte_surgery.checkpoint.json.strict import parse_document, replace_members
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.pieces import fields, piece_spans, piece_text
-from gte_surgery.vocabulary.rewriting.contents import NUMBERED
-from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, relisted, spliced
-from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS, token_text
+from gte_surgery.vocabulary.rewriting.contents import entries_of
+from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, renumbered, require_no_gaps, spliced
+from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS, dict_of, is_id, token_text
 
 _TYPE = 3
 _NORMAL = 1
@@ -26,61 +26,37 @@ def settings_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -
     others are stated.
     """
     document = parse_document(raw, TOKENIZER_CONFIG)
-    text, value = document.text, document.value
-    place = members(text, skip_space(text, 0)).get("added_tokens_decoder")
-    if place is None or text[place.begin] != "{" or not isinstance(value, dict):
-        return raw
-    entries, tokens = members(text, place.begin), value["added_tokens_decoder"]
-    stated = [(int(key), key, entry) for key, entry in entries.items() if key.isascii() and key.isdigit()]
-    numbered = [(in_use.get(token_text(tokens[key]), number), entry) for number, key, entry in stated]
-    kept = sorted((new_ids[number], entry.key_end, entry.end) for number, entry in numbered if number in new_ids)
-    written = [f'"{number}"{text[begin:end]}' for number, begin, end in kept]
-    begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]
-    return spliced(text, [relisted(text, place, begins, ends, written)]).encode()
+    decoder = dict_of(document.value).get("added_tokens_decoder")
+    stated = [(int(key), token) for key, token in dict_of(decoder).items() if key.isascii() and key.isdigit()]
+    numbered = [(in_use.get(token_text(token), number), token) for number, token in stated]
+    kept = sorted((new_ids[number], at) for at, (number, _) in enumerate(numbered) if number in new_ids)
+    moved = {"added_tokens_decoder": {str(number): numbered[at][1] for number, at in kept}}
+    return replace_members(document, moved).encode() if isinstance(decoder, dict) else raw
 
 
 def added_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -> bytes:
     """added_tokens.json: {"<token>": id}, in the order of the file; `in_use` are the old ids, others may be stated."""
     document = parse_document(raw, ADDED_TOKENS)
-    text, value = document.text, document.value
-    if not isinstance(value, dict):
-        return raw
-    begin = skip_space(text, 0)
-    entries = members(text, begin)
-    written = [
-        text[entry.key_begin : entry.begin] + str(new_ids[number])
-        for key, entry in entries.items()
-        if (number := in_use.get(key, value[key])) in new_ids
-    ]
-    place = Member(begin, begin, begin, len(text.rstrip()))
-    begins, ends = [entry.key_begin for entry in entries.values()], [entry.end for entry in entries.values()]
-    return spliced(text, [relisted(text, place, begins, ends, written)]).encode()
+    stated = dict_of(document.value)
+    numbers = {text: in_use.get(text, number) for text, number in stated.items()}
+    kept = {text: new_ids[number] for text, number in numbers.items() if is_id(number) and number in new_ids}
+    return replace_members(document, kept, stated.keys() - kept.keys()).encode() if stated else raw
 
 
 def words_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
     """vocab.txt: a token a line, so that ids must follow one another."""
     lines = raw.removesuffix(b"\n").split(b"\n")
     kept = sorted((new_ids[at], line) for at, line in enumerate(lines) if at in new_ids)
-    for wanted, (number, _) in enumerate(kept):
-        if number != wanted:
-            raise RefusedError(
-                f"{WORDS}: new id {wanted} has no token, and {number} has: its ids are the numbers of its lines",
-                "give the kept tokens ids without a gap, or choose --tokenizer keep or --tokenizer remove",
-            )
+    require_no_gaps(WORDS, (number for number, _ in kept), 0, "its ids are the numbers of its lines")
     return b"\n".join(line for _, line in kept) + (b"\n" if raw.endswith(b"\n") else b"")
 
 
 def numbered_rewritten(raw: bytes, new_ids: NewIds) -> bytes:
     """vocab.json: {"token": id}, by ascending new id."""
     text = raw.decode("utf-8")
-    found = [(m.start(), m.end(), int(m[2]), m.start(2)) for m in NUMBERED.finditer(text)]
-    kept = sorted((new_ids[number], begin, at) for begin, _, number, at in found if number in new_ids)
-    written = [text[begin:at] + str(number) for number, begin, at in kept]
     begin = skip_space(text, 0)
-    whole = Member(begin, begin, begin, len(text.rstrip()))
-    return spliced(
-        text, [relisted(text, whole, [b for b, _, _, _ in found], [e for _, e, _, _ in found], written)]
-    ).encode()
+    place = Member(begin, begin, begin, len(text.rstrip()))
+    return spliced(text, [renumbered(text, place, entries_of(text, place), new_ids)]).encode()
 
 
 def merges_rewritten(raw: bytes, ids: Mapping[str, int], new_ids: NewIds) -> bytes:

@@ -17,14 +17,15 @@ from functools import cached_property
 from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.emission import Emitted, emitted_by
-from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, AddedToken, TokenizerJson
+from gte_surgery.vocabulary.filed import TokenizerJson
+from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, AddedToken
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
-SCORED = re.compile(rf"\[\s*({_STRING})\s*,\s*(-?[0-9.eE+-]+)\s*\]", re.DOTALL)
+_SCORED = re.compile(rf"\[\s*({_STRING})\s*,\s*(-?[0-9.eE+-]+)\s*\]", re.DOTALL)
 """An entry of a Unigram vocabulary: ["▁the", -3.4]."""
-NUMBERED = re.compile(rf"({_STRING})\s*:\s*([0-9]+)", re.DOTALL)
+_NUMBERED = re.compile(rf"({_STRING})\s*:\s*([0-9]+)", re.DOTALL)
 """An entry of any other vocabulary: "the": 262."""
-MERGE = re.compile(rf"\[\s*({_STRING})\s*,\s*({_STRING})\s*\]|({_STRING})", re.DOTALL)
+_MERGE = re.compile(rf"\[\s*({_STRING})\s*,\s*({_STRING})\s*\]|({_STRING})", re.DOTALL)
 """A merge: ["t", "he"], or "t he" as files before tokenizers 0.20 have it."""
 
 
@@ -63,6 +64,21 @@ class Entries:
     scores: array[float]
 
 
+def entries_of(text: str, place: Member) -> Entries:
+    """The vocabulary at this place of a text, a list of [text, score] or an object of text: id."""
+    is_scored, scores, ids = text[place.begin] == "[", array("d"), array("q")
+    begins, ends, text_ends = array("I"), array("I"), array("I")
+    for m in (_SCORED if is_scored else _NUMBERED).finditer(text, place.begin + 1, place.end):
+        begins.append(m.start())
+        ends.append(m.end())
+        text_ends.append(m.end(1))
+        if is_scored:
+            scores.append(float(m[2]))
+        else:
+            ids.append(int(m[2]))
+    return Entries(range(len(begins)) if is_scored else ids, begins, ends, text_ends, scores)
+
+
 class Texts(Mapping[int, str]):
     """The texts of tokens by id, those of the vocabulary each read from the file when it is asked for."""
 
@@ -97,7 +113,8 @@ class Texts(Mapping[int, str]):
 
 @dataclass(frozen=True)
 class Contents:
-    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and all added tokens with the ids in use.
+    """A tokenizer.json: its `text`, its parts read in pieces (`whole`), and all added tokens with the ids in use. Where
+    it was made of older files, `name` is that of their vocabulary, which messages name.
 
     The text is that of the file read as Latin-1, a character a byte: what is ASCII in it is what it says, all else is
     carried as it is.
@@ -106,11 +123,12 @@ class Contents:
     text: str
     whole: TokenizerJson
     added: tuple[AddedToken, ...]
+    name: str = TOKENIZER_JSON
 
     @property
     def beside(self) -> tuple[AddedToken, ...]:
         """The added tokens that stand in other files."""
-        return tuple(token for token in self.added if token.file != TOKENIZER_JSON)
+        return tuple(token for token in self.added if token.turn)
 
     @property
     def raw(self) -> bytes:
@@ -135,7 +153,7 @@ class Contents:
         """Where the vocabulary stands."""
         place = self.place("model/vocab")
         if place is None:
-            raise RefusedError("tokenizer.json: holds no vocabulary")
+            raise RefusedError(f"{self.name}: holds no vocabulary")
         return place
 
     @cached_property
@@ -146,17 +164,7 @@ class Contents:
     @cached_property
     def entries(self) -> Entries:
         """The vocabulary, as it stands in the file."""
-        place, scores, ids = self.vocabulary, array("d"), array("q")
-        begins, ends, text_ends = array("I"), array("I"), array("I")
-        for m in (SCORED if self.is_scored else NUMBERED).finditer(self.text, place.begin + 1, place.end):
-            begins.append(m.start())
-            ends.append(m.end())
-            text_ends.append(m.end(1))
-            if self.is_scored:
-                scores.append(float(m[2]))
-            else:
-                ids.append(int(m[2]))
-        return Entries(range(len(begins)) if self.is_scored else ids, begins, ends, text_ends, scores)
+        return entries_of(self.text, self.vocabulary)
 
     @cached_property
     def texts(self) -> Texts:
@@ -185,7 +193,7 @@ class Contents:
         begins, ends = array("I"), array("I")
         place = self.place("model/merges")
         ids, prefix = self.ids, str(self.whole.model.get("continuing_subword_prefix") or "")
-        for m in MERGE.finditer(self.text, place.begin + 1, place.end) if place is not None else ():
+        for m in _MERGE.finditer(self.text, place.begin + 1, place.end) if place is not None else ():
             left, right = _pair(m)
             for column, text in ((lefts, left), (rights, right), (made, left + right.removeprefix(prefix))):
                 column.append(ids.get(text, -1))
@@ -196,12 +204,7 @@ class Contents:
     @cached_property
     def emitted(self) -> tuple[Emitted, ...]:
         """The ids that the post-processor and the padding hold, with their JSON pointers."""
-        found = list(emitted_by(self.whole.members.get("post_processor"), "tokenizer.json", {}))
-        padding = self.whole.members.get("padding")
-        if isinstance(padding, dict) and type(padding.get("pad_id")) is int:
-            token = str(padding.get("pad_token"))
-            found.append(Emitted(padding["pad_id"], token, "tokenizer.json", "/padding/pad_id", "padding"))
-        return tuple(found)
+        return tuple(emitted_by(self.whole.members, {}))
 
     @property
     def unknown(self) -> int | None:

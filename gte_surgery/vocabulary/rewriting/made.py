@@ -19,6 +19,7 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_FILES,
     TOKENIZER_JSON,
     VOCABULARIES,
+    contents_of,
     made_whole,
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
@@ -41,11 +42,10 @@ def made(checkpoint: Checkpoint) -> bytes:
 
 def made_with(checkpoint: Checkpoint, files: Mapping[str, bytes]) -> bytes:
     """The same where some `files` are other ones."""
-    entries = {name: checkpoint.readable(name) for name in TOKENIZER_FILES if name not in files}
-    contents = {name: read_whole(each.place, MOST_BYTES) for name, each in entries.items() if each is not None}
+    others = contents_of(checkpoint, (name for name in TOKENIZER_FILES if name not in files))
     chosen = {key: checkpoint.values[key] for key in _CLASS if key in checkpoint.values}
     with TemporaryDirectory(prefix="gte-surgery-") as name:
-        for file, raw in {**contents, **files, "config.json": json.dumps(chosen).encode()}.items():
+        for file, raw in {**others, **files, "config.json": json.dumps(chosen).encode()}.items():
             (Path(name) / file).write_bytes(raw)
         try:
             with alone(*Path(name).iterdir()) as asked:

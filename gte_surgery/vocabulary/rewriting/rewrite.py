@@ -10,28 +10,25 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.files import FileEntry, read_identified, read_whole
+from gte_surgery.checkpoint.files import FileEntry, read_identified
 from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.classes import UNKNOWN, XLM_R, class_of
+from gte_surgery.vocabulary.filed import TokenizerJson, parsed
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
-from gte_surgery.vocabulary.rewriting.classes import UNKNOWN, XLM_R, replaced
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.made import WAY_OUT, made
 from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, rewritten_json
 from gte_surgery.vocabulary.token_files import (
     ADDED_TOKENS,
-    MERGES,
     MOST_BYTES,
-    NUMBERED_WORDS,
-    SENTENCEPIECE,
+    SPECIAL_TOKENS,
     TOKENIZER_CONFIG,
+    TOKENIZER_FILES,
     TOKENIZER_JSON,
-    WORDS,
     AddedToken,
-    TokenizerJson,
-    class_of,
-    parsed,
+    contents_of,
     settings,
 )
 from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
@@ -42,21 +39,23 @@ _STATING = (TOKENIZER_CONFIG, ADDED_TOKENS)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The tokenizer of a checkpoint as it is rewritten: tokenizer.json, the settings, and the others by name."""
+    """The tokenizer of a checkpoint as it is rewritten: its tokenizer.json, or the one that is made of its files, and
+    the `others` that hold ids, by name.
+    """
 
+    checkpoint: Checkpoint
     contents: Contents
-    settings: tuple[Mapping[str, object], ...]
     others: Mapping[str, bytes]
-    is_made: bool = False
-    """Whether tokenizer.json is none of the checkpoint's files, but made of them."""
-    class_name: str = ""
-    """The class that transformers takes for it, as far as the files say it."""
 
     @property
-    def replaced(self) -> list[str]:
-        """The parts of tokenizer.json that this class has others for."""
-        first, second = self.settings
-        return [*replaced(self.class_name, self.contents.whole.members, {**second, **first})]
+    def is_made(self) -> bool:
+        """Whether tokenizer.json is none of the checkpoint's files, but made of them."""
+        return self.contents.name != TOKENIZER_JSON
+
+    @property
+    def needed(self) -> dict[int, str]:
+        """The tokens that every vocabulary of it must hold, by id, each with the reason in words."""
+        return required(self.contents, settings(self.checkpoint))
 
 
 def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
@@ -69,11 +68,8 @@ def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
         contents = read_contents(file, way_out, tokenizer.whole, tokenizer.beside)
     else:
         contents = _made_contents(checkpoint, way_out)
-    names = (TOKENIZER_CONFIG, ADDED_TOKENS, WORDS, NUMBERED_WORDS, MERGES, *SENTENCEPIECE)
-    readable = [(name, checkpoint.readable(name)) for name in names if checkpoint.has(name)]
-    others = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
-    first, second = settings(checkpoint)
-    return Source(contents, (first, second), others, file is None, class_of(checkpoint).name)
+    others = [name for name in TOKENIZER_FILES if name not in (TOKENIZER_JSON, SPECIAL_TOKENS)]
+    return Source(checkpoint, contents, contents_of(checkpoint, others))
 
 
 def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
@@ -83,7 +79,8 @@ def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
     except (RefusedError, StreamError) as error:
         message, hint = (error.message, error.hint) if isinstance(error, RefusedError) else (str(error), "")
         raise RefusedError(message, "; or ".join(filter(None, (hint, way_out)))) from None
-    return Contents(raw.decode("latin-1"), whole, tuple(settled(whole.added, whole.pieces)))
+    added = tuple(settled(whole.added, whole.pieces))
+    return Contents(raw.decode("latin-1"), whole, added, read_tokenizer(checkpoint).source)
 
 
 def read_contents(
@@ -123,8 +120,7 @@ def rewritten(source: Source, new_ids: NewIds) -> dict[str, bytes]:
 
 def settings_alone(checkpoint: Checkpoint, new_ids: NewIds) -> dict[str, bytes]:
     """The new content of the small files of a tokenizer without a vocabulary, by name, of those that change."""
-    readable = [(name, checkpoint.readable(name)) for name in _STATING]
-    old = {name: read_whole(entry.place, MOST_BYTES) for name, entry in readable if entry is not None}
+    old = contents_of(checkpoint, _STATING)
     new = {name: _other(name, raw, None, new_ids) for name, raw in old.items()}
     return {name: raw for name, raw in new.items() if raw != old[name]}
 
@@ -133,21 +129,22 @@ def refuse_incomplete(source: Source, new_ids: NewIds) -> None:
     """Raises RefusedError, with the tokens, where `new_ids` lacks some that the tokenizer cannot do without."""
     contents = source.contents
     kept = [number for number in contents.texts if number in new_ids]
-    missing = {number: why for number, why in required(contents, source.settings).items() if number not in new_ids}
+    missing = {number: why for number, why in source.needed.items() if number not in new_ids}
     missing |= passed_through(contents, kept)
     if missing:
         number, why = next(iter(missing.items()))
         more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
         listed = " ".join(str(number) for number in sorted(missing)[:50])
         raise RefusedError(
-            f"{TOKENIZER_JSON}: `{contents.texts[number]}` ({number}) gets no new id, and {why}{more}",
+            f"{contents.name}: `{contents.texts[number]}` ({number}) gets no new id, and {why}{more}",
             f"keep these ids too: {listed}{' …' if len(missing) > 50 else ''}; or {WAY_OUT}",
         )
 
 
 def _refuse_unknown(source: Source, new_ids: NewIds) -> None:
     contents = source.contents
-    if source.class_name == XLM_R and contents.is_scored and contents.unknown == UNKNOWN != new_ids[UNKNOWN]:
+    is_xlm_r = class_of(source.checkpoint).name == XLM_R
+    if is_xlm_r and contents.is_scored and contents.unknown == UNKNOWN != new_ids[UNKNOWN]:
         raise RefusedError(
             f"{TOKENIZER_JSON}: `{contents.texts[UNKNOWN]}` would be id {new_ids[UNKNOWN]}, and transformers' "
             f"{XLM_R} takes id {UNKNOWN} for what is unknown, whatever the files say",
@@ -166,11 +163,12 @@ def _others(source: Source, new_ids: NewIds, names: Collection[str]) -> Iterator
 
 
 def _other(name: str, raw: bytes, contents: Contents | None, new_ids: NewIds) -> bytes:
+    in_use = {token.text: token.id for token in contents.added} if contents else {}
     match name:
         case "tokenizer_config.json":
-            return companions.settings_rewritten(raw, _in_use(contents), new_ids)
+            return companions.settings_rewritten(raw, in_use, new_ids)
         case "added_tokens.json":
-            return companions.added_rewritten(raw, _in_use(contents), new_ids)
+            return companions.added_rewritten(raw, in_use, new_ids)
         case "vocab.txt":
             return companions.words_rewritten(raw, new_ids)
         case "vocab.json":
@@ -179,7 +177,3 @@ def _other(name: str, raw: bytes, contents: Contents | None, new_ids: NewIds) ->
             return companions.merges_rewritten(raw, contents.ids if contents else {}, new_ids)
         case _:
             return companions.sentencepiece_rewritten(raw, name, contents.ids if contents else {}, new_ids)
-
-
-def _in_use(contents: Contents | None) -> Mapping[str, int]:
-    return {token.text: token.id for token in contents.added} if contents else {}

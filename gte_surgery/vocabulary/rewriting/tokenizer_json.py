@@ -4,13 +4,13 @@ stays to the byte, and each entry that stays is the text that it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from gte_surgery.checkpoint.json.scan import Member, members
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.errors import RefusedError
-from gte_surgery.vocabulary.rewriting.contents import Contents
+from gte_surgery.vocabulary.rewriting.contents import Contents, Entries
 from gte_surgery.vocabulary.token_files import token_text
 
 NewIds = Mapping[int, int]
@@ -32,7 +32,11 @@ def rewritten_json(contents: Contents, new_ids: NewIds) -> bytes:
     Unigram counts its ids, so those of the vocabulary must be 0, 1, 2, … without a gap; so must those of added tokens
     that are not in the vocabulary, from its end on.
     """
-    edits = [*_vocabulary(contents, new_ids), *_merges(contents, new_ids), *_unknown(contents, new_ids)]
+    if contents.is_scored:
+        counted = sorted(new_ids[number] for number in contents.entries.ids if number in new_ids)
+        require_no_gaps(contents.name, counted, 0, "a Unigram vocabulary counts its ids")
+    edits = [renumbered(contents.text, contents.vocabulary, contents.entries, new_ids)]
+    edits += [*_merges(contents, new_ids), *_unknown(contents, new_ids)]
     edits += [*_added(contents, new_ids), *_emitted(contents, new_ids)]
     return spliced(contents.text, edits).encode("latin-1")
 
@@ -58,18 +62,26 @@ def relisted(text: str, place: Member, begins: Sequence[int], ends: Sequence[int
     return Edit(place.begin, place.end, opening + body + closing if new else text[place.begin] + closing.lstrip())
 
 
-def _vocabulary(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    entries, text = contents.entries, contents.text
+def renumbered(text: str, place: Member, entries: Entries, new_ids: NewIds) -> Edit:
+    """The vocabulary at `place` with the entries that are kept, by ascending new id."""
     kept = sorted((new_ids[number], at) for at, number in enumerate(entries.ids) if number in new_ids)
-    if contents.is_scored:
-        _refuse_gaps([number for number, _ in kept], 0, "a Unigram vocabulary counts its ids")
     written = []
     for number, at in kept:
         literal = text[entries.begins[at] : entries.ends[at]]
-        if not contents.is_scored and number != entries.ids[at]:
+        if not entries.scores and number != entries.ids[at]:
             literal = literal.rstrip("0123456789") + str(number)
         written.append(literal)
-    yield relisted(text, contents.vocabulary, entries.begins, entries.ends, written)
+    return relisted(text, place, entries.begins, entries.ends, written)
+
+
+def require_no_gaps(name: str, numbers: Iterable[int], first: int, why: str) -> None:
+    """Raises RefusedError, that of the file `name`, unless the ids are `first`, `first` + 1, …"""
+    for wanted, number in enumerate(numbers, first):
+        if number != wanted:
+            raise RefusedError(
+                f"{name}: new id {wanted} has no token, and {number} has: {why}",
+                "give the kept tokens ids without a gap, or choose --tokenizer keep or --tokenizer remove",
+            )
 
 
 def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
@@ -87,7 +99,7 @@ def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
 def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     place, number = contents.place("model/unk_id"), contents.whole.model.get("unk_id")
     if place is not None and type(number) is int:
-        yield Edit(place.begin, place.end, str(_needed(number, new_ids, "model/unk_id")))
+        yield Edit(place.begin, place.end, str(_needed(contents, number, new_ids, "model/unk_id")))
 
 
 def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
@@ -98,15 +110,15 @@ def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     turns = sorted((token.turn, 0 if token.turn == 2 else new_ids[token.id], at) for at, token in enumerate(beside))
     counted_on = [new_ids[beside[at].id] for _, _, at in turns]
     count = sum(number in new_ids for number in contents.entries.ids)
-    _refuse_gaps(counted_on, count, "added tokens are counted on from the vocabulary's end")
+    require_no_gaps(contents.name, counted_on, count, "added tokens are counted on from the vocabulary's end")
     place = contents.place("added_tokens")
     if place is None:
         return
     settled = {token.text: token.id for token in contents.added}
     kept: list[tuple[int, str]] = []
     entries = list(members(contents.text, place.begin).values())
-    for entry, token in zip(entries, _tokens(contents), strict=True):
-        number = new_ids.get(settled.get(token, -1))
+    for entry, token in zip(entries, contents.whole.listed, strict=True):
+        number = new_ids.get(settled.get(token_text(token), -1))
         if number is None:
             continue
         id_place = members(contents.text, entry.begin)["id"]
@@ -116,33 +128,19 @@ def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     yield relisted(contents.text, place, [each.begin for each in entries], [each.end for each in entries], written)
 
 
-def _tokens(contents: Contents) -> list[str]:
-    listed = contents.whole.members.get("added_tokens")
-    return [token_text(each) for each in listed] if isinstance(listed, list) else []
-
-
 def _emitted(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     for each in contents.emitted:
         _, key, *rest = each.pointer.split("/")
         begin, end = contents.whole.places[key]
         part = contents.text[begin:end].encode("latin-1").decode("utf-8")
-        span = Document("tokenizer.json", part, None).span("/" + "/".join(rest))
+        span = Document(contents.name, part, None).span("/" + "/".join(rest))
         if span is not None:
-            number = _needed(each.id, new_ids, each.pointer)
+            number = _needed(contents, each.id, new_ids, each.pointer)
             first, last = (begin + len(part[:at].encode("utf-8")) for at in span)
             yield Edit(first, last, str(number))
 
 
-def _needed(number: int, new_ids: NewIds, place: str) -> int:
+def _needed(contents: Contents, number: int, new_ids: NewIds, place: str) -> int:
     if number not in new_ids:
-        raise RefusedError(f"tokenizer.json: {place}: id {number} gets no new one, and is needed there")
+        raise RefusedError(f"{contents.name}: {place}: id {number} gets no new one, and is needed there")
     return new_ids[number]
-
-
-def _refuse_gaps(numbers: Sequence[int], first: int, why: str) -> None:
-    for wanted, number in enumerate(numbers, first):
-        if number != wanted:
-            raise RefusedError(
-                f"tokenizer.json: new id {wanted} has no token, and {number} has: {why}",
-                "give the kept tokens ids without a gap, or choose --tokenizer keep or --tokenizer remove",
-            )

@@ -11,7 +11,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
-from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through, required
+from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import Source
 from gte_surgery.vocabulary.row_map import Point
@@ -69,7 +69,7 @@ def always(source: Source, also: Collection[int], tokens: Collection[str]) -> se
         raise UsageError(
             f"keep-tokens: `{shown(missing[0])}`, must be a token of the vocabulary", "one token a line, as it is there"
         )
-    found = {*required(contents, source.settings), *characters(contents), *(token.id for token in contents.added)}
+    found = {*source.needed, *characters(contents), *(token.id for token in contents.added)}
     return found | set(ids.values()) | {number for number in also if number in contents.texts}
 
 

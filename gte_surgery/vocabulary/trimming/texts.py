@@ -15,7 +15,7 @@ from typing import Any, TypeGuard
 
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.errors import RefusedError, UsageError
-from gte_surgery.vocabulary.emission import is_id
+from gte_surgery.vocabulary.token_files import is_id
 
 PART = 1 << 23
 """Bytes of a part of a file that is read by lines; of others at least."""

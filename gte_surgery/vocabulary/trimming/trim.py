@@ -15,6 +15,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import Progress
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.classes import class_of, replaced
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
 from gte_surgery.vocabulary.row_map import Places, Point, RowMap
@@ -128,8 +129,9 @@ def _proved(
             break
         kept |= set(more)
         repaired += len(more)
+    word = f"{source.contents.name}: `{differing[0]}`"
     raise RefusedError(
-        f"tokenizer.json: `{differing[0]}` is cut otherwise by the rewritten tokenizer, though its tokens are kept",
+        f"{word} is cut otherwise by the rewritten tokenizer, though its tokens are kept",
         "this kind of tokenizer cannot be trimmed without a loss",
     )
 
@@ -165,10 +167,11 @@ def _map(choice: Choice, corpus: Corpus, wish: Wish, source: Source, told: list[
 
 
 def _of_class(source: Source) -> Iterator[str]:
-    if parts := source.replaced:
+    if parts := [*replaced(source.checkpoint, source.contents.whole.members)]:
+        name, own = class_of(source.checkpoint).name, " and a ".join(parts)
         yield (
-            f"WARNING: transformers' {source.class_name} has a {' and a '.join(parts)} of its own in place of "
-            f"{TOKENIZER_JSON}'s, so that it cuts texts otherwise; counted and proved is what {TOKENIZER_JSON} does. "
+            f"WARNING: transformers' {name} has a {own} of its own in place of {TOKENIZER_JSON}'s, so that it cuts "
+            f"texts otherwise; counted and proved is what {TOKENIZER_JSON} does. "
             f'"tokenizer_class": "PreTrainedTokenizerFast" in {TOKENIZER_CONFIG} makes it do the same'
         )
 

@@ -24,7 +24,7 @@ def cut(path: Path, out: Path) -> Contents:
     from gte_surgery.checkpoint.files import entry_of
 
     whole = read_contents(entry_of("tokenizer.json", path))
-    kept = {*required(whole, []), *characters(whole), *range(0, max(whole.texts), 2)} | {
+    kept = {*required(whole, {}), *characters(whole), *range(0, max(whole.texts), 2)} | {
         each.id for each in whole.added
     }
     kept |= set(passed_through(whole, kept))

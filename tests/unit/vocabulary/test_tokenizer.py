@@ -12,11 +12,10 @@ from tokenizers import Tokenizer as Package
 from tokenizers.models import WordLevel
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
-from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.surgery.verbs import resize
-from gte_surgery.vocabulary import json_stream, token_files
+from gte_surgery.vocabulary import filed, json_stream
 from gte_surgery.vocabulary.emission import Emitted, Frame
-from gte_surgery.vocabulary.token_files import TokenizerJson, read_tokenizer_json
+from gte_surgery.vocabulary.pieces import Pieces, json_pieces
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 from tests.builder import build, template, write_sidecars
 
@@ -57,13 +56,13 @@ def test_a_plan_walks_through_the_vocabulary_once(tmp_path: Path, monkeypatch: p
     write_sidecars(checkpoint)
     walked = []
 
-    def counted(file: FileEntry, wanted: Collection[str]) -> TokenizerJson:
-        walked.append(file.name)
-        return read_tokenizer_json(file, wanted)
+    def counted(stream: json_stream.JsonStream, wanted: Collection[str]) -> Pieces:
+        walked.append(stream.offset)
+        return json_pieces(stream, wanted)
 
-    monkeypatch.setattr(token_files, "read_tokenizer_json", counted)
+    monkeypatch.setattr(filed, "json_pieces", counted)
     resize(checkpoint, vocab=64, pad=0, dry_run=True)
-    assert walked == ["tokenizer.json"]
+    assert len(walked) == 1
 
 
 @pytest.mark.parametrize(("model", "rows"), [(UNIGRAM, len(AWKWARD)), (WORDLEVEL, 3 * len(AWKWARD) - 2)])
@@ -133,6 +132,17 @@ def test_ids_come_from_the_lines_of_vocab_txt(tmp_path: Path) -> None:
     assert (found.rows, found.ids, found.source) == (4, {"pad": 0, "cls": 2, "mask": 4}, "vocab.txt")
 
 
+def test_a_token_is_told_in_the_file_that_names_it(tmp_path: Path) -> None:
+    found = read(tmp_path, vocab__txt="[PAD]\n", special_tokens_map__json={"mask_token": "[GONE]"})
+    assert [(each.file, each.pointer) for each in found.emitted] == [("special_tokens_map.json", "/mask_token")]
+    found = read(tmp_path, tokenizer_config__json={"tokenizer_class": "BertTokenizer", "cls_token": "[PAD]"})
+    assert {each.token: each.file for each in found.emitted} == {
+        "[GONE]": "special_tokens_map.json",
+        "[UNK]": "vocab.txt",
+        "[SEP]": "vocab.txt",
+    }, "the class alone names these"
+
+
 def test_the_tokens_of_added_tokens_json_count(tmp_path: Path) -> None:
     found = read(tmp_path, vocab__txt="[PAD]\na\n", added_tokens__json={"<a>": 2, "<b>": 9})
     assert (found.vocab_size, found.tokens) == (4, {2: "<a>", 3: "<b>"}), "they count on from the vocabulary's end"
@@ -193,7 +203,7 @@ def test_padding_says_its_id_and_its_side(tmp_path: Path) -> None:
     model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
     found = read(tmp_path, tokenizer__json=whole(model, padding=padding))
     assert found.side == "left"
-    assert found.emitted == (Emitted(77, "a", "tokenizer.json", "/padding/pad_id", "padding", 0),)
+    assert found.emitted == (Emitted(77, "a", "/padding/pad_id", "padding", 0),)
     found = read(tmp_path, tokenizer_config__json={"padding_side": "right"})
     assert found.side == "right", "tokenizer_config.json is asked first"
 

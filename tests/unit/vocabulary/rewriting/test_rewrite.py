@@ -14,7 +14,8 @@ from tokenizers import Tokenizer
 
 from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.errors import RefusedError
-from gte_surgery.vocabulary.rewriting.closure import passed_through, required
+from gte_surgery.vocabulary import classes
+from gte_surgery.vocabulary.rewriting.closure import passed_through
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests.builder import build
@@ -34,7 +35,7 @@ def source(path: Path) -> Source:
 
 def closed(found: Source, kept: Iterable[int]) -> list[int]:
     """The ids and those that the tokenizer needs beside them, ascending."""
-    wanted = {*kept, *required(found.contents, found.settings)}
+    wanted = {*kept, *found.needed}
     return sorted({*wanted, *passed_through(found.contents, wanted)})
 
 
@@ -171,6 +172,13 @@ def test_older_files_follow(tmp_path: Path, name: str, before: str, after: str) 
     assert new[name].decode() == after
 
 
+def test_what_is_no_id_in_an_older_file_goes(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1, "b": 2}, "unk_token": "<unk>"}
+    (build(tmp_path) / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": model}))
+    (tmp_path / "added_tokens.json").write_text('{"<x>": [1], "b": 2, "<y>": true}')
+    assert rewritten(source(tmp_path), {0: 0, 2: 1})["added_tokens.json"] == b'{"b": 1}'
+
+
 def test_a_sentencepiece_model_follows_and_loads(tmp_path: Path) -> None:
     sentencepiece = pytest.importorskip("sentencepiece")
     corpus = tmp_path / "corpus.txt"
@@ -218,4 +226,5 @@ def test_a_class_that_is_not_taken_replaces_nothing(model_type: str, replaced: b
         (path / name).write_text(json.dumps(members))
     tokenizer = json.loads((path / "tokenizer.json").read_text()) | {"normalizer": None}
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
-    assert bool(source(path).replaced) is replaced
+    found = source(path)
+    assert any(classes.replaced(found.checkpoint, found.contents.whole.members)) is replaced
