@@ -78,7 +78,8 @@ def _kept(keep: Keep, allow_repeats: bool) -> RowMap:
 
 def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: Path) -> RowMap:
     from gte_surgery.vocabulary.confined import alone
-    from gte_surgery.vocabulary.token_map import require_package, token_map
+    from gte_surgery.vocabulary.token_map import token_map
+    from gte_surgery.vocabulary.trimming.words import require_package
 
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     old = tokenizer_file(from_tokenizer if from_tokenizer is not None else folder)

@@ -69,12 +69,6 @@ class _Tally:
         self.count += len(literals) - 1
         self._take(max(numbers))
 
-    def take(self, text: str, number: int) -> None:
-        """Notes an entry."""
-        self._take(number)
-        if text in self._wanted:
-            self.ids[text] = number
-
     def take_lines(self, lines: list[str]) -> None:
         """Notes entries whose numbers go on from those before."""
         first, self.count = self.count, self.count + len(lines) - 1
@@ -128,8 +122,8 @@ def sentencepiece_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
     """The pieces of a SentencePiece model, by their number there."""
     tally = _Tally(wanted)
     raw = read_at(file, 0, file.identity.size)
-    for number, (begin, end) in enumerate(piece_spans(raw)):
-        tally.take(piece_text(raw[begin:end]), number)
+    for begin, end in piece_spans(raw):
+        tally.take_lines([piece_text(raw[begin:end])])
     return tally.pieces()
 
 

@@ -12,23 +12,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.row_map import Places, RowMap
 from gte_surgery.vocabulary.token_text import Cutter, Spelling
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-
-ALIKE = (
-    ("[PAD]", "<pad>"),
-    ("[CLS]", "<s>", "<cls>", "<bos>"),
-    ("[SEP]", "</s>", "<sep>", "<eos>"),
-    ("[MASK]", "<mask>"),
-    ("[UNK]", "<unk>"),
-)
-"""Special tokens that play the same part in tokenizers of different make, so that one may take the other's row."""
+from gte_surgery.vocabulary.tokenizer import ALIKE
+from gte_surgery.vocabulary.trimming.words import opened
 
 SHOWN = 5
 """Of a long list of tokens so many are told."""
@@ -45,9 +33,9 @@ class Origin:
 def token_map(old_path: Path, new_path: Path) -> RowMap:
     """The map from the rows of one tokenizer.json to those of another, with a report of coverage.
 
-    Raises RefusedError when the tokenizers package is missing or cannot read a file, UsageError when there is none.
+    Raises RefusedError when the tokenizers package is missing or cannot read a file.
     """
-    old, new = _opened(old_path), _opened(new_path)
+    old, new = opened(old_path), opened(new_path)
     tokens = {number: token for token, number in new.get_vocab(with_added_tokens=True).items()}
     special = {number: token.special for number, token in new.get_added_tokens_decoder().items()}
     origins = dict(_origins(tokens, special, Spelling.of(new), Cutter(old)))
@@ -83,7 +71,7 @@ def _origins(
 
 def _alike(token: str, vocabulary: Mapping[str, int]) -> int | None:
     """The old id of a special token that plays the same part."""
-    for names in ALIKE:
+    for names in ALIKE.values():
         if token in names:
             return next((vocabulary[name] for name in names if name in vocabulary), None)
     return None
@@ -116,26 +104,3 @@ def _listed(tokens: list[str]) -> str:
 
 def _record(key: str, path: Path) -> dict[str, object]:
     return {key: str(path), f"{key}_sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-
-
-def require_package() -> None:
-    """Raises RefusedError, with the way to get it, where the tokenizers package is missing."""
-    try:
-        import tokenizers  # noqa: F401
-    except ImportError as error:
-        raise RefusedError(
-            f"tokenizers: cannot be imported, --to-tokenizer needs it: {error}",
-            "`pip install 'gte-surgery[tokenizers]'`",
-        ) from error
-
-
-def _opened(path: Path) -> Tokenizer:
-    require_package()
-    from tokenizers import Tokenizer
-
-    if not path.is_file():
-        raise UsageError(f"{path}: no such file", "give the path of a tokenizer.json")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the package raises nothing more precise
-        raise RefusedError(f"{path}: not a tokenizer.json that the tokenizers package reads: {error}") from error

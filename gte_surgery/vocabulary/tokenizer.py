@@ -39,7 +39,7 @@ ALIKE = {
     "mask": ("[MASK]", "<mask>"),
     "unk": ("[UNK]", "<unk>"),
 }
-"""What the special tokens of each part are called by tokenizers of different make."""
+"""What the special tokens of each part are called by tokenizers of different make: one may take the other's row."""
 
 
 @dataclass(frozen=True, slots=True)

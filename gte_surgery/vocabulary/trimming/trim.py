@@ -18,7 +18,7 @@ from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.classes import class_of, replaced
 from gte_surgery.vocabulary.map_files import read_counts
 from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
-from gte_surgery.vocabulary.row_map import Places, Point, RowMap
+from gte_surgery.vocabulary.row_map import Places, Point, RowMap, row_map
 from gte_surgery.vocabulary.token_files import TOKENIZER_CONFIG, TOKENIZER_JSON
 from gte_surgery.vocabulary.trimming import child
 from gte_surgery.vocabulary.trimming.child import Compared, Cost
@@ -102,7 +102,7 @@ def trimmed(
             new_ids, unknown = _new_ids(choice.kept), source.contents.unknown
             after = None if unknown is None else new_ids.get(unknown)
             told += _of_held(cost_of(workers, found, held, place, source.contents, new_ids, (unknown, after)))
-    return replace(_map(choice, corpus, wish, source, told), curve=points)
+    return _map(choice, corpus, wish, told, points)
 
 
 def _proved(
@@ -155,15 +155,14 @@ def _write(path: Path, counts: Sequence[int]) -> None:
     path.write_text("".join(lines), encoding="ascii")
 
 
-def _map(choice: Choice, corpus: Corpus, wish: Wish, source: Source, told: list[str]) -> RowMap:
+def _map(choice: Choice, corpus: Corpus, wish: Wish, told: list[str], points: tuple[Point, ...]) -> RowMap:
     kept = array("q", choice.kept)
     record: dict[str, object] = {key: [str(path) for path in paths] for key, paths in
                                  (("texts", corpus.texts), ("counts", corpus.counts)) if paths}  # fmt: skip
     record |= {key: value for key, value in (("weight", list(corpus.weights)), *asdict(wish).items()) if value}
     record["kept_sha256"] = hashlib.sha256("".join(f"{number}\n" for number in kept).encode()).hexdigest()
-    rows = array("q", range(len(kept)))
-    offsets = array("q", range(len(kept) + 1))
-    return RowMap(len(kept), rows, kept, offsets, Places("trim", "token", rows), record, tuple(told))
+    found = row_map(range(len(kept)), kept, Places("trim", "token", range(len(kept))), record)
+    return replace(found, coverage=tuple(told), curve=points)
 
 
 def _of_class(source: Source) -> Iterator[str]:

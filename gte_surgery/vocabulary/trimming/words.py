@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from gte_surgery.errors import CheckpointError
+from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.token_files import FLAGS, AddedToken
 
 
@@ -61,8 +61,9 @@ class Words:
         return text if self._normalizer is None else str(self._normalizer.normalize_str(text))
 
 
-def opened(path: Path, beside: Iterable[AddedToken]) -> Any:
-    """A tokenizer.json as the package opens it, with the tokens `beside` it added. Raises CheckpointError."""
+def opened(path: Path, beside: Iterable[AddedToken] = ()) -> Any:
+    """A tokenizer.json as the package opens it, with the tokens `beside` it added. Raises RefusedError."""
+    require_package()
     from tokenizers import AddedToken as Added
     from tokenizers import Tokenizer
 
@@ -71,8 +72,18 @@ def opened(path: Path, beside: Iterable[AddedToken]) -> Any:
         for token in beside:
             tokenizer.add_tokens([Added(token.text, **{name: name in token.flags for name in FLAGS})])
     except Exception as error:  # noqa: BLE001 - the package raises nothing more special
-        raise CheckpointError(f"{path}: the tokenizers package cannot read it: {error}") from None
+        raise RefusedError(f"{path}: not a tokenizer.json that the tokenizers package reads: {error}") from None
     return tokenizer
+
+
+def require_package() -> None:
+    """Raises RefusedError, with the way to get it, where the tokenizers package is missing."""
+    try:
+        import tokenizers  # noqa: F401
+    except ImportError as error:
+        raise RefusedError(
+            f"tokenizers: cannot be imported: {error}", "`pip install 'gte-surgery[tokenizers]'`"
+        ) from error
 
 
 def reach(path: Path, beside: Iterable[AddedToken]) -> tuple[int, str, str]:

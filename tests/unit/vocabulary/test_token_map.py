@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.origins import row_origins
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.token_map import token_map
 from gte_surgery.vocabulary.token_text import Cutter, Spelling, Text
+from gte_surgery.vocabulary.trimming.words import Words
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -245,7 +247,7 @@ def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match=r"bad.json: not a tokenizer.json"):
         token_map(tmp_path / "good.json", tmp_path / "bad.json")
     with pytest.raises(UsageError, match="no such file"):
-        token_map(tmp_path / "absent.json", tmp_path / "good.json")
+        row_origins(tmp_path, from_tokenizer=tmp_path / "absent.json", to_tokenizer=tmp_path / "good.json")
 
 
 def test_without_the_package_the_hint_says_how_to_get_it(tmp_path: Path) -> None:
@@ -259,3 +261,12 @@ def test_without_the_package_the_hint_says_how_to_get_it(tmp_path: Path) -> None
     assert ran.returncode == 3
     assert "error: tokenizers: cannot be imported" in ran.stderr
     assert "hint: `pip install 'gte-surgery[tokenizers]'`" in ran.stderr
+
+
+def test_whatever_opens_a_tokenizer_says_how_to_get_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "tokenizers", None)
+    with pytest.raises(RefusedError, match="^tokenizers: cannot be imported") as refused:
+        Words(tmp_path / "tokenizer.json", ())
+    assert refused.value.hint == "`pip install 'gte-surgery[tokenizers]'`"
