@@ -66,20 +66,17 @@ class _Tally:
             for literal, number in zip(literals, numbers, strict=True):
                 if (literal in known or escaped(literal)) and (text := string_of(literal)) in self._wanted:
                     self.ids[text] = number
-        self.count += len(literals) - 1
-        self._take(max(numbers))
+        self._add(len(literals), max(numbers))
 
     def take_lines(self, lines: list[str]) -> None:
         """Notes entries whose numbers go on from those before."""
-        first, self.count = self.count, self.count + len(lines) - 1
         if not self._wanted.isdisjoint(lines):
-            self.ids |= {text: number for number, text in enumerate(lines, first) if text in self._wanted}
-        self._take(self.count)
+            self.ids |= {text: number for number, text in enumerate(lines, self.count) if text in self._wanted}
+        self._add(len(lines), self.count + len(lines) - 1)
 
-    def _take(self, number: int) -> None:
-        self.count += 1
-        if number >= self.rows:
-            self.rows = number + 1
+    def _add(self, count: int, highest: int) -> None:
+        self.count += count
+        self.rows = max(self.rows, highest + 1)
         if self.count > MOST_TOKENS:
             raise StreamError(f"more than {MOST_TOKENS} tokens")
 

@@ -267,6 +267,6 @@ def test_whatever_opens_a_tokenizer_says_how_to_get_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(RefusedError, match="^tokenizers: cannot be imported") as refused:
+    with pytest.raises(RefusedError, match=r"^tokenizers: cannot be imported") as refused:
         Words(tmp_path / "tokenizer.json", ())
     assert refused.value.hint == "`pip install 'gte-surgery[tokenizers]'`"
