@@ -127,9 +127,11 @@ def class_of_another_kind(subject: Subject) -> Iterator[Observation]:
     models/auto/tokenization_auto.py and tokenization_utils_tokenizers.py; 4.57.6 takes the file as it is].
     """
     found, settings = subject.tokenizer, subject.sidecar(TOKENIZER_CONFIG)
-    if found.made_by.fits(found.kind):
+    members = settings.value if settings is not None else None
+    is_unread = subject.checkpoint.has(TOKENIZER_CONFIG) and not isinstance(members, dict)
+    if is_unread or found.made_by.fits(found.kind):
         return
-    is_stated = settings is not None and isinstance(settings.value, dict) and settings.value.get("tokenizer_class")
+    is_stated = isinstance(members, dict) and members.get("tokenizer_class")
     place = settings.location("/tokenizer_class") if settings is not None and is_stated else subject.at("model_type")
     message = f"{shown(subject.values.get('model_type'))}: without a class named, transformers takes "
     hint = '"tokenizer_class": "PreTrainedTokenizerFast" and the special tokens' if found.whole else ""
