@@ -61,12 +61,10 @@ def growth(contents: Contents, fixed: Collection[int], order: Iterable[int]) -> 
 
 def _added_by(contents: Contents, have: set[int], kept: Collection[int]) -> Iterator[tuple[int, str]]:
     """What merges of the kept ids pass through beside those in `have`, to which it is added; with the reason."""
-    if contents.place("model/merges") is None:
-        return
     waiting = list(kept)
     while waiting:
         number = waiting.pop()
-        for part in contents.merges.parts_of(number):
+        for part in contents.parts.get(number, ()):
             if part not in have:
                 have.add(part)
                 yield part, f"`{contents.texts[number]}` is merged from it"

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 from array import array
-from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.errors import RefusedError
@@ -29,26 +29,14 @@ _MERGE = re.compile(rf"\[\s*({_STRING})\s*,\s*({_STRING})\s*\]|({_STRING})", re.
 """A merge: ["t", "he"], or "t he" as files before tokenizers 0.20 have it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merges:
-    """The merges of BPE: the ids of two tokens and of the one that they make, −1 where there is none, and where each
-    stands, [`begins`, `ends`). `order` are their places, sorted by what they make.
-    """
+class Merge(NamedTuple):
+    """A merge of BPE: the ids of two tokens and of what they make, −1 where there is none, and where it stands."""
 
-    lefts: array[int]
-    rights: array[int]
-    made: array[int]
-    begins: array[int]
-    ends: array[int]
-    order: array[int]
-
-    def parts_of(self, number: int) -> Iterator[int]:
-        """The ids of the tokens that merges make this one of."""
-        first = bisect_left(self.order, number, key=self.made.__getitem__)
-        for at in map(self.order.__getitem__, range(first, len(self.order))):
-            if self.made[at] != number:
-                return
-            yield from (part for part in (self.lefts[at], self.rights[at]) if part >= 0)
+    left: int
+    right: int
+    made: int
+    begin: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,21 +173,29 @@ class Contents:
         return {text: known[text] for text in texts if text in known}
 
     @cached_property
-    def merges(self) -> Merges:
+    def merges(self) -> list[Merge]:
         """The merges of BPE, in their order; a token that a merge makes is its two without a prefix in between
         [tokenizers, models/bpe/model.rs].
         """
-        lefts, rights, made = array("i"), array("i"), array("i")
-        begins, ends = array("I"), array("I")
-        place = self.place("model/merges")
+        place, found = self.place("model/merges"), list[Merge]()
+        if place is None:
+            return found
         ids, prefix = self.ids, str(self.whole.model.get("continuing_subword_prefix") or "")
-        for m in _MERGE.finditer(self.text, place.begin + 1, place.end) if place is not None else ():
-            left, right = _pair(m)
-            for column, text in ((lefts, left), (rights, right), (made, left + right.removeprefix(prefix))):
-                column.append(ids.get(text, -1))
-            begins.append(m.start())
-            ends.append(m.end())
-        return Merges(lefts, rights, made, begins, ends, array("I", sorted(range(len(made)), key=made.__getitem__)))
+        for m in _MERGE.finditer(self.text, place.begin + 1, place.end):
+            pair = [string_of(m[1]), string_of(m[2])] if m[3] is None else string_of(m[3]).split(" ", 1)
+            if len(pair) < 2:
+                raise RefusedError(f"{self.name}: merge {m[3][:40]}, must be two tokens")
+            left, right, made = (ids.get(text, -1) for text in (*pair, pair[0] + pair[1].removeprefix(prefix)))
+            found.append(Merge(left, right, made, m.start(), m.end()))
+        return found
+
+    @cached_property
+    def parts(self) -> Mapping[int, list[int]]:
+        """The ids of the tokens that merges make another one of, by its id."""
+        found: dict[int, list[int]] = {}
+        for merge in self.merges:
+            found.setdefault(merge.made, []).extend(part for part in merge[:2] if part >= 0)
+        return found
 
     @cached_property
     def emitted(self) -> tuple[Emitted, ...]:
@@ -217,15 +213,6 @@ class Contents:
     @property
     def _guessed(self) -> str:
         return "Unigram" if self.is_scored else "BPE" if "model/merges" in self.whole.places else "WordPiece"
-
-
-def _pair(merge: re.Match[str]) -> tuple[str, str]:
-    if merge[3] is None:
-        return string_of(merge[1]), string_of(merge[2])
-    left, space, right = string_of(merge[3]).partition(" ")
-    if not space:
-        raise RefusedError(f"tokenizer.json: merge {merge[3][:40]}, must be two tokens")
-    return left, right
 
 
 def string_of(literal: str) -> str:

@@ -85,15 +85,11 @@ def require_no_gaps(name: str, numbers: Iterable[int], first: int, why: str) -> 
 
 
 def _merges(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
-    place = contents.place("model/merges")
-    if place is None:
-        return
-    merges = contents.merges
-    ids = zip(merges.lefts, merges.rights, merges.made, strict=True)
-    kept = [at for at, each in enumerate(ids) if all(number in new_ids for number in each)]
-    if len(kept) < len(merges.made):
-        written = [contents.text[merges.begins[at] : merges.ends[at]] for at in kept]
-        yield relisted(contents.text, place, merges.begins, merges.ends, written)
+    place, merges, text = contents.place("model/merges"), contents.merges, contents.text
+    kept = [merge for merge in merges if all(number in new_ids for number in merge[:3])]
+    if place is not None and len(kept) < len(merges):
+        written = [text[merge.begin : merge.end] for merge in kept]
+        yield relisted(text, place, [merge.begin for merge in merges], [merge.end for merge in merges], written)
 
 
 def _unknown(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
