@@ -46,28 +46,27 @@ class Frame(NamedTuple):
 
 def emitted_by(members: Mapping[str, object], by_text: Mapping[str, int]) -> Iterator[Emitted]:
     """The ids that the post-processor and the padding of a tokenizer.json hold; `by_text` are the ids of tokens."""
-    for pointer, part, number, text in (*_put_around(members.get("post_processor")), *_padded(members.get("padding"))):
+    padding = dict_of(members.get("padding"))
+    held = [("template", *each) for each in _held(dict_of(members.get("post_processor")), "/post_processor")]
+    held.append(("padding", "/padding/pad_id", padding.get("pad_id"), padding.get("pad_token")))
+    for part, pointer, number, text in held:
         if is_id(number):
             yield Emitted(number, str(text), pointer, part, by_text.get(str(text)))
 
 
-def _put_around(post: object, pointer: str = "/post_processor") -> Iterator[tuple[str, str, object, object]]:
-    """(JSON pointer, part, id, token) of the ids that a post-processor holds; nothing of one that is none."""
-    for at, each in enumerate(list_of(dict_of(post).get("processors"))):
-        yield from _put_around(each, f"{pointer}/processors/{at}")
+def _held(post: Mapping[str, object], pointer: str) -> Iterator[tuple[str, object, object]]:
+    """(JSON pointer, id, token) of the ids that a post-processor holds."""
+    for at, each in enumerate(list_of(post.get("processors"))):
+        yield from _held(dict_of(each), f"{pointer}/processors/{at}")
     for role in ("sep", "cls"):
-        pair = list_of(dict_of(post).get(role))
+        pair = list_of(post.get(role))
         if len(pair) == 2:
-            yield f"{pointer}/{role}/1", "template", pair[1], pair[0]
-    for key, special in dict_of(dict_of(post).get("special_tokens")).items():
+            yield f"{pointer}/{role}/1", pair[1], pair[0]
+    for key, special in dict_of(post.get("special_tokens")).items():
         texts = list_of(dict_of(special).get("tokens"))
         for at, number in enumerate(list_of(dict_of(special).get("ids"))):
             place = f"{pointer}/special_tokens/{escape(key)}/ids/{at}"
-            yield place, "template", number, texts[at] if at < len(texts) else key
-
-
-def _padded(padding: object) -> Iterator[tuple[str, str, object, object]]:
-    yield "/padding/pad_id", "padding", dict_of(padding).get("pad_id"), dict_of(padding).get("pad_token")
+            yield place, number, texts[at] if at < len(texts) else key
 
 
 def frame_of(post: object) -> Frame:

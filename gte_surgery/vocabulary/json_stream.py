@@ -93,13 +93,19 @@ class JsonStream:
                 raise StreamError(f"duplicate key {json.dumps(key)}" if key in seen else "more than 1000 members")
             seen.add(key)
             yield key
-            if self.after_entry():
+            found = self.match(_NEXT)
+            if found is None:
+                raise StreamError(f"not JSON at byte {self.offset}")
+            if found[1] != b",":
                 return
 
     def entries(self, pattern: re.Pattern[bytes]) -> Iterator[list[tuple[bytes, ...]]]:
-        """The groups of the entries at the cursor, some thousands at a time. The last group is what follows an entry:
-        a comma, or the bracket that ends them. Raises StreamError where no entry stands, or one that is not UTF-8.
+        """The groups of the entries of the container that was opened, some thousands at a time. The last group is what
+        follows an entry: a comma, or the bracket that ends them. Raises StreamError where no entry stands, or one that
+        is not UTF-8.
         """
+        if self.match(_CLOSING):
+            return
         while found := self.match(pattern):
             entry, begin = found.groups(), self._at - len(found[0])
             batch, at, match, buffer = [entry], self._at, pattern.match, self._buffer
@@ -113,21 +119,10 @@ class JsonStream:
                 return
         raise StreamError(f"an entry that is none, at byte {self.offset}")
 
-    def after_entry(self) -> bool:
-        """Goes behind the comma after a member or an element; True where the container ends instead."""
-        found = self.match(_NEXT)
-        if found is None:
-            raise StreamError(f"not JSON at byte {self.offset}")
-        return found[1] != b","
-
     def opens(self) -> str:
         """Goes behind a bracket: "[" or "{"; "" where a scalar stands, and stays before it."""
         found = self.match(_OPENING)
         return found[1].decode() if found else ""
-
-    def is_at_end(self) -> bool:
-        """Goes behind the bracket that closes an empty container; False where it holds something."""
-        return self.match(_CLOSING) is not None
 
     def require_end(self) -> None:
         """Raises StreamError where anything but white space follows."""
@@ -140,10 +135,7 @@ class JsonStream:
 
     def value(self) -> object:
         """The value at the cursor, read whole and strictly."""
-        parts: list[bytes] = []
-        for part in self._tokens():
-            parts.append(part)
-        raw = b"".join(parts)
+        raw = b"".join(self._tokens())
         if count_values(raw) > MAX_JSON_VALUES:
             raise StreamError(f"a value of more than {MAX_JSON_VALUES} parts")
         try:

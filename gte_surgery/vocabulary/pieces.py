@@ -89,8 +89,6 @@ def json_pieces(stream: JsonStream, wanted: Collection[str]) -> Pieces:
     opening, tally = stream.opens(), _Tally(wanted)
     if not opening:
         raise StreamError("the vocabulary is neither a list nor an object")
-    if stream.is_at_end():
-        return tally.pieces()
     for batch in stream.entries(_SCORED if opening == "[" else _NUMBERED):
         literals, *numbers, _ = zip(*batch, strict=True)
         counted = range(tally.count, tally.count + len(batch))
@@ -102,7 +100,7 @@ def skip_merges(stream: JsonStream) -> None:
     """Goes behind the merges at the cursor. Raises StreamError for what are none."""
     if stream.opens() != "[":
         raise StreamError("the merges are no list")
-    for batch in () if stream.is_at_end() else stream.entries(_MERGE):
+    for batch in stream.entries(_MERGE):
         for literal in {part for entry in batch for part in entry if part and _ESCAPED.search(part)}:
             string_of(literal)
 

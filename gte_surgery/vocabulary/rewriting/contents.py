@@ -6,7 +6,6 @@ as much again and more once `ids` are asked for, which a Unigram vocabulary is r
 
 from __future__ import annotations
 
-import json
 import re
 from array import array
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.emission import Emitted, emitted_by
 from gte_surgery.vocabulary.filed import TokenizerJson
+from gte_surgery.vocabulary.json_stream import string_of
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, AddedToken
 
 _STRING = r'"[^"\\]*(?:\\.[^"\\]*)*"'
@@ -96,7 +96,7 @@ class Texts(Mapping[int, str]):
     def of_entry(self, at: int) -> str:
         """The text of the entry that stands at this place of the vocabulary."""
         begin = self._text.index('"', self._entries.begins[at])
-        return string_of(self._text[begin : self._entries.text_ends[at]])
+        return _string_of(self._text[begin : self._entries.text_ends[at]])
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ class Contents:
             return found
         ids, prefix = self.ids, str(self.whole.model.get("continuing_subword_prefix") or "")
         for m in _MERGE.finditer(self.text, place.begin + 1, place.end):
-            pair = [string_of(m[1]), string_of(m[2])] if m[3] is None else string_of(m[3]).split(" ", 1)
+            pair = [*map(_string_of, m.groups()[:2])] if m[3] is None else _string_of(m[3]).split(" ", 1)
             if len(pair) < 2:
                 raise RefusedError(f"{self.name}: merge {m[3][:40]}, must be two tokens")
             left, right, made = (ids.get(text, -1) for text in (*pair, pair[0] + pair[1].removeprefix(prefix)))
@@ -215,7 +215,5 @@ class Contents:
         return "Unigram" if self.is_scored else "BPE" if "model/merges" in self.whole.places else "WordPiece"
 
 
-def string_of(literal: str) -> str:
-    """The text of a JSON string literal, of which a character is a byte."""
-    text = literal if literal.isascii() else literal.encode("latin-1").decode("utf-8")
-    return str(json.loads(text, strict=False)) if "\\" in text else text[1:-1]
+def _string_of(literal: str) -> str:
+    return string_of(literal.encode("latin-1"))

@@ -13,7 +13,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import FileEntry, read_identified
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary.classes import UNKNOWN, XLM_R, class_of
-from gte_surgery.vocabulary.filed import TokenizerJson, parsed
+from gte_surgery.vocabulary.filed import parsed
 from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.rewriting import companions
 from gte_surgery.vocabulary.rewriting.closure import passed_through, required
@@ -27,14 +27,14 @@ from gte_surgery.vocabulary.token_files import (
     TOKENIZER_CONFIG,
     TOKENIZER_FILES,
     TOKENIZER_JSON,
-    AddedToken,
     contents_of,
     settings,
 )
-from gte_surgery.vocabulary.tokenizer import read_tokenizer, settled
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, settled
 
 _STATING = (TOKENIZER_CONFIG, ADDED_TOKENS)
 """The files that state ids of added tokens, which may be others than those in use."""
+_UNREAD = Tokenizer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,7 @@ def load(checkpoint: Checkpoint, way_out: str = WAY_OUT) -> Source:
     """
     file = checkpoint.readable(TOKENIZER_JSON)
     if file is not None:
-        tokenizer = read_tokenizer(checkpoint)
-        contents = read_contents(file, way_out, tokenizer.whole, tokenizer.beside)
+        contents = read_contents(file, way_out, read_tokenizer(checkpoint))
     else:
         contents = _made_contents(checkpoint, way_out)
     others = [name for name in TOKENIZER_FILES if name not in (TOKENIZER_JSON, SPECIAL_TOKENS)]
@@ -83,20 +82,17 @@ def _made_contents(checkpoint: Checkpoint, way_out: str) -> Contents:
     return Contents(raw.decode("latin-1"), whole, added, read_tokenizer(checkpoint).source)
 
 
-def read_contents(
-    file: FileEntry,
-    way_out: str = WAY_OUT,
-    whole: TokenizerJson | None = None,
-    beside: Collection[AddedToken] = (),
-) -> Contents:
-    """A tokenizer.json for rewriting; `whole` is what it was read as before, if it was, and `beside` are the tokens
-    that other files add to it. Raises RefusedError.
+def read_contents(file: FileEntry, way_out: str = WAY_OUT, known: Tokenizer = _UNREAD) -> Contents:
+    """A tokenizer.json for rewriting; `known` is the tokenizer as it was read before, if it was, with the tokens that
+    other files add to it. Raises RefusedError.
     """
     try:
         raw, identity = read_identified(file.place, MOST_BYTES)
+        whole, added = known.whole, known.added
         if whole is None or whole.identity != identity:
-            whole = parsed(raw, {token.text for token in beside})
-        return Contents(raw.decode("latin-1"), whole, tuple(settled((*whole.added, *beside), whole.pieces)))
+            whole = parsed(raw, {token.text for token in known.beside})
+            added = tuple(settled((*whole.added, *known.beside), whole.pieces))
+        return Contents(raw.decode("latin-1"), whole, added)
     except StreamError as error:
         raise RefusedError(f"{file.name}: cannot be read: {error}", way_out) from None
 
