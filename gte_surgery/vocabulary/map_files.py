@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gte_surgery.checkpoint.files import read_whole
+from gte_surgery.checkpoint.json.scan import skip_space
 from gte_surgery.errors import CheckpointError, RefusedError, UsageError
 from gte_surgery.vocabulary.row_map import ID_LIMIT, Places, RowMap, place, refused_id, row_map
 
@@ -20,7 +21,6 @@ FILE_LIMIT = 1 << 28
 """Bytes of the largest map that is read: more than ten million lines."""
 
 _NUMPY = b"\x93NUMPY"
-_SPACE = re.compile(r"[ \t\r\n]*")
 _ID = "(0|[1-9][0-9]*)"
 _LINE = re.compile(rf"{_ID}(?:\t# [0-9]+)?")
 """An id, and the count that `scan --write-counts` puts beside it, which is left aside."""
@@ -36,7 +36,7 @@ def read_map(path: Path, allow_repeats: bool = False) -> RowMap:
 
     Raises UsageError for a file that cannot be opened, and RefusedError, with its line, for any fault in it.
     """
-    raw, source = _content(path), str(path)
+    raw, source = read_given(path), str(path)
     record: dict[str, object] = {"map": source, "map_sha256": hashlib.sha256(raw).hexdigest()}
     if raw.startswith(_NUMPY):
         new, old, rows = _array(path, source)
@@ -56,7 +56,7 @@ def read_keep(path: Path, allow_repeats: bool = False) -> RowMap:
     """A map that keeps old ids in the order of a file: one id a line as `scan --write-counts` writes too, a JSON array,
     or a .npy array. Raises as `read_map`.
     """
-    raw, source = _content(path), str(path)
+    raw, source = read_given(path), str(path)
     record: dict[str, object] = {"keep": source, "keep_sha256": hashlib.sha256(raw).hexdigest()}
     if raw.startswith(_NUMPY):
         new, old, rows = _array(path, source)
@@ -75,11 +75,19 @@ def read_keep(path: Path, allow_repeats: bool = False) -> RowMap:
 
 def read_counts(path: Path) -> Iterator[tuple[int, int]]:
     """(id, times) of the lines that `scan --write-counts` and `trim --write-counts` write. Raises as `read_map`."""
-    raw, source = _content(path), str(path)
+    raw, source = read_given(path), str(path)
     for _, (number, times) in _lines(_text(raw, source), _COUNT_LINE, source, "an id, a tab and `# times`"):
         if len(number) > 10 or len(times) > 15:
             raise refused_id(source, number[:40])
         yield int(number), int(times)
+
+
+def read_given(path: Path, limit: int = FILE_LIMIT) -> bytes:
+    """The content of a file that the user names, of at most so many bytes. Raises UsageError."""
+    try:
+        return read_whole(path, limit)
+    except CheckpointError as error:
+        raise UsageError(error.message, error.hint) from None
 
 
 def _columns(
@@ -115,7 +123,7 @@ def _flat(
 ) -> Iterator[tuple[int, tuple[str, ...]]]:
     """(line, fields) of each member of a JSON object or array that holds nothing but ids."""
     closing = {"{": "}", "[": "]"}[opening]
-    at = _after_space(text, text.index(opening) + 1)
+    at = skip_space(text, text.index(opening) + 1)
     line, counted, end = 1, 0, ","
     if text[at : at + 1] == closing:
         at, end = at + 1, closing
@@ -126,15 +134,10 @@ def _flat(
             _refuse(source, line, text[at : at + 40].partition("\n")[0], words)
         *fields, end = match.groups()
         yield line, tuple(fields)
-        at = _after_space(text, match.end())
-    at = _after_space(text, at)
+        at = skip_space(text, match.end())
+    at = skip_space(text, at)
     if at < len(text):
         _refuse(source, text.count("\n", 0, at) + 1, text[at : at + 40].partition("\n")[0], "the end of the file")
-
-
-def _after_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
 
 
 def _array(path: Path, source: str) -> tuple[array[int], array[int], int]:
@@ -155,13 +158,6 @@ def _array(path: Path, source: str) -> tuple[array[int], array[int], int]:
         raise refused_id(place(source, "element", int(wrong[0])), int(ids[wrong[0]]))
     new = np.flatnonzero(ids >= 0)
     return array("q", new.astype("=i8").tobytes()), array("q", ids[new].astype("=i8").tobytes()), len(ids)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return read_whole(path, FILE_LIMIT)
-    except CheckpointError as error:
-        raise UsageError(error.message, error.hint) from error
 
 
 def _text(raw: bytes, source: str) -> str:

@@ -7,8 +7,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from gte_surgery.checkpoint.files import read_whole
-from gte_surgery.errors import CheckpointError, UsageError
+from gte_surgery.errors import UsageError
+from gte_surgery.vocabulary.map_files import read_given, read_keep, read_map
 from gte_surgery.vocabulary.row_map import RowMap, keep_of, map_of
 from gte_surgery.vocabulary.token_files import MOST_BYTES, TOKENIZER_FILES, TOKENIZER_JSON
 
@@ -41,12 +41,10 @@ def row_origins(
     if to_tokenizer is not None:
         return _between(checkpoint, from_tokenizer, Path(to_tokenizer))
     if map is not None:
-        if isinstance(map, Mapping):
-            return map_of(map, allow_repeats)
-        from gte_surgery.vocabulary.map_files import read_map
-
-        return read_map(Path(map), allow_repeats)
-    return _kept(() if keep is None else keep, allow_repeats)
+        return map_of(map, allow_repeats) if isinstance(map, Mapping) else read_map(Path(map), allow_repeats)
+    if isinstance(keep, (Path, str)):
+        return read_keep(Path(keep), allow_repeats)
+    return keep_of(() if keep is None else keep, allow_repeats)
 
 
 def tokenizer_file(path: Path | str) -> Path:
@@ -62,18 +60,7 @@ def beside(tokenizer: Path) -> dict[str, bytes]:
     found = {TOKENIZER_JSON: tokenizer}
     if tokenizer.name == TOKENIZER_JSON or not (tokenizer.parent / TOKENIZER_JSON).exists():
         found |= {name: tokenizer.parent / name for name in TOKENIZER_FILES if name != TOKENIZER_JSON}
-    try:
-        return {name: read_whole(path, MOST_BYTES) for name, path in found.items() if path.is_file()}
-    except CheckpointError as error:
-        raise UsageError(error.message, error.hint) from None
-
-
-def _kept(keep: Keep, allow_repeats: bool) -> RowMap:
-    if not isinstance(keep, (Path, str)):
-        return keep_of(keep, allow_repeats)
-    from gte_surgery.vocabulary.map_files import read_keep
-
-    return read_keep(Path(keep), allow_repeats)
+    return {name: read_given(path, MOST_BYTES) for name, path in found.items() if path.is_file()}
 
 
 def _between(checkpoint: Path, from_tokenizer: Path | str | None, to_tokenizer: Path) -> RowMap:

@@ -14,7 +14,7 @@ from itertools import accumulate
 from pathlib import Path
 
 from gte_surgery.vocabulary.row_map import Places, RowMap
-from gte_surgery.vocabulary.token_text import Cutter, Spelling
+from gte_surgery.vocabulary.token_text import Cutter, Spelling, Text
 from gte_surgery.vocabulary.tokenizer import ALIKE
 from gte_surgery.vocabulary.trimming.words import opened
 
@@ -65,7 +65,8 @@ def _origins(
         elif special.get(number):
             yield number, Origin((), "none")
         else:
-            ids = cutter.cut(spelling.plain(token) if number in special else spelling.read(token))
+            is_written_out = number in special
+            ids = cutter.cut(Text(token.encode(), None) if is_written_out else spelling.read(token))
             yield number, Origin(ids, "cut" if ids else "none")
 
 

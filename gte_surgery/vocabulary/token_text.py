@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,10 +67,6 @@ class Spelling:
             return Text(self._bytes(rest), rest != token)
         return Text(token.removesuffix(self.ends).encode(), None)
 
-    def plain(self, token: str) -> Text:
-        """What an added token stands for, which is written as it is."""
-        return Text(token.encode(), None)
-
     def _bytes(self, text: str) -> bytes:
         if not self.is_bytes:
             return text.replace(SPACE, " ").encode()
@@ -117,17 +113,12 @@ class Cutter:
         return [word for word in words if word not in ("", mark)]
 
     def _continued(self, word: str) -> list[int]:
-        """The longest continuation pieces that make up a word, left to right [WordPiece]; none where one is missing."""
-        ids, begin = [], 0
-        while begin < len(word):
-            stops = range(len(word), begin, -1)
-            names = ((stop, self._spelling.continues + word[begin:stop]) for stop in stops)
-            stop, name = next(((stop, name) for stop, name in names if name in self.vocabulary), (0, ""))
-            if not name:
-                return [token.id for token in self._model.tokenize(word)]
-            ids.append(self.vocabulary[name])
-            begin = stop
-        return ids
+        """The longest continuation pieces that make up a word; as any word where one is missing."""
+        mark = self._spelling.continues
+        names = list(longest_pieces(word, self.vocabulary, mark, mark))
+        if sum(len(name) - len(mark) for name in names) < len(word):
+            return [token.id for token in self._model.tokenize(word)]
+        return [self.vocabulary[name] for name in names]
 
     def _cut_bytes(self, content: bytes) -> tuple[int, ...]:
         """Bytes that are no text by themselves, as tokens of single bytes where the tokenizer has them."""
@@ -136,6 +127,20 @@ class Cutter:
         ids = [self.vocabulary.get(f"<0x{byte:02X}>") for byte in content]
         known = tuple(number for number in ids if number is not None)
         return known if len(known) == len(ids) else ()
+
+
+def longest_pieces(word: str, known: Container[str], first: str, then: str) -> Iterator[str]:
+    """The longest pieces that make up a word, left to right, as far as they are known [WordPiece]; before the first of
+    them is written `first`, before the others `then`.
+    """
+    begin = 0
+    while begin < len(word):
+        mark = then if begin else first
+        end = next((end for end in range(len(word), begin, -1) if mark + word[begin:end] in known), begin)
+        if end == begin:
+            return
+        yield mark + word[begin:end]
+        begin = end
 
 
 def _strings(value: object) -> Iterator[str]:

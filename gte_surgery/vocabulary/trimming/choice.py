@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.errors import CheckpointError, RefusedError, UsageError
+from gte_surgery.errors import RefusedError, UsageError
+from gte_surgery.vocabulary.map_files import read_given
 from gte_surgery.vocabulary.rewriting.closure import characters, growth, passed_through
 from gte_surgery.vocabulary.rewriting.contents import Contents
 from gte_surgery.vocabulary.rewriting.rewrite import Source
 from gte_surgery.vocabulary.row_map import Point
+from gte_surgery.vocabulary.token_text import longest_pieces
 
 SIZES = (8192, 16384, 32768, 65536)
 """The vocabulary sizes that the curve tells in words."""
@@ -94,26 +95,32 @@ def by_count(contents: Contents, counts: Sequence[float]) -> list[int]:
     return sorted(occurring, key=lambda number: (-counts[number], number))
 
 
-def curve(contents: Contents, counts: Sequence[float], fixed: Collection[int]) -> tuple[Point, ...]:
-    """What is kept of the tokens counted at `SIZES`, and between them, from the least vocabulary to the whole one."""
+def curve(
+    contents: Contents, counts: Sequence[float], fixed: Collection[int], width: tuple[int, int]
+) -> tuple[Point, ...]:
+    """What is kept of the tokens counted at `SIZES`, and between them, from the least vocabulary to the whole one;
+    `width` is what one row of the tables counts in parameters and in bytes.
+    """
     points, kept, covered = list[Point](), 0, 0.0
     total, whole = sum(counts) or 1, len(contents.texts)
+
+    def point(size: int) -> Point:
+        return Point(size, kept, covered / total, *((whole - kept) * each for each in width))
+
     sizes = deque(size for size in sorted({*SIZES, *_BETWEEN}) if size < whole)
     for added in growth(contents, fixed, by_count(contents, counts)):
         while sizes and kept + len(added) > sizes[0]:
             size = sizes.popleft()
-            points += [Point(size, kept, covered / total)] if kept else []
+            points += [point(size)] if kept else []
         kept += len(added)
         covered += sum(counts[number] for number in added if number < len(counts))
-    return (*points, *(Point(size, kept, covered / total) for size in sizes))
+    return (*points, *map(point, sizes))
 
 
 def read_tokens(path: Path) -> tuple[str, ...]:
     """Tokens, one a line. Raises UsageError for a file that cannot be read."""
     try:
-        text = read_whole(path, _FILE_LIMIT).decode("utf-8-sig")
-    except CheckpointError as error:
-        raise UsageError(error.message, error.hint) from None
+        text = read_given(path, _FILE_LIMIT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: byte {error.start} is not UTF-8") from None
     return tuple(line for line in text.replace("\r\n", "\n").split("\n") if line)
@@ -126,26 +133,10 @@ def mended(contents: Contents, words: Collection[str], kept: Collection[int]) ->
     prefix = str(contents.whole.model.get("continuing_subword_prefix") or "##")
     found: dict[int, str] = {}
     for word in words:
-        begin = 0
-        while begin < len(word):
-            mark = prefix if begin else ""
-            ends = (end for end in range(len(word), begin, -1) if mark + word[begin:end] in contents.ids)
-            end = next(ends, 0)
-            if not end:
-                break
-            number = contents.ids[mark + word[begin:end]]
-            if number not in kept:
+        for text in longest_pieces(word, contents.ids, "", prefix):
+            if (number := contents.ids[text]) not in kept:
                 found[number] = word
-            begin = end
     return found
-
-
-def refuse_few(size: int, needed: int) -> RefusedError:
-    """What is raised where fewer tokens are wanted than the tokenizer needs."""
-    return RefusedError(
-        f"top: {size}, this tokenizer needs {needed} tokens whatever the texts (special tokens, single characters)",
-        f"give at least --top {needed}",
-    )
 
 
 def _most(contents: Contents, order: Sequence[int], fixed: Collection[int], top: int) -> int:
@@ -155,6 +146,9 @@ def _most(contents: Contents, order: Sequence[int], fixed: Collection[int], top:
         kept += len(added)
         if kept > top:
             if at == 0:
-                raise refuse_few(top, kept)
+                why = "whatever the texts (special tokens, single characters)"
+                raise RefusedError(
+                    f"top: {top}, this tokenizer needs {kept} tokens {why}", f"give at least --top {kept}"
+                )
             return at - 1
     return len(order)

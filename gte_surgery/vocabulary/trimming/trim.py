@@ -93,7 +93,7 @@ def trimmed(
         if corpus.write_counts is not None and is_counted:
             _write(corpus.write_counts, counts)
         choice = choose(source.contents, counts, fixed, wish)
-        points = tuple(_weighed(source, counts, fixed, width)) if is_counted else ()
+        points = curve(source.contents, counts, fixed, width) if is_counted else ()
         told = [*_of_class(source), *(_of_counting(counted, counts, choice, source) if is_counted else [_UNCOUNTED])]
         told += _of_curve(points)
         choice, proof = _proved(workers, source, choice, counted, place)
@@ -114,7 +114,7 @@ def _proved(
         new_ids = _new_ids(sorted(kept))
         files = rewritten(source, new_ids)
         (place / "new.json").write_bytes(files.get(TOKENIZER_JSON, source.contents.raw))
-        choice = Choice(tuple(sorted(kept)), choice.used, choice.needed, choice.added)
+        choice = replace(choice, kept=tuple(sorted(kept)))
         workers.open({"new": place / "new.json"}, source.contents.beside)
         if counted.words is None:
             return choice, ["no texts were given, so nothing was encoded again"]
@@ -188,12 +188,6 @@ def _of_counting(counted: Counted, counts: Sequence[int], choice: Choice, source
         f"kept whatever their count: {choice.needed:,} special and added tokens and single characters"
         + (f", and {choice.added:,} that merges pass through" if choice.added else "")
     )
-
-
-def _weighed(source: Source, counts: Sequence[int], fixed: Collection[int], width: tuple[int, int]) -> Iterator[Point]:
-    for point in curve(source.contents, counts, fixed):
-        fewer = len(source.contents.texts) - point.kept
-        yield point._replace(parameters=fewer * width[0], nbytes=fewer * width[1])
 
 
 def _of_curve(points: Collection[Point]) -> Iterator[str]:
