@@ -22,9 +22,8 @@ from gte_surgery.checkpoint.source import path_of
 from gte_surgery.checks.run import soundness_errors
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
-from gte_surgery.surgery.commit.attributes import carry_attributes
+from gte_surgery.surgery.commit.files import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.receipt import Receipt, make_receipt, origin_of, render_receipts, require_listed
 from gte_surgery.surgery.commit.refusals import changed, placed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
@@ -38,6 +37,7 @@ from gte_surgery.surgery.planning.claim import Prove, Verdict
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
 from gte_surgery.surgery.planning.target import unsound
+from gte_surgery.surgery.receipt import Receipt, make_receipt, origin_of, render_receipts, require_listed
 
 SPARE = 1 << 20
 """Bytes asked of the disk beyond what the files hold: folders, receipt, journal."""

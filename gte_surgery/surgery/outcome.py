@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypedDict
 
 from gte_surgery.checkpoint.files import Progress
-from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.planning.claim import Prove
 from gte_surgery.surgery.planning.plan import Plan
+from gte_surgery.surgery.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from gte_surgery.surgery.apply import Manner, apply, rehearse, with_fetch
 from gte_surgery.surgery.commit import recovery
 from gte_surgery.surgery.commit import undo as undoing
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.receipt import Receipt
 from gte_surgery.surgery.commit.recovery import Recovery, require_settled
 from gte_surgery.surgery.commit.refusals import on_this_disk, placed, require_elsewhere
 from gte_surgery.surgery.commit.undo import Undone
@@ -40,6 +39,7 @@ from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
 from gte_surgery.surgery.planning.companions.following import with_companions, with_signatures_aside
 from gte_surgery.surgery.planning.plan import Plan
 from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.receipt import Receipt
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins, tokenizer_file
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
 from gte_surgery.whole import whole, words

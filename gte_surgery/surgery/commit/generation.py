@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gte_surgery.errors import CheckpointError
+from gte_surgery.surgery.commit.files import Record, is_file, link_or_copy
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import (
     GENERATION_FILES,
@@ -16,13 +17,11 @@ from gte_surgery.surgery.commit.journal import (
     read_generation,
     write_note,
 )
-from gte_surgery.surgery.commit.records import Record, is_file
 from gte_surgery.surgery.commit.tree import (
     StateFolder,
     fsync_file,
     fsync_tree,
     is_folder,
-    link_or_copy,
     make_parents,
     parents,
     state_inside,

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES, is_leftover
 from gte_surgery.errors import CheckpointError
+from gte_surgery.surgery.commit.files import Record
 from gte_surgery.surgery.commit.filesystem import Filesystem
-from gte_surgery.surgery.commit.records import Record
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, status
 
 GENERATION_NAME = "generation.json"

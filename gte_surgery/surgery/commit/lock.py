@@ -21,10 +21,11 @@ from pathlib import Path
 
 from gte_surgery.errors import LockedError, RefusedError, WriteError
 from gte_surgery.findings import as_word
+from gte_surgery.surgery.commit.files import link_or_copy
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.holder import Holder
 from gte_surgery.surgery.commit.refusals import elsewhere
-from gte_surgery.surgery.commit.tree import StateFolder, link_or_copy, refuse_link, status
+from gte_surgery.surgery.commit.tree import StateFolder, refuse_link, status
 
 _ATTEMPTS = 100
 _MOST_BYTES = 1 << 16

@@ -13,11 +13,11 @@ from contextlib import suppress
 from os import stat_result
 from pathlib import Path
 
+from gte_surgery.surgery.commit.files import Record, is_file, is_same, link_or_copy
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import GENERATION_FILES, Journal
-from gte_surgery.surgery.commit.records import Record, is_file, is_same
 from gte_surgery.surgery.commit.refusals import changed
-from gte_surgery.surgery.commit.tree import StateFolder, link_or_copy, status
+from gte_surgery.surgery.commit.tree import StateFolder, status
 
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
 

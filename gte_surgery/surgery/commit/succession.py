@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import CheckpointError, RefusedError
+from gte_surgery.surgery.commit.files import Record, link_or_copy, record_of, sha256_of
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.journal import (
     GENERATION_FILES,
@@ -21,8 +22,7 @@ from gte_surgery.surgery.commit.journal import (
     write_note,
 )
 from gte_surgery.surgery.commit.places import Places
-from gte_surgery.surgery.commit.records import Record, record_of, sha256_of
-from gte_surgery.surgery.commit.tree import StateFolder, link_or_copy, make_parents, parents, status
+from gte_surgery.surgery.commit.tree import StateFolder, make_parents, parents, status
 
 OLD_NONCE = "0" * 16
 

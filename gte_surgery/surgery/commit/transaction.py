@@ -25,12 +25,12 @@ from typing import NamedTuple
 from gte_surgery.checkpoint.nearby import no_checkpoint
 from gte_surgery.errors import RefusedError, UsageError, WriteError
 from gte_surgery.findings import as_word
+from gte_surgery.surgery.commit.files import HASHED_ANYWAY, bytes_to_copy, is_same, record_of, sha256_of
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import set_aside
 from gte_surgery.surgery.commit.journal import Journal, name_fault, write_note
 from gte_surgery.surgery.commit.lock import locked, require_held
 from gte_surgery.surgery.commit.places import Look, Places, can_exchange
-from gte_surgery.surgery.commit.records import HASHED_ANYWAY, is_same, record_of, sha256_of
 from gte_surgery.surgery.commit.recovery import finish, roll_back, unfinished
 from gte_surgery.surgery.commit.refusals import (
     changed,
@@ -45,7 +45,6 @@ from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.succession import maker
 from gte_surgery.surgery.commit.tree import (
     StateFolder,
-    bytes_to_copy,
     fsync_tree,
     is_folder,
     make_parents,

@@ -6,7 +6,6 @@ A `StateFolder` names the places; the functions list, sync, link and remove. Whe
 
 from __future__ import annotations
 
-import errno
 import re
 import secrets
 import stat
@@ -19,7 +18,6 @@ from pathlib import Path
 from gte_surgery.checkpoint.listing import JOURNAL_NAME, KEPT_FOLDER, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
 from gte_surgery.findings import as_word
-from gte_surgery.surgery.commit.attributes import carry_attributes
 from gte_surgery.surgery.commit.filesystem import Filesystem
 
 STATE_FOLDER = SURGERY_FOLDER
@@ -27,8 +25,6 @@ STATE_FOLDER = SURGERY_FOLDER
 MOST_NAMES = 100_000
 MOST_DEPTH = 64
 """Of what lies in a folder that a surgery works on."""
-
-_CANNOT_LINK = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EINVAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,55 +192,3 @@ def parents(name: str) -> tuple[str, ...]:
     """The folders of a relative name, innermost first, the root as "": `a/b/c` -> `a/b`, `a`, ``."""
     parts = name.split("/")[:-1]
     return tuple("/".join(parts[:depth]) for depth in range(len(parts), -1, -1))
-
-
-def link_or_copy(fs: Filesystem, source: Path, destination: Path) -> None:
-    """Give a file a second name, or where the file system has no hard links, a durable copy, its attributes too."""
-    try:
-        fs.link(source, destination)
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        _copy_file(fs, source, destination)
-
-
-def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
-    """What `link_or_copy` would take of the disk: nothing if a second name can be made, which is tried at `probe`."""
-    found = status(fs, source)
-    if found is None:
-        return 0
-    try:
-        fs.link(source, probe)
-    except OSError as error:
-        if error.errno not in _CANNOT_LINK:
-            raise
-        return found.st_size
-    fs.unlink(probe)
-    return 0
-
-
-def _fill_copy(fs: Filesystem, source: Path, reading: int, destination: Path, writing: int) -> None:
-    """Give a new, empty file what the open one has, durably, and close it."""
-    try:
-        found = fs.fstat(reading)
-        fs.copy_range(reading, writing, 0, found.st_size)
-        carry_attributes(fs, source, destination)
-        fs.set_time(writing, found.st_mtime_ns)
-        fs.fsync(writing)
-    finally:
-        fs.close(writing)
-
-
-def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
-    reading = fs.open_own(source)
-    try:
-        found = fs.fstat(reading)
-        writing = fs.create(destination, stat.S_IMODE(found.st_mode))
-        try:
-            _fill_copy(fs, source, reading, destination, writing)
-        except OSError:
-            with suppress(OSError):  # half a copy under this name would be taken for the whole
-                fs.unlink(destination)
-            raise
-    finally:
-        fs.close(reading)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.errors import RefusedError
+from gte_surgery.surgery.commit.files import is_file, link_or_copy
 from gte_surgery.surgery.commit.filesystem import Filesystem
 from gte_surgery.surgery.commit.generation import previous_generation, require_kept
 from gte_surgery.surgery.commit.journal import GENERATION_FILES, Generation
 from gte_surgery.surgery.commit.lock import locked
-from gte_surgery.surgery.commit.records import is_file
 from gte_surgery.surgery.commit.recovery import require_settled
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import in_place
-from gte_surgery.surgery.commit.tree import is_folder, link_or_copy, make_parents, remove_tree, state_inside, status
+from gte_surgery.surgery.commit.tree import is_folder, make_parents, remove_tree, state_inside, status
 
 __all__ = ["Undone", "drop", "previous_generation", "undo"]
 
