@@ -1,7 +1,7 @@
 """The folders of a surgery: where its state lies, and walks over them that never follow a symlink.
 
-A `StateFolder` names the places; the functions list, sync, link and remove. When each may happen is for
-`transaction` and `recovery` to say.
+A `StateFolder` names the places; the functions list, sync and remove. When each may happen is for `transaction`
+and `recovery` to say.
 """
 
 from __future__ import annotations

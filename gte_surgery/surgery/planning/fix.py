@@ -40,7 +40,7 @@ from gte_surgery.surgery.planning.meaning import CONFIG_IDS
 from gte_surgery.surgery.planning.parts.reindex import new_index
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
-from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
 from gte_surgery.surgery.planning.target import Target, understand, unsound
 from gte_surgery.vocabulary.row_map import kept_rows
@@ -211,8 +211,8 @@ def _pad_row(target: Target) -> _Cure:
     obstacle = _why_not_zero(target, pad)
     if pad is None or obstacle:
         return _Cure((f"row {pad}, the pad row, stays as it is: {obstacle}",))
-    source = RowSource(words)
-    pieces = source.chosen(kept_rows(source.held), source.held, {pad: source.zeros(pad, pad + 1)})
+    source, held = RowSource(table_of(words)), words.shape[0]
+    pieces = source.chosen(kept_rows(held), held, {pad: source.zeros(pad, pad + 1)})
     planned = PlannedTensor(words.name, words.dtype, words.shape, tuple(pieces))
     return _Cure((f"row {pad}, the pad row, becomes zero",), rewritten={words.name: planned})
 

@@ -27,6 +27,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     refuse_pad_beyond_positions,
     refuse_uncountable,
     row_source,
+    table_of,
     word_table,
 )
 from gte_surgery.surgery.planning.parts.types import folds, refuse_types, type_table
@@ -140,7 +141,7 @@ def _rewritten(
         single = _single_rows(target, edit, moved, source, tensor) if is_words else {}
         pieces = tuple(merge(source.chosen(moved.origins, moved.rows, single)))
         if is_words and moved.pad is not None and folds(target, edit):
-            row, zero = RowSource(target.tensors[target.names.types]).kept(0, 1), single[moved.pad]
+            row, zero = RowSource(table_of(target.tensors[target.names.types])).kept(0, 1), single[moved.pad]
             pieces = tuple(piece if piece is zero else AddRow(piece, row, tensor.dtype) for piece in pieces)
         yield tensor.name, PlannedTensor(tensor.name, tensor.dtype, (moved.rows, *tensor.shape[1:]), pieces)
 

@@ -13,10 +13,10 @@ from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import StoredTensor
 from gte_surgery.gte.wording import counted
-from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, element_bytes
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Table, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
-from gte_surgery.surgery.planning.parts.tables import Rows, RowSource
+from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
 from gte_surgery.surgery.planning.plan import ArchiveFile, Plan, SourceFile
 from gte_surgery.surgery.planning.target import Target
 
@@ -30,10 +30,10 @@ def with_adapters(plan: Plan, target: Target, changes: Sequence[RowChange]) -> P
     return plan
 
 
-def _column(tensor: StoredTensor, row: int) -> Rows:
+def _column(tensor: StoredTensor, row: int) -> Table:
     """One row of a table that has a column for each id, as a table of single numbers."""
     begin = tensor.file_begin + row * tensor.shape[1] * element_bytes(tensor.dtype)
-    return Rows(tensor.name, tensor.source, tensor.dtype, tensor.shape[1:], begin)
+    return Table(tensor.source, begin, tensor.shape[1], 1, tensor.dtype)
 
 
 def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequence[RowChange]) -> Plan:
@@ -70,14 +70,14 @@ def _moved(adapter: Adapter, changes: Sequence[RowChange], after: Mapping[int, i
         if tensor.name in deltas:
             places = [at for at, old in enumerate(deltas[tensor.name]) if old in after]
             shape = (len(places), *tensor.shape[1:])
-            yield tensor.name, (shape, [RowSource(tensor).kept(at, at + 1) for at in places])
+            yield tensor.name, (shape, [RowSource(table_of(tensor)).kept(at, at + 1) for at in places])
         elif tensor.name in columns and tensor.shape[1:] == words.shape[:1]:
             pieces: list[Piece] = []
             for row in range(tensor.shape[0]):
                 pieces += RowSource(_column(tensor, row)).chosen(words.origins, words.rows, {})
             yield tensor.name, ((tensor.shape[0], words.rows), pieces)
         elif change is not None:
-            rows = RowSource(tensor)
+            rows = RowSource(table_of(tensor))
             zeroed = {row: rows.zeros(row, row + 1) for row in change.zeroed}
             shape = (change.rows, *tensor.shape[1:])
             yield tensor.name, (shape, [*rows.chosen(change.origins, change.rows, zeroed)])

@@ -6,6 +6,7 @@ that tensor, as long as no other tensor of the model has that shape; where it is
 
 from __future__ import annotations
 
+import math
 import zlib
 from array import array
 from collections import Counter
@@ -20,9 +21,9 @@ from gte_surgery.checkpoint.training.unpickle import Whole, rewritten
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
-from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Table
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
-from gte_surgery.surgery.planning.parts.tables import Rows, RowSource
+from gte_surgery.surgery.planning.parts.tables import RowSource
 from gte_surgery.surgery.planning.plan import ArchiveFile
 from gte_surgery.vocabulary.row_map import RowMap
 
@@ -148,7 +149,8 @@ def _content(
 
 def _rows(state: OptimizerState, moment: Moment, change: RowChange) -> list[Piece]:
     dtype, begin = moment.tensor.storage.dtype, moment.record.begin
-    source = RowSource(Rows(moment.key, state.file.name, dtype, moment.shape, begin))
+    held, *rest = moment.shape
+    source = RowSource(Table(state.file.name, begin, held, math.prod(rest), dtype))
     zeroed: dict[int, Piece] = {row: source.zeros(row, row + 1) for row in change.zeroed}
     return source.chosen(_single(change.origins), change.rows, zeroed)
 

@@ -10,7 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.printable import pasteable
@@ -35,35 +35,8 @@ from gte_surgery.vocabulary.row_map import RowMap
 
 LONG = 1 << 18
 """Bytes from which rows that lie side by side are a range of their own for the kernel to copy."""
-
-
 MOST_COPIES = 1 << 24
 """Of one row: each is named in memory."""
-
-
-class StoredTable(Protocol):
-    """A table of numbers somewhere in a file: a tensor of the weights, or a moment that an optimizer keeps of one."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def source(self) -> str: ...
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def file_begin(self) -> int: ...
-
-
-class Rows(NamedTuple):
-    """A `StoredTable` that is none of the checkpoint's tensors."""
-
-    name: str
-    source: str
-    dtype: str
-    shape: tuple[int, ...]
-    file_begin: int
 
 
 class RowSource(NamedTuple):
@@ -72,7 +45,7 @@ class RowSource(NamedTuple):
     `stream` names the random stream, in which every row has its fixed place.
     """
 
-    tensor: StoredTable
+    table: Table
     init: str = "zeros"
     stream: str = ""
     seed: int = 0
@@ -80,37 +53,23 @@ class RowSource(NamedTuple):
     given: GivenRows | None = None
     """Of which new rows are taken, where `init` names a file."""
 
-    @property
-    def held(self) -> int:
-        """Rows that the stored table has."""
-        return self.tensor.shape[0]
-
-    @property
-    def width(self) -> int:
-        """Elements of one row."""
-        return math.prod(self.tensor.shape[1:])
-
-    @property
-    def row_bytes(self) -> int:
-        return self.width * element_bytes(self.tensor.dtype)
-
     def kept(self, first: int, stop: int) -> CopyRange:
         """Rows [first, stop) as they are stored."""
-        source, begin, row_bytes = self._place()
+        source, begin, row_bytes = self._place
         return CopyRange(source, begin + first * row_bytes, begin + stop * row_bytes)
 
     def zeros(self, first: int, stop: int) -> Fill:
-        return Fill(bytes(element_bytes(self.tensor.dtype)), (stop - first) * self.width)
+        return Fill(bytes(element_bytes(self.table.dtype)), (stop - first) * self.table.width)
 
     def drawn(self, first: int, stop: int) -> Normal:
-        count = (stop - first) * self.width
-        return Normal(self.stream, self.seed, self.std, self.tensor.dtype, first * self.width, count)
+        count = (stop - first) * self.table.width
+        return Normal(self.stream, self.seed, self.std, self.table.dtype, first * self.table.width, count)
 
     def fresh(self, first: int, stop: int, kept: Sequence[int] = ()) -> Piece:
         """Rows [first, stop) by `init`; `kept` are the rows of the table, in ascending order, that are not fresh."""
         if self.given is not None:
             _refuse_many(self.init, stop - first)
-            return self.given.piece([row - bisect_left(kept, row) for row in range(first, stop)], self.tensor.dtype)
+            return self.given.piece([row - bisect_left(kept, row) for row in range(first, stop)], self.table.dtype)
         match self.init:
             case "zeros":
                 return self.zeros(first, stop)
@@ -118,10 +77,10 @@ class RowSource(NamedTuple):
                 return self.drawn(first, stop)
             case "mean" | "mean-cov":
                 noise = self.drawn(first, stop)._replace(std=1.0, dtype="F32")
-                return LikeTable(self._table(), noise, self.init == "mean-cov")
+                return LikeTable(self.table, noise, self.init == "mean-cov")
         row = copied_row(self.init) or 0
         _refuse_many(self.init, stop - first)
-        return GatherRows(*self._place(), (row,) * (stop - first))
+        return GatherRows(*self._place, (row,) * (stop - first))
 
     def chosen(self, origins: RowMap, rows: int, single: Mapping[int, Piece]) -> list[Piece]:
         """The table with `rows` rows that `origins` chooses, with the rows of `single` put in; rows without an origin
@@ -145,7 +104,7 @@ class RowSource(NamedTuple):
         if _are_first(origins):
             return cuts | {min(max(first, len(origins.new)), stop)}
         for begin, end, has_origin in origins.stretches(first, stop):
-            if (end - begin) * self.row_bytes >= LONG or (end == stop and not has_origin):
+            if (end - begin) * self.table.row_bytes >= LONG or (end == stop and not has_origin):
                 cuts |= {begin, end}
         return cuts
 
@@ -160,21 +119,23 @@ class RowSource(NamedTuple):
         is_range = _are_first(origins) or all(right == left + 1 for left, right in pairwise(old))
         if is_whole and not has_means and is_range:
             return self.kept(old[0], old[-1] + 1)
-        over: Piece = GatherRows(*self._place(), old)
+        over: Piece = GatherRows(*self._place, old)
         if has_means:
-            over = MeanRows(*self._place(), origins.old, offsets, self.tensor.dtype)
+            over = MeanRows(*self._place, origins.old, offsets, self.table.dtype)
         if is_whole:
             return over
         places = array("q", (new - first for new in origins.new[begin:end]))
-        return Overlay(self.fresh(first, stop, origins.new), over, places, self.row_bytes)
+        return Overlay(self.fresh(first, stop, origins.new), over, places, self.table.row_bytes)
 
+    @property
     def _place(self) -> tuple[str, int, int]:
         """What a piece that chooses rows says of the table: its file, where it begins, bytes of a row."""
-        return self.tensor.source, self.tensor.file_begin, self.row_bytes
+        return self.table.source, self.table.begin, self.table.row_bytes
 
-    def _table(self) -> Table:
-        source, begin, _ = self._place()
-        return Table(source, begin, self.held, self.width, self.tensor.dtype)
+
+def table_of(tensor: StoredTensor) -> Table:
+    """A tensor as a table: its rows are those of dimension 0, each with all elements of the others."""
+    return Table(tensor.source, tensor.file_begin, tensor.shape[0], math.prod(tensor.shape[1:]), tensor.dtype)
 
 
 def _are_first(origins: RowMap) -> bool:
@@ -190,12 +151,12 @@ def _refuse_many(init: str, rows: int) -> None:
 def row_source(target: Target, edit: Remap, given: GivenRows | None, canonical: str) -> RowSource:
     """Where the rows of a vocabulary-sized tensor come from: of a stored decoder weight that is tied, as of the word
     table, whose copy it is."""
-    tensor, std = target.tensors[canonical], target.config.initializer_range
+    table, std = table_of(target.tensors[canonical]), target.config.initializer_range
     if canonical in target.names.biases:
-        return RowSource(tensor)
+        return RowSource(table)
     if canonical == target.names.decoder and not target.config.tie_word_embeddings:
-        return RowSource(tensor, init_of_decoder(edit.init), canonical, edit.seed, std)
-    return RowSource(tensor, edit.init, target.names.words, edit.seed, std, given)
+        return RowSource(table, init_of_decoder(edit.init), canonical, edit.seed, std)
+    return RowSource(table, edit.init, target.names.words, edit.seed, std, given)
 
 
 def word_table(target: Target) -> StoredTensor:

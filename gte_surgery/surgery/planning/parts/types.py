@@ -6,7 +6,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Resize
 from gte_surgery.surgery.pieces.piece import Fill, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges
-from gte_surgery.surgery.planning.parts.tables import RowSource
+from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
 from gte_surgery.surgery.planning.plan import PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import kept_rows
@@ -54,7 +54,7 @@ def type_table(target: Target, edit: Edit) -> TensorChanges:
         return TensorChanges(added={words.name: PlannedTensor(name, words.dtype, shape, (zeros,))} if wanted else {})
     if not wanted:
         return TensorChanges(removed=(types.name,))
-    source, kept = RowSource(types, "copy:0"), kept_rows(min(wanted, types.shape[0]))
+    source, kept = RowSource(table_of(types), "copy:0"), kept_rows(min(wanted, types.shape[0]))
     pieces = [source.zeros(0, wanted)] if folds(target, edit) else source.chosen(kept, wanted, {})
     planned = PlannedTensor(types.name, types.dtype, (wanted, *types.shape[1:]), tuple(pieces))
     return TensorChanges({types.name: planned})

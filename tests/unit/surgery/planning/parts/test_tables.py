@@ -18,6 +18,7 @@ from gte_surgery.surgery.planning.parts.tables import (
     is_computed,
     refuse_absent_row,
     refuse_uncountable,
+    table_of,
     word_table,
 )
 from gte_surgery.surgery.planning.target import understand
@@ -38,13 +39,13 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> dict[str, StoredTensor]:
 
 
 def source(stored: dict[str, StoredTensor], init: str = "normal", name: str = NAMES.words) -> RowSource:
-    return RowSource(stored[name], init, "stream", 7, 0.5)
+    return RowSource(table_of(stored[name]), init, "stream", 7, 0.5)
 
 
 def test_a_table_has_rows_and_a_bias_has_rows_of_one_element(stored: dict[str, StoredTensor]) -> None:
-    words, bias = source(stored), source(stored, name=NAMES.biases[0])
-    assert (words.held, words.width, words.row_bytes) == (HELD, 32, ROW)
-    assert (bias.held, bias.width, bias.row_bytes) == (HELD, 1, 4)
+    words, bias = source(stored).table, source(stored, name=NAMES.biases[0]).table
+    assert (words.rows, words.width, words.row_bytes) == (HELD, 32, ROW)
+    assert (bias.rows, bias.width, bias.row_bytes) == (HELD, 1, 4)
 
 
 def test_rows_are_kept_zeroed_or_drawn_at_their_own_place(stored: dict[str, StoredTensor]) -> None:
@@ -73,7 +74,7 @@ def test_fresh_rows_are_as_the_init_says(init: str, stored: dict[str, StoredTens
 def test_noise_is_in_float32_whatever_the_table_holds(stored: dict[str, StoredTensor]) -> None:
     tensor = stored[NAMES.words]
     half = tensor._replace(entry=tensor.entry._replace(dtype="F16"))
-    fresh = RowSource(half, "mean", "stream", 7, 0.5).fresh(0, 1)
+    fresh = RowSource(table_of(half), "mean", "stream", 7, 0.5).fresh(0, 1)
     assert isinstance(fresh, LikeTable)
     assert (fresh.noise.dtype, fresh.table.dtype, fresh.nbytes) == ("F32", "F16", 64)
 
