@@ -32,10 +32,10 @@ from gte_surgery.surgery.pieces.fetching import fetch_of
 from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import refuse_unmeasurable, tables_to_measure
-from gte_surgery.surgery.pieces.writer import Job, WrittenFile, write_files
+from gte_surgery.surgery.pieces.writer import WrittenFile, write_files
 from gte_surgery.surgery.planning.claim import Prove, Verdict
 from gte_surgery.surgery.planning.parts.rewrite import permissions
-from gte_surgery.surgery.planning.plan import ArchiveFile, OutputFile, Plan, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import OutputFile, PlainFile, Plan, SourceFile
 from gte_surgery.surgery.planning.target import unsound
 from gte_surgery.surgery.receipt import Receipt, make_receipt, origin_of, render_receipts, require_listed
 
@@ -62,15 +62,15 @@ class Manner:
 class _Work(NamedTuple):
     """Files to be written while their sources, and no others, are open."""
 
-    jobs: Sequence[Job]
+    files: Sequence[OutputFile]
     sources: Sequence[SourceFile]
 
     def under(self, mask: int, present: Collection[str]) -> _Work:
         """As a program writes that makes new files: those beside the `present` ones without the permissions that the
         umask withholds.
         """
-        jobs = [job if job.name in present else job._replace(mode=job.mode & ~mask) for job in self.jobs]
-        return self._replace(jobs=jobs)
+        files = [file if file.name in present else file._replace(mode=file.mode & ~mask) for file in self.files]
+        return self._replace(files=files)
 
 
 def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | None, manner: Manner) -> Receipt:
@@ -83,12 +83,12 @@ def apply(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path | N
     require_known(plan, checkpoint)
     others = carried(plan, checkpoint)
     replaced = watched = [*(file.name for file in plan.files), *plan.removed, RECEIPT_NAME]
-    works = [_Work([_job(file) for file in plan.files], plan.sources)]
+    works = [_Work(plan.files, plan.sources)]
     if out is not None:
         require_carriable(others, checkpoint)
         works += [_copies(others[at : at + OPEN_AT_ONCE]) for at in range(0, len(others), OPEN_AT_ONCE)]
         watched = [*replaced, *(file.name for file in others)]
-    nbytes = sum(job.nbytes for work in works for job in work.jobs)
+    nbytes = sum(file.nbytes for work in works for file in work.files)
     with HeldStops() as stops, opening as transaction:
         present = {file.name for file in checkpoint.files} if checkpoint is not None and out is None else ()
         works = [work.under(filesystem.umask(), present) for work in works]
@@ -120,8 +120,8 @@ def with_fetch(plan: Plan, checkpoint: Checkpoint) -> Plan:
     """The plan, for a checkpoint on a hub with what is fetched to write it, and all that is carried, elsewhere."""
     if checkpoint.snapshot is None:
         return plan
-    jobs = [*map(_job, plan.files), *_copies(carried(plan, checkpoint)).jobs]
-    pieces = [piece for job in jobs for piece in job.pieces]
+    written = (*plan.files, *_copies(carried(plan, checkpoint)).files)
+    pieces = [piece for file in written for piece in file.pieces]
     far = {file.name: file.size for file in checkpoint.files if file.place.near is None}
     return replace(plan, fetch=fetch_of(checkpoint.name, pieces, far, sum(far.values())))
 
@@ -130,7 +130,7 @@ def rehearse(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path 
     """Raises RefusedError where `apply` would refuse the place that it is to write to, or a table whose rows have no
     mean, but for one that would have to be fetched; touches nothing.
     """
-    pieces = [piece for file in plan.files for tensor in file.tensors for piece in tensor.pieces]
+    pieces = [piece for file in plan.files for piece in file.pieces]
     if tables_to_measure(pieces) and plan.fetch is None:
         with Sources(plan.sources, filesystem) as opened:
             refuse_unmeasurable(pieces, opened.read)
@@ -145,29 +145,20 @@ def rehearse(plan: Plan, checkpoint: Checkpoint | None, target: Path, out: Path 
         require_replaceable(state, name, filesystem)
 
 
-def _job(file: OutputFile) -> Job:
-    match file:
-        case WeightFile():
-            pieces = tuple(piece for tensor in file.tensors for piece in tensor.pieces)
-            return Job(file.name, file.mode, file.header, pieces)
-        case TextFile():
-            return Job(file.name, file.mode, file.content)
-        case ArchiveFile():
-            return Job(file.name, file.mode, b"", file.pieces)
-
-
 def _copies(files: Sequence[FileEntry]) -> _Work:
-    jobs = [Job(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in files]
-    return _Work(jobs, list(map(SourceFile.of, files)))
+    copies = [
+        PlainFile(file.name, permissions(file.mode), b"", (CopyRange(file.name, 0, file.size),)) for file in files
+    ]
+    return _Work(copies, list(map(SourceFile.of, files)))
 
 
 def _write(
     work: _Work, transaction: Transaction, manner: Manner, advance: Callable[[int], None]
 ) -> Sequence[WrittenFile]:
     with Sources(work.sources, manner.filesystem) as opened:
-        opened.expect(piece for job in work.jobs for piece in job.pieces)
+        opened.expect(piece for file in work.files for piece in file.pieces)
         return write_files(
-            work.jobs,
+            work.files,
             transaction.stage,
             opened,
             manner.filesystem,

@@ -22,6 +22,7 @@ from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece
 from gte_surgery.surgery.pieces.sources import Sources
 from gte_surgery.surgery.pieces.statistics import settle
+from gte_surgery.surgery.planning.plan import OutputFile
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -39,19 +40,6 @@ Advance = Callable[[int], None]
 """Told the bytes written since its last call."""
 
 
-class Job(NamedTuple):
-    """One file to write: `head` bytes, then the bytes of `pieces`."""
-
-    name: str
-    mode: int
-    head: bytes
-    pieces: tuple[Piece, ...] = ()
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.head) + sum(piece.nbytes for piece in self.pieces)
-
-
 class WrittenFile(NamedTuple):
     """What was written: `sha256` is the hex digest of the whole file, None when it was not wanted."""
 
@@ -61,7 +49,7 @@ class WrittenFile(NamedTuple):
 
 
 def write_files(
-    jobs: Iterable[Job],
+    files: Iterable[OutputFile],
     folder: Path,
     sources: Sources,
     filesystem: Filesystem,
@@ -70,22 +58,22 @@ def write_files(
     threads: int,
     advance: Advance,
 ) -> tuple[WrittenFile, ...]:
-    """Writes each job as a new file below `folder`; raises OSError, and RefusedError when a source changed
+    """Writes each as a new file below `folder`; raises OSError, and RefusedError when a source changed
     meanwhile.
     """
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(threads, "gte-surgery") as pool, sources.awaited():
         written = tuple(
-            _write_file(job, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
-            for job in jobs
+            _write_file(file, folder, sources, filesystem, hashes, pool, min(2 * threads, AHEAD), advance)
+            for file in files
         )
     sources.refuse_changed()
     return written
 
 
 def _write_file(
-    job: Job,
+    file: OutputFile,
     folder: Path,
     sources: Sources,
     filesystem: Filesystem,
@@ -94,15 +82,15 @@ def _write_file(
     ahead: int,
     advance: Advance,
 ) -> WrittenFile:
-    pieces = settle(job.pieces, sources.read, pool)
-    make_parents(filesystem, folder, job.name)
-    descriptor = filesystem.create(folder / job.name, job.mode)
+    head, pieces = file.head, settle(file.pieces, sources.read, pool)
+    make_parents(filesystem, folder, file.name)
+    descriptor = filesystem.create(folder / file.name, file.mode)
     writing = Writing(filesystem, descriptor)
     try:
         following = FollowingHash(descriptor, filesystem, hashes)
-        with following, sources.landing(pieces, len(job.head), writing):
+        with following, sources.landing(pieces, len(head), writing):
             size = 0
-            for part in _stream(job.head, pieces, sources.read, pool, ahead):
+            for part in _stream(head, pieces, sources.read, pool, ahead):
                 match part:
                     case CopyRange():
                         sources.copy(part, writing)
@@ -117,7 +105,7 @@ def _write_file(
                 filesystem.fsync(
                     descriptor
                 )  # the disk works while the rest is hashed; durable it is made by the commit
-            return WrittenFile(job.name, size, following.finish())
+            return WrittenFile(file.name, size, following.finish())
     finally:
         filesystem.close(descriptor)
 

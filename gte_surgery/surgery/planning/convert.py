@@ -43,7 +43,7 @@ from gte_surgery.surgery.planning.parts.rewrite import (
 )
 from gte_surgery.surgery.planning.parts.sharding import weight_files
 from gte_surgery.surgery.planning.parts.storage import in_order, restored, storage_changes
-from gte_surgery.surgery.planning.plan import OutputFile, Plan, PlannedTensor, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import OutputFile, PlainFile, Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target
 
 CURED = ("GTE213", "GTE214")
@@ -212,11 +212,11 @@ def _files(checkpoint: Checkpoint, edit: Convert, shards: Mapping[str, Sequence[
 
 def _is_stored(checkpoint: Checkpoint, file: OutputFile) -> bool:
     """Whether the checkpoint has a file just like this one."""
-    if isinstance(file, TextFile):
+    if isinstance(file, PlainFile):
         found = checkpoint.index
-        return found is not None and found.document.text.encode() == file.content
+        return found is not None and found.document.text.encode() == file.head
     shard = next((shard for shard in checkpoint.shards if shard.file.name == file.name), None)
-    if not isinstance(file, WeightFile) or shard is None or shard.header is None or file.name in checkpoint.restated:
+    if shard is None or shard.header is None or file.name in checkpoint.restated:
         return False
     stored = tuple(copied(checkpoint.tensors[entry.name]) for entry in shard.header.tensors)
     return (shard.header.metadata, stored) == (file.metadata, file.tensors)

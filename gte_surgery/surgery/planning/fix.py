@@ -41,7 +41,7 @@ from gte_surgery.surgery.planning.parts.reindex import new_index
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
-from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
+from gte_surgery.surgery.planning.plan import PlainFile, Plan, PlannedTensor
 from gte_surgery.surgery.planning.target import Target, understand, unsound
 from gte_surgery.vocabulary.row_map import kept_rows
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
@@ -62,7 +62,7 @@ class _Cure:
     members: dict[str, object] = field(default_factory=dict)
     removed: tuple[str, ...] = ()
     unset: tuple[str, ...] = ()
-    files: tuple[TextFile, ...] = ()
+    files: tuple[PlainFile, ...] = ()
 
 
 def plan_fix(checkpoint: Checkpoint, edit: Fix) -> Plan:

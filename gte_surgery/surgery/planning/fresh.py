@@ -20,7 +20,7 @@ from gte_surgery.gte.tensors import FLOATS, Init, TensorSpec
 from gte_surgery.surgery.edits import New, as_record
 from gte_surgery.surgery.pieces.piece import Fill, Normal, Piece, element_bytes
 from gte_surgery.surgery.planning.parts.sharding import weight_files
-from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, TextFile
+from gte_surgery.surgery.planning.plan import PlainFile, Plan, PlannedTensor
 
 MODE = 0o644
 METADATA = (("format", "pt"),)
@@ -37,7 +37,7 @@ def plan_new(edit: New) -> Plan:
     config = read_config(members)
     specs = family.published(config, _layout(family, release, config.dialect, head), head)
     tensors = tuple(fresh_tensor(family, spec, config, dtype, edit.seed) for spec in specs)
-    text = TextFile(CONFIG_NAME, MODE, (json.dumps(members, indent=2) + "\n").encode())
+    text = PlainFile(CONFIG_NAME, MODE, (json.dumps(members, indent=2) + "\n").encode())
     return Plan(
         command="new",
         source="",

@@ -62,20 +62,28 @@ class WeightFile(NamedTuple):
     tensors: tuple[PlannedTensor, ...]
 
     @property
-    def header(self) -> bytes:
+    def head(self) -> bytes:
+        """The header; the bytes of the tensors follow it."""
         return render_header([(t.name, t.dtype, t.shape) for t in self.tensors], self.metadata)
 
     @property
+    def pieces(self) -> tuple[Piece, ...]:
+        return tuple(piece for tensor in self.tensors for piece in tensor.pieces)
+
+    @property
     def nbytes(self) -> int:
-        return len(self.header) + sum(tensor.nbytes for tensor in self.tensors)
+        return len(self.head) + sum(tensor.nbytes for tensor in self.tensors)
 
 
-class TextFile(NamedTuple):
-    """A small file, such as config.json, to be written whole, with the permission bits `mode`."""
+class PlainFile(NamedTuple):
+    """A file of another kind to be written, with the permission bits `mode`: the bytes `head`, which are all of a small
+    one such as config.json, and then those of `pieces`.
+    """
 
     name: str
     mode: int
-    content: bytes
+    head: bytes = b""
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def tensors(self) -> tuple[PlannedTensor, ...]:
@@ -83,26 +91,10 @@ class TextFile(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        return len(self.content)
+        return len(self.head) + sum(piece.nbytes for piece in self.pieces)
 
 
-class ArchiveFile(NamedTuple):
-    """A file of another kind, such as an optimizer's, to be written piece by piece with the permission bits `mode`."""
-
-    name: str
-    mode: int
-    pieces: tuple[Piece, ...]
-
-    @property
-    def tensors(self) -> tuple[PlannedTensor, ...]:
-        return ()
-
-    @property
-    def nbytes(self) -> int:
-        return sum(piece.nbytes for piece in self.pieces)
-
-
-OutputFile = WeightFile | TextFile | ArchiveFile
+OutputFile = WeightFile | PlainFile
 
 
 class ConfigChange(NamedTuple):

@@ -8,7 +8,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.render.plan import outcome_json, outcome_text, plan_text
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill
-from gte_surgery.surgery.planning.plan import ConfigChange, Plan, PlannedTensor, SourceFile, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import ConfigChange, PlainFile, Plan, PlannedTensor, SourceFile, WeightFile
 
 SOURCE = SourceFile("model.safetensors", LocalFile(Path("ckpt/model.safetensors")), 4096, 0, "sha256:0")
 COPIED = PlannedTensor("kept", "F32", (8,), (CopyRange("model.safetensors", 64, 96),))
@@ -20,7 +20,7 @@ PLAN = Plan(
     edits={"vocab": 2},
     seed=0,
     sources=(SOURCE,),
-    files=(WEIGHTS, TextFile("config.json", 0o644, b"{}")),
+    files=(WEIGHTS, PlainFile("config.json", 0o644, b"{}")),
     removed=("tokenizer.json",),
     changes=(ConfigChange("vocab_size", 256, 2), ConfigChange("pad_token_id", None, 0)),
     meaning=("row 0 becomes zero",),

@@ -13,11 +13,11 @@ from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import StoredTensor
 from gte_surgery.gte.wording import counted
-from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Table, element_bytes
+from gte_surgery.surgery.pieces.piece import CopyRange, Piece, Table, element_bytes
 from gte_surgery.surgery.planning.parts.rewrite import permissions, text_file
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
-from gte_surgery.surgery.planning.plan import ArchiveFile, Plan, SourceFile
+from gte_surgery.surgery.planning.plan import PlainFile, Plan, SourceFile
 from gte_surgery.surgery.planning.target import Target
 
 
@@ -50,8 +50,8 @@ def _with_adapter(plan: Plan, target: Target, adapter: Adapter, changes: Sequenc
     metadata = adapter.shard.header.metadata if adapter.shard.header else None
     header = render_header([(tensor, dtype, shape) for tensor, dtype, shape, _ in kept], metadata)
     file = adapter.shard.file
-    pieces: list[Piece] = [Fill(header, 1), *(piece for _, _, _, pieces in kept for piece in pieces)]
-    written = [ArchiveFile(file.name, permissions(file.mode), tuple(pieces))]
+    pieces = tuple(piece for _, _, _, pieces in kept for piece in pieces)
+    written = [PlainFile(file.name, permissions(file.mode), header, pieces)]
     members = _indices(adapter, after)
     texts = [text_file(target.checkpoint, adapter.config, replace_members(adapter.config, members))] if members else []
     told = f"{name}, an adapter, follows: rows of the vocabulary in {counted(len(moved), 'tensor')}"

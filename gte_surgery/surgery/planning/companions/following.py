@@ -16,7 +16,7 @@ from gte_surgery.surgery.planning.companions.adapters import with_adapters
 from gte_surgery.surgery.planning.companions.training import with_training_state
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.parts.row_changes import row_changes
-from gte_surgery.surgery.planning.plan import Plan, TextFile
+from gte_surgery.surgery.planning.plan import PlainFile, Plan
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.surgery.planning.tokens.tokenizer import with_tokenizer
 
@@ -31,7 +31,7 @@ def with_signatures_aside(plan: Plan, checkpoint: Checkpoint) -> Plan:
         file = signature.file
         names = (f"{file.name}{SUFFIX}{f'-{number}' if number > 1 else ''}" for number in count(1))
         aside = next(name for name in names if not checkpoint.has(name))
-        moved = TextFile(aside, permissions(file.mode), signature.content)
+        moved = PlainFile(aside, permissions(file.mode), signature.content)
         told = f"the signature {shown(file.name)} no longer holds and becomes {shown(aside)}: sign the result anew"
         plan = plan.besides([moved], removed=[file.name], meaning=[told])
     return plan

@@ -24,7 +24,7 @@ from gte_surgery.surgery.pieces.evaluate import Read, evaluate
 from gte_surgery.surgery.pieces.piece import CopyRange, Fill, Piece, Table
 from gte_surgery.surgery.planning.parts.row_changes import RowChange
 from gte_surgery.surgery.planning.parts.tables import RowSource
-from gte_surgery.surgery.planning.plan import ArchiveFile
+from gte_surgery.surgery.planning.plan import PlainFile
 from gte_surgery.vocabulary.row_map import RowMap
 
 PART = 1 << 18
@@ -35,7 +35,7 @@ _EIGHT_BIT = frozenset(("state1", "state2", "absmax1", "absmax2", "qmap1", "qmap
 
 def followed(
     file: FileEntry, changes: Sequence[RowChange], others: Collection[tuple[int, ...]]
-) -> tuple[ArchiveFile, int] | None:
+) -> tuple[PlainFile, int] | None:
     """The optimizer's `file` after the rows have moved, and of how many parameters it held moments that moved; None
     when it keeps none of theirs. `others` are the shapes of every other tensor of the model as a parameter.
 
@@ -45,7 +45,7 @@ def followed(
     moved = dict(_moved(state, changes, others))
     if not moved:
         return None
-    planned = ArchiveFile(file.name, file.mode & 0o777, tuple(_archive(state, moved)))
+    planned = PlainFile(file.name, file.mode & 0o777, b"", tuple(_archive(state, moved)))
     return planned, len({moment.parameter for moment, _ in moved.values()})
 
 

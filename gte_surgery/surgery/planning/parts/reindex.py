@@ -8,13 +8,13 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.parts.sharding import render_index
-from gte_surgery.surgery.planning.plan import TextFile
+from gte_surgery.surgery.planning.plan import PlainFile
 
 
-def new_index(checkpoint: Checkpoint) -> TextFile:
+def new_index(checkpoint: Checkpoint) -> PlainFile:
     """The index of the shards that a checkpoint has."""
     entry = checkpoint.file(INDEX_NAME) or checkpoint.shards[0].file
-    return TextFile(INDEX_NAME, permissions(entry.mode), _index(checkpoint))
+    return PlainFile(INDEX_NAME, permissions(entry.mode), _index(checkpoint))
 
 
 def _index(checkpoint: Checkpoint) -> bytes:

@@ -16,10 +16,10 @@ from gte_surgery.surgery.pieces.piece import CopyRange
 from gte_surgery.surgery.planning.plan import (
     ConfigChange,
     OutputFile,
+    PlainFile,
     Plan,
     PlannedTensor,
     SourceFile,
-    TextFile,
     WeightFile,
 )
 
@@ -108,10 +108,10 @@ def is_same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other
 
 
-def text_file(checkpoint: Checkpoint, document: Document, text: str) -> TextFile:
+def text_file(checkpoint: Checkpoint, document: Document, text: str) -> PlainFile:
     """A JSON file of the checkpoint with new text and the mode that it has."""
     entry = checkpoint.file(document.source)
-    return TextFile(document.source, permissions(entry.mode) if entry else 0o644, text.encode())
+    return PlainFile(document.source, permissions(entry.mode) if entry else 0o644, text.encode())
 
 
 def permissions(mode: int) -> int:
@@ -136,7 +136,9 @@ def _is_untouched(checkpoint: Checkpoint, shard: Shard, after: Sequence[PlannedT
     return all(planned == copied(checkpoint.tensors[e.name]) for e, planned in zip(entries, after, strict=True))
 
 
-def _index_after(checkpoint: Checkpoint, index: Index, shards: Mapping[str, Sequence[PlannedTensor]]) -> list[TextFile]:
+def _index_after(
+    checkpoint: Checkpoint, index: Index, shards: Mapping[str, Sequence[PlannedTensor]]
+) -> list[PlainFile]:
     """The index with names and totals brought up to date, its own order kept; nothing when it stays the same."""
     found = {tensor.name: name for name, tensors in shards.items() for tensor in tensors}
     kept = {name: found[name] for name in index.weight_map if name in found}

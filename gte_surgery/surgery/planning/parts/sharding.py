@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME
 from gte_surgery.checkpoint.index import INDEX_NAME
-from gte_surgery.surgery.planning.plan import OutputFile, PlannedTensor, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import OutputFile, PlainFile, PlannedTensor, WeightFile
 
 Metadata = tuple[tuple[str, str], ...] | None
 
@@ -25,7 +25,7 @@ def weight_files(
     files = tuple(WeightFile(name, mode, metadata, shard) for name, shard in zip(names, shards, strict=True))
     weight_map = {tensor.name: file.name for file in files for tensor in file.tensors}
     total, parameters = sum(tensor.nbytes for tensor in tensors), sum(tensor.size for tensor in tensors)
-    return (*files, TextFile(INDEX_NAME, mode, render_index(weight_map, total, parameters)))
+    return (*files, PlainFile(INDEX_NAME, mode, render_index(weight_map, total, parameters)))
 
 
 def fill_shards(tensors: Sequence[PlannedTensor], shard_size: int | None) -> list[tuple[PlannedTensor, ...]]:

@@ -16,7 +16,7 @@ from gte_surgery.checkpoint.json.strict import replace_members
 from gte_surgery.checkpoint.receipts import LEFT_BEHIND, receipts_of
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.surgery.edits import Edit, Remap
-from gte_surgery.surgery.planning.plan import Plan, SourceFile, TextFile
+from gte_surgery.surgery.planning.plan import PlainFile, Plan, SourceFile
 from gte_surgery.surgery.planning.recorded import MOST_ROWS, claims_of_receipt
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import RowMap
@@ -146,6 +146,6 @@ def _with_files(plan: Plan, target: Target, files: Mapping[str, bytes], told: Se
         if entry is not None and not entry.is_regular:
             raise RefusedError(f"{name}: not a regular file, it cannot be replaced")
     modes = {name: stat.S_IMODE(entry.mode) if entry else _NEW_FILE for name, entry in entries.items()}
-    planned = tuple(TextFile(name, modes[name], raw) for name, raw in files.items())
+    planned = tuple(PlainFile(name, modes[name], raw) for name, raw in files.items())
     found = [entry for entry in entries.values() if entry is not None]
     return plan.besides(planned, map(SourceFile.of, found), meaning=told)

@@ -23,10 +23,10 @@ from gte_surgery.surgery.pieces.piece import (
     Piece,
     Table,
 )
-from gte_surgery.surgery.planning.plan import Plan, PlannedTensor, SourceFile, TextFile, WeightFile, check_plan
+from gte_surgery.surgery.planning.plan import PlainFile, Plan, PlannedTensor, SourceFile, WeightFile, check_plan
 
 SOURCE = SourceFile("a", LocalFile(Path("a")), 100, 0, "sha256:0")
-CONFIG = TextFile("config.json", 0o644, b"{}\n")
+CONFIG = PlainFile("config.json", 0o644, b"{}\n")
 
 
 def tensor(name: str, *pieces: Piece, dtype: str = "F32") -> PlannedTensor:
@@ -38,14 +38,14 @@ def weights(*tensors: PlannedTensor, name: str = "model.safetensors") -> WeightF
     return WeightFile(name, 0o644, None, tensors)
 
 
-def plan(*files: WeightFile | TextFile, removed: tuple[str, ...] = ()) -> Plan:
+def plan(*files: WeightFile | PlainFile, removed: tuple[str, ...] = ()) -> Plan:
     return Plan("resize", "ckpt", {}, None, (SOURCE,), files, removed, (), ())
 
 
 def test_a_plan_knows_its_bytes_headers_included() -> None:
     file = weights(tensor("x", CopyRange("a", 0, 8)), tensor("y", Fill(bytes(4), 3)))
-    assert int.from_bytes(file.header[:8], "little") == len(file.header) - 8
-    assert file.nbytes == len(file.header) + 8 + 12
+    assert int.from_bytes(file.head[:8], "little") == len(file.head) - 8
+    assert file.nbytes == len(file.head) + 8 + 12
     assert plan(file, CONFIG).nbytes == file.nbytes + 3
     assert (CONFIG.tensors, PlannedTensor("z", "F32", (2, 3, 4), ()).size) == ((), 24)
 

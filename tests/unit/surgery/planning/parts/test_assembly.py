@@ -11,7 +11,7 @@ import pytest
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.surgery.edits import Convert, Reinit
 from gte_surgery.surgery.planning.parts.rewrite import assembled
-from gte_surgery.surgery.planning.plan import ConfigChange, TextFile
+from gte_surgery.surgery.planning.plan import ConfigChange, PlainFile
 from tests import builder
 
 
@@ -20,8 +20,8 @@ def test_members_are_set_and_others_dropped(tmp_path: Path) -> None:
     checkpoint, before = open_checkpoint(path), builder.remote_config()
     plan = assembled(checkpoint, Convert(to="native"), ((), ()), {"hidden_act": "relu"}, dropped=["dtype", "absent"])
     (config,) = plan.files
-    assert isinstance(config, TextFile)
-    assert json.loads(config.content) == {key: before[key] for key in before if key != "dtype"} | {"hidden_act": "relu"}
+    assert isinstance(config, PlainFile)
+    assert json.loads(config.head) == {key: before[key] for key in before if key != "dtype"} | {"hidden_act": "relu"}
     assert plan.changes == (ConfigChange("hidden_act", "gelu", "relu"), ConfigChange("dtype", "float32", None))
     assert (plan.command, plan.source, plan.edits) == (
         "convert", str(path), {"to": "native", "allow_overflow": False},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gte_surgery.surgery.pieces.piece import Fill
 from gte_surgery.surgery.planning.parts.sharding import fill_shards, render_index, weight_files
-from gte_surgery.surgery.planning.plan import PlannedTensor, TextFile, WeightFile
+from gte_surgery.surgery.planning.plan import PlainFile, PlannedTensor, WeightFile
 
 
 def tensors(*sizes: int) -> list[PlannedTensor]:
@@ -61,9 +61,9 @@ def test_several_shards_are_numbered_and_have_an_index_with_totals() -> None:
     one, two, index = weight_files((a, b), 24, 0o600, (("format", "pt"),))
     assert one == WeightFile("model-00001-of-00002.safetensors", 0o600, (("format", "pt"),), (a,))
     assert two == WeightFile("model-00002-of-00002.safetensors", 0o600, (("format", "pt"),), (b,))
-    assert isinstance(index, TextFile)
+    assert isinstance(index, PlainFile)
     assert (index.name, index.mode) == ("model.safetensors.index.json", 0o600)
-    assert json.loads(index.content) == {
+    assert json.loads(index.head) == {
         "metadata": {"total_parameters": 11, "total_size": 34},
         "weight_map": {"a": two.name, "b": one.name},
     }
