@@ -15,7 +15,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Normal,
     Overlay,
     Piece,
@@ -53,7 +52,7 @@ def split(piece: Piece, nbytes: int) -> Iterator[Piece]:
         case Normal():
             nbytes = BLOCK * unit
             first = -(piece.begin * unit % nbytes)
-        case GatherRows() | MeanRows() | Overlay():
+        case GatherRows() | Overlay():
             nbytes = min(nbytes, ROWS * unit)
         case Cast():
             nbytes = nbytes * element_bytes(piece.after) // element_bytes(piece.before)
@@ -69,10 +68,10 @@ def cut(piece: Piece, offset: int, nbytes: int) -> Piece:
     match piece:
         case CopyRange():
             return piece._replace(begin=piece.begin + offset, end=piece.begin + offset + nbytes)
+        case GatherRows() if piece.offsets is not None:
+            return piece._replace(offsets=piece.offsets[first : stop + 1])
         case GatherRows():
             return piece._replace(rows=piece.rows[first:stop])
-        case MeanRows():
-            return piece._replace(offsets=piece.offsets[first : stop + 1])
         case Fill():
             return piece._replace(times=stop - first)
         case Normal():
@@ -95,7 +94,7 @@ def _unit(piece: Piece) -> int:
     match piece:
         case CopyRange():
             return 1
-        case GatherRows() | MeanRows() | Overlay():
+        case GatherRows() | Overlay():
             return piece.row_bytes
         case Fill():
             return len(piece.pattern)

@@ -7,7 +7,7 @@ BF16, which numpy lacks, is kept in 16-bit integers: the upper half of a float32
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Normal,
     Overlay,
     Piece,
@@ -47,10 +46,8 @@ def evaluate(piece: Piece, read: Read) -> bytes:
         case CopyRange():
             return read(piece.source, piece.begin, piece.nbytes)
         case GatherRows():
-            rows = _read_rows(piece, piece.rows, read)
-            return b"".join(map(rows.__getitem__, piece.rows))
-        case MeanRows():
-            return _means(piece, read)
+            found = _read_rows(piece, read)
+            return b"".join(map(found.__getitem__, piece.rows) if piece.offsets is None else _means(piece, found))
         case Fill():
             return piece.pattern * piece.times
         case Normal():
@@ -125,10 +122,10 @@ def _float32_bits(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return bits
 
 
-def _read_rows(piece: GatherRows | MeanRows, rows: Iterable[int], read: Read) -> dict[int, bytes]:
-    """The bytes of some rows of the table, each read once: in ascending order, near ones together."""
+def _read_rows(piece: GatherRows, read: Read) -> dict[int, bytes]:
+    """The bytes of the rows of the table, each read once: in ascending order, near ones together."""
     size, found = piece.row_bytes, {}
-    for run in _runs(sorted(set(rows)), 1 + GAP // size):
+    for run in _runs(sorted(set(piece.used)), 1 + GAP // size):
         first = run[0]
         block = read(piece.source, piece.begin + first * size, (run[-1] + 1 - first) * size)
         for row in run:
@@ -145,22 +142,19 @@ def _runs(rows: Sequence[int], apart: int) -> Iterator[Sequence[int]]:
             begin = at
 
 
-def _means(piece: MeanRows, read: Read) -> bytes:
+def _means(piece: GatherRows, found: Mapping[int, bytes]) -> Iterator[bytes]:
     """Sums run in the order of the rows, in float64, so that they are the same everywhere."""
     import numpy as np
 
-    found = _read_rows(piece, piece.rows[piece.offsets[0] : piece.offsets[-1]], read)
-    made = []
-    for begin, end in pairwise(piece.offsets):
+    for begin, end in pairwise(piece.offsets or ()):
         first, *others = piece.rows[begin:end]
         if others:
             total = decode(found[first], piece.dtype).astype(np.float64)
             for row in others:
                 total += decode(found[row], piece.dtype)
-            made.append(encode(total / (end - begin), piece.dtype))
+            yield encode(total / (end - begin), piece.dtype)
         else:
-            made.append(found[first])
-    return b"".join(made)
+            yield found[first]
 
 
 def _overlay(piece: Overlay, read: Read) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.hub.coalesce import Range, coalesced
-from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
+from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, Piece, within
 
 
 class Fetch(NamedTuple):
@@ -40,17 +40,15 @@ def _reads(part: Piece) -> Iterator[tuple[str, int, int]]:
         case CopyRange():
             yield part.source, part.begin, part.end
         case GatherRows():
-            yield from _rows(part, part.rows)
-        case MeanRows():
-            yield from _rows(part, part.rows[part.offsets[0] : part.offsets[-1]])
+            yield from _rows(part)
         case LikeTable(table=table):
             yield table.source, table.begin, table.begin + table.nbytes
 
 
-def _rows(piece: GatherRows | MeanRows, rows: Iterable[int]) -> Iterator[tuple[str, int, int]]:
+def _rows(piece: GatherRows) -> Iterator[tuple[str, int, int]]:
     """Each row once, neighbours together."""
     size, first, last = piece.row_bytes, -1, -1
-    for row in sorted(set(rows)):
+    for row in sorted(set(piece.used)):
         if row != last:
             if last > first:
                 yield piece.source, piece.begin + first * size, piece.begin + last * size

@@ -33,18 +33,38 @@ class CopyRange(NamedTuple):
 
 
 class GatherRows(NamedTuple):
-    """Rows of `row_bytes` bytes, in the order of `rows`, of the table that starts at byte `begin` of `source`."""
+    """Rows of `row_bytes` bytes, in the order of `rows`, of the table that starts at byte `begin` of `source`.
+
+    With `offsets`, row i is the mean of rows[offsets[i]:offsets[i + 1]], added up in float64 and rounded to `dtype`; of
+    one row it is that row, byte for byte. With `rows` (7, 3, 4) and `offsets` (0, 1, 3): row 7, then the mean of rows
+    3 and 4.
+    """
 
     source: str
     begin: int
     row_bytes: int
     rows: Sequence[int]
+    offsets: Sequence[int] | None = None
+    dtype: str = ""
+
+    @property
+    def used(self) -> Sequence[int]:
+        """Those of `rows` of which anything is made."""
+        return self.rows if self.offsets is None else self.rows[self.offsets[0] : self.offsets[-1]]
+
+    @property
+    def size(self) -> int:
+        """How many rows it yields."""
+        return len(self.rows) if self.offsets is None else len(self.offsets) - 1
 
     @property
     def nbytes(self) -> int:
-        return len(self.rows) * self.row_bytes
+        return self.size * self.row_bytes
 
     def describe(self) -> str:
+        if self.offsets is not None:
+            means = sum(end - begin > 1 for begin, end in pairwise(self.offsets))
+            return f"copy {self.size - means} chosen rows of {self.source}, and make {means} of the means of several"
         first = self.rows[0] if self.rows else None
         is_one = first is not None and all(row == first for row in self.rows)
         which = f"row {first} {len(self.rows)} times" if is_one else f"{len(self.rows)} chosen rows"
@@ -88,33 +108,6 @@ class Normal(NamedTuple):
     def describe(self) -> str:
         within = "" if self.cut is None else f" within {self.cut:g} deviations"
         return f"{self.size} draws of N(0, {self.std:g}){within}, seed {self.seed}"
-
-
-class MeanRows(NamedTuple):
-    """Rows that each are the mean of some rows of a stored table, as `GatherRows` addresses it.
-
-    Row i is the mean of rows[offsets[i]:offsets[i + 1]], added up in float64 and rounded to `dtype`; of one row it is
-    that row, byte for byte. With `rows` (7, 3, 4) and `offsets` (0, 1, 3): row 7, then the mean of rows 3 and 4.
-    """
-
-    source: str
-    begin: int
-    row_bytes: int
-    rows: Sequence[int]
-    offsets: Sequence[int]
-    dtype: str
-
-    @property
-    def size(self) -> int:
-        return len(self.offsets) - 1
-
-    @property
-    def nbytes(self) -> int:
-        return self.size * self.row_bytes
-
-    def describe(self) -> str:
-        means = sum(end - begin > 1 for begin, end in pairwise(self.offsets))
-        return f"copy {self.size - means} chosen rows of {self.source}, and make {means} of the means of several"
 
 
 class Table(NamedTuple):
@@ -231,7 +224,7 @@ class Cast(NamedTuple):
         return f"{self.piece.describe()}, {self.before} to {self.after}"
 
 
-Piece = CopyRange | GatherRows | MeanRows | Fill | Normal | LikeTable | Correlated | Overlay | AddRow | Cast
+Piece = CopyRange | GatherRows | Fill | Normal | LikeTable | Correlated | Overlay | AddRow | Cast
 
 
 def within(piece: Piece) -> Iterator[Piece]:

@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.headers.header import render_header, tensor_nbytes
 from gte_surgery.checkpoint.source import Place
 from gte_surgery.surgery.pieces.fetching import Fetch
-from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, MeanRows, Piece, within
+from gte_surgery.surgery.pieces.piece import CopyRange, GatherRows, LikeTable, Piece, within
 from gte_surgery.surgery.planning.claim import Claim
 from gte_surgery.vocabulary.row_map import Point
 
@@ -181,7 +181,7 @@ def _read(piece: Piece) -> tuple[str, int, int] | None:
     match piece:
         case CopyRange():
             return piece.source, piece.begin, piece.end
-        case GatherRows() | MeanRows():
+        case GatherRows():
             least, most = min(piece.rows, default=0), max(piece.rows, default=-1)
             return piece.source, piece.begin + piece.row_bytes * least, piece.begin + piece.row_bytes * (most + 1)
         case LikeTable(table=table):

@@ -22,7 +22,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Normal,
     Overlay,
     Piece,
@@ -119,9 +118,9 @@ class RowSource(NamedTuple):
         is_range = _are_first(origins) or all(right == left + 1 for left, right in pairwise(old))
         if is_whole and not has_means and is_range:
             return self.kept(old[0], old[-1] + 1)
-        over: Piece = GatherRows(*self._place, old)
+        over = GatherRows(*self._place, old)
         if has_means:
-            over = MeanRows(*self._place, origins.old, offsets, self.table.dtype)
+            over = GatherRows(*self._place, origins.old, offsets, self.table.dtype)
         if is_whole:
             return over
         places = array("q", (new - first for new in origins.new[begin:end]))

@@ -16,7 +16,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Moments,
     Normal,
     Overlay,
@@ -28,7 +27,7 @@ NOISE = Normal("s", 7, 1.0, "F32", 40, 12)
 TABLE = Table("a", 100, 10, 4, "F16")
 LIKE = LikeTable(TABLE, NOISE, True)
 CORRELATED = Correlated(NOISE, Moments(bytes(4 * 8)), "F16")
-MEANS = MeanRows("a", 0, 8, (9, 3, 4, 5), (0, 1, 3, 4), "F16")
+MEANS = GatherRows("a", 0, 8, (9, 3, 4, 5), (0, 1, 3, 4), "F16")
 
 
 def noise(begin: int, count: int) -> Normal:
@@ -40,7 +39,7 @@ def noise(begin: int, count: int) -> Normal:
     [
         (CopyRange("a", 100, 200), 30, 40, CopyRange("a", 130, 170)),
         (GatherRows("a", 5, 8, (9, 3, 4, 5)), 8, 16, GatherRows("a", 5, 8, (3, 4))),
-        (MEANS, 8, 16, MeanRows("a", 0, 8, (9, 3, 4, 5), (1, 3, 4), "F16")),
+        (MEANS, 8, 16, GatherRows("a", 0, 8, (9, 3, 4, 5), (1, 3, 4), "F16")),
         (Fill(b"\0\1", 9), 4, 6, Fill(b"\0\1", 3)),
         (Normal("s", 7, 0.5, "F16", 40, 12), 4, 8, Normal("s", 7, 0.5, "F16", 42, 4)),
         (LIKE, 8, 16, LikeTable(TABLE, noise(44, 8), True)),

@@ -25,7 +25,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Moments,
     Normal,
     Overlay,
@@ -41,10 +40,10 @@ def read(source: str, offset: int, count: int) -> bytes:
     return SOURCE[offset : offset + count]
 
 
-def mean_rows(width: int) -> st.SearchStrategy[MeanRows]:
+def mean_rows(width: int) -> st.SearchStrategy[GatherRows]:
     groups = st.lists(st.lists(st.integers(0, 20), min_size=1, max_size=3), max_size=9)
     return groups.map(
-        lambda chosen: MeanRows(
+        lambda chosen: GatherRows(
             "a", 0, 2 * width, list(itertools.chain(*chosen)), (0, *itertools.accumulate(map(len, chosen))), "F16"
         )
     )
@@ -104,7 +103,7 @@ def test_a_mean_is_the_mean_and_of_one_row_the_row_itself() -> None:
     table = np.arange(12, dtype="<f4").reshape(4, 3)
     table[1, 1] = np.nan
     bits = table.tobytes()
-    piece = MeanRows("a", 0, 12, (3, 0, 2, 1), (0, 1, 3, 4), "F32")
+    piece = GatherRows("a", 0, 12, (3, 0, 2, 1), (0, 1, 3, 4), "F32")
     made = evaluate(piece, lambda source, offset, count: bits[offset : offset + count])
     assert made == table[3].tobytes() + ((table[0] + table[2]) / 2).tobytes() + table[1].tobytes()
 
@@ -210,12 +209,12 @@ NOISE = Normal("t", 3, 0.02, "F32", 0, 12)
         (Fill(b"\0\x3c", 3), 6, "3 times 0x003c"),
         (NOISE, 48, "12 draws of N(0, 0.02), seed 3"),
         (
-            MeanRows("a", 0, 8, (9, 3, 4, 5, 6), (0, 1, 3, 5), "F16"),
+            GatherRows("a", 0, 8, (9, 3, 4, 5, 6), (0, 1, 3, 5), "F16"),
             24,
             "copy 1 chosen rows of a, and make 2 of the means of several",
         ),
         (
-            MeanRows("a", 0, 8, (9, 3, 4), (0, 2, 3), "F16"),
+            GatherRows("a", 0, 8, (9, 3, 4), (0, 2, 3), "F16"),
             16,
             "copy 1 chosen rows of a, and make 1 of the means of several",
         ),
@@ -264,12 +263,12 @@ def test_a_table_that_is_not_measured_yet_has_no_bytes() -> None:
 def test_means_are_rounded_once_from_exact_sums() -> None:
     # in float32 the sum would lose the 1: 2**25 + 1 + 1 = 2**25
     rows = np.array([2**25, 1, 1, -(2**25)], "<f4").tobytes()
-    piece = MeanRows("a", 0, 4, (0, 1, 2, 3), (0, 4), "F32")
+    piece = GatherRows("a", 0, 4, (0, 1, 2, 3), (0, 4), "F32")
     assert evaluate(piece, lambda source, offset, count: rows[offset : offset + count]) == np.float32(0.5).tobytes()
 
 
 def test_the_middle_of_means_reads_its_own_rows_only() -> None:
-    whole = MeanRows("a", 100, 4096, (50, 1, 2, 60), (0, 1, 3, 4), "F16")
+    whole = GatherRows("a", 100, 4096, (50, 1, 2, 60), (0, 1, 3, 4), "F16")
     assert reads(cut(whole, 4096, 4096)) == [(100 + 4096, 100 + 3 * 4096)]
 
 
@@ -339,6 +338,8 @@ def test_a_cast_rounds_once_to_the_nearest_number_ties_to_even(before: str, afte
     assert found.astype(np.float64).tobytes() == wanted.tobytes()
 
 
-@pytest.mark.parametrize("piece", [GatherRows("a", 0, 8, ()), MeanRows("a", 0, 8, (1, 2), (1,), "F16"), Fill(b"x", 0)])
+@pytest.mark.parametrize(
+    "piece", [GatherRows("a", 0, 8, ()), GatherRows("a", 0, 8, (1, 2), (1,), "F16"), Fill(b"x", 0)]
+)
 def test_no_rows_are_no_bytes_and_nothing_is_read(piece: Piece) -> None:
     assert evaluate(piece, lambda source, offset, count: pytest.fail("a read")) == b""

@@ -16,7 +16,6 @@ from gte_surgery.surgery.pieces.piece import (
     Fill,
     GatherRows,
     LikeTable,
-    MeanRows,
     Moments,
     Normal,
     Overlay,
@@ -80,7 +79,7 @@ NOISE = Normal("s", 0, 1.0, "F32", 0, 4)
 INSIDE: list[tuple[Piece, str]] = [
     (CopyRange("a", 92, 100), "92 to 100"),
     (GatherRows("a", 20, 8, (9, 3)), "44 to 100"),
-    (MeanRows("a", 20, 8, (9, 3, 4), (0, 1, 3), "F32"), "44 to 100"),
+    (GatherRows("a", 20, 8, (9, 3, 4), (0, 1, 3), "F32"), "44 to 100"),
     (LikeTable(TABLE, NOISE, True), "20 to 100"),
     (AddRow(CopyRange("a", 84, 100), CopyRange("a", 0, 8), "F32"), "84 to 100"),
     (AddRow(Fill(bytes(4), 4), CopyRange("a", 92, 100), "F32"), "92 to 100"),

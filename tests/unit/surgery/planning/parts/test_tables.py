@@ -11,7 +11,7 @@ import pytest
 from gte_surgery.checkpoint.directory import StoredTensor, open_checkpoint
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.new_impl.names import NAMES
-from gte_surgery.surgery.pieces.piece import CopyRange, Fill, GatherRows, LikeTable, MeanRows, Normal, Overlay, Table
+from gte_surgery.surgery.pieces.piece import CopyRange, Fill, GatherRows, LikeTable, Normal, Overlay, Table
 from gte_surgery.surgery.planning.parts import tables
 from gte_surgery.surgery.planning.parts.tables import (
     RowSource,
@@ -123,7 +123,9 @@ def test_fresh_rows_between_chosen_ones_lie_under_them(stored: dict[str, StoredT
 def test_several_origins_are_a_mean(stored: dict[str, StoredTensor]) -> None:
     words, begin = source(stored), stored[NAMES.words].file_begin
     two = RowMap(2, array("q", [0, 1]), array("q", [9, 3, 4]), array("q", [0, 1, 3]), Places("m", "line", (1, 2)))
-    assert words.chosen(two, 2, {}) == [MeanRows(NAME, begin, ROW, array("q", [9, 3, 4]), array("q", [0, 1, 3]), "F32")]
+    assert words.chosen(two, 2, {}) == [
+        GatherRows(NAME, begin, ROW, array("q", [9, 3, 4]), array("q", [0, 1, 3]), "F32")
+    ]
 
 
 def test_a_mean_behind_chosen_rows_and_a_single_one_is_a_mean_still(stored: dict[str, StoredTensor]) -> None:
@@ -133,7 +135,7 @@ def test_a_mean_behind_chosen_rows_and_a_single_one_is_a_mean_still(stored: dict
     assert words.chosen(late, 4, {2: words.zeros(2, 3)}) == [
         GatherRows(NAME, begin, ROW, array("q", [9, 8])),
         words.zeros(2, 3),
-        MeanRows(NAME, begin, ROW, old, array("q", [2, 4]), "F32"),
+        GatherRows(NAME, begin, ROW, old, array("q", [2, 4]), "F32"),
     ]
 
 
