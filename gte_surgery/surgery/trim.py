@@ -15,7 +15,7 @@ from gte_surgery.checkpoint.files import Progress
 from gte_surgery.errors import UsageError
 from gte_surgery.surgery.edits import TrainingState, Trim
 from gte_surgery.surgery.outcome import Outcome, Surgical, require_keywords
-from gte_surgery.surgery.planning.meaning import CONFIG_IDS
+from gte_surgery.surgery.planning.roles import CONFIG_IDS
 from gte_surgery.surgery.planning.target import Target, understand
 from gte_surgery.surgery.verbs import carried_out, opened, require_places
 from gte_surgery.vocabulary.row_map import RowMap

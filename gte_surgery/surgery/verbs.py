@@ -61,9 +61,8 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
         case Resize() | Remap():
+            from gte_surgery.surgery.planning.roles import with_renewed, with_roles
             from gte_surgery.surgery.planning.rows import plan_rows
-            from gte_surgery.surgery.planning.tokens.renewed import with_renewed
-            from gte_surgery.surgery.planning.tokens.roles import with_roles
 
             of_types = isinstance(edit, Resize)
             target = understand(

@@ -36,12 +36,12 @@ from gte_surgery.gte.wording import counted
 from gte_surgery.gte.wrappers import is_unmerged, unwrapped, wrapper_of
 from gte_surgery.surgery.edits import Fix
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
-from gte_surgery.surgery.planning.meaning import CONFIG_IDS
-from gte_surgery.surgery.planning.parts.reindex import new_index
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, regroup, rewrite, text_file
+from gte_surgery.surgery.planning.parts.sharding import new_index
 from gte_surgery.surgery.planning.parts.storage import restored, storage_changes
 from gte_surgery.surgery.planning.parts.tables import RowSource, table_of
 from gte_surgery.surgery.planning.plan import PlainFile, Plan, PlannedTensor
+from gte_surgery.surgery.planning.roles import CONFIG_IDS
 from gte_surgery.surgery.planning.target import Target, understand, unsound
 from gte_surgery.vocabulary.row_map import kept_rows
 from gte_surgery.vocabulary.tokenizer import read_tokenizer

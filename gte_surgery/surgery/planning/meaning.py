@@ -5,20 +5,16 @@ zero, which files no longer agree. Sentences for the plan; nothing here decides 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import PurePath
 
-from gte_surgery.checkpoint.adapters import adapters_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
-from gte_surgery.surgery.edits import Resize
-from gte_surgery.surgery.planning.companions.training import OPTIMIZER_FILES
+from gte_surgery.surgery.edits import Remap, Resize
+from gte_surgery.surgery.planning.companions.tokenizer import moves
+from gte_surgery.surgery.planning.roles import current, meaning_of_renewed, special_ids
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.surgery.planning.tokens.renewed import meaning_of_renewed
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
-
-_OTHER_WEIGHTS = (".bin", ".onnx", ".pt", ".pth", ".h5", ".msgpack", ".gguf")
-CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
-"""The members of config.json that hold a special id, beside pad_token_id."""
 
 
 def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
@@ -34,7 +30,6 @@ def meaning_of_resize(target: Target, edit: Resize) -> Iterator[str]:
     is_other = tokenizer.vocab_size is None or tokenizer.ids.get("pad", edit.pad) != edit.pad
     if edit.tokenizer == "keep" and is_other and not is_cut:
         yield from stale_tokenizer(tokenizer, is_cut)
-    yield from other_weights(target)
 
 
 def _rows(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str]:
@@ -166,16 +161,6 @@ def _rowless(target: Target, edit: Resize, tokenizer: Tokenizer) -> Iterator[str
         )
 
 
-def special_ids(target: Target, tokenizer: Tokenizer) -> dict[str, int]:
-    """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
-    found = dict(tokenizer.ids)
-    for key in CONFIG_IDS:
-        token = target.values.get(key)
-        if type(token) is int:
-            found.setdefault(key.removesuffix("_token_id"), token)
-    return found
-
-
 def stale_tokenizer(tokenizer: Tokenizer, is_stale: bool) -> Iterator[str]:
     """That the tokenizer files stay, and where `is_stale` that their ids mean other rows now, or none."""
     if tokenizer.files:
@@ -187,16 +172,70 @@ def stale_tokenizer(tokenizer: Tokenizer, is_stale: bool) -> Iterator[str]:
         )
 
 
-def other_weights(target: Target) -> Iterator[str]:
-    """That weights in files that are not ours to change keep the old vocabulary; adapters and optimizers are told of
-    apart."""
-    shards = (*target.checkpoint.shards, *(adapter.shard for adapter in adapters_of(target.checkpoint)))
-    weights = {*OPTIMIZER_FILES, *(shard.file.name for shard in shards)}
-    stale = [
-        file.name
-        for file in target.checkpoint.files
-        if file.name not in weights and file.name.endswith((*_OTHER_WEIGHTS, ".safetensors"))
-    ]
-    if stale:
-        more = f" and {len(stale) - 5} more" if len(stale) > 5 else ""
-        yield f"carried unchanged, still with the old vocabulary if they hold weights: {', '.join(stale[:5])}{more}"
+def meaning_of_remap(target: Target, edit: Remap) -> Iterator[str]:
+    """The sentences for a `Remap` that says which id is to pad, most consequential first."""
+    tokenizer, pad = read_tokenizer(target.checkpoint), edit.pad
+    if edit.tokenizer == "keep":
+        yield from stale_tokenizer(tokenizer, moves(edit.origins, target.checkpoint))
+    yield from _kept(target, edit, -1 if pad is None else pad)
+    yield from edit.origins.coverage
+    yield from rounding(target, edit.wanted, edit.rows)
+    yield from _new_pad(target, edit, pad)
+    yield from _new_ids(target, edit, tokenizer)
+
+
+def _kept(target: Target, edit: Remap, pad: int) -> Iterator[str]:
+    origins, held = edit.origins, target.tensors[target.names.words].shape[0]
+    means, kept_bits = 0, bytearray(-(-held // 8))
+    for begin, end in pairwise(origins.offsets):
+        if end - begin == 1:
+            row = origins.old[begin]
+            kept_bits[row >> 3] |= 1 << (row & 7)
+        means += end - begin > 1
+    kept = sum(byte.bit_count() for byte in kept_bits)
+    heads = ", and the masked-LM head follows" if target.has_decoder else ""
+    yield f"{kept} of {held} rows are kept under new ids, {held - kept} are dropped{heads}"
+    if (again := len(origins.new) - means - kept) > 0:
+        yield f"{again} new rows repeat a row that another one has as well"
+    if means:
+        yield f"{means} new rows are means of several old ones"
+    without = [(begin, end) for begin, end, has_origin in origins.stretches(0, edit.rows) if not has_origin]
+    fresh = sum(end - begin for begin, end in without) - any(begin <= pad < end for begin, end in without)
+    if fresh:
+        first = next(at for begin, end in without for at in (begin, begin + 1) if at != pad and at < end)
+        how = fresh_rows(edit.init, target.config.initializer_range)
+        yield f"{fresh} new {'rows have no origin, the first is' if fresh > 1 else 'row has no origin,'} {first}: {how}"
+
+
+def _new_pad(target: Target, edit: Remap, pad: int | None) -> Iterator[str]:
+    old, origins = target.config.pad_token_id, edit.origins
+    if pad is None:
+        return
+    sources = origins.origin(pad)
+    if old is not None and tuple(sources) == (old,):
+        told = f"the pad row goes from {old} to {pad}" if pad != old else f"the pad row stays row {pad}"
+        yield f"{told}, and becomes zero ({length})" if (length := length_of(target, old)) else told
+    elif sources:
+        made = f"old row {sources[0]}" if len(sources) == 1 else f"the mean of {len(sources)} old rows"
+        yield f"row {pad} would be {made}, and becomes zero, as the pad row"
+    else:
+        yield f"row {pad} is new, and zero, as the pad row"
+    moved = origins.new_id(old) if old is not None else None
+    if moved is not None and moved != pad:
+        yield f"old row {old} was the pad row and is now row {moved}, an ordinary token"
+    if has_padded_positions(target) and old != pad:
+        yield f"positions are absolute: position {pad}, the new pad id, gets no gradient any more"
+
+
+def _new_ids(target: Target, edit: Remap, tokenizer: Tokenizer) -> Iterator[str]:
+    known = special_ids(target, tokenizer)
+    if not tokenizer.files:
+        known |= current(target)
+    ids = {role: old for role, old in known.items() if role != "pad"}
+    new_ids = {role: edit.origins.new_id(old) for role, old in ids.items()}
+    went = [f"{role} {ids[role]} → {new}" for role, new in new_ids.items() if new is not None]
+    lost = [f"{role} {ids[role]}" for role, new in new_ids.items() if new is None]
+    if went:
+        yield "special ids follow the map: " + ", ".join(went)
+    if lost:
+        yield "special ids without a new one: " + ", ".join(lost)

@@ -15,8 +15,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.pieces.cutting import merge
 from gte_surgery.surgery.pieces.piece import AddRow, Piece
-from gte_surgery.surgery.planning.meaning import CONFIG_IDS, meaning_of_resize
-from gte_surgery.surgery.planning.meaning_of_remap import meaning_of_remap
+from gte_surgery.surgery.planning.meaning import meaning_of_remap, meaning_of_resize
 from gte_surgery.surgery.planning.parts.given import GivenRows, given_rows
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite
 from gte_surgery.surgery.planning.parts.row_changes import as_remap
@@ -32,8 +31,8 @@ from gte_surgery.surgery.planning.parts.tables import (
 )
 from gte_surgery.surgery.planning.parts.types import folds, refuse_types, type_table
 from gte_surgery.surgery.planning.plan import Plan, PlannedTensor
+from gte_surgery.surgery.planning.roles import CONFIG_IDS, endangered
 from gte_surgery.surgery.planning.target import Target
-from gte_surgery.surgery.planning.tokens.roles import endangered
 from gte_surgery.vocabulary.row_map import RowMap
 from gte_surgery.vocabulary.token_files import CONTRACTED, TOKENIZER_FILES
 from gte_surgery.vocabulary.tokenizer import read_tokenizer

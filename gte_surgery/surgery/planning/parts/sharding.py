@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 
-from gte_surgery.checkpoint.directory import WEIGHTS_NAME
+from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
 from gte_surgery.checkpoint.index import INDEX_NAME
+from gte_surgery.surgery.planning.parts.rewrite import permissions
 from gte_surgery.surgery.planning.plan import OutputFile, PlainFile, PlannedTensor, WeightFile
 
 Metadata = tuple[tuple[str, str], ...] | None
@@ -43,6 +45,15 @@ def fill_shards(tensors: Sequence[PlannedTensor], shard_size: int | None) -> lis
             filling = ()
         filling += (tensor,)
     return [*shards, filling] if filling or not shards else shards
+
+
+def new_index(checkpoint: Checkpoint) -> PlainFile:
+    """The index of the shards that a checkpoint has, where the one that is there is wrong, or gone."""
+    entry = checkpoint.file(INDEX_NAME) or checkpoint.shards[0].file
+    tensors = checkpoint.tensors
+    weight_map = {name: tensor.shard.file.name for name, tensor in tensors.items()}
+    total, parameters = sum(t.nbytes for t in tensors.values()), sum(math.prod(t.shape) for t in tensors.values())
+    return PlainFile(INDEX_NAME, permissions(entry.mode), render_index(weight_map, total, parameters))
 
 
 def render_index(weight_map: Mapping[str, str], total_size: int, total_parameters: int) -> bytes:

@@ -13,8 +13,8 @@ from gte_surgery import resize
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.surgery.edits import Resize
 from gte_surgery.surgery.planning.parts.row_changes import row_changes
+from gte_surgery.surgery.planning.roles import with_renewed
 from gte_surgery.surgery.planning.target import understand
-from gte_surgery.surgery.planning.tokens.renewed import with_renewed
 from tests import builder
 
 WORDS, BIAS = "new.embeddings.word_embeddings.weight", "lm_head.decoder.bias"

@@ -1,4 +1,9 @@
-"""The rows that play a special part: which they are now, and how they come to the ids that are one's own."""
+"""The rows that play a special part: which they are now, and how they come to the ids that are one's own; and those
+that a table has to spare and that a tokenizer has put new tokens into since, as new as those behind the table.
+
+Which the latter are cannot be read off their numbers, for spare rows hold what training left in them. It is known where
+the table is a release's, whose own tokenizer ends before it, and where the user says so.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +14,13 @@ from dataclasses import replace
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.edits import Remap, Resize
-from gte_surgery.surgery.planning.meaning import special_ids
 from gte_surgery.surgery.planning.parts.row_changes import as_remap
 from gte_surgery.surgery.planning.target import Target
 from gte_surgery.vocabulary.row_map import Places, RowMap
-from gte_surgery.vocabulary.tokenizer import read_tokenizer
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
+CONFIG_IDS = ("cls_token_id", "sep_token_id", "bos_token_id", "eos_token_id", "mask_token_id", "unk_token_id")
+"""The members of config.json that hold a special id, beside pad_token_id."""
 _ENGLISH = {"cls": 101, "sep": 102, "mask": 103, "unk": 100}
 _RELEASED = {
     250048: {"cls": 0, "sep": 2, "mask": 250001, "unk": 3},
@@ -24,6 +30,20 @@ _RELEASED = {
     50368: {"cls": 50281, "sep": 50282, "mask": 50284, "unk": 50280},
 }
 """The special ids of the releases' tokenizers, by the number of rows of their tables."""
+_OWN_IDS = {250048: 250002, 30528: 30522}
+"""How many ids the tokenizer of a release has, by the number of rows, where those are more."""
+_TRAINED = ("optimizer.pt", "trainer_state.json")
+SHOWN = 5
+
+
+def special_ids(target: Target, tokenizer: Tokenizer) -> dict[str, int]:
+    """The special ids by role, as the tokenizer files have them, else as config.json does: {"mask": 250001, …}."""
+    found = dict(tokenizer.ids)
+    for key in CONFIG_IDS:
+        token = target.values.get(key)
+        if type(token) is int:
+            found.setdefault(key.removesuffix("_token_id"), token)
+    return found
 
 
 def current(target: Target) -> dict[str, int]:
@@ -80,3 +100,39 @@ def _map(origins: RowMap, chosen: Mapping[int, object], rows: int) -> RowMap:
         old.extend(chosen[number])  # type: ignore[arg-type]
         offsets.append(len(old))
     return RowMap(rows, new, old, offsets, Places("remap", "row", new), origins.record, origins.coverage)
+
+
+def with_renewed(target: Target, edit: Resize) -> Resize:
+    """The edit with the kept rows that count as new: those that it names, else those of tokens that the tokenizer has
+    beyond the release's, where the size changes, the tokenizer stays, and no training has gone on here.
+    """
+    held = target.tensors[target.names.words].shape[0]
+    stop = min(held, edit.rows)
+    if edit.new_from is not None:
+        return replace(edit, renewed=range(min(edit.new_from, stop), stop))
+    first = _OWN_IDS.get(held, stop)
+    is_trained = any(map(target.checkpoint.has, _TRAINED))
+    if first >= stop or edit.rows == held or edit.tokenizer == "remove" or is_trained:
+        return edit
+    made = read_tokenizer(target.checkpoint).vocab_size or 0
+    return replace(edit, renewed=range(first, max(first, min(made, stop))))
+
+
+def meaning_of_renewed(target: Target, edit: Resize, tokenizer: Tokenizer, how: str) -> Iterator[str]:
+    """What to say of such rows, which are made as `how` says, and of tokens that get rows behind the table."""
+    held = target.tensors[target.names.words].shape[0]
+    if edit.renewed:
+        of = "" if edit.new_from is not None else ", tokens that the tokenizer has beyond the release's"
+        way_out = "" if edit.new_from is not None else f"; `--new-from {held}` keeps what they hold"
+        yield f"{_rows(edit.renewed)}{of}{_named(tokenizer, edit.renewed)} count as new, {how}{way_out}"
+    if given_out := range(held, min(edit.rows, tokenizer.vocab_size or 0)):
+        yield f"{_rows(given_out)}{_named(tokenizer, given_out)} are tokens of the tokenizer already"
+
+
+def _rows(ids: range) -> str:
+    return f"rows {ids[0]} to {ids[-1]}" if len(ids) > 1 else f"row {ids[0]}"
+
+
+def _named(tokenizer: Tokenizer, ids: range) -> str:
+    tokens = [f"`{tokenizer.tokens[number]}`" for number in ids if number in tokenizer.tokens]
+    return f" ({', '.join(tokens[:SHOWN])}{' …' if len(tokens) > SHOWN else ''})" if tokens else ""
