@@ -11,11 +11,10 @@ from gte_surgery.checkpoint.restated import renamed
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.run import soundness_errors
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import listed
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.gte.wording import either
+from gte_surgery.gte.wording import either, listed
 from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerged, unwrapped, wrapper_of
 
 _CONTAINER = ("GTE0",)
@@ -39,12 +38,12 @@ def layout_unknown(subject: Subject) -> Iterator[Observation]:
     if (wrapper := wrapper_of(subject.family, stored)) is not None:
         yield Observation(weights_as_a_whole(subject), wrapper.told, _way_out(subject, wrapper))
         return
-    if subject.layout is not None or not stored:
+    if subject.layout is not None:
         return
     if tables:
         message = f"names of two layouts are mixed evenly, around {listed([f'`{name}`' for name in tables])}"
     else:
-        names = listed([f"`{name}`" for name in sorted(stored)])
+        names = listed([f"`{name}`" for name in sorted(stored)]) or "no tensors"
         known = either([*(prefix for prefix in prefixes if prefix.count(".") == 1), "none"])
         message = f"no `{words}` under any of the prefixes {known}; found {names}"
     yield Observation(weights_as_a_whole(subject), message, FLAT if is_flat(stored) else "")

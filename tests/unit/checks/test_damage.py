@@ -96,6 +96,11 @@ def test_a_tensor_that_is_missing(tmp_path: Path, base: str, name: str) -> None:
     assert damaged(tmp_path, base, lambda t: t.pop(name), shards=2) == {wanted}
 
 
+@pytest.mark.parametrize("base", CONFIGS)
+def test_no_tensor_at_all(tmp_path: Path, base: str) -> None:
+    assert damaged(tmp_path, base, lambda t: t.clear()) == {"GTE200"}
+
+
 @each_tensor
 def test_a_tensor_that_lost_a_row(tmp_path: Path, base: str, name: str) -> None:
     wanted = "GTE222" if name.endswith(TYPES) else "GTE204"
