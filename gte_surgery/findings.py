@@ -245,14 +245,14 @@ class _Told(Protocol):
 Told = TypeVar("Told", bound=_Told)
 
 
-def several(alike: Iterable[Told]) -> Iterator[Told]:
-    """The first `MOST_ALIKE` of what is all of one kind, the last of them with a count of the rest."""
+def several(alike: Iterable[Told], most: int = MOST_ALIKE) -> Iterator[Told]:
+    """The first `most` of what is all of one kind, the last of them with a count of the rest."""
     last: Told | None = None
     rest = 0
     for number, each in enumerate(alike, start=1):
-        if number < MOST_ALIKE:
+        if number < most:
             yield each
-        elif number == MOST_ALIKE:
+        elif number == most:
             last = each
         else:
             rest += 1

@@ -7,6 +7,7 @@ Codes are permanent: a retired code is never given to another rule.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checks.shards import reindexed
 from gte_surgery.checks.subject import Subject
-from gte_surgery.findings import Location, Severity, documented
+from gte_surgery.findings import MOST_ALIKE, Location, Severity, documented
 
 _OF_THE_INDEX = (
     FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
@@ -59,6 +60,12 @@ class Observation:
     hint: str = ""
 
 
+def shown(value: object) -> str:
+    """A JSON value as config.json writes it, cut short when it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 120 else text[:117] + "..."
+
+
 Check = Callable[[Subject], Iterable[Observation]]
 
 
@@ -66,7 +73,8 @@ class Rule(NamedTuple):
     """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule.
 
     `only_with` is the option without which it is not judged at all, "--values" or "--for vllm"; empty for most.
-    What `is_apart` is judged on a thread of its own while the others are, since it takes as long as they all do.
+    What `is_apart` is judged on a thread of its own while the others are, since it takes as long as they all do. The
+    first `most` of what it finds are told, the last of them with a count of the rest.
     """
 
     code: str
@@ -77,20 +85,27 @@ class Rule(NamedTuple):
     check: Check
     only_with: str = ""
     is_apart: bool = False
+    most: int = MOST_ALIKE
 
 
 _rules: dict[str, Rule] = {}
 
 
 def rule(
-    code: str, severity: Severity, requires: tuple[str, ...] = (), only_with: str = "", is_apart: bool = False
+    code: str,
+    severity: Severity,
+    requires: tuple[str, ...] = (),
+    only_with: str = "",
+    is_apart: bool = False,
+    most: int = MOST_ALIKE,
 ) -> Callable[[Check], Check]:
     """Register the decorated check under `code`, documented by its docstring."""
 
     def register(check: Check) -> Check:
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
         text = _unindented(explanation)
-        _add_rule(Rule(code, severity, title.rstrip("."), text, tuple(sorted(requires)), check, only_with, is_apart))
+        needed = tuple(sorted(requires))
+        _add_rule(Rule(code, severity, title.rstrip("."), text, needed, check, only_with, is_apart, most))
         return check
 
     return register

@@ -137,7 +137,7 @@ class _Judge:
 
 def _apply(rule: Rule, subject: Subject) -> tuple[Finding, ...]:
     try:
-        return tuple(_finding(rule.code, rule.severity, seen) for seen in several(rule.check(subject)))
+        return tuple(_finding(rule.code, rule.severity, seen) for seen in several(rule.check(subject), rule.most))
     except (OSError, EOFError) as error:
         name = str(getattr(error, "filename", None) or "")
         reason = getattr(error, "strerror", None) or error

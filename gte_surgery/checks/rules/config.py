@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import stranger, unknown_config

@@ -12,8 +12,8 @@ from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checks.registry import Observation, add_fault_rules, rule
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import first
 from gte_surgery.findings import Location, Severity
+from gte_surgery.gte.wording import SHOWN
 
 _SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors", re.ASCII)
 
@@ -122,6 +122,7 @@ copy. If you replaced it on purpose, nothing is wrong; otherwise copy the checkp
     "GTE066",
     Severity.WARNING,
     requires=("GTE001", "GTE004", "GTE006", "GTE010", "GTE011", "GTE012", "GTE013", "GTE014"),
+    most=SHOWN,
 )
 def shards_passed_over(subject: Subject) -> Iterator[Observation]:
     """Weight files lie here that nothing names.
@@ -135,6 +136,6 @@ def shards_passed_over(subject: Subject) -> Iterator[Observation]:
     read = {shard.file.name for shard in subject.checkpoint.shards}
     index = subject.checkpoint.index
     read |= set(index.shard_names) if index is not None else set()
-    stray = [file.name for file in subject.checkpoint.files if _SHARD.fullmatch(file.name) and file.name not in read]
-    for name, ending in first(stray):
-        yield Observation(Location(file=shown(name)), f"a shard that no index names{ending}")
+    for file in subject.checkpoint.files:
+        if _SHARD.fullmatch(file.name) and file.name not in read:
+            yield Observation(Location(file=shown(file.name)), "a shard that no index names")

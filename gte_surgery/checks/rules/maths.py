@@ -11,17 +11,17 @@ from collections.abc import Iterator, Sequence
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checkpoint.rows import numbers, read_rows
 from gte_surgery.checks.maths import foreign_code, local_code, unknown_keys
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import PARSED, SOUND
 from gte_surgery.checks.rules.tensors import READABLE, is_buffer
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import first, listed, shape, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.fields import ACTIVATIONS
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.gte.tensors import FLOATS
+from gte_surgery.gte.wording import SHOWN, listed, shape
 
 _FIX = "gte-surgery check CKPT --fix"
 _SAME = {"F64": 1e-5, "F32": 1e-5, "F16": 1e-2, "BF16": 2e-2}
@@ -46,7 +46,7 @@ def masked_lm_activation(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at("hidden_act"), message)
 
 
-@rule("GTE143", Severity.NOTE, requires=PARSED)
+@rule("GTE143", Severity.NOTE, requires=PARSED, most=SHOWN)
 def unknown_keys_told(subject: Subject) -> Iterator[Observation]:
     """config.json has keys that no published code reads.
 
@@ -54,9 +54,8 @@ def unknown_keys_told(subject: Subject) -> Iterator[Observation]:
     them (`partial_rope_ratio`, `qk_norm`, a pooling of its own), the weights were trained with that fork's mathematics,
     and only its code computes them. A note of your own does no harm.
     """
-    unread = unknown_keys(subject.checkpoint)
-    for key, ending in first(unread):
-        yield Observation(subject.at(key), f"{shown(subject.values[key])}, which no published code reads{ending}")
+    for key in unknown_keys(subject.checkpoint):
+        yield Observation(subject.at(key), f"{shown(subject.values[key])}, which no published code reads")
 
 
 @rule("GTE144", Severity.WARNING, requires=PARSED)
@@ -101,7 +100,7 @@ def quantizer_left_over(subject: Subject) -> Iterator[Observation]:
         )
 
 
-@rule("GTE250", Severity.WARNING, requires=("GTE0", "GTE200"))
+@rule("GTE250", Severity.WARNING, requires=("GTE0", "GTE200"), most=SHOWN)
 def persisted_buffer(subject: Subject) -> Iterator[Observation]:
     """A buffer was saved among the weights.
 
@@ -109,10 +108,10 @@ def persisted_buffer(subject: Subject) -> Iterator[Observation]:
     warning or, some, take them for true even after the config has changed. `gte-surgery check CKPT --fix` drops them.
     """
     other = _other_frequencies(subject)
-    buffers = [name for name in subject.checkpoint.tensors if is_buffer(name) and name not in other]
-    for name, ending in first(buffers):
-        message = f"{shape(subject.checkpoint.tensors[name].shape)}, a buffer that the model computes itself{ending}"
-        yield Observation(subject.at_tensor(name), message, _FIX)
+    for name, tensor in subject.checkpoint.tensors.items():
+        if is_buffer(name) and name not in other:
+            message = f"{shape(tensor.shape)}, a buffer that the model computes itself"
+            yield Observation(subject.at_tensor(name), message, _FIX)
 
 
 @rule("GTE251", Severity.ERROR, requires=(*READABLE, "GTE120", "GTE121", "GTE122", "GTE124"))

@@ -10,14 +10,14 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.family import Release, shape_of
 from gte_surgery.gte.rope import Rope, angle_gap, describe, kind_of, to_native
+from gte_surgery.gte.wording import listed
 
 _SOUND = (*SOUND, "GTE111")
 _NTK_FACTORS = range(2, 65)

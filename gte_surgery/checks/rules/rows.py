@@ -13,9 +13,9 @@ from gte_surgery.checkpoint.rows import is_zero, norm, read_rows, row_nbytes
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import COMPLETE, READABLE
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import SHOWN, counted, listed
 from gte_surgery.findings import Severity
 from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.wording import SHOWN, counted, listed
 
 EDGE_ROWS = 1024
 """So many rows at either end of the table are searched for zeros."""

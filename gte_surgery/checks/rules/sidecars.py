@@ -23,10 +23,9 @@ from gte_surgery.checkpoint.sidecars import (
     pooling,
     read_sidecar,
 )
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import shown
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location, Severity
 

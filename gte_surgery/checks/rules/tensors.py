@@ -9,12 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import counted, first, listed, shape, shown
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.tensors import FLOATS, TensorSpec
+from gte_surgery.gte.wording import SHOWN, counted, listed, shape
 from gte_surgery.gte.wrappers import UNMERGED, is_unmerged
 from gte_surgery.vocabulary.tokenizer import usable_pad
 
@@ -30,7 +30,7 @@ _LAYER = re.compile(r"\.([0-9]+)\.")
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "original_inv_freq", "cos_cached", "sin_cached")
 
 
-@rule("GTE201", Severity.ERROR, requires=READABLE)
+@rule("GTE201", Severity.ERROR, requires=READABLE, most=SHOWN)
 def missing(subject: Subject) -> Iterator[Observation]:
     """A tensor that the config asks for is missing.
 
@@ -46,8 +46,8 @@ def missing(subject: Subject) -> Iterator[Observation]:
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
         hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
     hint = (_hint_for_all(subject) if absent else "") or hint
-    for spec, ending in first(absent):
-        yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}{ending}", hint)
+    for spec in absent:
+        yield Observation(Location(tensor=spec.name), f"missing, config needs {shape(spec.shape)}", hint)
 
 
 def _has_siblings(spec: TensorSpec, subject: Subject) -> bool:
@@ -57,7 +57,7 @@ def _has_siblings(spec: TensorSpec, subject: Subject) -> bool:
     return any(subject.stored(part) is not None for part in naming.parts_of(whole))
 
 
-@rule("GTE202", Severity.ERROR, requires=(*COMPLETE, "GTE240"))
+@rule("GTE202", Severity.ERROR, requires=(*COMPLETE, "GTE240"), most=SHOWN)
 def denied(subject: Subject) -> Iterator[Observation]:
     """A part of the network is stored that the config denies.
 
@@ -67,27 +67,25 @@ def denied(subject: Subject) -> Iterator[Observation]:
     """
     unasked = [name for name in _unasked(subject) if _is_gte(subject, name)]
     hint = _sizes_hint(subject) if unasked else ""
-    for name, ending in first(unasked):
+    for name in unasked:
         found = shape(subject.checkpoint.tensors[name].shape)
-        message = f"{found}, but the config asks for no such tensor{ending}"
-        yield Observation(subject.at_tensor(name), message, hint)
+        yield Observation(subject.at_tensor(name), f"{found}, but the config asks for no such tensor", hint)
 
 
-@rule("GTE203", Severity.WARNING, requires=COMPLETE)
+@rule("GTE203", Severity.WARNING, requires=COMPLETE, most=SHOWN)
 def unknown(subject: Subject) -> Iterator[Observation]:
     """A tensor is stored that no GTE has.
 
     It may be an addition of your own, then it is carried along untouched by every surgery; loaders skip it with a
     warning. If it is none of yours, the file may be a mixture of two models.
     """
-    strange = [name for name in _unasked(subject) if not _is_gte(subject, name) and not is_buffer(name)]
-    for name, ending in first(strange):
-        tensor = subject.checkpoint.tensors[name]
-        message = f"{tensor.dtype} {shape(tensor.shape)}, a name that no GTE has{ending}"
-        yield Observation(subject.at_tensor(name), message)
+    for name in _unasked(subject):
+        if not _is_gte(subject, name) and not is_buffer(name):
+            tensor = subject.checkpoint.tensors[name]
+            yield Observation(subject.at_tensor(name), f"{tensor.dtype} {shape(tensor.shape)}, a name that no GTE has")
 
 
-@rule("GTE204", Severity.ERROR, requires=READABLE)
+@rule("GTE204", Severity.ERROR, requires=READABLE, most=SHOWN)
 def misshapen(subject: Subject) -> Iterator[Observation]:
     """A tensor has another shape than the config asks for.
 
@@ -101,8 +99,8 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
         if spec.canonical != subject.names.types and _is_misshapen(spec, found)
     ]
     hint = _hint_for_all(subject) if wrong else ""
-    for (spec, found), ending in first(wrong):
-        message = f"shape {shape(found)}, config needs {shape(spec.shape)}{ending}"
+    for spec, found in wrong:
+        message = f"shape {shape(found)}, config needs {shape(spec.shape)}"
         yield Observation(subject.at_tensor(spec.name), message, hint or _rows_hint(subject, spec, found))
 
 
@@ -122,17 +120,17 @@ def emptied(subject: Subject) -> Iterator[Observation]:
         yield Observation(subject.at_tensor(empty[0].name), message + rest, hint)
 
 
-@rule("GTE209", Severity.ERROR, requires=READABLE)
+@rule("GTE209", Severity.ERROR, requires=READABLE, most=SHOWN)
 def flattened(subject: Subject) -> Iterator[Observation]:
     """A tensor has its numbers in one dimension.
 
     FullyShardedDataParallel keeps parameters flat, and a save of its own state has them so: the numbers are all there
     and in their order, the shape is lost. transformers stops. `gte-surgery check CKPT --fix` gives them their shapes.
     """
-    flat = [(spec, found) for spec, found in _stored_specs(subject) if is_flattened(spec, found)]
-    for (spec, found), ending in first(flat):
-        message = f"shape {shape(found)}, the numbers of {shape(spec.shape)} in one dimension{ending}"
-        yield Observation(subject.at_tensor(spec.name), message, "gte-surgery check CKPT --fix")
+    for spec, found in _stored_specs(subject):
+        if is_flattened(spec, found):
+            message = f"shape {shape(found)}, the numbers of {shape(spec.shape)} in one dimension"
+            yield Observation(subject.at_tensor(spec.name), message, "gte-surgery check CKPT --fix")
 
 
 @rule("GTE206", Severity.WARNING, requires=COMPLETE)
@@ -152,17 +150,17 @@ def mixed_dtypes(subject: Subject) -> Iterator[Observation]:
     yield Observation(subject.at_tensor(odd[0]), f"{dtypes[odd[0]]} among {common}; in all {sums}")
 
 
-@rule("GTE207", Severity.ERROR, requires=COMPLETE)
+@rule("GTE207", Severity.ERROR, requires=COMPLETE, most=SHOWN)
 def not_floating_point(subject: Subject) -> Iterator[Observation]:
     """A tensor of the network is not F64, F32, F16 or BF16.
 
     The model computes in floating point. Integers and 8-bit floats are quantised weights, whose scales this family of
     configs has no place for: cast to float they are nonsense. Start from the unquantised checkpoint.
     """
-    wrong = [tensor for tensor in subject.model_tensors if tensor.dtype not in FLOATS]
-    for tensor, ending in first(wrong):
-        message = f"{tensor.dtype}, must be one of {', '.join(FLOATS)}{ending}"
-        yield Observation(subject.at_tensor(tensor.name), message, _quantised(subject))
+    for tensor in subject.model_tensors:
+        if tensor.dtype not in FLOATS:
+            message = f"{tensor.dtype}, must be one of {', '.join(FLOATS)}"
+            yield Observation(subject.at_tensor(tensor.name), message, _quantised(subject))
 
 
 def _quantised(subject: Subject) -> str:

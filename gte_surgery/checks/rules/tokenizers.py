@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import TOKENIZER_CONFIG, pooling
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import counted, listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.wording import counted, listed
 from gte_surgery.vocabulary.emission import Emitted
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, WORDS
 from gte_surgery.vocabulary.tokenizer import usable_pad

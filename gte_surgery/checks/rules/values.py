@@ -7,15 +7,15 @@ are how every network begins, so they pass.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from math import prod, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import SHOWN, counted, first, listed
 from gte_surgery.findings import Severity
+from gte_surgery.gte.wording import SHOWN, counted, listed
 
 if TYPE_CHECKING:
     from gte_surgery.checks.statistics import TensorStatistics
@@ -31,36 +31,38 @@ _FLOODED = {"F64": 0.01, "F32": 0.01, "BF16": 0.01, "F16": 0.5}
 """The share of denormals that counts as a flood. In F16 they are common: of N(0, 0.02) one in 400."""
 
 
-@rule("GTE260", Severity.ERROR, requires=READABLE, only_with=_VALUES)
+@rule("GTE260", Severity.ERROR, requires=READABLE, only_with=_VALUES, most=SHOWN)
 def not_a_number(subject: Subject) -> Iterator[Observation]:
     """A tensor holds NaN.
 
     One NaN in a weight makes every output NaN that passes through it, most often all of them. It comes from a training
     run that diverged, or from bytes damaged on disk. Go back to the last checkpoint that is clean.
     """
-    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.nans]
-    for (tensor, seen), ending in first(found):
-        place = _index(tensor, seen.first_nan)
-        message = f"{counted(seen.nans, 'NaN')} among {seen.count:,} numbers, the first at {place}{ending}"
-        yield Observation(subject.at_tensor(tensor.name), message)
+    for tensor, seen in _measured(subject):
+        if seen.nans:
+            amount, place = counted(seen.nans, "NaN"), _index(tensor, seen.first_nan)
+            yield Observation(
+                subject.at_tensor(tensor.name), f"{amount} among {seen.count:,} numbers, the first at {place}"
+            )
 
 
-@rule("GTE261", Severity.ERROR, requires=READABLE, only_with=_VALUES)
+@rule("GTE261", Severity.ERROR, requires=READABLE, only_with=_VALUES, most=SHOWN)
 def infinite(subject: Subject) -> Iterator[Observation]:
     """A tensor holds infinities.
 
     They turn into NaN as soon as two meet or one is normalised. A cast to float16 makes them of numbers beyond 65504;
     so does a training run that diverged. Cast again from the wider dtype, to BF16, or go back to a clean checkpoint.
     """
-    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.infinities]
-    for (tensor, seen), ending in first(found):
-        amount = f"{seen.infinities:,} {'infinity' if seen.infinities == 1 else 'infinities'}"
-        place = _index(tensor, seen.first_infinity)
-        message = f"{amount} among {seen.count:,} numbers, the first at {place}{ending}"
-        yield Observation(subject.at_tensor(tensor.name), message)
+    for tensor, seen in _measured(subject):
+        if seen.infinities:
+            amount = f"{seen.infinities:,} {'infinity' if seen.infinities == 1 else 'infinities'}"
+            place = _index(tensor, seen.first_infinity)
+            yield Observation(
+                subject.at_tensor(tensor.name), f"{amount} among {seen.count:,} numbers, the first at {place}"
+            )
 
 
-@rule("GTE262", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+@rule("GTE262", Severity.WARNING, requires=_FINITE, only_with=_VALUES, most=SHOWN)
 def all_zero(subject: Subject) -> Iterator[Observation]:
     """A weight is all zero.
 
@@ -69,32 +71,28 @@ def all_zero(subject: Subject) -> Iterator[Observation]:
     the table of token types, which then adds nothing.
     """
     types = subject.canonical.get(subject.names.types)
-    found = [
-        tensor
-        for tensor, seen in _measured(subject)
-        if seen.constant == 0 and not tensor.name.endswith(".bias") and tensor.name != types
-    ]
-    for tensor, ending in first(found):
-        count = prod(tensor.shape)
-        yield Observation(subject.at_tensor(tensor.name), f"all {counted(count, 'number')} are zero{ending}")
+    for tensor, seen in _measured(subject):
+        if seen.constant == 0 and not tensor.name.endswith(".bias") and tensor.name != types:
+            yield Observation(subject.at_tensor(tensor.name), f"all {counted(seen.count, 'number')} are zero")
 
 
-@rule("GTE263", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+@rule("GTE263", Severity.WARNING, requires=_FINITE, only_with=_VALUES, most=SHOWN)
 def constant(subject: Subject) -> Iterator[Observation]:
     """All numbers of a tensor are the same.
 
     Training never makes this. The tensor was filled with a constant, or never loaded. Norm weights of one are how
     a network begins, and pass.
     """
-    found = [(tensor, value) for tensor, value in _constants(subject) if value != 0.0]
-    for (tensor, value), ending in first(found):
+    from gte_surgery.checks.block_reader import number_of
+
+    for tensor, seen in _measured(subject):
+        value = number_of(seen.constant, tensor.dtype) if seen.constant is not None and seen.count > 1 else 0.0
         is_norm = len(tensor.shape) == 1 and tensor.name.endswith(".weight")
-        if not (is_norm and value == 1.0):
-            message = f"all {counted(prod(tensor.shape), 'number')} are {value:g}{ending}"
-            yield Observation(subject.at_tensor(tensor.name), message)
+        if value != 0.0 and not (is_norm and value == 1.0):
+            yield Observation(subject.at_tensor(tensor.name), f"all {counted(seen.count, 'number')} are {value:g}")
 
 
-@rule("GTE264", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+@rule("GTE264", Severity.WARNING, requires=_FINITE, only_with=_VALUES, most=SHOWN)
 def denormals(subject: Subject) -> Iterator[Observation]:
     """A matrix is flooded with denormals.
 
@@ -102,30 +100,26 @@ def denormals(subject: Subject) -> Iterator[Observation]:
     times slower, and a cast to a narrower dtype makes them zero. The weights have decayed to nothing, were scaled
     wrongly, or are other bytes read as floats. Counted as a flood: 1 % of the numbers, in F16 one half.
     """
-    found = [
-        (tensor, seen)
-        for tensor, seen in _measured(subject)
-        if len(tensor.shape) > 1 and seen.subnormals > _FLOODED[tensor.dtype] * seen.count
-    ]
-    for (tensor, seen), ending in first(found):
-        share = f"{seen.subnormals:,} of {seen.count:,} numbers ({seen.subnormals / seen.count:.0%})"
-        yield Observation(subject.at_tensor(tensor.name), f"{share} are denormal in {tensor.dtype}{ending}")
+    for tensor, seen in _measured(subject):
+        if len(tensor.shape) > 1 and seen.subnormals > _FLOODED[tensor.dtype] * seen.count:
+            share = f"{seen.subnormals:,} of {seen.count:,} numbers ({seen.subnormals / seen.count:.0%})"
+            yield Observation(subject.at_tensor(tensor.name), f"{share} are denormal in {tensor.dtype}")
 
 
-@rule("GTE265", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+@rule("GTE265", Severity.WARNING, requires=_FINITE, only_with=_VALUES, most=SHOWN)
 def beyond_half(subject: Subject) -> Iterator[Observation]:
     """Numbers are too large for float16.
 
     Loaded in half precision, as the examples of the releases do, they become infinite, and the outputs NaN. BF16 holds
     them; `gte-surgery convert --dtype F16` refuses them.
     """
-    found = [(tensor, seen) for tensor, seen in _measured(subject) if seen.overflowing]
-    for (tensor, seen), ending in first(found):
-        message = f"{counted(seen.overflowing, 'number')} beyond 65504, the largest {seen.largest:.4g}{ending}"
-        yield Observation(subject.at_tensor(tensor.name), message)
+    for tensor, seen in _measured(subject):
+        if seen.overflowing:
+            message = f"{counted(seen.overflowing, 'number')} beyond 65504, the largest {seen.largest:.4g}"
+            yield Observation(subject.at_tensor(tensor.name), message)
 
 
-@rule("GTE266", Severity.WARNING, requires=_FINITE, only_with=_VALUES)
+@rule("GTE266", Severity.WARNING, requires=_FINITE, only_with=_VALUES, most=SHOWN)
 def overflow_risk(subject: Subject) -> Iterator[Observation]:
     """What a layer computes may be too large for float16.
 
@@ -134,10 +128,10 @@ def overflow_risk(subject: Subject) -> Iterator[Observation]:
     Here that bound exceeds 65504; in trained models it stays a hundred times below. Run it in BF16 or float32, or
     find out which training step blew it up.
     """
-    risks = [(projection, bound) for projection, bound in _bounds(subject) if bound > _HALF_LARGEST]
-    for (projection, bound), ending in first(risks):
-        message = f"its outputs may reach {bound:.3g}, float16 ends at 65504{ending}"
-        yield Observation(subject.at_tensor(projection), message)
+    for projection, bound in _bounds(subject):
+        if bound > _HALF_LARGEST:
+            message = f"its outputs may reach {bound:.3g}, float16 ends at 65504"
+            yield Observation(subject.at_tensor(projection), message)
 
 
 @rule(
@@ -184,15 +178,6 @@ def scales_lost(subject: Subject) -> Iterator[Observation]:
 def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:
     statistics: Mapping[str, TensorStatistics] = subject.statistics
     return [(tensor, statistics[tensor.name]) for tensor in subject.model_tensors if tensor.name in statistics]
-
-
-def _constants(subject: Subject) -> Iterator[tuple[StoredTensor, float]]:
-    """The tensors of more than one number whose numbers are all the same, with that number."""
-    from gte_surgery.checks.block_reader import number_of
-
-    for tensor, seen in _measured(subject):
-        if seen.constant is not None and seen.count > 1:
-            yield tensor, number_of(seen.constant, tensor.dtype)
 
 
 def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checks.wording import counted
+from gte_surgery.gte.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
 from gte_surgery.surgery.planning.parts.row_changes import as_remap

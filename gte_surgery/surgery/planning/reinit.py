@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checks.wording import counted, listed
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.tensors import Init, TensorSpec
+from gte_surgery.gte.wording import counted, listed
 from gte_surgery.surgery.edits import Reinit
 from gte_surgery.surgery.planning.fresh import fresh_tensor, pad_row
 from gte_surgery.surgery.planning.parts.rewrite import TensorChanges, assembled, rewrite

@@ -276,6 +276,18 @@ def test_what_is_wrong_is_told_with_its_place_and_number(tmp_path: Path) -> None
     assert skipped["GTE267"] == ("GTE260", "GTE261")
 
 
+def test_norms_of_one_hide_no_constant_that_comes_after_them(tmp_path: Path) -> None:
+    arrays = tensors(remote_config(num_hidden_layers=4))
+    for name in arrays:
+        if "ln." in name or "LayerNorm" in name:
+            arrays[name][:] = 1 if name.endswith("weight") else 0
+    arrays["encoder.layer.3.mlp.down_proj.weight"][:] = 0.25
+    write(tmp_path, remote_config(num_hidden_layers=4), arrays)
+    (only,) = found(tmp_path, "GTE263")
+    assert only.message == "all 1,536 numbers are 0.25"
+    assert only.location.tensor == "encoder.layer.3.mlp.down_proj.weight"
+
+
 def test_zero_rows_are_looked_for_in_the_whole_table(tmp_path: Path) -> None:
     config = remote_config(vocab_size=4096)
     arrays = tensors(config)

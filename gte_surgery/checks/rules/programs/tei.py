@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.sidecars import MODE_KEYS, POOLING_CONFIG, SENTENCE_CONFIG, spelled_as_before
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.layout import weights_as_a_whole
 from gte_surgery.checks.rules.programs.transformers import passed_over
 from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer, Head
 from gte_surgery.gte.rope import angle_gap, describe
+from gte_surgery.gte.wording import listed
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, made_whole
 
 _TEI = f"--for {Consumer.TEI.value}"

@@ -8,18 +8,17 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.sidecars import TOKENIZER_CONFIG
 from gte_surgery.checks.maths import code_of, local_code
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.programs.sentence_transformers import unpadded
 from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.alternating import THETAS
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer
 from gte_surgery.gte.rope import Rope
-from gte_surgery.gte.wording import either
+from gte_surgery.gte.wording import either, listed
 
 _NEW = f"--for {Consumer.TRANSFORMERS_5.value}"
 _OLD = f"--for {Consumer.TRANSFORMERS_4.value}"

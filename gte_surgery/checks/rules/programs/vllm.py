@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from gte_surgery.checks.registry import Observation, rule
+from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.rules.layout import weights_as_a_whole
 from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
-from gte_surgery.checks.wording import listed, shown
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer, Head, Layout
+from gte_surgery.gte.wording import listed
 
 _VLLM = f"--for {Consumer.VLLM.value}"
 

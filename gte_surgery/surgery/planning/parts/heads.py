@@ -8,12 +8,11 @@ import math
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.restated import without
-from gte_surgery.checks.wording import counted
 from gte_surgery.errors import RefusedError
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import AUTO_CLASSES, Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
-from gte_surgery.gte.wording import listed
+from gte_surgery.gte.wording import counted, listed
 from gte_surgery.surgery.edits import Convert
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES
 from gte_surgery.surgery.planning.fresh import fresh_tensor
