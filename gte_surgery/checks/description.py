@@ -178,7 +178,7 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
     files. Raises CheckpointError where there is nothing to open."""
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
     subject, tokenizer = Subject(checkpoint), read_tokenizer(checkpoint)
-    config, stored = subject.config, tuple(checkpoint.tensors.values())
+    config, stored = subject.config_or_none, tuple(checkpoint.tensors.values())
     release = subject.family.resembling(config, subject.head) if config else None
     pooled, types = pooling(checkpoint), subject.stored(subject.names.types)
     parameters = sum(math.prod(tensor.shape) for tensor in stored)
@@ -246,9 +246,10 @@ def _vocabulary(subject: Subject, tokenizer: Tokenizer) -> Vocabulary | None:
 
 
 def _pad(subject: Subject, tokenizer: Tokenizer) -> Pad | None:
-    pad = subject.config.pad_token_id if subject.config else None
-    if pad is None:
+    config = subject.config_or_none
+    if config is None or config.pad_token_id is None:
         return None
+    pad = config.pad_token_id
     words = subject.stored(subject.names.words)
     row = _row(words, pad) if words is not None else None
     token = tokenizer.tokens.get(pad)

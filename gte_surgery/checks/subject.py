@@ -142,20 +142,22 @@ class Subject:
         return () if schema is None else tuple(violations(dict(self.values), schema))
 
     @cached_property
-    def config(self) -> GteConfig | None:
-        """The config as the model reads it; None when it cannot be read so (`config_error` says why)."""
-        return self._config_or_error[0]
+    def config(self) -> GteConfig:
+        """The config as the model reads it. Raises CheckpointError, but in no rule that requires GTE105."""
+        return read_config(self.values)
 
     @cached_property
     def config_error(self) -> CheckpointError | None:
-        return self._config_or_error[1]
-
-    @cached_property
-    def _config_or_error(self) -> tuple[GteConfig | None, CheckpointError | None]:
+        """Why the model could not read the config; None where it can."""
         try:
-            return read_config(self.values), None
+            self.config  # noqa: B018
         except CheckpointError as error:
-            return None, error
+            return error
+        return None
+
+    @property
+    def config_or_none(self) -> GteConfig | None:
+        return self.config if self.config_error is None else None
 
     @cached_property
     def layout(self) -> Layout | None:
@@ -176,14 +178,14 @@ class Subject:
     @cached_property
     def wanted(self) -> tuple[TensorSpec, ...]:
         """The tensors that the config asks for, named by this checkpoint's layout; empty if either is unknown."""
-        if self.config is None or self.layout is None:
+        if self.config_error is not None or self.layout is None:
             return ()
         return self.family.inventory(self.config, self.layout, self.head)
 
     @cached_property
     def allowed(self) -> tuple[TensorSpec, ...]:
         """Tensors that may be stored beside the wanted ones: a tied decoder weight."""
-        if self.config is None or self.layout is None:
+        if self.config_error is not None or self.layout is None:
             return ()
         return self.family.optional(self.config, self.layout, self.head)
 

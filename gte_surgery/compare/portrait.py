@@ -95,7 +95,7 @@ def portray(checkpoint: Checkpoint, progress: Progress | None = None) -> Portrai
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         norms = [sums.norms for sums in _measured(table, pool, tell, True) if sums.norms is not None] if table else []
         deviations = {name: _deviation(_measured(tensor, pool, tell)) for name, tensor in matrices.items()}
-    config = subject.config
+    config = subject.config_or_none
     return Portrait(
         norms=_row_norms(norms, config.pad_token_id if config else None) if table else None,
         spreads=tuple(_spreads(subject.family.matrix, deviations)),
@@ -181,7 +181,7 @@ def _spreads(matrix: re.Pattern[str], deviations: Mapping[str, float | None]) ->
 
 
 def _wavelengths(subject: Subject) -> tuple[float, ...]:
-    config = subject.config
+    config = subject.config_or_none
     if config is None or config.rope.kind in ("none", "unsupported") or config.head_size < 2:
         return ()
     frequencies = inv_freq(config.rope, config.head_size)

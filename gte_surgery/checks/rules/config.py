@@ -84,8 +84,7 @@ def config_unusable(subject: Subject) -> Iterator[Observation]:
 
     The message names the key. Compare it with the config of the release that the checkpoint comes from.
     """
-    error = subject.config_error
-    if error is not None:
+    if (error := subject.config_error) is not None:
         key, _, problem = error.message.partition(": ")
         is_key = key in subject.values and problem
         yield Observation(subject.at(key if is_key else ""), problem if is_key else error.message, error.hint)
@@ -164,7 +163,7 @@ def pad_outside_positions(subject: Subject) -> Iterator[Observation]:
     pad id: `gte-surgery resize CKPT --vocab N --pad ID`.
     """
     config = subject.config
-    if config is None or not subject.family.pads_positions(config) or config.pad_token_id is None:
+    if config.pad_token_id is None or not subject.family.pads_positions(config):
         return
     if config.pad_token_id >= config.max_position_embeddings:
         message = f"{config.pad_token_id}, must be below max_position_embeddings {config.max_position_embeddings}"

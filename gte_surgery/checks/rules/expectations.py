@@ -52,10 +52,9 @@ def too_few_positions(subject: Subject) -> Iterator[Observation]:
     Rows of that length will be fed. Rotary angles beyond max_position_embeddings were never trained, and a table of
     absolute positions ends there. Lower max_length in the contract, or take a checkpoint that was trained longer.
     """
-    expected = subject.expectations.max_length
-    if subject.config is not None and expected is not None and subject.config.max_position_embeddings < expected:
-        found = f"{subject.config.max_position_embeddings}, expected at least {expected}"
-        yield Observation(subject.at("max_position_embeddings"), found)
+    expected, held = subject.expectations.max_length, subject.config.max_position_embeddings
+    if expected is not None and held < expected:
+        yield Observation(subject.at("max_position_embeddings"), f"{held}, expected at least {expected}")
 
 
 @rule("GTE154", Severity.ERROR, requires=SOUND)
@@ -74,9 +73,9 @@ def too_few_rows(subject: Subject) -> Iterator[Observation]:
     --ids, or the contract, says how many ids will be fed. On a CPU an id without a row is an IndexError, on CUDA an
     assertion that poisons the whole process. `gte-surgery resize CKPT --vocab N --pad ID` gives the table more rows.
     """
-    for rows, ids in _rows_and_ids(subject):
-        if rows < ids:
-            yield Observation(subject.at("vocab_size"), f"{rows}, expected at least {ids} for as many ids")
+    rows, ids = subject.config.vocab_size, subject.expectations.ids
+    if ids is not None and rows < ids:
+        yield Observation(subject.at("vocab_size"), f"{rows}, expected at least {ids} for as many ids")
 
 
 @rule("GTE156", Severity.NOTE, requires=SOUND)
@@ -87,22 +86,17 @@ def spare_rows(subject: Subject) -> Iterator[Observation]:
     may mean that the ids are not all of those that the model was made for.
     `gte-surgery resize CKPT --vocab N --pad ID` takes rows away.
     """
-    for rows, ids in _rows_and_ids(subject):
-        if rows - ids >= ROUNDING:
-            yield Observation(subject.at("vocab_size"), f"{rows}, {rows - ids} more than the {ids} ids")
+    rows, ids = subject.config.vocab_size, subject.expectations.ids
+    if ids is not None and rows - ids >= ROUNDING:
+        yield Observation(subject.at("vocab_size"), f"{rows}, {rows - ids} more than the {ids} ids")
 
 
 ROUNDING = 128
 """The multiple that tables are rounded up to at most."""
 
 
-def _rows_and_ids(subject: Subject) -> Iterator[tuple[int, int]]:
-    if subject.config is not None and subject.expectations.ids is not None:
-        yield subject.config.vocab_size, subject.expectations.ids
-
-
 def _compared(subject: Subject, key: str, expected: int | None) -> Iterator[Observation]:
-    found = getattr(subject.config, key, expected)
+    found = getattr(subject.config, key)
     if expected is not None and found != expected:
         hint = _cure(subject, key)
         yield Observation(subject.at(key), f"{'none' if found is None else found}, expected {expected}", hint)
@@ -112,7 +106,7 @@ def _cure(subject: Subject, key: str) -> str:
     """The resize that meets what is expected of vocabulary, pad and types at once; "" where none can."""
     config, expected, facts = subject.config, subject.expectations, subject.family.facts
     types = expected.type_vocab
-    if config is None or key not in ("vocab_size", "pad_token_id", "type_vocab_size"):
+    if key not in ("vocab_size", "pad_token_id", "type_vocab_size"):
         return ""
     rows = config.vocab_size if expected.vocab is None else expected.vocab
     if rows < 1 or (expected.pad is not None and not 0 <= expected.pad < rows):

@@ -152,7 +152,7 @@ def storage_contradicts_config(subject: Subject) -> Iterator[Observation]:
     rows of q, then of k, then of v, in one qkv_proj, or under its own names: `gte-surgery convert CKPT --to native`.
     """
     config, layout = subject.config, subject.layout
-    if config is None or layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:
+    if layout is None or layout.is_renamed or layout.has_split_qkv != config.pack_qkv:
         return
     found, wanted = ("apart", "packed") if layout.has_split_qkv else ("packed", "apart")
     said = "the native dialect" if config.dialect is Dialect.NATIVE else f"pack_qkv {str(config.pack_qkv).lower()}"
@@ -174,14 +174,12 @@ def norms_of_tensorflow(subject: Subject) -> Iterator[Observation]:
 
 def _declared_heads(subject: Subject) -> frozenset[Head]:
     """The heads of the classes in `architectures`; classes that no GTE has are passed over."""
-    if subject.config is None:
-        return frozenset()
     heads = map(subject.family.head_of_class, subject.config.architectures)
     return frozenset(head for head in heads if head is not None)
 
 
 def _head_observation(subject: Subject, problem: str) -> Observation:
-    names = listed(subject.config.architectures) if subject.config else ""
+    names = listed(subject.config.architectures)
     dialect = subject.dialect or Dialect.REMOTE
     wanted = subject.family.architecture(subject.head, dialect)
     return Observation(subject.at("architectures"), f"{names}, {problem}; the tensors are those of {wanted}")

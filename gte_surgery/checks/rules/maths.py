@@ -38,7 +38,7 @@ def masked_lm_activation(subject: Subject) -> Iterator[Observation]:
     of gelu by 0.001, without an error. Keep such a checkpoint in the remote dialect.
     """
     config = subject.config
-    if config is None or subject.dialect is not Dialect.NATIVE or subject.head is not Head.MASKED_LM:
+    if subject.dialect is not Dialect.NATIVE or subject.head is not Head.MASKED_LM:
         return
     native = subject.family.native
     if native is not None and native.head_activations and config.hidden_act not in native.head_activations:
@@ -128,7 +128,7 @@ def other_frequencies(subject: Subject) -> Iterator[Observation]:
 
 def _other_frequencies(subject: Subject) -> dict[str, str]:
     """How each stored inv_freq departs from the formula's, by stored name; empty where the formula is not known."""
-    config = subject.config
+    config = subject.config_or_none
     if config is None or config.rope.kind in ("none", "unsupported"):
         return {}
     wanted, departures = inv_freq(config.rope, config.head_size), {}

@@ -52,7 +52,7 @@ def tokenizer_left_behind(subject: Subject) -> Iterator[Observation]:
     """
     if subject.faults(FaultKind.RECEIPT_UNREADABLE):
         return
-    config, left = subject.config, dict[str, str]()
+    config, left = subject.config_or_none, dict[str, str]()
     for receipt in receipts_of(subject.checkpoint):
         edits = receipt.get("edits")
         left |= _as_digests(edits.get(LEFT_BEHIND) if isinstance(edits, dict) else None)

@@ -35,7 +35,7 @@ def native_without_rope(subject: Subject) -> Iterator[Observation]:
     even where 160000 is right.
     """
     silent = subject.family.facts.silent_rope
-    if subject.config is None or subject.dialect is not Dialect.NATIVE or silent is None:
+    if subject.dialect is not Dialect.NATIVE or silent is None:
         return
     if not subject.family.ropes.is_stated(subject.values):
         found = "no rope_theta" if subject.values.get("rope_parameters") else "absent"
@@ -51,7 +51,7 @@ def ntk_in_gte(subject: Subject) -> Iterator[Observation]:
     the same frequencies is rope_type "linear" with theta·f and the factor f^(2/d), all digits kept.
     """
     is_gte = subject.family.facts.silent_rope is not None
-    if subject.config is None or subject.dialect is Dialect.REMOTE or not is_gte:
+    if subject.dialect is Dialect.REMOTE or not is_gte:
         return
     for key in _SCALINGS:
         scaling = subject.values.get(key)
@@ -86,8 +86,6 @@ def two_ropes(subject: Subject) -> Iterator[Observation]:
     conversion would have to guess. Keep the one that the weights were trained with.
     """
     config = subject.config
-    if config is None:
-        return
     both = subject.family.ropes.of_both(subject.values, config.dialect, config.head_size)
     if both is None:
         return
@@ -108,7 +106,7 @@ def rounded_factor(subject: Subject) -> Iterator[Observation]:
     digits.
     """
     config = subject.config
-    if config is None or config.dialect is not Dialect.NATIVE or config.rope.kind != "linear":
+    if config.dialect is not Dialect.NATIVE or config.rope.kind != "linear":
         return
     exact = _unrounded(config.rope.factor, config.head_size)
     if exact is not None:
@@ -139,7 +137,7 @@ def rope_unlike_release(subject: Subject) -> Iterator[Observation]:
     rope is fine.
     """
     config = subject.config
-    if config is None or config.rope.kind == "none":
+    if config.rope.kind == "none":
         return
     releases = _of_shape(subject, config)
     if releases and not any(_has_ropes_of(config, release) for release in releases):
@@ -157,13 +155,13 @@ def rope_of_another_family(subject: Subject) -> Iterator[Observation]:
     """
     config = subject.config
     foreign = [rope.rope_type for rope in _ropes(config) if rope.kind == "unsupported" and not rope.refusal]
-    if config is not None and foreign and not _of_shape(subject, config):
+    if foreign and not _of_shape(subject, config):
         yield Observation(subject.at(_rope_key(subject)), f"{foreign[0]}, which no release uses")
 
 
-def _ropes(config: GteConfig | None) -> tuple[Rope, ...]:
+def _ropes(config: GteConfig) -> tuple[Rope, ...]:
     """The one rope, or those of both kinds of layers."""
-    return () if config is None else (config.rope, *((config.local_rope,) if config.local_rope else ()))
+    return (config.rope,) if config.local_rope is None else (config.rope, config.local_rope)
 
 
 def _has_ropes_of(config: GteConfig, release: Release) -> bool:
@@ -205,7 +203,7 @@ def _native_spelling(subject: Subject, scaling: Mapping[str, object]) -> str:
     """The hint for an ntk scaling in a `gte` config: the same frequencies as `rope_parameters`."""
     theta, factor = scaling.get("rope_theta", subject.values.get("rope_theta")), scaling.get("factor")
     config = subject.config
-    if config is None or not isinstance(theta, (int, float)) or not isinstance(factor, (int, float)) or factor <= 1:
+    if not isinstance(theta, (int, float)) or not isinstance(factor, (int, float)) or factor <= 1:
         return 'for the remote code write "model_type": "new"; for transformers state rope_theta as well'
     mixed_b = scaling.get("mixed_b")
     exponent = float(mixed_b) if isinstance(mixed_b, (int, float)) else None

@@ -35,7 +35,7 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
     will never train again. A masked-LM head that is tied to the table trains the row through its decoder, so after
     masked-LM training it is not zero any more. `gte-surgery resize CKPT --vocab N --pad ID` zeroes the row.
     """
-    words, pad = subject.stored(subject.names.words), subject.config.pad_token_id if subject.config else None
+    words, pad = subject.stored(subject.names.words), subject.config.pad_token_id
     if words is None or pad is None or not 0 <= pad < words.shape[0]:
         return
     row = read_rows(words, pad)
@@ -45,7 +45,7 @@ def pad_row_not_zero(subject: Subject) -> Iterator[Observation]:
         token = subject.tokenizer.tokens.get(pad)
         named = f" (`{token}` of the tokenizer)" if token else ""
         told = f"row {pad}, the pad row{named}, has {found}, must be zero"
-        if subject.head is Head.MASKED_LM and subject.config is not None and subject.config.tie_word_embeddings:
+        if subject.head is Head.MASKED_LM and subject.config.tie_word_embeddings:
             told += ", unless masked-LM training moved it: the decoder is tied to it"
         yield Observation(subject.at_tensor(words.name), told)
 
@@ -59,7 +59,7 @@ def zero_rows(subject: Subject) -> Iterator[Observation]:
     --values the whole table.
     """
     words = subject.stored(subject.names.words)
-    if words is None or subject.config is None or not words.nbytes:
+    if words is None or not words.nbytes:
         return
     tokens = subject.tokenizer.tokens
     seen = subject.statistics.get(words.name) if subject.has_values else None
@@ -89,7 +89,7 @@ def decoder_not_tied(subject: Subject) -> Iterator[Observation]:
     tie_word_embeddings to false if it was trained apart.
     """
     decoder, words = subject.stored(subject.names.decoder), subject.stored(subject.names.words)
-    if decoder is None or words is None or subject.config is None or not subject.config.tie_word_embeddings:
+    if decoder is None or words is None or not subject.config.tie_word_embeddings:
         return
     if decoder.dtype != words.dtype:
         message = f"{decoder.dtype}, but it is tied to `{words.name}`, which is {words.dtype}"
@@ -110,7 +110,7 @@ def decoder_stored_twice(subject: Subject) -> Iterator[Observation]:
     it.
     """
     decoder, words = subject.stored(subject.names.decoder), subject.stored(subject.names.words)
-    if decoder is not None and words is not None and subject.config and subject.config.tie_word_embeddings:
+    if decoder is not None and words is not None and subject.config.tie_word_embeddings:
         message = f"{decoder.nbytes:,} bytes, the same as `{words.name}`"
         yield Observation(subject.at_tensor(decoder.name), message, "gte-surgery check CKPT --fix")
 

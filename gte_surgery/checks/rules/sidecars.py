@@ -124,7 +124,7 @@ def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
     hidden_size.
     """
     settings = subject.sidecar(POOLING_CONFIG)
-    hidden = subject.config.hidden_size if subject.config else None
+    hidden = subject.config.hidden_size
     members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
     for key in WIDTH_KEYS:
         if settings is not None and type(members.get(key)) is int and members[key] != hidden:
@@ -140,7 +140,7 @@ def sequence_beyond_positions(subject: Subject) -> Iterator[Observation]:
     """
     settings = subject.sidecar(SENTENCE_CONFIG)
     length = settings.value.get("max_seq_length") if settings and isinstance(settings.value, dict) else None
-    positions = subject.config.max_position_embeddings if subject.config else 0
+    positions = subject.config.max_position_embeddings
     if settings is not None and type(length) is int and length > positions:
         place = settings.location("/max_seq_length")
         yield Observation(place, f"{length}, must be at most max_position_embeddings {positions}")
@@ -155,7 +155,7 @@ def layer_does_not_fit(subject: Subject) -> Iterator[Observation]:
     when it loads the layer, or at the first text [sentence-transformers 6.2, base/modules/dense.py]. The folder comes
     from another model.
     """
-    widths = {"token_embeddings": subject.config.hidden_size} if subject.config else {}
+    widths = {"token_embeddings": subject.config.hidden_size}
     for module in modules(subject.sidecar(MODULES)):
         if module.kind == "Pooling":
             pooled = pooling(subject.checkpoint)

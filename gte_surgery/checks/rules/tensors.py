@@ -180,7 +180,7 @@ def dtype_not_as_stated(subject: Subject) -> Iterator[Observation]:
     transformers 5 loads in the config's dtype unless told otherwise: float32 weights under `"dtype": "float16"` are cut
     to half precision before training starts. State the stored dtype, or pass the dtype when loading.
     """
-    stated = subject.config.dtype if subject.config else None
+    stated = subject.config.dtype
     held = Counter(tensor.dtype for tensor in subject.model_tensors).most_common(1)
     if stated is not None and held and FLOATS.get(held[0][0]) != stated.removeprefix("torch."):
         key = "dtype" if "dtype" in subject.values else "torch_dtype"
@@ -194,8 +194,8 @@ def type_table_missing(subject: Subject) -> Iterator[Observation]:
     transformers makes up a random row and adds it to every token, without an error. Set type_vocab_size to 0 if the
     model was trained without, otherwise restore the table.
     """
-    if subject.config and subject.config.type_vocab_size > 0 and subject.stored(subject.names.types) is None:
-        rows = subject.config.type_vocab_size
+    rows = subject.config.type_vocab_size
+    if rows > 0 and subject.stored(subject.names.types) is None:
         yield Observation(subject.at("type_vocab_size"), f"{rows}, but `{subject.names.types}` is not stored")
 
 
@@ -208,7 +208,7 @@ def type_table_denied(subject: Subject) -> Iterator[Observation]:
     fold its row into the words afterwards: then outputs stay what they were.
     """
     table = subject.stored(subject.names.types)
-    if subject.config and subject.config.type_vocab_size == 0 and table is not None:
+    if subject.config.type_vocab_size == 0 and table is not None:
         message = f"0, but `{table.name}` has {counted(table.shape[0], 'row') if table.shape else 'no rows'}"
         yield Observation(subject.at("type_vocab_size"), message)
 
@@ -261,7 +261,7 @@ def _sizes_hint(subject: Subject) -> str:
     """The sizes with which config.json would fit every stored tensor, where there are such."""
     words, config, types = subject.stored(subject.names.words), subject.config, subject.stored(subject.names.types)
     layers = {match[1] for name in subject.canonical if (match := _LAYER.search(name))}
-    if config is None or words is None or len(words.shape) != 2:
+    if words is None or len(words.shape) != 2:
         return ""
     found = dict(zip(("vocab_size", "hidden_size"), words.shape, strict=True)) | {"num_hidden_layers": len(layers)}
     if config.type_vocab_size > 0 and types is not None and types.shape:
@@ -302,8 +302,8 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
     is_sized = subject.family.is_sized_by_vocabulary(spec.canonical)
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
-    if words is None or not words.shape or config is None or words.shape[0] == config.vocab_size:
-        pad = usable_pad(subject.tokenizer, config.pad_token_id if config is not None else None, spec.shape[0])
+    if words is None or not words.shape or words.shape[0] == config.vocab_size:
+        pad = usable_pad(subject.tokenizer, config.pad_token_id, spec.shape[0])
         return f"gte-surgery resize CKPT --vocab {spec.shape[0]} --pad {pad}"
     rows = words.shape[0]
     return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'

@@ -33,11 +33,8 @@ def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
     one: `gte-surgery resize CKPT --vocab N --pad ID --tokenizer remove`. The other way round is normal: releases have
     some rows more than their tokenizers make ids.
     """
-    found = subject.tokenizer
-    if subject.config is None or found.rows is None:
-        return
-    rows = subject.config.vocab_size
-    if found.rows > rows:
+    found, rows = subject.tokenizer, subject.config.vocab_size
+    if found.rows is not None and found.rows > rows:
         message = f"makes ids up to {found.rows - 1:,}, vocab_size {rows:,} has rows up to {rows - 1:,}"
         hint = f"if no program uses it: {_resize(subject, rows)} --tokenizer remove"
         yield Observation(Location(file=found.source), message, hint)
@@ -55,7 +52,7 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
     that it alone takes are named so [transformers 5.24 and 4.57.6, tokenization_utils_base.py].
     """
     by_file: dict[str, list[str]] = {}
-    rows = most = subject.config.vocab_size if subject.config else 0
+    rows = most = subject.config.vocab_size
     for each in _beyond(subject, "added"):
         most = max(most, each.id)
         taken = "" if each.own == each.id else f" as stated, {each.own} in use"
@@ -75,7 +72,7 @@ def tokenizer_pads_otherwise(subject: Subject) -> Iterator[Observation]:
     `gte-surgery resize CKPT --vocab N --pad ID` moves the config's.
     """
     made = subject.tokenizer.ids.get("pad")
-    stated = subject.config.pad_token_id if subject.config else None
+    stated = subject.config.pad_token_id
     if made is not None and stated is not None and made != stated:
         token = subject.tokenizer.tokens.get(made)
         named = f" (`{token}`)" if token else ""
@@ -109,7 +106,7 @@ def special_id_beyond_table(subject: Subject) -> Iterator[Observation]:
     The model never reads it, so nothing fails before a program takes it from here and looks it up: then it is an
     IndexError, on CUDA a poisoned process. It was left behind when the vocabulary shrank; correct or remove it.
     """
-    rows = subject.config.vocab_size if subject.config else 0
+    rows = subject.config.vocab_size
     for role in _UNUSED_ROLES:
         stated = subject.values.get(f"{role}_token_id")
         if type(stated) is int and not 0 <= stated < rows:
@@ -166,7 +163,7 @@ def emitted_beyond_table(subject: Subject) -> Iterator[Observation]:
     it is (tokenizers, text-embeddings-inference, transformers with PreTrainedTokenizerFast). Only the vocabulary was
     rewritten; write the token's new id there.
     """
-    rows = subject.config.vocab_size if subject.config else 0
+    rows = subject.config.vocab_size
     for each in _beyond(subject, "template", "padding"):
         message = f"`{each.token}` is {each.id}, must be below vocab_size {rows:,}"
         yield Observation(Location(file=each.file, pointer=each.pointer), message)
@@ -198,10 +195,8 @@ def types_beyond_table(subject: Subject) -> Iterator[Observation]:
     `gte-surgery resize CKPT --vocab N --pad ID --type-vocab 2`.
     """
     frame, config = subject.tokenizer.frame, subject.config
-    held = config.type_vocab_size if config is not None else 0
-    if frame is None or config is None or held < 1 or subject.dialect is not Dialect.NATIVE:
-        return
-    if not subject.tokenizer.has_types:
+    held = config.type_vocab_size
+    if frame is None or held < 1 or subject.dialect is not Dialect.NATIVE or not subject.tokenizer.has_types:
         return
     for what, highest in (("a text", frame.single_type), ("the second text of a pair", frame.pair_type)):
         if highest >= held:
@@ -227,13 +222,13 @@ def emitted_is_another(subject: Subject) -> Iterator[Observation]:
 
 def _resize(subject: Subject, rows: int) -> str:
     """The command that gives the tables so many rows, and keeps the pad id where it can."""
-    pad = usable_pad(subject.tokenizer, subject.config.pad_token_id if subject.config else None, rows)
+    pad = usable_pad(subject.tokenizer, subject.config.pad_token_id, rows)
     return f"gte-surgery resize CKPT --vocab {rows} --pad {pad}"
 
 
 def _beyond(subject: Subject, *parts: str) -> Iterator[Emitted]:
     """What the tokenizer emits beyond the table."""
-    rows = subject.config.vocab_size if subject.config else 0
+    rows = subject.config.vocab_size
     yield from (each for each in subject.tokenizer.emitted if each.part in parts and each.id >= rows)
 
 

@@ -183,8 +183,7 @@ def _measured(subject: Subject) -> list[tuple[StoredTensor, TensorStatistics]]:
 def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
     """Each projection that a norm feeds and that fits float16, by stored name, with the most that an output can be."""
     statistics = {name: subject.statistics.get(stored) for name, stored in subject.canonical.items()}
-    layers = subject.config.num_hidden_layers if subject.config else 0
-    for norm, projections in subject.family.fed_by_norms(layers):
+    for norm, projections in subject.family.fed_by_norms(subject.config.num_hidden_layers):
         length = _normed_length(subject, statistics.get(f"{norm}.weight"), statistics.get(f"{norm}.bias"))
         for name in projections:
             weight, bias = statistics.get(f"{name}.weight"), statistics.get(f"{name}.bias")
@@ -194,8 +193,7 @@ def _bounds(subject: Subject) -> Iterator[tuple[str, float]]:
 
 def _normed_length(subject: Subject, weight: TensorStatistics | None, bias: TensorStatistics | None) -> float:
     """The largest norm of a vector that comes out of a LayerNorm or an RMSNorm."""
-    hidden = subject.config.hidden_size if subject.config else 0
-    scaled = sqrt(hidden) * weight.largest if weight is not None else 0.0
+    scaled = sqrt(subject.config.hidden_size) * weight.largest if weight is not None else 0.0
     return scaled + (bias.widest if bias is not None else 0.0)
 
 

@@ -74,7 +74,7 @@ def understand(
     ]
     if errors:
         raise UnsoundError(f"{checkpoint.name}: {unsound(errors)}", _mend_first(checkpoint, errors[0].hint))
-    if subject.config is None or subject.layout is None:
+    if subject.config_error is not None or subject.layout is None:
         message = f"{checkpoint.name}: cannot be read as a GTE checkpoint: the tensor names are no GTE's"
         raise UnsoundError(message, _mend_first(checkpoint))
     tensors = {canonical: checkpoint.tensors[stored] for canonical, stored in subject.canonical.items()}

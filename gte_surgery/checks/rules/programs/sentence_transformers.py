@@ -190,7 +190,7 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     settings = subject.sidecar(POOLING_CONFIG)
     if settings is None or not isinstance(settings.value, dict):
         return
-    hidden = subject.config.hidden_size if subject.config else "hidden_size"
+    hidden = subject.config.hidden_size if subject.config_error is None else "hidden_size"
     if width_key(settings.value) not in settings.value:
         yield Observation(settings.location("/word_embedding_dimension"), f"absent, must be {hidden}")
     is_stated = any(key.startswith("pooling_mode") for key in settings.value)

@@ -80,7 +80,7 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     """
     yield from passed_over(subject, Consumer.TEI)
     config, reads = subject.config, subject.family.asked_by(Consumer.TEI).rope
-    if config is None or config.rope.kind == "none" or reads is None:
+    if config.rope.kind == "none" or reads is None:
         return
     applied, positions = reads(subject.values), config.max_position_embeddings
     is_known = config.rope.kind != "unsupported"
@@ -116,7 +116,7 @@ def beyond_tei(subject: Subject) -> Iterator[Observation]:
     GTEModel::load].
     """
     asked = subject.family.asked_by(Consumer.TEI)
-    for key, only in asked.only.items() if subject.config is not None else ():
+    for key, only in asked.only.items():
         found = getattr(subject.config, key)
         if found != only:
             yield Observation(subject.at(key), f"{shown(found)}, must be {shown(only)}")
@@ -145,7 +145,7 @@ def activation_unknown_to_tei(subject: Subject) -> Iterator[Observation]:
     [text-embeddings-inference 265deb2a, backends/candle/src/layers/linear.rs, HiddenAct].
     """
     known = subject.family.asked_by(Consumer.TEI).activations
-    if known and subject.config is not None and subject.config.hidden_act not in known:
+    if known and subject.config.hidden_act not in known:
         wanted = f"text-embeddings-inference has {listed(known)}"
         key = subject.family.facts.spelled.get("hidden_act", "hidden_act")
         yield Observation(subject.at(key), f"{shown(subject.config.hidden_act)}, {wanted}")
@@ -198,7 +198,7 @@ def embedder_served_as_classifier(subject: Subject) -> Iterator[Observation]:
     vectors; with one label as a reranker [text-embeddings-inference a28ad28f,
     router/src/lib.rs, get_backend_model_type]. Name the encoder's class alone in a copy for it.
     """
-    named = subject.config.architectures if subject.config else ()
+    named = subject.config.architectures
     has_labels = {"id2label", "label2id"} <= subject.values.keys()
     heads = [name for name in named if name.endswith("Classification")]
     heads = [name for name in heads if has_labels or name != "NewForTokenClassification"]
@@ -210,8 +210,6 @@ def embedder_served_as_classifier(subject: Subject) -> Iterator[Observation]:
 
 def _effective(subject: Subject, key: str) -> object:
     """What a member that is absent amounts to, None where that is not known."""
-    if subject.config is None:
-        return None
     fields = {member: field for field, member in subject.family.facts.spelled.items()}
     ids = {f"{role}_token_id": number for role, number in subject.tokenizer.ids.items() if role != "pad"}
     told: dict[str, object] = {**ids, **subject.family.asked_by(Consumer.TEI).effective(subject.config)}
@@ -227,5 +225,5 @@ def _stored_size(subject: Subject, key: str) -> int | None:
 
 def _is_embedder(subject: Subject) -> bool:
     """Whether the program would make vectors: by the first class that `architectures` names."""
-    named = subject.config.architectures[:1] if subject.config else ()
+    named = subject.config.architectures
     return named[0].endswith("Model") if named else subject.head is Head.NONE

@@ -95,7 +95,7 @@ def renamed_beyond_native(subject: Subject) -> Iterator[Observation]:
     v only; it reads past other wishes and builds another network than the one that was trained [transformers 5.24,
     models/gte/configuration_gte.py, GteConfig].
     """
-    if subject.dialect is not Dialect.RENAMED or subject.config is None:
+    if subject.dialect is not Dialect.RENAMED:
         return
     for key, only in subject.family.facts.fixed:
         found = getattr(subject.config, key)
@@ -115,7 +115,7 @@ def class_unknown_to_transformers_5(subject: Subject) -> Iterator[Observation]:
         return  # GTE600 says it all
     native = subject.family.native
     known = [native.architecture(head) for head in native.heads] if native is not None else []
-    strange = [name for name in (subject.config.architectures if subject.config else ()) if name not in known]
+    strange = [name for name in subject.config.architectures if name not in known]
     if strange:
         yield Observation(subject.at("architectures"), f"{listed(strange)}, transformers 5 has {listed(known)}")
 
@@ -155,7 +155,7 @@ def native_on_transformers_4(subject: Subject) -> Iterator[Observation]:
 def passed_over(subject: Subject, consumer: Consumer) -> Iterator[Observation]:
     """Where a program that takes some members otherwise builds another network than they say."""
     asked, config = subject.family.asked_by(consumer), subject.config
-    if config is None or asked.reads is None:
+    if asked.reads is None:
         return
     read = subject.family.read_config(asked.reads(subject.values))
     ours, its = (config.rope, config.local_rope), (read.rope, read.local_rope)
@@ -257,8 +257,8 @@ def otherwise_in_transformers_4(subject: Subject) -> Iterator[Observation]:
     4.57.6, models/auto/tokenization_auto.py, AutoTokenizer; tokenization_utils_base.py, SpecialTokensMixin;
     modeling_rope_utils.py, ROPE_INIT_FUNCTIONS; activations.py, ACT2FN; modeling_utils.py, init_weights].
     """
-    native, config, settings = subject.family.native, subject.config, subject.sidecar(TOKENIZER_CONFIG)
-    turns = native is not None and native.is_in_transformers_4 and config is not None and config.rope.kind != "none"
+    native, settings = subject.family.native, subject.sidecar(TOKENIZER_CONFIG)
+    turns = native is not None and native.is_in_transformers_4 and subject.config.rope.kind != "none"
     for each in (*(_OF_ROPE if turns else ()), *_OF_CONFIG):
         if each.key in subject.values and not each.takes(value := subject.values[each.key]):
             yield Observation(subject.at(each.key), f"{shown(value)}, {each.does}", each.hint)
@@ -278,7 +278,7 @@ def names_lost_on_resume(subject: Subject) -> Iterator[Observation]:
     them the names of the model's own parameters, which outlive every load and save.
     """
     native, layout = subject.family.native, subject.layout
-    if native is None or layout is None or subject.config is None or subject.dialect is not Dialect.NATIVE:
+    if native is None or layout is None or subject.dialect is not Dialect.NATIVE:
         return
     wanted = native.layout(subject.head)
     own = {spec.name for spec in subject.family.inventory(subject.config, wanted, subject.head)}

@@ -28,9 +28,7 @@ def class_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     models/bert_with_rope.py, GteNewModel and GteNewForSequenceClassification].
     """
     known = _known_to_vllm(subject)
-    if subject.config is None or not known:
-        return
-    if not set(subject.config.architectures) & set(known):
+    if known and not set(subject.config.architectures) & set(known):
         found = listed(subject.config.architectures) or "absent"
         yield Observation(
             subject.at("architectures"), f"{found}, vLLM serves {' and '.join(known)}", _override(subject)
@@ -47,7 +45,7 @@ def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     activation needs another server.
     """
     only = subject.family.asked_by(Consumer.VLLM).only
-    if "hidden_act" in only and subject.config is not None and subject.config.hidden_act != only["hidden_act"]:
+    if "hidden_act" in only and subject.config.hidden_act != only["hidden_act"]:
         found, wanted = shown(subject.config.hidden_act), shown(only["hidden_act"])
         member = subject.family.facts.spelled.get("hidden_act", "hidden_act")
         yield Observation(subject.at(member), f"{found}, must be {wanted} for vLLM")
@@ -128,10 +126,10 @@ def norm_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     what they were initialised with [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeBlock].
     """
     only = subject.family.asked_by(Consumer.VLLM).only
-    if "layer_norm_type" in only and subject.config is not None:
-        found, wanted = subject.config.layer_norm_type, only["layer_norm_type"]
-        if found != wanted:
-            yield Observation(subject.at("layer_norm_type"), f"{shown(found)}, must be {shown(wanted)} for vLLM")
+    found = subject.config.layer_norm_type
+    if "layer_norm_type" in only and found != only["layer_norm_type"]:
+        wanted = shown(only["layer_norm_type"])
+        yield Observation(subject.at("layer_norm_type"), f"{shown(found)}, must be {wanted} for vLLM")
 
 
 def _served_layouts(subject: Subject) -> Mapping[str, Layout]:
