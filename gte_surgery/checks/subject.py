@@ -6,7 +6,7 @@ the rules that report why.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from threading import Lock
@@ -26,7 +26,7 @@ from gte_surgery.gte.family import Family, Names
 from gte_surgery.gte.fields import LARGEST_SIZE
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
-from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
+from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 from gte_surgery.whole import at_least, make_whole
 
 if TYPE_CHECKING:
@@ -184,10 +184,16 @@ class Subject:
 
     @cached_property
     def allowed(self) -> tuple[TensorSpec, ...]:
-        """Tensors that may be stored beside the wanted ones: a tied decoder weight."""
+        """The wanted tensors, and those that may be stored beside them: a tied decoder weight."""
         if self.config_error is not None or self.layout is None:
             return ()
-        return self.family.optional(self.config, self.layout, self.head)
+        return (*self.wanted, *self.family.optional(self.config, self.layout, self.head))
+
+    @property
+    def pairs(self) -> Iterator[tuple[TensorSpec, StoredTensor]]:
+        """Each tensor that is allowed and stored, whatever its shape and dtype, after how it should be."""
+        stored = self.checkpoint.tensors
+        return ((spec, stored[spec.name]) for spec in self.allowed if spec.name in stored)
 
     def stored(self, canonical: str) -> StoredTensor | None:
         """The tensor of a canonical name, or None where the checkpoint has none."""
@@ -197,8 +203,7 @@ class Subject:
     @cached_property
     def model_tensors(self) -> tuple[StoredTensor, ...]:
         """The stored tensors that the config asks for or allows, whatever their shape and dtype."""
-        tensors = self.checkpoint.tensors
-        return tuple(tensors[spec.name] for spec in (*self.wanted, *self.allowed) if spec.name in tensors)
+        return tuple(tensor for _, tensor in self.pairs)
 
     @cached_property
     def statistics(self) -> Mapping[str, TensorStatistics]:
@@ -231,8 +236,16 @@ class Subject:
         found = self.sidecars.get(name)
         return found if isinstance(found, Document) else None
 
+    def settings(self, name: str) -> Document:
+        """The same file for its members: of one that is absent or cannot be read the value is None, and it has none."""
+        return self.sidecar(name) or Document(name, "", None)
+
     def faults(self, kind: FaultKind | HeaderFault) -> tuple[Fault, ...]:
         return tuple(fault for fault in self.checkpoint.faults if fault.kind is kind)
+
+    def resized(self, rows: int, pad: int | None) -> str:
+        """The command that gives the tables so many rows, and this pad id where they have a row for it."""
+        return f"gte-surgery resize CKPT --vocab {rows} --pad {usable_pad(self.tokenizer, pad, rows)}"
 
     def at(self, key: str) -> Location:
         """Where config.json says `key`, a top-level member or a path such as "rope_scaling/factor"."""

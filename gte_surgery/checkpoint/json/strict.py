@@ -43,6 +43,11 @@ class Document:
     _members: dict[str, dict[str, Member]] = field(default_factory=dict, init=False, repr=False, compare=False)
     _newlines: list[int] = field(default_factory=list, init=False, repr=False, compare=False)
 
+    @property
+    def members(self) -> dict[str, object]:
+        """Those of the object that the file holds; none where it holds something else."""
+        return self.value if isinstance(self.value, dict) else {}
+
     def span(self, pointer: str) -> tuple[int, int] | None:
         """Character offsets [begin, end) of the value in `text`, or None when there is no such value."""
         begin = json_scan.skip_space(self.text, 0)

@@ -13,7 +13,6 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import stranger, unknown_config
-from gte_surgery.vocabulary.tokenizer import usable_pad
 
 PARSED = ("GTE001", "GTE002", "GTE003", "GTE101")
 """What must hold before the members of config.json can be asked for."""
@@ -100,8 +99,7 @@ def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
     """
     pad, rows = subject.values.get("pad_token_id"), subject.values.get("vocab_size")
     if isinstance(pad, int) and isinstance(rows, int) and pad >= rows:
-        command = f"gte-surgery resize CKPT --vocab {rows} --pad {usable_pad(subject.tokenizer, None, rows)}"
-        hint = f"{command}; any id from 0 to {rows - 1} will do, and its row becomes zero"
+        hint = f"{subject.resized(rows, None)}; any id from 0 to {rows - 1} will do, and its row becomes zero"
         yield Observation(subject.at("pad_token_id"), f"{pad}, must be below vocab_size {rows}", hint)
 
 

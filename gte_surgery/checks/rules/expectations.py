@@ -11,7 +11,6 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
-from gte_surgery.vocabulary.tokenizer import usable_pad
 
 
 @rule("GTE150", Severity.ERROR, requires=SOUND)
@@ -111,9 +110,9 @@ def _cure(subject: Subject, key: str) -> str:
     rows = config.vocab_size if expected.vocab is None else expected.vocab
     if rows < 1 or (expected.pad is not None and not 0 <= expected.pad < rows):
         return ""
-    pad = usable_pad(subject.tokenizer, config.pad_token_id if expected.pad is None else expected.pad, rows)
+    command = subject.resized(rows, config.pad_token_id if expected.pad is None else expected.pad)
     if types is None or types == config.type_vocab_size:
-        return f"gte-surgery resize CKPT --vocab {rows} --pad {pad}"
+        return command
     if types < facts.least_types or (types and not facts.has_types):
         return ""
-    return f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --type-vocab {types}"
+    return f"{command} --type-vocab {types}"

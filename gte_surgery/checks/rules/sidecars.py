@@ -100,19 +100,17 @@ def not_pooled_by_cls(subject: Subject) -> Iterator[Observation]:
     `pooling_mode_cls_token` or `pooling_mode_mean_tokens`, and the other modes off. Where a file has both spellings
     they must agree: sentence-transformers goes by the word, servers by the booleans.
     """
-    settings, found = subject.sidecar(POOLING_CONFIG), pooling(subject.checkpoint)
+    settings, found = subject.settings(POOLING_CONFIG), pooling(subject.checkpoint)
     by = subject.family.facts.pooling
     wanted = {"cls": (_CLS, "cls"), "mean": ("mean_tokens", "mean")}[by]
     is_known = subject.dialect is not None  # else it is not told which releases are meant
-    if is_known and settings is not None and found is not None and found.mode not in wanted:
+    if is_known and found is not None and found.mode not in wanted:
         told = f"pools by {found.mode or 'no mode at all'}, the releases by {wanted[0]}"
         yield Observation(settings.location(""), told)
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
-    key = MODE_KEYS.get(str(members.get("pooling_mode")), "")
-    if settings is not None and members.get(key, True) is not True:
-        yield Observation(
-            settings.location(f"/{key}"), f'{shown(members[key])}, beside "pooling_mode": "{members["pooling_mode"]}"'
-        )
+    mode = settings.members.get("pooling_mode")
+    key = MODE_KEYS.get(str(mode), "")
+    if (stated := settings.members.get(key, True)) is not True:
+        yield Observation(settings.location(f"/{key}"), f'{shown(stated)}, beside "pooling_mode": "{mode}"')
 
 
 @rule("GTE311", Severity.ERROR, requires=SOUND)
@@ -123,12 +121,11 @@ def pooling_width_differs(subject: Subject) -> Iterator[Observation]:
     file comes from another model. Set `embedding_dimension`, or in older files `word_embedding_dimension`, to
     hidden_size.
     """
-    settings = subject.sidecar(POOLING_CONFIG)
-    hidden = subject.config.hidden_size
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
+    settings, hidden = subject.settings(POOLING_CONFIG), subject.config.hidden_size
     for key in WIDTH_KEYS:
-        if settings is not None and type(members.get(key)) is int and members[key] != hidden:
-            yield Observation(settings.location(f"/{key}"), f"{members[key]}, hidden_size is {hidden}")
+        width = settings.members.get(key)
+        if type(width) is int and width != hidden:
+            yield Observation(settings.location(f"/{key}"), f"{width}, hidden_size is {hidden}")
 
 
 @rule("GTE312", Severity.WARNING, requires=SOUND)
@@ -138,10 +135,9 @@ def sequence_beyond_positions(subject: Subject) -> Iterator[Observation]:
     Texts between the two are not cut, and the model meets positions that it was never trained on; with absolute
     positions it stops with an IndexError. Lower max_seq_length.
     """
-    settings = subject.sidecar(SENTENCE_CONFIG)
-    length = settings.value.get("max_seq_length") if settings and isinstance(settings.value, dict) else None
-    positions = subject.config.max_position_embeddings
-    if settings is not None and type(length) is int and length > positions:
+    settings, positions = subject.settings(SENTENCE_CONFIG), subject.config.max_position_embeddings
+    length = settings.members.get("max_seq_length")
+    if type(length) is int and length > positions:
         place = settings.location("/max_seq_length")
         yield Observation(place, f"{length}, must be at most max_position_embeddings {positions}")
 
@@ -178,8 +174,8 @@ def activation_unknown(subject: Subject) -> Iterator[Observation]:
     for module in modules(subject.sidecar(MODULES)):
         name = name_in(subject.checkpoint, module.config)
         settings = _settings(subject, name) if module.kind == "Dense" and module.is_own else None
-        if settings is not None and isinstance(settings.value, dict) and "activation_function" in settings.value:
-            yield from _activation(settings.location("/activation_function"), settings.value["activation_function"])
+        if settings is not None and "activation_function" in settings.members:
+            yield from _activation(settings.location("/activation_function"), settings.members["activation_function"])
     stated = subject.values.get("sentence_transformers")
     if isinstance(stated, dict) and stated.get("activation_fn") is not None:
         yield from _activation(subject.at("sentence_transformers/activation_fn"), stated["activation_fn"])
@@ -210,10 +206,10 @@ def _dense(subject: Subject, module: Module, widths: dict[str, int]) -> Iterator
     except CheckpointError as error:
         yield Observation(Location(file=name), error.message.removeprefix(f"{name}: "), error.hint)
         return
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
-    wide, narrow = members.get("in_features"), members.get("out_features")
     if settings is None:
         return  # GTE641
+    members = settings.members
+    wide, narrow = members.get("in_features"), members.get("out_features")
     if type(wide) is not int or type(narrow) is not int:
         key = "out_features" if type(wide) is int else "in_features"
         yield Observation(settings.location(f"/{key}"), f"{shown(members.get(key))}, must be an integer")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from gte_surgery.checkpoint.directory import StoredTensor
 from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import CheckpointError
@@ -16,7 +17,6 @@ from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.tensors import FLOATS, TensorSpec
 from gte_surgery.gte.wording import SHOWN, counted, listed, shape
 from gte_surgery.gte.wrappers import UNMERGED, is_unmerged
-from gte_surgery.vocabulary.tokenizer import usable_pad
 
 READABLE = ("GTE0", "GTE101", "GTE102", "GTE105", "GTE114", "GTE200", "GTE214")
 """What must hold before tensors can be compared with the config."""
@@ -40,7 +40,8 @@ def missing(subject: Subject) -> Iterator[Observation]:
     utils/other.py, clean_state_dict_for_safetensors]: save it by save_pretrained.
     """
     tensors = subject.checkpoint.tensors
-    absent = [spec for spec in _apart_from_types(subject, subject.wanted) if spec.name not in tensors]
+    types = subject.names.types
+    absent = [spec for spec in subject.wanted if spec.canonical != types and spec.name not in tensors]
     strangers = _strangers(subject)
     hint = UNMERGED if is_unmerged(tensors) else f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
@@ -93,15 +94,12 @@ def misshapen(subject: Subject) -> Iterator[Observation]:
     and weights come from different saves, or the one was edited without the other; a vocabulary is changed in both by
     `gte-surgery resize`.
     """
-    wrong = [
-        (spec, found)
-        for spec, found in _stored_specs(subject)
-        if spec.canonical != subject.names.types and _is_misshapen(spec, found)
-    ]
-    hint = _hint_for_all(subject) if wrong else ""
-    for spec, found in wrong:
-        message = f"shape {shape(found)}, config needs {shape(spec.shape)}"
-        yield Observation(subject.at_tensor(spec.name), message, hint or _rows_hint(subject, spec, found))
+    hint = None
+    for spec, stored in subject.pairs:
+        if spec.canonical != subject.names.types and _is_misshapen(spec, stored):
+            hint = _hint_for_all(subject) if hint is None else hint
+            message = f"shape {shape(stored.shape)}, config needs {shape(spec.shape)}"
+            yield Observation(subject.at_tensor(spec.name), message, hint or _rows_hint(subject, spec, stored.shape))
 
 
 @rule("GTE205", Severity.ERROR, requires=READABLE)
@@ -112,7 +110,7 @@ def emptied(subject: Subject) -> Iterator[Observation]:
     told to gather them writes the placeholders. The real ones lie in global_step*/ beside it: `python zero_to_fp32.py`,
     which DeepSpeed leaves there, puts them together. Save with stage3_gather_16bit_weights_on_model_save.
     """
-    empty = [spec for spec, found in _stored_specs(subject) if _is_emptied(spec, found)]
+    empty = [spec for spec, stored in subject.pairs if _is_emptied(spec, stored)]
     if empty:
         message = f"shape [0], config needs {shape(empty[0].shape)}"
         rest = f" ({counted(len(empty), 'tensor')} in all: placeholders, as of ZeRO-3)"
@@ -127,9 +125,9 @@ def flattened(subject: Subject) -> Iterator[Observation]:
     FullyShardedDataParallel keeps parameters flat, and a save of its own state has them so: the numbers are all there
     and in their order, the shape is lost. transformers stops. `gte-surgery check CKPT --fix` gives them their shapes.
     """
-    for spec, found in _stored_specs(subject):
-        if is_flattened(spec, found):
-            message = f"shape {shape(found)}, the numbers of {shape(spec.shape)} in one dimension"
+    for spec, stored in subject.pairs:
+        if is_flattened(spec, stored):
+            message = f"shape {shape(stored.shape)}, the numbers of {shape(spec.shape)} in one dimension"
             yield Observation(subject.at_tensor(spec.name), message, "gte-surgery check CKPT --fix")
 
 
@@ -220,36 +218,23 @@ def type_table_misshapen(subject: Subject) -> Iterator[Observation]:
     transformers stops with a RuntimeError. Set type_vocab_size to the table's number of rows, or change both with
     `gte-surgery resize CKPT --vocab N --pad ID --type-vocab T`.
     """
-    for spec in subject.wanted:
-        table = subject.checkpoint.tensors.get(spec.name)
-        if spec.canonical == subject.names.types and table is not None and _is_misshapen(spec, table.shape):
+    for spec, table in subject.pairs:
+        if spec.canonical == subject.names.types and _is_misshapen(spec, table):
             message = f"shape {shape(table.shape)}, config needs {shape(spec.shape)}"
             yield Observation(subject.at_tensor(spec.name), message, _sizes_hint(subject))
 
 
-def _apart_from_types(subject: Subject, specs: Iterable[TensorSpec]) -> Iterator[TensorSpec]:
-    """All but the table of token types, which has rules of its own."""
-    return (spec for spec in specs if spec.canonical != subject.names.types)
+def _is_emptied(spec: TensorSpec, stored: StoredTensor) -> bool:
+    return stored.shape == (0,) and spec.size > 0
 
 
-def _stored_specs(subject: Subject) -> list[tuple[TensorSpec, tuple[int, ...]]]:
-    """Each tensor that the config asks for or allows and that is stored, with the shape that it has."""
-    tensors = subject.checkpoint.tensors
-    specs = (*subject.wanted, *subject.allowed)
-    return [(spec, tensors[spec.name].shape) for spec in specs if spec.name in tensors]
-
-
-def _is_emptied(spec: TensorSpec, found: tuple[int, ...]) -> bool:
-    return found == (0,) and spec.size > 0
-
-
-def is_flattened(spec: TensorSpec, found: tuple[int, ...]) -> bool:
+def is_flattened(spec: TensorSpec, stored: StoredTensor) -> bool:
     """Whether a tensor of several dimensions is stored in one, with as many numbers."""
-    return len(spec.shape) > 1 and found == (spec.size,)
+    return len(spec.shape) > 1 and stored.shape == (spec.size,)
 
 
-def _is_misshapen(spec: TensorSpec, found: tuple[int, ...]) -> bool:
-    return found != spec.shape and not _is_emptied(spec, found) and not is_flattened(spec, found)
+def _is_misshapen(spec: TensorSpec, stored: StoredTensor) -> bool:
+    return stored.shape != spec.shape and not _is_emptied(spec, stored) and not is_flattened(spec, stored)
 
 
 def _hint_for_all(subject: Subject) -> str:
@@ -303,14 +288,13 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
     if words is None or not words.shape or words.shape[0] == config.vocab_size:
-        pad = usable_pad(subject.tokenizer, config.pad_token_id, spec.shape[0])
-        return f"gte-surgery resize CKPT --vocab {spec.shape[0]} --pad {pad}"
+        return subject.resized(spec.shape[0], config.pad_token_id)
     rows = words.shape[0]
     return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'
 
 
 def _unasked(subject: Subject) -> list[str]:
-    asked = {spec.name for spec in (*subject.wanted, *subject.allowed)}
+    asked = {spec.name for spec in subject.allowed}
     types = subject.canonical.get(subject.names.types)
     return [name for name in subject.checkpoint.tensors if name not in asked and name != types]
 

@@ -16,7 +16,6 @@ from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.wording import counted, listed
 from gte_surgery.vocabulary.emission import Emitted
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, WORDS
-from gte_surgery.vocabulary.tokenizer import usable_pad
 
 _CLS = ("cls_token", "cls")
 _MOST_ADDED = 1024
@@ -123,13 +122,12 @@ def class_of_another_kind(subject: Subject) -> Iterator[Observation]:
     and "gte" XLM-R's. Name the right one: "PreTrainedTokenizerFast" takes tokenizer.json as it is [transformers 5.24,
     models/auto/tokenization_auto.py and tokenization_utils_tokenizers.py; 4.57.6 takes the file as it is].
     """
-    found, settings = subject.tokenizer, subject.sidecar(TOKENIZER_CONFIG)
-    members = settings.value if settings is not None else None
-    is_unread = subject.checkpoint.has(TOKENIZER_CONFIG) and not isinstance(members, dict)
+    found, settings = subject.tokenizer, subject.settings(TOKENIZER_CONFIG)
+    is_unread = subject.checkpoint.has(TOKENIZER_CONFIG) and not isinstance(settings.value, dict)
     if is_unread or found.made_by.fits(found.kind):
         return
-    is_stated = isinstance(members, dict) and members.get("tokenizer_class")
-    place = settings.location("/tokenizer_class") if settings is not None and is_stated else subject.at("model_type")
+    is_stated = settings.members.get("tokenizer_class")
+    place = settings.location("/tokenizer_class") if is_stated else subject.at("model_type")
     message = f"{shown(subject.values.get('model_type'))}: without a class named, transformers takes "
     hint = '"tokenizer_class": "PreTrainedTokenizerFast" and the special tokens' if found.whole else ""
     if found.kind == WORDS and subject.values.get("model_type") != "modernbert":
@@ -147,10 +145,9 @@ def pads_on_the_left(subject: Subject) -> Iterator[Observation]:
     """
     if subject.tokenizer.side != "left" or not _takes_first(subject):
         return
-    settings = subject.sidecar(TOKENIZER_CONFIG)
-    is_stated = settings is not None and isinstance(settings.value, dict) and "padding_side" in settings.value
-    here = settings.location("/padding_side") if settings is not None and is_stated else None
-    place = here or Location(file=TOKENIZER_JSON, pointer="/padding/direction")
+    settings, place = subject.settings(TOKENIZER_CONFIG), Location(file=TOKENIZER_JSON, pointer="/padding/direction")
+    if "padding_side" in settings.members:
+        place = settings.location("/padding_side")
     yield Observation(place, 'left, must be "right" for a vector at position 0')
 
 
@@ -221,9 +218,7 @@ def emitted_is_another(subject: Subject) -> Iterator[Observation]:
 
 
 def _resize(subject: Subject, rows: int) -> str:
-    """The command that gives the tables so many rows, and keeps the pad id where it can."""
-    pad = usable_pad(subject.tokenizer, subject.config.pad_token_id, rows)
-    return f"gte-surgery resize CKPT --vocab {rows} --pad {pad}"
+    return subject.resized(rows, subject.config.pad_token_id)
 
 
 def _beyond(subject: Subject, *parts: str) -> Iterator[Emitted]:

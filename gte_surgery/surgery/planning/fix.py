@@ -151,9 +151,7 @@ def _made_whole(checkpoint: Checkpoint, edit: Fix) -> Plan | None:
 
 def _true_shapes(checkpoint: Checkpoint) -> dict[str, tuple[int, ...]]:
     """The shapes that the config asks for of tensors that are stored flat, by stored name."""
-    subject, tensors = Subject(checkpoint), checkpoint.tensors
-    specs = (spec for spec in (*subject.wanted, *subject.allowed) if spec.name in tensors)
-    return {spec.name: spec.shape for spec in specs if is_flattened(spec, tensors[spec.name].shape)}
+    return {spec.name: spec.shape for spec, stored in Subject(checkpoint).pairs if is_flattened(spec, stored)}
 
 
 def _buffers(target: Target) -> _Cure:

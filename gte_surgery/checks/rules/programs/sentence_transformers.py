@@ -132,14 +132,13 @@ def no_sequence_length(subject: Subject) -> Iterator[Observation]:
     Newer versions write transformer_task there and take the smaller of the tokenizer's length and the model's
     positions [sentence-transformers 6.2, base/modules/transformer.py, Transformer].
     """
-    settings = subject.sidecar(SENTENCE_CONFIG)
-    is_new = settings is not None and isinstance(settings.value, dict) and "transformer_task" in settings.value
-    if is_new or subject.head is Head.SEQUENCE_CLASSIFICATION:
+    settings = subject.settings(SENTENCE_CONFIG)
+    is_stated = "transformer_task" in settings.members or settings.members.get("max_seq_length") is not None
+    if is_stated or subject.head is Head.SEQUENCE_CLASSIFICATION:
         return
-    length = settings.value.get("max_seq_length") if settings and isinstance(settings.value, dict) else None
-    if length is None and SENTENCE_CONFIG not in subject.sidecars:
+    if SENTENCE_CONFIG not in subject.sidecars:
         yield Observation(Location(file=SENTENCE_CONFIG), "absent, must state max_seq_length")
-    elif length is None and settings is not None:
+    elif settings.text:
         yield Observation(settings.location("/max_seq_length"), "absent, must be the most tokens of a text")
 
 
@@ -187,8 +186,8 @@ def pooling_unstated(subject: Subject) -> Iterator[Observation]:
     right for the GTE of 2023 alone. Set the first to hidden_size, and pooling_mode to "cls" (before 5.4
     pooling_mode_cls_token to true) [sentence-transformers 6.2, sentence_transformer/modules/pooling.py, Pooling].
     """
-    settings = subject.sidecar(POOLING_CONFIG)
-    if settings is None or not isinstance(settings.value, dict):
+    settings = subject.settings(POOLING_CONFIG)
+    if not isinstance(settings.value, dict):
         return
     hidden = subject.config.hidden_size if subject.config_error is None else "hidden_size"
     if width_key(settings.value) not in settings.value:
@@ -215,9 +214,7 @@ def settings_not_taken(subject: Subject) -> Iterator[Observation]:
     """
     task = _TASKS.get(kind_of_save(subject.checkpoint), "feature-extraction")
     for name, taken in ((SENTENCE_CONFIG, _OF_TRANSFORMER), (POOLING_CONFIG, _OF_POOLING)):
-        settings = subject.sidecar(name)
-        if settings is not None and isinstance(settings.value, dict):
-            yield from _not_taken(settings, settings.value, taken, task)
+        yield from _not_taken(subject.settings(name), taken, task)
     for entry in modules(subject.sidecar(MODULES)):
         name = name_in(subject.checkpoint, entry.config)
         splade = members_of(subject.checkpoint, name) if entry.kind == "SpladePooling" and entry.is_own else {}
@@ -231,8 +228,8 @@ def settings_not_taken(subject: Subject) -> Iterator[Observation]:
         yield Observation(place, f"/default_prompt_name: {shown(prompt)}, there is no prompt of this name")
 
 
-def _not_taken(settings: Document, members: dict[str, object], taken: set[str], task: str) -> Iterator[Observation]:
-    for key, value in members.items():
+def _not_taken(settings: Document, taken: set[str], task: str) -> Iterator[Observation]:
+    for key, value in settings.members.items():
         place = settings.location(f"/{key}")
         if key not in taken:
             yield Observation(place, f"{shown(value)}, which the module does not take")

@@ -160,16 +160,13 @@ def pooling_unreadable_for_tei(subject: Subject) -> Iterator[Observation]:
     pooling_mode, a word, and takes both: `gte-surgery check CKPT --for tei --fix` writes the old spelling, which
     everything reads; or start it with `--pooling cls`.
     """
-    settings = subject.sidecar(POOLING_CONFIG)
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else None
-    if settings is None or members is None or not _is_embedder(subject):
-        return
-    lacking = [key for key in _TEI_POOLING if not isinstance(members.get(key), bool)]
-    if lacking:
+    settings = subject.settings(POOLING_CONFIG)
+    lacking = [key for key in _TEI_POOLING if not isinstance(settings.members.get(key), bool)]
+    if lacking and isinstance(settings.value, dict) and _is_embedder(subject):
         message = f"{listed(lacking)} absent, text-embeddings-inference needs both"
         on = MODE_KEYS[subject.family.facts.pooling]
         by = ", ".join(f'"{key}": {str(key == on).lower()}' for key in _TEI_POOLING)
-        is_curable = spelled_as_before(members) is not None and not subject.checkpoint.around
+        is_curable = spelled_as_before(settings.members) is not None and not subject.checkpoint.around
         hint = _CURE if is_curable else f"write {by} in place of the new keys"
         yield Observation(settings.location(""), message, hint)
 
@@ -182,9 +179,8 @@ def length_unstated_for_tei(subject: Subject) -> Iterator[Observation]:
     [text-embeddings-inference a28ad28f, router/src/lib.rs, STConfig]. sentence-transformers from 5.4 on leaves the key
     out, and takes it where it is written: `gte-surgery check CKPT --for tei --fix` writes it.
     """
-    settings = subject.sidecar(SENTENCE_CONFIG)
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else None
-    if settings is not None and members is not None and type(members.get("max_seq_length")) is not int:
+    settings = subject.settings(SENTENCE_CONFIG)
+    if isinstance(settings.value, dict) and type(settings.value.get("max_seq_length")) is not int:
         message = "absent, text-embeddings-inference needs it in this file"
         yield Observation(settings.location("/max_seq_length"), message, _CURE)
 

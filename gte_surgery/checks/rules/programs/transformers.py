@@ -257,15 +257,14 @@ def otherwise_in_transformers_4(subject: Subject) -> Iterator[Observation]:
     4.57.6, models/auto/tokenization_auto.py, AutoTokenizer; tokenization_utils_base.py, SpecialTokensMixin;
     modeling_rope_utils.py, ROPE_INIT_FUNCTIONS; activations.py, ACT2FN; modeling_utils.py, init_weights].
     """
-    native, settings = subject.family.native, subject.sidecar(TOKENIZER_CONFIG)
+    native, settings = subject.family.native, subject.settings(TOKENIZER_CONFIG)
     turns = native is not None and native.is_in_transformers_4 and subject.config.rope.kind != "none"
     for each in (*(_OF_ROPE if turns else ()), *_OF_CONFIG):
         if each.key in subject.values and not each.takes(value := subject.values[each.key]):
             yield Observation(subject.at(each.key), f"{shown(value)}, {each.does}", each.hint)
-    members = settings.value if settings is not None and isinstance(settings.value, dict) else {}
     for each in _OF_TOKENIZER:
-        if settings is not None and each.key in members and not each.takes(members[each.key]):
-            yield Observation(settings.location(f"/{each.key}"), f"{shown(members[each.key])}, {each.does}", each.hint)
+        if each.key in settings.members and not each.takes(value := settings.members[each.key]):
+            yield Observation(settings.location(f"/{each.key}"), f"{shown(value)}, {each.does}", each.hint)
 
 
 @rule("GTE660", Severity.ERROR, requires=READABLE, only_with=_TRAINER)

@@ -159,8 +159,7 @@ def _of_what_head(subject: Subject) -> list[str]:
 
 def _strange(subject: Subject) -> list[str]:
     """Stored names that the config does not ask for."""
-    known = {spec.name for spec in (*subject.wanted, *subject.allowed)}
-    return sorted(subject.checkpoint.tensors.keys() - known)
+    return sorted(subject.checkpoint.tensors.keys() - {spec.name for spec in subject.allowed})
 
 
 def _covering(names: Iterable[str], subject: Subject) -> Iterable[str]:
