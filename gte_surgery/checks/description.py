@@ -272,7 +272,7 @@ def _rope(config: GteConfig) -> RopeFacts:
     if config.local_rope is not None:
         sliding = sum(kind == SLIDING for kind in config.layer_types)
         words += f", in {sliding} layers with a window of {config.window} {rope_in_words(config.local_rope)}"
-    has_frequencies = rope.kind not in ("none", "unsupported") and config.head_size >= 2
+    has_frequencies = rope.has_frequencies and config.head_size >= 2
     frequencies = inv_freq(rope, config.head_size) if has_frequencies else [0.0]
     if not min(frequencies) > 0:
         return RopeFacts(words, rope.kind, rope.theta, rope.factor, None, None)

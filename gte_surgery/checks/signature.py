@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,17 +50,19 @@ class Signature:
 
 def signatures(checkpoint: Checkpoint) -> Iterator[Signature]:
     """The files called *.sig or *.sigstore.json that are signatures; larger than JSON may be here, none is."""
-    for entry in checkpoint.files:
-        file = checkpoint.readable(entry.name) if entry.name.endswith((".sig", ".sigstore.json")) else None
-        if file is None or file.size > MAX_JSON_BYTES:
-            continue
+    for file in _readable(checkpoint, lambda name: name.endswith((".sig", ".sigstore.json"))):
         try:
             content = read_whole(file.place, MAX_JSON_BYTES)
         except CheckpointError:
             continue
-        payload = _payload(content)
-        if payload is not None:
+        if (payload := _payload(content)) is not None:
             yield _read(file, content, payload)
+
+
+def _readable(checkpoint: Checkpoint, is_called: Callable[[str], bool]) -> Iterator[FileEntry]:
+    """The files of such names that may be read, and are no larger than JSON may be."""
+    files = (checkpoint.readable(entry.name) for entry in checkpoint.files if is_called(entry.name))
+    yield from (file for file in files if file is not None and file.size <= MAX_JSON_BYTES)
 
 
 def _payload(content: bytes) -> bytes | None:
@@ -161,16 +163,13 @@ def is_bill(name: str) -> bool:
 
 def bills(checkpoint: Checkpoint) -> Iterator[Signature]:
     """Those that name files; what cannot be read is passed over, for nothing else depends on it."""
-    for entry in checkpoint.files:
-        file = checkpoint.readable(entry.name) if is_bill(entry.name) else None
-        if file is None or file.size > MAX_JSON_BYTES:
-            continue
+    for file in _readable(checkpoint, is_bill):
         try:
-            value = read_json(file).value
+            members = read_json(file).members
         except CheckpointError:
             continue
-        if isinstance(value, dict) and value.get("bomFormat") == "CycloneDX":
-            components = [each for each in _listed(value, "components") if each.get("type") == "file"]
+        if members.get("bomFormat") == "CycloneDX":
+            components = [each for each in _listed(members, "components") if each.get("type") == "file"]
             named = {str(each.get("name")): each for each in components if each.get("name") != file.name}
             digests = {name: _digest(each) for name, each in named.items()}
             sizes = {name: size for name, each in named.items() if (size := _size(each)) is not None}

@@ -182,7 +182,7 @@ def _spreads(matrix: re.Pattern[str], deviations: Mapping[str, float | None]) ->
 
 def _wavelengths(subject: Subject) -> tuple[float, ...]:
     config = subject.config_or_none
-    if config is None or config.rope.kind in ("none", "unsupported") or config.head_size < 2:
+    if config is None or not config.rope.has_frequencies or config.head_size < 2:
         return ()
     frequencies = inv_freq(config.rope, config.head_size)
     return tuple(2 * math.pi / frequency for frequency in frequencies) if min(frequencies) > 0 else ()

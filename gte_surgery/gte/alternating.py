@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from gte_surgery.gte.fields import GteConfig, Values, integer, wrong
 from gte_surgery.gte.kinds import Dialect
-from gte_surgery.gte.rope import LARGEST_NUMBER, Rope, kind_of
+from gte_surgery.gte.rope import Rope, kind_of, positive
 from gte_surgery.gte.wording import either, shown
 
 FULL, SLIDING = "full_attention", "sliding_attention"
@@ -41,22 +41,19 @@ def read_rope(values: Values, kind: str) -> Rope:
     parameters: dict[str, object] = dict(stated) if isinstance(stated, Mapping) else {"rope_type": "default"}
     parameters |= scaling if isinstance(scaling, Mapping) else {}
     old_key, usual = THETAS[kind]
-    theta = parameters.get("rope_theta", values.get(old_key, usual))
+    stated_theta = parameters.get("rope_theta", values.get(old_key, usual))
+    theta = positive(stated_theta)
     named = str(kind_of(parameters))
     if not isinstance(scaling, Mapping):
         return Rope("unsupported", usual, refusal=f"{shown(scaling)}, must be an object")
-    if (
-        not isinstance(theta, (int, float))
-        or isinstance(theta, bool)
-        or not 1 / LARGEST_NUMBER <= theta <= LARGEST_NUMBER
-    ):
+    if theta is None:
         key = "rope_theta: " if "rope_theta" in parameters else ""
-        return Rope("unsupported", usual, refusal=f"{key}{shown(theta)}, must be a number above 0")
+        return Rope("unsupported", usual, refusal=f"{key}{shown(stated_theta)}, must be a number above 0")
     if strange := [str(key) for key in nested if key not in THETAS]:
         return Rope("unsupported", usual, refusal=f"{strange[0]}, must be {FULL} or {SLIDING}, each with a rope in it")
     if named not in _TYPES:
         return Rope("unsupported", usual, refusal=f"{shown(named)}, must be {either([shown(name) for name in _TYPES])}")
-    return Rope("default", float(theta)) if named == "default" else Rope("unsupported", float(theta), rope_type=named)
+    return Rope("default", theta) if named == "default" else Rope("unsupported", theta, rope_type=named)
 
 
 def ropes_of_both(values: Values, dialect: Dialect, head_size: int) -> tuple[Rope, Rope] | None:

@@ -15,7 +15,7 @@ from gte_surgery.errors import RefusedError
 from gte_surgery.gte.consumers import Demands
 from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
-from gte_surgery.gte.rope import Rope, angle_gap
+from gte_surgery.gte.rope import Rope, turns_alike
 from gte_surgery.gte.tensors import Dim, Part, Symbol, TensorSpec
 
 Members = Callable[[Values, Head, bool], dict[str, object]]
@@ -300,9 +300,8 @@ def shape_of(config: GteConfig) -> tuple[int, int, int, int]:
 
 def has_rope_of(config: GteConfig, release: Release) -> bool:
     """Whether the ropes agree to half a radian at the last position: enough to know a rounded one again."""
-    if config.rope.kind in ("none", "unsupported") or release.rope.kind == "none":
-        return config.rope.kind == release.rope.kind
-    return angle_gap(config.rope, release.rope, release.head_size, release.max_positions - 1) < 0.5
+    is_alike = turns_alike(config.rope, release.rope, release.head_size, release.max_positions, radians=0.5)
+    return is_alike or config.rope.kind == release.rope.kind == "none"
 
 
 def head_shown(names: Iterable[str], masked_lm: str) -> Head:

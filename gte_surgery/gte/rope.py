@@ -40,6 +40,11 @@ class Rope(NamedTuple):
     rope_type: str = ""
     refusal: str = ""
 
+    @property
+    def has_frequencies(self) -> bool:
+        """Whether it turns tokens, and by angles that are known."""
+        return self.kind not in ("none", "unsupported")
+
 
 def kind_of(parameters: Mapping[str, object]) -> object:
     """The type that a rope scaling names, by its new key or its old one."""
@@ -54,28 +59,25 @@ def inv_freq(rope: Rope, head_size: int) -> list[float]:
     ntk (theta·f)^(−2i/d) / f^(2/d); mixed-ntk theta^(−2i/d) / exp(a·(i+1)^b), a = ln f / (d/2)^b
     [new-impl modeling.py, NTKScalingRotaryEmbedding]. Raises UsageError for kinds "none" and "unsupported".
     """
+    native = _native(rope, head_size, "has no frequencies that this tool knows")
+    pairs = head_size // 2
+    factors = native.factors if native.kind == "longrope" else (native.factor,) * pairs
+    return [native.theta ** (-2 * i / head_size) / factor for i, factor in zip(range(pairs), factors, strict=True)]
+
+
+def _native(rope: Rope, head_size: int, refusal: str) -> Rope:
+    """The rope of a kind that the native dialect has, with the same frequencies: default, linear or longrope."""
     match rope.kind:
         case "default":
-            return _plain(rope.theta, head_size)
-        case "linear":
-            return [frequency / rope.factor for frequency in _plain(rope.theta, head_size)]
+            return Rope("default", rope.theta)
         case "ntk":
-            shrink = rope.factor ** (2 / head_size)
-            return [frequency / shrink for frequency in _plain(rope.theta * rope.factor, head_size)]
+            return Rope("linear", rope.theta * rope.factor, rope.factor ** (2 / head_size))
         case "mixed-ntk":
-            return _divided(_plain(rope.theta, head_size), mixed_factors(rope, head_size))
-        case "longrope":
-            return _divided(_plain(rope.theta, head_size), list(rope.factors))
+            return Rope("longrope", rope.theta, factors=tuple(mixed_factors(rope, head_size)))
         case "none" | "unsupported":
-            raise UsageError(f"rope: {describe(rope)}, has no frequencies that this tool knows")
-
-
-def _plain(theta: float, head_size: int) -> list[float]:
-    return [theta ** (-2 * i / head_size) for i in range(head_size // 2)]
-
-
-def _divided(frequencies: list[float], factors: list[float]) -> list[float]:
-    return [frequency / factor for frequency, factor in zip(frequencies, factors, strict=True)]
+            raise UsageError(f"rope: {describe(rope)}, {refusal}")
+        case _:
+            return rope
 
 
 def mixed_factors(rope: Rope, head_size: int) -> list[float]:
@@ -93,32 +95,19 @@ def to_native(rope: Rope, head_size: int, max_positions: int) -> dict[str, objec
 
     Raises UsageError for kinds "none" and "unsupported", which the native model cannot express.
     """
-    match rope.kind:
-        case "default":
-            return {"rope_theta": rope.theta, "rope_type": "default"}
-        case "linear":
-            return {"factor": rope.factor, "rope_theta": rope.theta, "rope_type": "linear"}
-        case "ntk":
-            shrink = rope.factor ** (2 / head_size)
-            return {"factor": shrink, "rope_theta": rope.theta * rope.factor, "rope_type": "linear"}
-        case "mixed-ntk":
-            return _longrope(rope.theta, mixed_factors(rope, head_size), max_positions)
-        case "longrope":
-            return _longrope(rope.theta, list(rope.factors), max_positions)
-        case "none" | "unsupported":
-            raise UsageError(f"rope: {describe(rope)}, cannot be expressed in the native dialect")
-
-
-def _longrope(theta: float, factors: list[float], max_positions: int) -> dict[str, object]:
-    return {
-        "attention_factor": 1.0,
-        "factor": 1.0,
-        "long_factor": factors,
-        "original_max_position_embeddings": max_positions,
-        "rope_theta": theta,
-        "rope_type": "longrope",
-        "short_factor": list(factors),
-    }
+    native = _native(rope, head_size, "cannot be expressed in the native dialect")
+    stated: dict[str, object] = {"rope_theta": native.theta, "rope_type": native.kind}
+    if native.kind == "linear":
+        stated |= {"factor": native.factor}
+    if native.kind == "longrope":
+        stated |= {
+            "attention_factor": 1.0,
+            "factor": 1.0,
+            "long_factor": list(native.factors),
+            "original_max_position_embeddings": max_positions,
+            "short_factor": list(native.factors),
+        }
+    return dict(sorted(stated.items()))
 
 
 MOST_POSITIONS = 1 << 22
@@ -189,6 +178,20 @@ def angle_gap(one: Rope, other: Rope, head_size: int, position: int) -> float:
     """The largest difference in angle, radians, that two ropes give a token at `position`; UsageError as `inv_freq`."""
     pairs = zip(inv_freq(one, head_size), inv_freq(other, head_size), strict=True)
     return max((abs(a - b) * position for a, b in pairs), default=0.0)
+
+
+def turns_alike(one: Rope, other: Rope, head_size: int, positions: int = 8192, radians: float = 0.01) -> bool:
+    """Whether two ropes turn the last token by angles that differ by less; never where those of one are not known."""
+    if not one.has_frequencies or not other.has_frequencies:
+        return False
+    return angle_gap(one, other, head_size, positions - 1) < radians
+
+
+def positive(value: object) -> float | None:
+    """A base or a factor; None for anything that cannot be one."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
 
 
 def describe(rope: Rope) -> str:

@@ -129,7 +129,7 @@ def other_frequencies(subject: Subject) -> Iterator[Observation]:
 def _other_frequencies(subject: Subject) -> dict[str, str]:
     """How each stored inv_freq departs from the formula's, by stored name; empty where the formula is not known."""
     config = subject.config_or_none
-    if config is None or config.rope.kind in ("none", "unsupported"):
+    if config is None or not config.rope.has_frequencies:
         return {}
     wanted, departures = inv_freq(config.rope, config.head_size), {}
     for name, tensor in subject.checkpoint.tensors.items():

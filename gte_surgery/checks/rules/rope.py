@@ -16,14 +16,12 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.family import Release, shape_of
-from gte_surgery.gte.rope import Rope, angle_gap, describe, kind_of, to_native
+from gte_surgery.gte.rope import Rope, describe, kind_of, to_native, turns_alike
 from gte_surgery.gte.wording import listed
 
 _SOUND = (*SOUND, "GTE111")
 _NTK_FACTORS = range(2, 65)
 _SCALINGS = ("rope_scaling", "rope_parameters")
-_TOLERANCE = 0.01
-"""Radians at the last position: below this, two ropes count as the same."""
 
 
 @rule("GTE120", Severity.ERROR, requires=_SOUND)
@@ -90,7 +88,7 @@ def two_ropes(subject: Subject) -> Iterator[Observation]:
     if both is None:
         return
     old, new = both
-    if "unsupported" not in (old.kind, new.kind) and not _is_same(old, new, config.head_size):
+    if old.has_frequencies and new.has_frequencies and not turns_alike(old, new, config.head_size):
         keys = ("rope_scaling", "global_rope_theta", "local_rope_theta", "rope_theta")
         key = next((key for key in keys if subject.values.get(key)), "rope_theta")
         message = f"says {describe(old)}, rope_parameters says {describe(new)}"
@@ -167,7 +165,7 @@ def _ropes(config: GteConfig) -> tuple[Rope, ...]:
 def _has_ropes_of(config: GteConfig, release: Release) -> bool:
     others = (release.rope, release.local_rope or release.rope)
     pairs = zip(_ropes(config), others, strict=False)
-    return all(_is_same(mine, its, config.head_size, release.max_positions) for mine, its in pairs)
+    return all(turns_alike(mine, its, config.head_size, release.max_positions) for mine, its in pairs)
 
 
 def _rope_key(subject: Subject) -> str:
@@ -181,12 +179,6 @@ def _of_shape(subject: Subject, config: GteConfig) -> tuple[Release, ...]:
     """The releases of these sizes; of those with this vocabulary only, if there are any."""
     alike = tuple(r for r in subject.family.releases if r.shape == shape_of(config))
     return tuple(r for r in alike if r.vocab_size == config.vocab_size) or alike
-
-
-def _is_same(one: Rope, other: Rope, head_size: int, positions: int = 8192) -> bool:
-    if "unsupported" in (one.kind, other.kind):
-        return False
-    return angle_gap(one, other, head_size, positions - 1) < _TOLERANCE
 
 
 def _trained(subject: Subject, config: GteConfig) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gte_surgery.gte.kinds import Dialect
-from gte_surgery.gte.rope import LARGEST_NUMBER, NATIVE_THETA, REMOTE_THETA, Rope, kind_of
+from gte_surgery.gte.rope import NATIVE_THETA, REMOTE_THETA, Rope, kind_of, positive
 from gte_surgery.gte.wording import shown
 
 _LARGEST_MIXED_B = 8
@@ -66,14 +66,14 @@ def read_rope_of_tei(config: Mapping[str, object]) -> Rope:
     """The rope that text-embeddings-inference makes of a config [backends/candle/src/models/gte.rs]."""
     parameters = config.get("rope_parameters")
     nested = parameters.get("rope_theta") if isinstance(parameters, dict) else None
-    theta = _number(config.get("rope_theta", nested)) or REMOTE_THETA
+    theta = positive(config.get("rope_theta", nested)) or REMOTE_THETA
     scaling = config.get("rope_scaling")
-    factor = _number(scaling.get("factor")) if isinstance(scaling, dict) else None
+    factor = positive(scaling.get("factor")) if isinstance(scaling, dict) else None
     return Rope("default", theta) if factor is None else Rope("ntk", theta, factor)
 
 
 def _read_remote(config: Mapping[str, object]) -> Rope:
-    theta = _number(config.get("rope_theta", REMOTE_THETA))
+    theta = positive(config.get("rope_theta", REMOTE_THETA))
     if config.get("position_embedding_type") == "absolute":
         return Rope("none", theta or REMOTE_THETA)
     if theta is None:
@@ -84,7 +84,7 @@ def _read_remote(config: Mapping[str, object]) -> Rope:
     if not isinstance(scaling, Mapping):
         return _refused("", f"rope_scaling: {shown(scaling)}, must be an object or null", theta)
     kind = str(scaling.get("type"))
-    factor = _number(scaling.get("factor"))
+    factor = positive(scaling.get("factor"))
     if kind != "ntk":
         return _refused(kind, f'rope_scaling type: {shown(scaling.get("type"))}, must be "ntk"', theta)
     if factor is None:
@@ -109,7 +109,7 @@ def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
         return _refused("", f"rope_parameters: {shown(parameters)}, must be an object or null")
     kind = kind_of(parameters)
     found_theta = parameters.get("rope_theta", config.get("rope_theta", NATIVE_THETA))
-    theta = _number(found_theta)
+    theta = positive(found_theta)
     if theta is None:
         return _refused(str(kind), f"rope_theta: {shown(found_theta)}, {_POSITIVE}")
     partial = parameters.get("partial_rotary_factor", config.get("partial_rotary_factor"))
@@ -130,7 +130,7 @@ def _read_native(config: Mapping[str, object], head_size: int) -> Rope:
 
 
 def _read_linear(parameters: Mapping[str, object], theta: float) -> Rope:
-    factor = _number(parameters.get("factor"))
+    factor = positive(parameters.get("factor"))
     if factor is None:
         return _refused("linear", f"factor: {shown(parameters.get('factor'))}, {_POSITIVE}", theta)
     return Rope("linear", theta, factor)
@@ -162,15 +162,8 @@ def _refused(rope_type: str, refusal: str, theta: float = REMOTE_THETA) -> Rope:
     return Rope("unsupported", theta, rope_type=rope_type, refusal=refusal)
 
 
-def _number(value: object) -> float | None:
-    """A base or factor, or None for anything that cannot be one."""
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return float(value) if 1 / LARGEST_NUMBER <= value <= LARGEST_NUMBER else None
-
-
 def _factors(value: object) -> tuple[float, ...] | None:
     if not isinstance(value, list):
         return None
-    numbers = tuple(number for number in map(_number, value) if number is not None)
+    numbers = tuple(number for number in map(positive, value) if number is not None)
     return numbers if len(numbers) == len(value) else None

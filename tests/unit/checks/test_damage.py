@@ -75,6 +75,13 @@ def test_a_pad_beyond_absolute_positions(tmp_path: Path) -> None:
     assert grave(write(tmp_path, config, tensors(config))) == {"GTE107"}
 
 
+@pytest.mark.parametrize("theta", [10000.0, 20000.0])
+def test_absolute_positions_are_turned_by_no_rope(tmp_path: Path, theta: float) -> None:
+    config = remote_config(position_embedding_type="absolute", rope_theta=theta, rope_scaling=None)
+    config |= {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0}}
+    assert grave(write(tmp_path, config, tensors(config))) == set()
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu"])
 def test_a_native_masked_lm_of_another_activation(tmp_path: Path, activation: str) -> None:
     config = native_config(architectures=["GteForMaskedLM"], hidden_act=activation)

@@ -14,7 +14,7 @@ from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.kinds import Consumer, Head
-from gte_surgery.gte.rope import angle_gap, describe
+from gte_surgery.gte.rope import describe, turns_alike
 from gte_surgery.gte.wording import listed
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, made_whole
 
@@ -22,8 +22,6 @@ _TEI = f"--for {Consumer.TEI.value}"
 _TEI_POOLING = ("pooling_mode_cls_token", "pooling_mode_mean_tokens")
 _COPY = "gte-surgery convert CKPT --to remote --out DIR"
 _CURE = f"gte-surgery check CKPT {_TEI} --fix"
-_TOLERANCE = 0.01
-"""Radians at the last position: below this, two ropes count as the same."""
 
 
 @rule("GTE630", Severity.ERROR, requires=SOUND, only_with=_TEI)
@@ -82,9 +80,8 @@ def rope_misread_by_tei(subject: Subject) -> Iterator[Observation]:
     config, reads = subject.config, subject.family.asked_by(Consumer.TEI).rope
     if config.rope.kind == "none" or reads is None:
         return
-    applied, positions = reads(subject.values), config.max_position_embeddings
-    is_known = config.rope.kind != "unsupported"
-    if not is_known or angle_gap(config.rope, applied, config.head_size, positions - 1) > _TOLERANCE:
+    applied = reads(subject.values)
+    if not turns_alike(config.rope, applied, config.head_size, config.max_position_embeddings):
         key = next((key for key in ("rope_scaling", "rope_parameters") if subject.values.get(key)), "rope_theta")
         message = f"{describe(config.rope)}, text-embeddings-inference applies {describe(applied)}"
         yield Observation(subject.at(key), message, _COPY if subject.dialect is Dialect.NATIVE else "")

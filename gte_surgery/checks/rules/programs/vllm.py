@@ -44,11 +44,7 @@ def activation_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     ModernBertMLP]. A model that was trained with another
     activation needs another server.
     """
-    only = subject.family.asked_by(Consumer.VLLM).only
-    if "hidden_act" in only and subject.config.hidden_act != only["hidden_act"]:
-        found, wanted = shown(subject.config.hidden_act), shown(only["hidden_act"])
-        member = subject.family.facts.spelled.get("hidden_act", "hidden_act")
-        yield Observation(subject.at(member), f"{found}, must be {wanted} for vLLM")
+    yield from _unlike_the_one(subject, "hidden_act", subject.config.hidden_act)
 
 
 @rule("GTE622", Severity.ERROR, requires=NAMED, only_with=_VLLM)
@@ -72,11 +68,7 @@ def positions_unstated_for_vllm(subject: Subject) -> Iterator[Observation]:
     It reads the key without a default and stops where it is absent or another. A native config may carry it at no
     cost [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeEmbedding].
     """
-    only, found = subject.family.asked_by(Consumer.VLLM).only, subject.values.get("position_embedding_type")
-    if "position_embedding_type" in only and found != only["position_embedding_type"]:
-        said = shown(found) if "position_embedding_type" in subject.values else "absent"
-        wanted = shown(only["position_embedding_type"])
-        yield Observation(subject.at("position_embedding_type"), f"{said}, must be {wanted} for vLLM")
+    yield from _unlike_the_one(subject, "position_embedding_type", subject.values.get("position_embedding_type"))
 
 
 @rule("GTE624", Severity.ERROR, requires=READABLE, only_with=_VLLM)
@@ -125,11 +117,15 @@ def norm_unknown_to_vllm(subject: Subject) -> Iterator[Observation]:
     Its layers have nn.LayerNorm whatever layer_norm_type says, and stop at the biases that an RMS norm has not, or use
     what they were initialised with [vLLM 3340a0da, models/bert_with_rope.py, BertWithRopeBlock].
     """
-    only = subject.family.asked_by(Consumer.VLLM).only
-    found = subject.config.layer_norm_type
-    if "layer_norm_type" in only and found != only["layer_norm_type"]:
-        wanted = shown(only["layer_norm_type"])
-        yield Observation(subject.at("layer_norm_type"), f"{shown(found)}, must be {wanted} for vLLM")
+    yield from _unlike_the_one(subject, "layer_norm_type", subject.config.layer_norm_type)
+
+
+def _unlike_the_one(subject: Subject, field: str, found: object) -> Iterator[Observation]:
+    """Where vLLM takes one value of a field alone, and another is found, or none."""
+    only, key = subject.family.asked_by(Consumer.VLLM).only, subject.family.facts.spelled.get(field, field)
+    if field in only and found != only[field]:
+        told = "absent" if found is None and key not in subject.values else shown(found)
+        yield Observation(subject.at(key), f"{told}, must be {shown(only[field])} for vLLM")
 
 
 def _served_layouts(subject: Subject) -> Mapping[str, Layout]:
