@@ -12,6 +12,7 @@ from gte_surgery.checks.policy import Policy, find_policy, passed_over, read_pol
 from gte_surgery.checks.subject import Expectations
 from gte_surgery.errors import UsageError
 from gte_surgery.findings import Severity, Suppression
+from gte_surgery.gte.kinds import Consumer
 
 WHOLE = """
 fail-on = "warning"
@@ -53,6 +54,12 @@ def test_everything_that_it_can_say_is_read(tmp_path: Path) -> None:
             Suppression("GTE14", "we know", str(path)),
         ),
     )
+
+
+def test_any_program_may_be_named(tmp_path: Path) -> None:
+    known = tuple(consumer.value for consumer in Consumer)
+    path = written(tmp_path / "policy.toml", f"[expect]\nconsumers = {list(known)}")
+    assert read_policy(path).consumers == known
 
 
 def test_an_empty_one_says_nothing(tmp_path: Path) -> None:
