@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from types import MappingProxyType
-from typing import NamedTuple
 
 from gte_surgery.checkpoint.faults import FaultKind
 from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checks.shards import reindexed
 from gte_surgery.checks.subject import Subject
-from gte_surgery.findings import MOST_ALIKE, Location, Severity, documented
+from gte_surgery.findings import MOST_ALIKE, Code, Location, Severity, documented
 
 _OF_THE_INDEX = (
     FaultKind.WEIGHTS_MISSING, FaultKind.INDEX_UNREADABLE, FaultKind.INDEX_MISSING_FILE,
@@ -69,21 +68,17 @@ def shown(value: object) -> str:
 Check = Callable[[Subject], Iterable[Observation]]
 
 
-class Rule(NamedTuple):
-    """One rule. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them skips the rule.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(Code):
+    """A code with what judges by it. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them
+    skips the rule.
 
     `only_with` is the option without which it is not judged at all, "--values" or "--for vllm"; empty for most.
     What `is_apart` is judged on a thread of its own while the others are, since it takes as long as they all do. The
     first `most` of what it finds are told, the last of them with a count of the rest.
     """
 
-    code: str
-    severity: Severity
-    title: str
-    explanation: str
-    requires: tuple[str, ...]
     check: Check
-    only_with: str = ""
     is_apart: bool = False
     most: int = MOST_ALIKE
 
@@ -105,7 +100,8 @@ def rule(
         title, _, explanation = (check.__doc__ or "").strip().partition("\n")
         text = _unindented(explanation)
         needed = tuple(sorted(requires))
-        _add_rule(Rule(code, severity, title.rstrip("."), text, needed, check, only_with, is_apart, most))
+        stated = (code, severity, title.rstrip("."), text, needed, only_with)
+        _add_rule(Rule(*stated, check=check, is_apart=is_apart, most=most))
         return check
 
     return register
@@ -131,7 +127,7 @@ def add_fault_rules(
     for code, each in documented(table).items():
         kind, _, title = each.title.partition(" ")
         needed = tuple(sorted(requires.get(code, ())))
-        _add_rule(Rule(code, each.severity, title, each.explanation, needed, partial(_faults, kinds[kind])))
+        _add_rule(Rule(code, each.severity, title, each.explanation, needed, check=partial(_faults, kinds[kind])))
 
 
 def _faults(kind: FaultKind | HeaderFault, subject: Subject) -> Iterable[Observation]:

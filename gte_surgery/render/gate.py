@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code, Report, Severity, Suppression
 from gte_surgery.render.formats.report import accepted_lines, file_path, policy_lines, subject_and_message
 from gte_surgery.render.ink import columns, printable
@@ -22,7 +21,7 @@ def explained(
     return columns([(subject, printable(told)) for subject, told in rows])
 
 
-def gate_html(report: Report, codes: Mapping[str, Rule | Code], version: str) -> str:
+def gate_html(report: Report, codes: Mapping[str, Code], version: str) -> str:
     """The page about one gate; `codes` tell what its findings mean."""
     return filled(
         "gate.html.jinja",

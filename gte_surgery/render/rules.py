@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code
 from gte_surgery.render.ink import paint
 
 
-def rules_text(rules: Sequence[Rule | Code], color: bool = False) -> str:
+def rules_text(rules: Sequence[Code], color: bool = False) -> str:
     """One line a rule: code, severity, title."""
     return "\n".join(
         f"{paint(rule.code, 'strong', color)}  {paint(rule.severity.label.ljust(7), rule.severity.label, color)}"
@@ -19,7 +18,7 @@ def rules_text(rules: Sequence[Rule | Code], color: bool = False) -> str:
     )
 
 
-def rules_json(rules: Sequence[Rule | Code]) -> str:
+def rules_json(rules: Sequence[Code]) -> str:
     """Code, severity, title, explanation and prerequisites of each rule, and what it is judged only with."""
     return json.dumps(
         [
@@ -37,7 +36,7 @@ def rules_json(rules: Sequence[Rule | Code]) -> str:
     )
 
 
-def rule_text(rule: Rule | Code, color: bool = False) -> str:
+def rule_text(rule: Code, color: bool = False) -> str:
     """A rule's title, explanation and prerequisites."""
     label = rule.severity.label
     head = f"{paint(rule.code, 'strong', color)} ({paint(label, label, color)}): {rule.title}"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code, Finding, Report, Severity
 from gte_surgery.render.formats.report import policy_lines, unused_line
 from gte_surgery.render.ink import printable
@@ -14,7 +13,7 @@ from gte_surgery.render.ink import printable
 _NO_XML = re.compile("[\ufffe\uffff]")
 
 
-def report_junit(report: Report, rules: Sequence[Rule | Code], fail_on: Severity) -> str:
+def report_junit(report: Report, rules: Sequence[Code], fail_on: Severity) -> str:
     """One test suite, or one a part. A rule fails with findings of at least `fail_on`; milder ones are its output; a
     rule that was not judged is skipped.
     """

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
-from gte_surgery.checks.registry import Rule
 from gte_surgery.findings import Code, Finding, Report, SkippedRule, SuppressedFinding
 from gte_surgery.render.formats.report import file_path, part_title, policy_lines, subject_and_message, unused_line
 from gte_surgery.render.ink import printable
@@ -21,7 +20,7 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 Object = dict[str, object]
 
 
-def report_sarif(report: Report, rules: Sequence[Rule | Code], version: str) -> str:
+def report_sarif(report: Report, rules: Sequence[Code], version: str) -> str:
     """The report as one SARIF run, ASCII only; `rules` are all that exist, `version` is that of this program."""
     declared = [rule for rule in rules if rule.code in report.rules or rule.code in _found(report)]
     places = {rule.code: number for number, rule in enumerate(declared)}
@@ -46,7 +45,7 @@ def _found(report: Report) -> set[str]:
     return {finding.code for finding in report.findings}
 
 
-def _rule(rule: Rule | Code) -> Object:
+def _rule(rule: Code) -> Object:
     text = rule.explanation or rule.title
     return {
         "id": rule.code,

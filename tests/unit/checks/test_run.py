@@ -41,8 +41,8 @@ def test_a_sound_checkpoint_has_no_finding_and_every_rule_is_judged(tmp_path: Pa
 def test_a_rule_that_finds_no_end_of_faults_tells_a_thousand_and_counts_the_rest(
     form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rule = all_rules()["GTE112"]._replace(
-        check=lambda _: (Observation(Location(f"{n}.tmp"), "x") for n in range(60_000))
+    rule = replace(
+        all_rules()["GTE112"], check=lambda _: (Observation(Location(f"{n}.tmp"), "x") for n in range(60_000))
     )
     monkeypatch.setattr("gte_surgery.checks.run.all_rules", lambda: {"GTE112": rule})
     checkpoint = open_checkpoint(build(tmp_path))
