@@ -88,10 +88,7 @@ def read_policy(path: Path) -> Policy:
         source=source,
         fail_on=Severity[fail_on.upper()] if isinstance(fail_on, str) else None,
         expectations=Expectations(
-            vocab=_integer(expected, "vocab"),
-            pad=_integer(expected, "pad"),
-            type_vocab=_integer(expected, "type-vocab"),
-            ids=_integer(expected, "ids"),
+            **{key.replace("-", "_"): value for key, value in expected.items() if isinstance(value, int)}
         ),
         contract=path.parent / contract if isinstance(contract, str) else None,
         consumers=tuple(map(str, consumers)) if isinstance(consumers, list) else (),
@@ -158,8 +155,3 @@ def _require_valid(content: Mapping[str, object], source: str) -> None:
 def _table(content: Mapping[str, object], key: str) -> Mapping[str, object]:
     value = content.get(key)
     return value if isinstance(value, dict) else {}
-
-
-def _integer(table: Mapping[str, object], key: str) -> int | None:
-    value = table.get(key)
-    return value if isinstance(value, int) else None

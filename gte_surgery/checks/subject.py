@@ -243,9 +243,12 @@ class Subject:
     def faults(self, kind: FaultKind | HeaderFault) -> tuple[Fault, ...]:
         return tuple(fault for fault in self.checkpoint.faults if fault.kind is kind)
 
-    def resized(self, rows: int, pad: int | None) -> str:
-        """The command that gives the tables so many rows, and this pad id where they have a row for it."""
-        return f"gte-surgery resize CKPT --vocab {rows} --pad {usable_pad(self.tokenizer, pad, rows)}"
+    def resized(self, rows: int, pad: int | None = None) -> str:
+        """The command that gives the tables so many rows and this pad id, or the config's where they have a row for
+        it."""
+        stated = self.config_or_none
+        wanted = stated.pad_token_id if pad is None and stated is not None else pad
+        return f"gte-surgery resize CKPT --vocab {rows} --pad {usable_pad(self.tokenizer, wanted, rows)}"
 
     def at(self, key: str) -> Location:
         """Where config.json says `key`, a top-level member or a path such as "rope_scaling/factor"."""

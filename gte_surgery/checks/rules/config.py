@@ -99,7 +99,7 @@ def pad_outside_vocabulary(subject: Subject) -> Iterator[Observation]:
     """
     pad, rows = subject.values.get("pad_token_id"), subject.values.get("vocab_size")
     if isinstance(pad, int) and isinstance(rows, int) and pad >= rows:
-        hint = f"{subject.resized(rows, None)}; any id from 0 to {rows - 1} will do, and its row becomes zero"
+        hint = f"{subject.resized(rows)}; any id from 0 to {rows - 1} will do, and its row becomes zero"
         yield Observation(subject.at("pad_token_id"), f"{pad}, must be below vocab_size {rows}", hint)
 
 

@@ -110,7 +110,7 @@ def _cure(subject: Subject, key: str) -> str:
     rows = config.vocab_size if expected.vocab is None else expected.vocab
     if rows < 1 or (expected.pad is not None and not 0 <= expected.pad < rows):
         return ""
-    command = subject.resized(rows, config.pad_token_id if expected.pad is None else expected.pad)
+    command = subject.resized(rows, expected.pad)
     if types is None or types == config.type_vocab_size:
         return command
     if types < facts.least_types or (types and not facts.has_types):

@@ -13,7 +13,7 @@ from gte_surgery.checks.run import soundness_errors
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.wording import either, listed
 from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerged, unwrapped, wrapper_of
 
@@ -139,7 +139,8 @@ def names_foreign_to_dialect(subject: Subject) -> Iterator[Observation]:
     if layout is None or layout.is_damaged or dialect is None or dialect is Dialect.NATIVE:
         return
     if layout.is_renamed or (layout.prefix == "gte." and dialect is Dialect.REMOTE):
-        wanted = f"`{layout.prefix}{_body(layout)}`, must be `new.encoder.layer` or `encoder.layer` for model_type"
+        body = "layers" if layout.is_renamed else "encoder.layer"
+        wanted = f"`{layout.prefix}{body}`, must be `new.encoder.layer` or `encoder.layer` for model_type"
         yield _name_observation(subject, f"{wanted} {subject.values.get('model_type')}")
 
 
@@ -187,10 +188,6 @@ def _head_observation(subject: Subject, problem: str) -> Observation:
 
 def _name_observation(subject: Subject, found: str, hint: str = "") -> Observation:
     return Observation(weights_as_a_whole(subject), f"the names have {found}", hint)
-
-
-def _body(layout: Layout) -> str:
-    return "layers" if layout.is_renamed else "encoder.layer"
 
 
 def weights_as_a_whole(subject: Subject) -> Location:

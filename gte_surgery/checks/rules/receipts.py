@@ -59,8 +59,8 @@ def tokenizer_left_behind(subject: Subject) -> Iterator[Observation]:
     for name, digest in left.items():
         file = subject.checkpoint.readable(name)
         if file is not None and file.size <= MOST_BESIDE and sha256_of(file.place) == digest:
-            rows, pad = (config.vocab_size, config.pad_token_id) if config is not None else (None, None)
-            hint = f"gte-surgery resize CKPT --vocab {rows} --pad {pad} --tokenizer remove" if pad is not None else ""
+            has_pad = config is not None and config.pad_token_id is not None
+            hint = f"{subject.resized(config.vocab_size)} --tokenizer remove" if config and has_pad else ""
             yield Observation(Location(file=name), "was kept by a surgery that gave other rows to its ids", hint)
 
 
@@ -142,13 +142,10 @@ def _differences(signature: Signature, subject: Subject) -> Iterator[str]:
     yield from (f"{shown(file.name)} is changed" for file in signed if actual.get(file, signed[file]) != signed[file])
 
 
-def _reads_all(subject: Subject) -> bool:
-    return subject.has_values or subject.signed_by is not None
-
-
 def _is_read(file: FileEntry, subject: Subject) -> bool:
     is_allowed = subject.checkpoint.readable(file.name) is not None
-    return is_allowed and (file.size <= _SMALL or (_reads_all(subject) and _is_worth_hashing(file, subject)))
+    reads_all = subject.has_values or subject.signed_by is not None
+    return is_allowed and (file.size <= _SMALL or (reads_all and _is_worth_hashing(file, subject)))
 
 
 def _is_worth_hashing(file: FileEntry, subject: Subject) -> bool:

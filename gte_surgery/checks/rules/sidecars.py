@@ -31,39 +31,14 @@ from gte_surgery.findings import Location, Severity
 
 _CLS = "cls_token"
 _OLD_ACTIVATION = "sbert_ce_default_activation_function"
-_WORDS = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "LeakyReLU",
-    "LogSigmoid",
-    "LogSoftmax",
-    "Mish",
-    "PReLU",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "SiLU",
-    "Sigmoid",
-    "Softmax",
-    "Softmax2d",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-]
-_ACTIVATIONS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("torch.nn", "torch.nn.modules"), (*_WORDS, "Identity")),
-    "torch.nn.modules.activation": (*_WORDS,),
-    "torch.nn.modules.linear": ("Identity",),
+_WORDS = (
+    "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish PReLU RReLU ReLU "
+    "ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus Softshrink Softsign Tanh Tanhshrink"
+)
+_ACTIVATIONS = {
+    **dict.fromkeys(("torch.nn", "torch.nn.modules"), f"{_WORDS} Identity".split()),
+    "torch.nn.modules.activation": _WORDS.split(),
+    "torch.nn.modules.linear": ["Identity"],
 }
 """Those that are made without arguments [torch 2.13, nn/modules/activation.py]."""
 

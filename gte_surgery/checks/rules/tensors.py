@@ -42,7 +42,7 @@ def missing(subject: Subject) -> Iterator[Observation]:
     tensors = subject.checkpoint.tensors
     types = subject.names.types
     absent = [spec for spec in subject.wanted if spec.canonical != types and spec.name not in tensors]
-    strangers = _strangers(subject)
+    strangers = [f"`{name}`" for name in _unasked(subject) if not is_buffer(name)]
     hint = UNMERGED if is_unmerged(tensors) else f"stored, but not asked for: {listed(strangers)}" if strangers else ""
     if not strangers and absent and all(_has_siblings(spec, subject) for spec in absent):
         hint = "left out because it shared memory with another tensor, as accelerate does: save it by save_pretrained"
@@ -288,7 +288,7 @@ def _rows_hint(subject: Subject, spec: TensorSpec, found: tuple[int, ...]) -> st
     if not is_sized or len(found) != len(spec.shape) or found[1:] != spec.shape[1:]:
         return ""
     if words is None or not words.shape or words.shape[0] == config.vocab_size:
-        return subject.resized(spec.shape[0], config.pad_token_id)
+        return subject.resized(spec.shape[0])
     rows = words.shape[0]
     return f'the weights have {counted(rows, "row")}: set "vocab_size": {rows}, or take the weights it was set for'
 
@@ -297,10 +297,6 @@ def _unasked(subject: Subject) -> list[str]:
     asked = {spec.name for spec in subject.allowed}
     types = subject.canonical.get(subject.names.types)
     return [name for name in subject.checkpoint.tensors if name not in asked and name != types]
-
-
-def _strangers(subject: Subject) -> list[str]:
-    return [f"`{name}`" for name in _unasked(subject) if not is_buffer(name)]
 
 
 def _is_gte(subject: Subject, name: str) -> bool:

@@ -35,7 +35,7 @@ def vocabulary_beyond_table(subject: Subject) -> Iterator[Observation]:
     found, rows = subject.tokenizer, subject.config.vocab_size
     if found.rows is not None and found.rows > rows:
         message = f"makes ids up to {found.rows - 1:,}, vocab_size {rows:,} has rows up to {rows - 1:,}"
-        hint = f"if no program uses it: {_resize(subject, rows)} --tokenizer remove"
+        hint = f"if no program uses it: {subject.resized(rows)} --tokenizer remove"
         yield Observation(Location(file=found.source), message, hint)
 
 
@@ -58,7 +58,7 @@ def added_token_beyond_table(subject: Subject) -> Iterator[Observation]:
         by_file.setdefault(each.file, []).append(f"`{each.token}` {each.id}{taken}")
     for name, tokens in by_file.items():
         message = f"{counted(len(tokens), 'token')} beyond vocab_size {rows:,}: {listed(tokens)}"
-        hint = f"{_resize(subject, most + 1)} --round-to 64" if most < rows + _MOST_ADDED else ""
+        hint = f"{subject.resized(most + 1)} --round-to 64" if most < rows + _MOST_ADDED else ""
         yield Observation(Location(file=name), message, hint)
 
 
@@ -198,7 +198,7 @@ def types_beyond_table(subject: Subject) -> Iterator[Observation]:
     for what, highest in (("a text", frame.single_type), ("the second text of a pair", frame.pair_type)):
         if highest >= held:
             place = Location(file=TOKENIZER_JSON, pointer="/post_processor")
-            hint = f"{_resize(subject, config.vocab_size)} --type-vocab {highest + 1}"
+            hint = f"{subject.resized(config.vocab_size)} --type-vocab {highest + 1}"
             yield Observation(place, f"{what} gets type {highest}, must be below type_vocab_size {held}", hint)
             return
 
@@ -215,10 +215,6 @@ def emitted_is_another(subject: Subject) -> Iterator[Observation]:
         if each.part != "added" and each.own is not None and each.own != each.id:
             place = Location(file=each.file, pointer=each.pointer)
             yield Observation(place, f"{each.id}, `{each.token}` is {each.own} in the vocabulary")
-
-
-def _resize(subject: Subject, rows: int) -> str:
-    return subject.resized(rows, subject.config.pad_token_id)
 
 
 def _beyond(subject: Subject, *parts: str) -> Iterator[Emitted]:
