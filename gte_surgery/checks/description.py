@@ -20,8 +20,8 @@ from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.alternating import SLIDING
-from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Release
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.rope import describe as rope_in_words
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.vocabulary.token_files import ROLES

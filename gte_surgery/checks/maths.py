@@ -9,7 +9,7 @@ from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.checkpoint.files import read_whole
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.gte.config import family_of
+from gte_surgery.gte.families import family_of
 from gte_surgery.gte.wording import listed
 
 _MOST_CODE = 1 << 20

@@ -21,10 +21,10 @@ from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
-from gte_surgery.gte.config import Dialect, GteConfig, detect_dialect, family_of, read_config
+from gte_surgery.gte.families import detect_dialect, family_of, read_config
 from gte_surgery.gte.family import Family, Names
-from gte_surgery.gte.fields import LARGEST_SIZE
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.fields import LARGEST_SIZE, GteConfig
+from gte_surgery.gte.kinds import Dialect, Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 from gte_surgery.whole import at_least, make_whole

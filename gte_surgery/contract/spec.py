@@ -23,7 +23,7 @@ from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.terms import Terms
 from gte_surgery.errors import CheckpointError, GteSurgeryError
 from gte_surgery.findings import Report
-from gte_surgery.gte.config import GteConfig
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.vocabulary.token_files import CONTRACTED
 from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer, usable_pad
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from gte_surgery.gte.config import family_of, read_config
+from gte_surgery.gte.families import family_of, read_config
 from gte_surgery.gte.fields import GteConfig, Values
 from gte_surgery.gte.rope import describe, inv_freq
 

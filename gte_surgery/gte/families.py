@@ -1,12 +1,17 @@
-"""The families that there are, and which one a config.json is of: decided here, once."""
+"""The families that there are, and which one a config.json is of: decided here, once; and any GTE's config in one form.
+
+Reading refuses only what no model could be built from; whether the values are wise, and whether a flag is a real
+boolean, is for `gte_surgery.checks`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gte_surgery.errors import UsageError
+from gte_surgery.errors import CheckpointError, UsageError
 from gte_surgery.gte.family import Family, Release
-from gte_surgery.gte.fields import Values
+from gte_surgery.gte.fields import GteConfig, Values
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.wording import either, shown
 
@@ -56,6 +61,22 @@ def unknown_config(values: Values) -> tuple[str, str]:
         found += " with positions or code of another"
     wanted = f"{found}, must be {either([shown(name) for name in model_types()])}"
     return wanted, f"this is {what}: recognised, and not covered" if what else "this is not the config of a GTE model"
+
+
+def detect_dialect(config: Values) -> Dialect | None:
+    """The dialect of a parsed config.json, or None when it is not a GTE config at all."""
+    return family_of(config).dialect_of(config)
+
+
+def read_config(config: Values) -> GteConfig:
+    """The effective config; raises CheckpointError naming the key whose value no model could be built from.
+
+    Flags count as Python counts them: the string "false" is on, as it would be for the loader.
+    """
+    if detect_dialect(config) is None:
+        found, hint = unknown_config(config)
+        raise CheckpointError(f"model_type: {found}", hint)
+    return family_of(config).read_config(config)
 
 
 def model_types() -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from gte_surgery.checkpoint.directory import CONFIG_NAME, Checkpoint
 from gte_surgery.checkpoint.printable import pasteable, shown
 from gte_surgery.checkpoint.sidecars import pooling
 from gte_surgery.errors import CheckpointError, UnavailableError
-from gte_surgery.gte.config import family_of, read_config
+from gte_surgery.gte.families import family_of, read_config
 from gte_surgery.gte.family import Family, Native
 from gte_surgery.gte.kinds import Head
 from gte_surgery.model.weights import find_sources, read_parameters

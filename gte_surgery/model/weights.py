@@ -17,8 +17,8 @@ from torch import Tensor
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.source import path_of
 from gte_surgery.errors import CheckpointError
-from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.family import Family, Naming
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.gte.wording import listed

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from gte_surgery.gte.config import GteConfig
-from gte_surgery.gte.fields import LARGEST_SIZE
+from gte_surgery.gte.fields import LARGEST_SIZE, GteConfig
 from gte_surgery.gte.wording import counted
 
 Tensors = dict[str, Tensor]

@@ -18,8 +18,9 @@ from gte_surgery.checks.run import run as run_checks
 from gte_surgery.checks.subject import config_of
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import GteConfig, family_of
+from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.smoke.batches import Batch, Ids, make_batch
 from gte_surgery.smoke.ledger import Ledger

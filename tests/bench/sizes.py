@@ -16,8 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from gte_surgery.checkpoint.headers.header import render_header
-from gte_surgery.gte.config import read_config
-from gte_surgery.gte.families import find_release
+from gte_surgery.gte.families import find_release, read_config
 from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.new_impl.names import REMOTE_HEAD
 from gte_surgery.gte.tensors import Init, TensorSpec

@@ -14,7 +14,7 @@ from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import read_config
+from gte_surgery.gte.families import read_config
 from gte_surgery.gte.new_impl.reading import PUBLISHED_READS, foreign_reads
 from gte_surgery.gte.rope import Rope, angle_gap
 from tests.builder import ABSENT, build, change_config, load, native_config, remote_config, save, tensors, write

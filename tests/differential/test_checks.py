@@ -10,7 +10,7 @@ import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
 from gte_surgery.checks.run import run
-from gte_surgery.gte.config import read_config
+from gte_surgery.gte.families import read_config
 from gte_surgery.gte.rope import to_native
 
 transformers = pytest.importorskip("transformers")

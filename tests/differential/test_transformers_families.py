@@ -19,8 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 
 from gte_surgery import check, load_encoder, new, open_checkpoint  # noqa: E402
 from gte_surgery.checks.description import describe  # noqa: E402
-from gte_surgery.gte.config import read_config  # noqa: E402
-from gte_surgery.gte.families import releases  # noqa: E402
+from gte_surgery.gte.families import read_config, releases  # noqa: E402
 from gte_surgery.gte.kinds import SUFFIXES, Dialect, Head  # noqa: E402
 
 OURS = [name for name, (family, _) in releases().items() if family.name in ("BERT", "ModernBERT")]

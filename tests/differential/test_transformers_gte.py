@@ -18,10 +18,14 @@ from huggingface_hub.errors import StrictDataclassClassValidationError  # noqa: 
 from safetensors import safe_open  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from gte_surgery.gte.config import Dialect, GteConfig, read_config  # noqa: E402
-from gte_surgery.gte.families import find_release  # noqa: E402
+from gte_surgery.gte.families import find_release, read_config  # noqa: E402
 from gte_surgery.gte.family import Release  # noqa: E402
-from gte_surgery.gte.kinds import Head, Layout  # noqa: E402
+from gte_surgery.gte.fields import GteConfig  # noqa: E402
+from gte_surgery.gte.kinds import (  # noqa: E402
+    Dialect,
+    Head,
+    Layout,
+)
 from gte_surgery.gte.new_impl.family import NEW_IMPL  # noqa: E402
 from gte_surgery.gte.new_impl.names import (  # noqa: E402  # noqa: E402
     BARE,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from gte_surgery.gte.config import read_config
+from gte_surgery.gte.families import read_config
 from gte_surgery.gte.kinds import Head
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import head_of

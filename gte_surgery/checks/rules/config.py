@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import stranger, unknown_config
+from gte_surgery.gte.kinds import Dialect
 
 PARSED = ("GTE001", "GTE002", "GTE003", "GTE101")
 """What must hold before the members of config.json can be asked for."""

@@ -12,8 +12,7 @@ from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.run import soundness_errors
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.wording import either, listed
 from gte_surgery.gte.wrappers import FLAT, UNMERGED, Wrapper, is_flat, is_unmerged, unwrapped, wrapper_of
 

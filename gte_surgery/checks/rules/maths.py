@@ -16,9 +16,8 @@ from gte_surgery.checks.rules.config import PARSED, SOUND
 from gte_surgery.checks.rules.tensors import READABLE, is_buffer
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.fields import ACTIVATIONS
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.gte.tensors import FLOATS
 from gte_surgery.gte.wording import SHOWN, listed, shape

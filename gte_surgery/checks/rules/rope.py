@@ -14,8 +14,9 @@ from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import Dialect, GteConfig
 from gte_surgery.gte.family import Release, shape_of
+from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.rope import Rope, describe, kind_of, to_native, turns_alike
 from gte_surgery.gte.wording import listed
 

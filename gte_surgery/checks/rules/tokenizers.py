@@ -12,7 +12,7 @@ from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import SOUND
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.config import Dialect
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.wording import counted, listed
 from gte_surgery.vocabulary.emission import Emitted
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, WORDS

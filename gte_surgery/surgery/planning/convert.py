@@ -14,10 +14,9 @@ from gte_surgery.checkpoint.restated import renamed, without
 from gte_surgery.checks.maths import has_code, require_published
 from gte_surgery.checks.run import run
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import Dialect
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.kinds import Dialect, Head, Layout
 from gte_surgery.gte.tensors import FLOATS
 from gte_surgery.gte.wording import either, listed
 from gte_surgery.gte.wrappers import takes_off, unwrapped, wrapper_of

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.directory import CONFIG_NAME
 from gte_surgery.errors import UsageError
-from gte_surgery.gte.config import Dialect, GteConfig, read_config
-from gte_surgery.gte.families import find_release
+from gte_surgery.gte.families import find_release, read_config
 from gte_surgery.gte.family import Family, Release
-from gte_surgery.gte.kinds import Head, Layout
+from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.kinds import Dialect, Head, Layout
 from gte_surgery.gte.schemas import violations
 from gte_surgery.gte.tensors import FLOATS, Init, TensorSpec
 from gte_surgery.surgery.edits import New, as_record

@@ -11,9 +11,9 @@ from gte_surgery.checks.run import SOUNDNESS, soundness_errors
 from gte_surgery.checks.subject import Subject
 from gte_surgery.errors import UnsoundError
 from gte_surgery.findings import Finding
-from gte_surgery.gte.config import GteConfig
 from gte_surgery.gte.families import family_of
 from gte_surgery.gte.family import Family, Names
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Head, Layout
 
 

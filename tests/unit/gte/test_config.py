@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.errors import CheckpointError
-from gte_surgery.gte.config import Dialect, read_config
+from gte_surgery.gte.families import read_config
+from gte_surgery.gte.kinds import Dialect
 from gte_surgery.gte.rope import Rope
 
 

@@ -12,7 +12,7 @@ from gte_surgery.errors import RefusedError
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", minversion="5.18")
 
-from gte_surgery.gte.config import read_config  # noqa: E402
+from gte_surgery.gte.families import read_config  # noqa: E402
 from gte_surgery.model.load import load_encoder  # noqa: E402
 from gte_surgery.smoke.batches import Ids, make_batch  # noqa: E402
 from tests.conftest import GOLDEN  # noqa: E402

@@ -25,8 +25,7 @@ from gte_surgery.checkpoint.sidecars import (
 from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Consumer, Head
+from gte_surgery.gte.kinds import Consumer, Dialect, Head
 from gte_surgery.gte.wording import listed
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, VOCABULARIES
 from gte_surgery.vocabulary.tokenizer import ALIKE

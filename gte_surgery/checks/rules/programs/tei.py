@@ -12,8 +12,7 @@ from gte_surgery.checks.rules.programs.transformers import passed_over
 from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Consumer, Head
+from gte_surgery.gte.kinds import Consumer, Dialect, Head
 from gte_surgery.gte.rope import describe, turns_alike
 from gte_surgery.gte.wording import listed
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON, made_whole

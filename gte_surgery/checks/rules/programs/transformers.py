@@ -15,8 +15,7 @@ from gte_surgery.checks.rules.tensors import READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Location, Severity
 from gte_surgery.gte.alternating import THETAS
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Consumer
+from gte_surgery.gte.kinds import Consumer, Dialect
 from gte_surgery.gte.rope import Rope
 from gte_surgery.gte.wording import either, listed
 

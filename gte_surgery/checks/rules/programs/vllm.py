@@ -11,8 +11,7 @@ from gte_surgery.checks.rules.layout import weights_as_a_whole
 from gte_surgery.checks.rules.tensors import NAMED, READABLE
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Consumer, Head, Layout
+from gte_surgery.gte.kinds import Consumer, Dialect, Head, Layout
 from gte_surgery.gte.wording import listed
 
 _VLLM = f"--for {Consumer.VLLM.value}"

@@ -12,8 +12,7 @@ from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.files import FileEntry
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, RefusedError
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.wording import counted
 from gte_surgery.surgery.edits import Convert, Edit, Resize
 from gte_surgery.surgery.planning.parts.row_changes import RowChange

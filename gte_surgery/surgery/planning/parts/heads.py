@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 from gte_surgery.checkpoint.restated import without
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import Dialect
-from gte_surgery.gte.kinds import AUTO_CLASSES, Head, Layout
+from gte_surgery.gte.kinds import AUTO_CLASSES, Dialect, Head, Layout
 from gte_surgery.gte.tensors import TensorSpec
 from gte_surgery.gte.wording import counted, listed
 from gte_surgery.surgery.edits import Convert

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.gte.families import read_config
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from gte_surgery.gte.config import GteConfig, read_config
+from gte_surgery.gte.families import read_config
+from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Head, Layout
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import Dialect, read_config
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.families import read_config
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.new_impl.members import native_members
 from tests.builder import ABSENT, native_config, remote_config
 

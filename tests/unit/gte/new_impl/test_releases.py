@@ -9,9 +9,10 @@ import pytest
 
 from gte_surgery.errors import UsageError
 from gte_surgery.gte import families
-from gte_surgery.gte.config import Dialect, GteConfig, read_config
+from gte_surgery.gte.families import read_config
 from gte_surgery.gte.family import Release
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.fields import GteConfig
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.new_impl.family import NEW_IMPL
 from gte_surgery.gte.new_impl.names import BARE, REMOTE_HEAD
 from gte_surgery.gte.new_impl.releases import RELEASES, release_config

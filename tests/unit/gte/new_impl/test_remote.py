@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gte_surgery.errors import RefusedError
-from gte_surgery.gte.config import Dialect, read_config
+from gte_surgery.gte.families import read_config
 from gte_surgery.gte.family import Release
-from gte_surgery.gte.kinds import Head
+from gte_surgery.gte.kinds import Dialect, Head
 from gte_surgery.gte.new_impl.members import native_members, remote_members
 from gte_surgery.gte.new_impl.releases import RELEASES, release_config
 from gte_surgery.gte.rope import Rope, inv_freq
