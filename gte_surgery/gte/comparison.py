@@ -7,8 +7,8 @@ Whether either is any good is for `gte_surgery.checks`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from gte_surgery.gte.families import family_of, read_config
 from gte_surgery.gte.fields import GteConfig, Values
@@ -58,7 +58,9 @@ def differences_in_meaning(left: Values, right: Values, dtypes: tuple[str | None
     keys = dict.fromkeys((*one, *other))
     found = [KeyDifference(key, one.get(key), other.get(key)) for key in keys]
     differing = [item for item in found if not _is_equal(item.left, item.right)]
-    return [*differing, *_rope_difference(left, right, configs)]
+    if not _turns_alike(left, right, *configs):
+        differing.append(KeyDifference("rope", *(describe(config.rope) for config in configs)))
+    return differing
 
 
 def differences_in_spelling(left: Values, right: Values, meant: list[KeyDifference]) -> list[KeyDifference]:
@@ -67,15 +69,9 @@ def differences_in_spelling(left: Values, right: Values, meant: list[KeyDifferen
     blamed.update(_ROPE if "rope" in blamed else ())
     blamed.update(_DTYPE if "dtype" in blamed else ())
     keys = [key for key in dict.fromkeys((*left, *right)) if key not in blamed]
-    return [
-        KeyDifference(key, left.get(key), right.get(key)) for key in keys if _is_written_otherwise(key, left, right)
-    ]
-
-
-def _is_written_otherwise(key: str, left: Values, right: Values) -> bool:
-    if (key in left) is not (key in right):
-        return True
-    return type(left[key]) is not type(right[key]) or left[key] != right[key]
+    written = [(key, left.get(key, ...), right.get(key, ...)) for key in keys]
+    differing = [key for key, one, other in written if type(one) is not type(other) or one != other]
+    return [KeyDifference(key, left.get(key), right.get(key)) for key in differing]
 
 
 def _effective(values: Values, config: GteConfig, stored_dtype: str | None) -> dict[str, object]:
@@ -85,33 +81,20 @@ def _effective(values: Values, config: GteConfig, stored_dtype: str | None) -> d
     dtype = (config.dtype or stored_dtype or "").removeprefix("torch.") or None
     told = {*_SPELLING, *fields, *facts.spelled.values(), *facts.spellings}
     carried = {key: value for key, value in values.items() if key not in told and value is not None}
-    riding = {key: _plain(facts.flags, key, value) for key, value in carried.items()}
+    riding = {key: bool(value) if key in facts.flags else value for key, value in carried.items()}
     flags = {key: False for key in facts.flags if key not in told}
     return {**fields, "dtype": dtype, **facts.defaults, **flags, **_labels(config.num_labels), **riding}
 
 
 def _labels(count: int) -> dict[str, object]:
     """The names that transformers gives to labels without a name."""
-    names = [f"LABEL_{number}" for number in range(count)]
-    return {
-        "id2label": {str(at): name for at, name in enumerate(names)},
-        "label2id": {n: i for i, n in enumerate(names)},
-    }
-
-
-def _plain(flags: Collection[str], key: str, value: object) -> object:
-    return bool(value) if key in flags else value
+    names = {str(number): f"LABEL_{number}" for number in range(count)}
+    return {"id2label": names, "label2id": {name: int(number) for number, name in names.items()}}
 
 
 def _is_equal(one: object, other: object) -> bool:
     """Whether two JSON values are equal, where 1 and 1.0 are and 1 and true are not."""
     return isinstance(one, bool) is isinstance(other, bool) and one == other
-
-
-def _rope_difference(left: Values, right: Values, configs: tuple[GteConfig, GteConfig]) -> Iterator[KeyDifference]:
-    one, other = configs
-    if not _turns_alike(left, right, one, other):
-        yield KeyDifference("rope", describe(one.rope), describe(other.rope))
 
 
 def _turns_alike(left: Values, right: Values, one: GteConfig, other: GteConfig) -> bool:
@@ -122,7 +105,5 @@ def _turns_alike(left: Values, right: Values, one: GteConfig, other: GteConfig) 
         return False
     if "unsupported" in (one.rope.kind, other.rope.kind):
         return one.rope == other.rope and all(left.get(key) == right.get(key) for key in _ROPE)
-    frequencies = inv_freq(one.rope, one.head_size), inv_freq(other.rope, other.head_size)
-    pairs = zip(*frequencies, strict=False)
-    same_length = len(frequencies[0]) == len(frequencies[1])
-    return same_length and all(math.isclose(a, b, rel_tol=_SAME_FREQUENCY) for a, b in pairs)
+    mine, its = inv_freq(one.rope, one.head_size), inv_freq(other.rope, other.head_size)
+    return len(mine) == len(its) and all(map(partial(math.isclose, rel_tol=_SAME_FREQUENCY), mine, its))

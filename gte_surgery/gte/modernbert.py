@@ -81,7 +81,7 @@ def read_config(values: Values) -> GteConfig:
         local_rope=read_rope(values, SLIDING),
         layer_types=layer_types(values, usual.num_hidden_layers),
         window=_window(values),
-        biased=tuple(name for name in _BIASES if _is_biased(values, name)),
+        biased=tuple(name for name in _BIASES if values.get(f"{name}_bias", name == "decoder")),
         draw_cut=_cut(values),
     )
 
@@ -96,10 +96,6 @@ def _window(values: Values) -> int:
     if values.get("sliding_window", window // 2) != window // 2:
         raise wrong("sliding_window", values["sliding_window"], f"absent, or half of local_attention, {window // 2}")
     return window
-
-
-def _is_biased(values: Values, name: str) -> bool:
-    return bool(values.get(f"{name}_bias", name == "decoder"))
 
 
 def _cut(values: Values) -> float:

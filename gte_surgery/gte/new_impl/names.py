@@ -148,7 +148,9 @@ def canonical_name(stored: str, layout: Layout) -> str | None:
     A name that belongs but that no GTE has comes back without its prefix and otherwise as it is.
     """
     if _is_head(stored, layout.head_prefix):
-        return _canonical_head(stored.removeprefix(layout.head_prefix), layout)
+        bare, own = stored.removeprefix(layout.head_prefix), f"lm_head.{layout.head_norm}."
+        is_of_another = bare.startswith("lm_head.norm.") and layout.head_norm != "norm"
+        return None if is_of_another else bare.replace(own, "lm_head.norm.")
     if not stored.startswith(layout.prefix):
         return None
     name = stored[len(layout.prefix) :]
@@ -177,17 +179,7 @@ def stored_name(canonical: str, layout: Layout) -> str:
 
 
 def _is_head(name: str, head_prefix: str) -> bool:
-    if not name.startswith(_HEAD_PARTS, len(head_prefix)) or not name.startswith(head_prefix):
-        return False
-    return name[len(head_prefix) :].partition(".")[0] in _HEAD_PARTS
-
-
-def _canonical_head(name: str, layout: Layout) -> str | None:
-    if layout.head_norm == "norm":
-        return name
-    if name.startswith("lm_head.norm."):
-        return None
-    return name.replace("lm_head.layer_norm.", "lm_head.norm.")
+    return name.startswith(head_prefix) and name[len(head_prefix) :].partition(".")[0] in _HEAD_PARTS
 
 
 def head_of(canonical_names: Iterable[str], values: Values | None = None) -> Head:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.kinds import Head, Layout
-from gte_surgery.gte.new_impl.names import NAMES
+from gte_surgery.gte.new_impl.names import NAMES, PACKED
 from gte_surgery.gte.tensors import Dim, H, I, Init, K, P, Part, T, V, linear, norm
 
 
@@ -33,28 +33,21 @@ def _embeddings(config: GteConfig) -> Iterator[Part]:
 def _layers(config: GteConfig, has_split_qkv: bool, has_split_mlp: bool) -> Iterator[Part]:
     for layer in range(config.num_hidden_layers):
         base = f"encoder.layer.{layer}"
-        yield from _attention(f"{base}.attention", has_split_qkv)
-        yield from _mlp(f"{base}.mlp", has_split_mlp)
+        yield from _packed(base, "attention.qkv_proj", H, has_split_qkv)
+        yield from linear(f"{base}.attention.o_proj", H, H)
+        yield from _packed(base, "mlp.up_gate_proj", I, has_split_mlp, has_bias=False)
+        yield from linear(f"{base}.mlp.down_proj", H, I)
         for each in ("attn_ln", "mlp_ln"):
             yield from norm(f"{base}.{each}", has_bias=config.layer_norm_type == "layer_norm")
 
 
-def _attention(base: str, has_split_qkv: bool) -> Iterator[Part]:
-    if has_split_qkv:
-        for projection in ("q_proj", "k_proj", "v_proj"):
-            yield from linear(f"{base}.{projection}", H, H)
-    else:
-        yield from linear(f"{base}.qkv_proj", Dim("H", 3), H)
-    yield from linear(f"{base}.o_proj", H, H)
-
-
-def _mlp(base: str, has_split_mlp: bool) -> Iterator[Part]:
-    if has_split_mlp:
-        yield from linear(f"{base}.up_proj", I, H, has_bias=False)
-        yield from linear(f"{base}.gate_proj", I, H, has_bias=False)
-    else:
-        yield from linear(f"{base}.up_gate_proj", Dim("I", 2), H, has_bias=False)
-    yield from linear(f"{base}.down_proj", H, I)
+def _packed(base: str, whole: str, out: Dim, is_split: bool, has_bias: bool = True) -> Iterator[Part]:
+    """A linear layer that is stored as one or in parts, each of `out` rows."""
+    parts = PACKED[whole]
+    if not is_split:
+        parts, out = (whole,), Dim(out.symbol, len(parts))
+    for part in parts:
+        yield from linear(f"{base}.{part}", out, H, has_bias)
 
 
 def _head(config: GteConfig, head: Head) -> Iterator[Part]:
@@ -65,8 +58,7 @@ def _head(config: GteConfig, head: Head) -> Iterator[Part]:
             yield Part("lm_head.decoder.bias", (V,), Init.ZEROS)
             yield Part(NAMES.decoder, (V, H), Init.NORMAL, "spare" if config.tie_word_embeddings else "must")
         case Head.NONE:
-            yield Part("pooler.dense.weight", (H, H), Init.NORMAL, "spare")
-            yield Part("pooler.dense.bias", (H,), Init.ZEROS, "spare")
+            yield from linear("pooler.dense", H, H, need="spare")
         case Head.SEQUENCE_CLASSIFICATION:
             yield from linear("pooler.dense", H, H)
             yield from linear("classifier", K, H)
