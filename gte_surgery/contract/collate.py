@@ -13,7 +13,7 @@ from typing import Any
 
 from gte_surgery.contract.batch.check import check_batch
 from gte_surgery.contract.batch.structure import IDS, LABELS, MASK
-from gte_surgery.contract.frameworks import Framework, Kind, UnreadableError, load, member, plain, tensor
+from gte_surgery.contract.frameworks import Framework, UnreadableError, load, member, plain, tensor
 from gte_surgery.contract.spec import IdContract
 from gte_surgery.contract.terms import whole
 from gte_surgery.errors import UsageError
@@ -135,7 +135,7 @@ def ids_of(sequence: Any) -> list[int]:
         each = member(IDS, ids)
     except UnreadableError as error:
         raise UsageError(f"a sequence: {error}") from None
-    if each.kind is not Kind.INTEGER or len(each.shape) != 1:
+    if each.kind != "integers" or len(each.shape) != 1:
         raise UsageError(f"a sequence: {each.dtype} of {len(each.shape)} dimensions, must be one row of integers")
     found: list[int] = plain(each.value)
     return found

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from functools import lru_cache
 from importlib import import_module
 from itertools import chain
@@ -25,14 +24,8 @@ Framework = Literal["torch", "numpy", "lists"]
 
 FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
 
-
-class Kind(Enum):
-    """What the elements of a tensor are; OTHER for complex, quantised and 8-bit floating-point numbers."""
-
-    BOOLEAN = "booleans"
-    INTEGER = "integers"
-    FLOAT = "floats"
-    OTHER = "other"
+Kind = Literal["booleans", "integers", "floats", "other"]
+"""What the elements of a tensor are; "other" for complex, quantised and 8-bit floating-point numbers."""
 
 
 class UnreadableError(Exception):
@@ -122,13 +115,13 @@ def _type_of(module: str, name: str) -> Any:
 
 @lru_cache(maxsize=64)
 def _dtype(dtype: Any) -> tuple[str, Kind]:
-    """Name and kind of a dtype of torch or numpy."""
+    """Name and kind of a dtype of torch or numpy, or of a type of Python's by its name."""
     name = str(getattr(dtype, "name", dtype)).removeprefix("torch.")
     if name == "bool":
-        return name, Kind.BOOLEAN
-    if re.fullmatch(r"u?int\d+", name):
-        return name, Kind.INTEGER
-    return name, Kind.FLOAT if re.fullmatch(r"bfloat16|float(16|32|64|128)", name) else Kind.OTHER
+        return name, "booleans"
+    if re.fullmatch(r"u?int\d*", name):
+        return name, "integers"
+    return name, "floats" if re.fullmatch(r"bfloat16|float(16|32|64|128)?", name) else "other"
 
 
 def greatest(dtype: str) -> float:
@@ -149,7 +142,7 @@ def _numpy_member(name: str, value: Any) -> Member:
     dtype, kind = _dtype(value.dtype)
     if dtype == "object":
         return member(name, value.tolist())
-    if kind is Kind.OTHER and not dtype.startswith("complex"):
+    if kind == "other" and not dtype.startswith("complex"):
         raise UnreadableError(f"an array of {dtype}, must hold numbers")
     return Member(name, sys.modules["numpy"].asarray(value), "numpy", tuple(value.shape), kind, dtype)
 
@@ -157,14 +150,10 @@ def _numpy_member(name: str, value: Any) -> Member:
 def _list_member(name: str, value: list[Any]) -> Member:
     shape, scalars = _measured(value)
     kinds = set(map(type, scalars))
-    if kinds == {bool}:
-        kind, dtype = Kind.BOOLEAN, "bool"
-    elif kinds <= {int, bool, float}:
-        kind, dtype = (Kind.FLOAT, "float") if float in kinds else (Kind.INTEGER, "int")
-    else:
-        strange = sorted(each.__name__ for each in kinds - {int, bool, float})
-        raise UnreadableError(f"lists of {', '.join(strange)}, must hold numbers")
-    return Member(name, value, "lists", shape, kind, dtype)
+    if strange := kinds - {int, bool, float}:
+        raise UnreadableError(f"lists of {', '.join(sorted(each.__name__ for each in strange))}, must hold numbers")
+    dtype = "bool" if kinds == {bool} else "float" if float in kinds else "int"
+    return Member(name, value, "lists", shape, _dtype(dtype)[1], dtype)
 
 
 def _measured(value: list[Any]) -> tuple[tuple[int, ...], list[Any]]:

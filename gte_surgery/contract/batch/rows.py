@@ -13,7 +13,7 @@ from typing import Any
 
 from gte_surgery.contract.batch.offences import Offence, Offences
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES, Frame
-from gte_surgery.contract.frameworks import Kind, Member
+from gte_surgery.contract.frameworks import Member
 from gte_surgery.contract.terms import Terms
 from gte_surgery.findings import Finding
 
@@ -69,14 +69,14 @@ def _is_spoilt(frame: Frame, mask: Member, contract: Terms, offences: Offences) 
     values: set[float] = set()
     is_inverted = IDS in frame.members
     for row, row_ids in zip(mask.rows(), _column(frame.members.get(IDS)), strict=False):
-        values.update(row if mask.kind is not Kind.OTHER else ())
+        values.update(row if mask.kind != "other" else ())
         is_inverted = is_inverted and all(
             kept == (number == contract.pad_token_id) for kept, number in zip(row, row_ids, strict=True)
         )
     negative = [value for value in values if value != 0]
     if 0 in values and negative and max(negative) <= _HUGE:
         offences.add_whole("GTE424", MASK, f"values 0 and {min(negative):g}, must be 1 for tokens and 0 for pads")
-    elif mask.kind not in (Kind.BOOLEAN, Kind.INTEGER):
+    elif mask.kind not in ("booleans", "integers"):
         offences.add_whole("GTE423", MASK, f"{mask.dtype}, must be integers or booleans")
     elif is_inverted and values == {0, 1}:
         offences.add_whole("GTE426", MASK, "1 at pads and 0 at tokens, must be the other way round")

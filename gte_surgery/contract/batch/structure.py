@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from gte_surgery.contract.batch.offences import HINTS
 from gte_surgery.contract.codes import CODES
-from gte_surgery.contract.frameworks import Kind, Member, UnreadableError, greatest, member
+from gte_surgery.contract.frameworks import Member, UnreadableError, greatest, member
 from gte_surgery.contract.terms import Terms
 from gte_surgery.findings import Finding, Location
 from gte_surgery.gte.wording import shape
@@ -137,7 +137,7 @@ def _judge_embeds(frame: Frame, contract: Terms) -> None:
         return
     if contract.hidden_size not in (None, embeds.shape[2]):
         frame.found("GTE471", EMBEDS, f"width {embeds.shape[2]}, must be hidden_size {contract.hidden_size}")
-    if embeds.kind is not Kind.FLOAT:
+    if embeds.kind != "floats":
         frame.reject("GTE472", EMBEDS, f"{embeds.dtype}, must be floating point")
     elif embeds.shape[:2] != frame.grid:
         frame.reject("GTE470", EMBEDS, f"shape {shape(embeds.shape)}, must begin as that of input_ids")
@@ -148,7 +148,7 @@ def _judge_shape(frame: Frame, name: str, code: str) -> None:
     each = frame.members.get(name)
     if each is None:
         return
-    if name == LABELS and each.shape[:1] == frame.grid[:1] and (len(each.shape) == 1 or each.kind is Kind.FLOAT):
+    if name == LABELS and each.shape[:1] == frame.grid[:1] and (len(each.shape) == 1 or each.kind == "floats"):
         del frame.members[name]  # the class or the score of each row is none of the vocabulary's business
     elif name == POSITIONS and each.shape == (1, frame.grid[1]):
         return
@@ -161,7 +161,7 @@ def _judge_shape(frame: Frame, name: str, code: str) -> None:
 def _judge_integers(frame: Frame, contract: Terms, allow_int32: bool) -> None:
     allowed = ("int64", "int", "int32") if allow_int32 else ("int64", "int")
     for each in [frame.members[name] for name in (IDS, TYPES, POSITIONS, LABELS) if name in frame.members]:
-        if each.kind is not Kind.INTEGER:
+        if each.kind != "integers":
             frame.reject("GTE411", each.name, f"{each.dtype}, must be int64")
         elif each.name in (IDS, LABELS) and greatest(each.dtype) < contract.vocab_size - 1:
             frame.found(

@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from gte_surgery.contract.batch.structure import EMBEDS, IDS, LABELS, MASK, POSITIONS, TYPES, Frame
-from gte_surgery.contract.frameworks import Framework, Kind
+from gte_surgery.contract.frameworks import Framework
 from gte_surgery.contract.terms import Terms
 
 _EASY = frozenset(("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"))
@@ -24,7 +24,7 @@ _EASY = frozenset(("bool", "uint8", "int8", "int16", "int32", "int64", "float16"
 _BLOCK = 1 << 19
 """Positions that are judged at once on the host."""
 
-_WHOLE = (Kind.BOOLEAN, Kind.INTEGER)
+_WHOLE = ("booleans", "integers")
 
 
 def is_clean(frame: Frame, contract: Terms) -> bool:
