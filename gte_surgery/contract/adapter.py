@@ -78,9 +78,13 @@ class GteAdapter:
     ) -> Batch:
         """Encode `sequences` into one batch, rows of at most `max_length` tokens (None: as many as the model takes).
 
-        Raises BatchError where the batch breaks the contract, RefusedError where a row is too long.
+        Raises BatchError where the batch breaks the contract, RefusedError where a row is too long, UsageError for a
+        length below 1.
         """
-        limit = min(max_length or self.contract.max_length, self.contract.max_length)
+        most = self.contract.max_length
+        limit = most if max_length is None else min(whole("max_length", max_length), most)
+        if limit < 1:
+            raise UsageError(f"max_length: {max_length}, must be at least 1")
         batch = self._encoded(sequences, add_special_tokens, limit + 1)
         if long := _longer(batch, limit):
             self._tell(long, len(sequences), limit)

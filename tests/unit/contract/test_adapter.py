@@ -332,3 +332,11 @@ def test_a_pad_id_that_is_no_integer_is_refused_and_of_an_encoder_passed_over() 
     asking = Encoder(form="lists")
     asking.pad_id = lambda: 7  # type: ignore[attr-defined]  # as SentencePiece's is
     assert GteAdapter(asking, CONTRACT)([[5], [6, 7]])["input_ids"].tolist() == [[2, 5, 1], [2, 6, 7]]
+
+
+@pytest.mark.parametrize(("length", "told"), [(0, "0, must be at least 1"), (-1, "-1, must be at least 1"),
+                                              (4.0, "4.0, must be an integer")])  # fmt: skip
+def test_a_length_that_is_none_is_refused(length: Any, told: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        GteAdapter(Encoder(), CONTRACT, pad_id=0)([[5]], max_length=length)
+    assert raised.value.message == f"max_length: {told}"
