@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from gte_surgery.checkpoint.json.scan import Member, skip_space
 from gte_surgery.checkpoint.json.strict import parse_document, replace_members
 from gte_surgery.errors import RefusedError
+from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.pieces import fields, piece_spans, piece_text
 from gte_surgery.vocabulary.rewriting.contents import entries_of
 from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, renumbered, require_no_gaps, spliced
@@ -16,9 +17,8 @@ from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, W
 
 _TYPE = 3
 _NORMAL = 1
-_USER_DEFINED = 4
-_BYTE = 6
-"""SentencePiece.type: the other kinds are the unknown, control and unused pieces, which texts do not hold."""
+_IN_TEXTS = (_NORMAL, 4, 6)
+"""SentencePiece.type: normal, user-defined and byte pieces. Texts do not hold unknown, control and unused ones."""
 
 
 def settings_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -> bytes:
@@ -76,8 +76,8 @@ def sentencepiece_rewritten(raw: bytes, name: str, ids: Mapping[str, int], new_i
     Raises RefusedError where programs that count its pieces would not come to the new ids.
     """
     pieces = [(raw[begin:end], piece_text(raw[begin:end])) for begin, end in piece_spans(raw)]
-    special = [piece for piece, _ in pieces if _kind(piece) not in (_NORMAL, _USER_DEFINED, _BYTE)]
-    others = [(piece, text) for piece, text in pieces if _kind(piece) in (_NORMAL, _USER_DEFINED, _BYTE)]
+    special = [piece for piece, _ in pieces if _kind(piece) not in _IN_TEXTS]
+    others = [(piece, text) for piece, text in pieces if _kind(piece) in _IN_TEXTS]
     offset = _offset(pieces, others[0][1] if others else "", ids)
     kept = sorted((new_ids[ids[text]], piece) for piece, text in others if ids.get(text) in new_ids)
     for at, (number, _) in enumerate(kept, len(special)):
@@ -105,7 +105,9 @@ def _offset(pieces: list[tuple[bytes, str]], text: str, ids: Mapping[str, int]) 
 
 
 def _kind(piece: bytes) -> int:
-    for field, begin, _, _ in fields(piece):
+    for field, begin, end, _ in fields(piece):
+        if field == _TYPE and begin == end:
+            raise StreamError("the type of a piece is no number")
         if field == _TYPE:
             return piece[begin]
     return _NORMAL

@@ -179,6 +179,14 @@ def test_what_is_no_id_in_an_older_file_goes(tmp_path: Path) -> None:
     assert rewritten(source(tmp_path), {0: 0, 2: 1})["added_tokens.json"] == b'{"b": 1}'
 
 
+def test_a_piece_whose_type_is_no_number_is_refused(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1, "b": 2}, "unk_token": "<unk>"}
+    (build(tmp_path) / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": model}))
+    (tmp_path / "spiece.model").write_bytes(b"\x0a\x05\x0a\x01a\x1a\x00")
+    with pytest.raises(RefusedError, match=r"spiece\.model: cannot be rewritten: the type of a piece is no number"):
+        rewritten(source(tmp_path), {0: 0, 2: 1})
+
+
 def test_a_sentencepiece_model_follows_and_loads(tmp_path: Path) -> None:
     sentencepiece = pytest.importorskip("sentencepiece")
     corpus = tmp_path / "corpus.txt"
