@@ -113,11 +113,13 @@ def _added(contents: Contents, new_ids: NewIds) -> Iterator[Edit]:
     settled = {token.text: token.id for token in contents.added}
     kept: list[tuple[int, str]] = []
     entries = list(members(contents.text, place.begin).values())
-    for entry, token in zip(entries, contents.whole.listed, strict=True):
+    for at, (entry, token) in enumerate(zip(entries, contents.whole.listed, strict=True)):
         number = new_ids.get(settled.get(token_text(token), -1))
         if number is None:
             continue
-        id_place = members(contents.text, entry.begin)["id"]
+        id_place = members(contents.text, entry.begin).get("id")
+        if id_place is None:
+            raise RefusedError(f"{contents.name}: /added_tokens/{at}: `{token_text(token)}` states no id")
         literal = contents.text[entry.begin : id_place.begin] + str(number) + contents.text[id_place.end : entry.end]
         kept.append((number, literal))
     written = [literal for _, literal in sorted(kept, key=lambda pair: pair[0])]

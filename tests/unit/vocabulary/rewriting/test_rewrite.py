@@ -179,6 +179,15 @@ def test_what_is_no_id_in_an_older_file_goes(tmp_path: Path) -> None:
     assert rewritten(source(tmp_path), {0: 0, 2: 1})["added_tokens.json"] == b'{"b": 1}'
 
 
+@pytest.mark.parametrize("odd", [{"content": "<unk>"}, "<unk>"])
+def test_an_added_token_that_states_no_id_is_refused(tmp_path: Path, odd: object) -> None:
+    model = {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1, "b": 2}, "unk_token": "<unk>"}
+    added = [{"id": 0, "content": "<unk>"}, odd]
+    (build(tmp_path) / "tokenizer.json").write_text(json.dumps({"added_tokens": added, "model": model}))
+    with pytest.raises(RefusedError, match=r"^tokenizer.json: /added_tokens/1: `<unk>` states no id"):
+        rewritten(source(tmp_path), {0: 0, 2: 1})
+
+
 def test_a_piece_whose_type_is_no_number_is_refused(tmp_path: Path) -> None:
     model = {"type": "WordLevel", "vocab": {"<unk>": 0, "a": 1, "b": 2}, "unk_token": "<unk>"}
     (build(tmp_path) / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": model}))
