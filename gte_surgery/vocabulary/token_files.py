@@ -98,7 +98,7 @@ def older_tokens(checkpoint: Checkpoint) -> Iterator[AddedToken]:
             found.append(AddedToken(text, number, ADDED_TOKENS, f"/{escape(text)}", 1, flags))
     for key, token in dict_of(stated.get("added_tokens_decoder")).items():
         text = token_text(token)
-        if text and key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key)):
+        if text and is_key_of_id(key):
             pointer = f"/added_tokens_decoder/{key}"
             found.append(AddedToken(text, int(key), TOKENIZER_CONFIG, pointer, 1, _flags(token, False)))
     yield from sorted(found, key=lambda token: token.id)
@@ -125,6 +125,11 @@ def token_text(token: object) -> str:
 def is_id(value: object) -> TypeGuard[int]:
     """Whether a JSON value can be a token id: a whole number that 32 bits hold."""
     return type(value) is int and 0 <= value < 2**32
+
+
+def is_key_of_id(key: str) -> bool:
+    """Whether a key of added_tokens_decoder is an id."""
+    return key.isascii() and key.isdigit() and len(key) <= 10 and is_id(int(key))
 
 
 def dict_of(value: object) -> dict[str, object]:

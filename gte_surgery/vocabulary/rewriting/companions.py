@@ -13,7 +13,15 @@ from gte_surgery.vocabulary.json_stream import StreamError
 from gte_surgery.vocabulary.pieces import fields, piece_spans, piece_text
 from gte_surgery.vocabulary.rewriting.contents import entries_of
 from gte_surgery.vocabulary.rewriting.tokenizer_json import NewIds, renumbered, require_no_gaps, spliced
-from gte_surgery.vocabulary.token_files import ADDED_TOKENS, TOKENIZER_CONFIG, WORDS, dict_of, is_id, token_text
+from gte_surgery.vocabulary.token_files import (
+    ADDED_TOKENS,
+    TOKENIZER_CONFIG,
+    WORDS,
+    dict_of,
+    is_id,
+    is_key_of_id,
+    token_text,
+)
 
 _TYPE = 3
 _NORMAL = 1
@@ -27,7 +35,7 @@ def settings_rewritten(raw: bytes, in_use: Mapping[str, int], new_ids: NewIds) -
     """
     document = parse_document(raw, TOKENIZER_CONFIG)
     decoder = dict_of(document.value).get("added_tokens_decoder")
-    stated = [(int(key), token) for key, token in dict_of(decoder).items() if key.isascii() and key.isdigit()]
+    stated = [(int(key), token) for key, token in dict_of(decoder).items() if is_key_of_id(key)]
     numbered = [(in_use.get(token_text(token), number), token) for number, token in stated]
     kept = sorted((new_ids[number], at) for at, (number, _) in enumerate(numbered) if number in new_ids)
     moved = {"added_tokens_decoder": {str(number): numbered[at][1] for number, at in kept}}

@@ -16,7 +16,7 @@ from gte_surgery.checkpoint.directory import Checkpoint, open_checkpoint
 from gte_surgery.errors import RefusedError
 from gte_surgery.vocabulary import classes
 from gte_surgery.vocabulary.rewriting.closure import passed_through
-from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten
+from gte_surgery.vocabulary.rewriting.rewrite import Source, load, rewritten, settings_alone
 from gte_surgery.vocabulary.tokenizer import read_tokenizer
 from tests.builder import build
 from tests.texts import KINDS, encoded, lines, write_tokenizer
@@ -170,6 +170,13 @@ def test_older_files_follow(tmp_path: Path, name: str, before: str, after: str) 
     (tmp_path / name).write_text(before)
     new = rewritten(source(tmp_path), {0: 0, 1: 1, 2: 2, 3: 3, 4: 4, 6: 5})
     assert new[name].decode() == after
+
+
+def test_a_key_of_thousands_of_digits_is_no_id(tmp_path: Path) -> None:
+    decoder = {"9" * 5000: {"content": "<x>"}, "1": {"content": "<y>"}}
+    (build(tmp_path) / "tokenizer_config.json").write_text(json.dumps({"added_tokens_decoder": decoder}))
+    files = settings_alone(open_checkpoint(tmp_path), {1: 0})
+    assert json.loads(files["tokenizer_config.json"]) == {"added_tokens_decoder": {"0": {"content": "<y>"}}}
 
 
 def test_what_is_no_id_in_an_older_file_goes(tmp_path: Path) -> None:
