@@ -36,7 +36,7 @@ def test_a_shrink_is_proved_on_the_card_and_swapped_rows_are_refuted(
     stored: str, has_room: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_room:
-        monkeypatch.setattr(memory, "free_bytes", lambda device: 0)
+        monkeypatch.setattr(memory, "free_bytes", lambda device: memory._BESIDE)
     old = new(tmp_path / "old", release="gte-base-en-v1.5", dtype=stored, **SIZES).target  # type: ignore[arg-type]
     made = resize(old, vocab=256, pad=0, prove=prover("cuda"), out=tmp_path / "small")
     assert made.receipt is not None

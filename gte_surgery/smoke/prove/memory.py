@@ -112,7 +112,8 @@ def require_memory(subject: Subject, processes: int) -> None:
 def needed(subject: Subject, longest: int, processes: int = 1) -> Need:
     """What the run needs at its height, with rows of at most so many tokens."""
     if subject.options.against is not None:
-        return Need(2 * weight_bytes(subject.checkpoint, "float32"), 0, 0)
+        at_once = 1 if subject.device.type == "cuda" else 2  # a GPU that has no room for both holds one after the other
+        return Need(at_once * weight_bytes(subject.checkpoint, "float32"), 0, 0)
     return max(_phases(subject, longest, processes), key=lambda need: need.total)
 
 

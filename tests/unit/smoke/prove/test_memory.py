@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ def test_more_is_needed_for_training_and_for_a_lower_dtype_and_less_in_a_compari
     assert needed(toy, 16, batch=2, train=1).weights > 2 * plain.weights
     assert needed(toy, 2000, dtype="bf16").weights > needed(toy, 2000).weights
     assert needed(toy, 2000, against=toy).total < needed(toy, 2000).total
+
+
+def test_a_gpu_needs_room_for_one_of_two_models_that_are_compared(toy: Path) -> None:
+    subject = Subject.opened(toy, SmokeOptions(device="cpu", against=toy), torch.device("cpu"), 0, lambda told: None)
+    on_gpu = replace(subject, device=torch.device("cuda"))
+    assert 2 * memory.needed(on_gpu, 16).total == memory.needed(subject, 16).total
 
 
 def test_what_is_free_on_this_machine_is_known() -> None:
