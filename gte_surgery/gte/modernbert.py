@@ -41,7 +41,7 @@ from gte_surgery.gte.fields import (
 )
 from gte_surgery.gte.kinds import SUFFIXES, Consumer, Dialect, Head, Layout
 from gte_surgery.gte.rope import Rope
-from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V
+from gte_surgery.gte.tensors import Dim, H, I, Init, K, Need, Part, V, linear, norm
 
 NAMES = Names(words="embeddings.tok_embeddings.weight", decoder="decoder.weight", biases=("decoder.bias",))
 _HEADS = ("head", "decoder", "classifier")
@@ -109,49 +109,30 @@ def _cut(values: Values) -> float:
 
 def parts(config: GteConfig, layout: Layout, head: Head) -> Iterator[Part]:
     """The tensors of a model with `head`; the first layer has no norm before its attention."""
-    out = config.initializer_range / (2.0 * config.num_hidden_layers) ** 0.5
-    yield _drawn(config, NAMES.words, (V, H))
-    yield from _norm(config, "embeddings.norm")
+    out, cut = config.initializer_range / (2.0 * config.num_hidden_layers) ** 0.5, config.draw_cut
+    has_norm, has_attention, has_mlp = (name in config.biased for name in ("norm", "attention", "mlp"))
+    yield Part(NAMES.words, (V, H), Init.NORMAL, cut=cut)
+    yield from norm("embeddings.norm", has_norm)
     for layer in range(config.num_hidden_layers):
         base = f"layers.{layer}"
         if layer:
-            yield from _norm(config, f"{base}.attn_norm")
-        yield from _linear(config, f"{base}.attn.Wqkv", (Dim("H", 3), H), "attention")
-        yield from _linear(config, f"{base}.attn.Wo", (H, H), "attention", out)
-        yield from _norm(config, f"{base}.mlp_norm")
-        yield from _linear(config, f"{base}.mlp.Wi", (Dim("I", 2), H), "mlp")
-        yield from _linear(config, f"{base}.mlp.Wo", (H, I), "mlp", out)
-    yield from _norm(config, "final_norm")
-    if head is Head.NONE:
-        return
-    yield from _linear(config, "head.dense", (H, H), "classifier", out)
-    yield from _norm(config, "head.norm")
+            yield from norm(f"{base}.attn_norm", has_norm)
+        yield from linear(f"{base}.attn.Wqkv", Dim("H", 3), H, has_attention, cut=cut)
+        yield from linear(f"{base}.attn.Wo", H, H, has_attention, std=out, cut=cut)
+        yield from norm(f"{base}.mlp_norm", has_norm)
+        yield from linear(f"{base}.mlp.Wi", Dim("I", 2), H, has_mlp, cut=cut)
+        yield from linear(f"{base}.mlp.Wo", H, I, has_mlp, std=out, cut=cut)
+    yield from norm("final_norm", has_norm)
+    if head is not Head.NONE:
+        yield from linear("head.dense", H, H, "classifier" in config.biased, std=out, cut=cut)
+        yield from norm("head.norm", has_norm)
     if head is Head.MASKED_LM:
         if "decoder" in config.biased:
             yield Part("decoder.bias", (V,), Init.ZEROS)
         need: Need = "spare" if config.tie_word_embeddings else "must"
-        yield Part(NAMES.decoder, (V, H), Init.NORMAL, need, out, config.draw_cut)
-    else:
-        yield _drawn(config, "classifier.weight", (K, H), config.hidden_size**-0.5)
-        yield Part("classifier.bias", (K,), Init.ZEROS)
-
-
-def _drawn(config: GteConfig, name: str, dims: tuple[Dim, ...], std: float | None = None) -> Part:
-    return Part(name, dims, Init.NORMAL, "must", std, config.draw_cut)
-
-
-def _linear(
-    config: GteConfig, name: str, dims: tuple[Dim, ...], biased: str, std: float | None = None
-) -> Iterator[Part]:
-    yield _drawn(config, f"{name}.weight", dims, std)
-    if biased in config.biased:
-        yield Part(f"{name}.bias", dims[:1], Init.ZEROS)
-
-
-def _norm(config: GteConfig, name: str) -> Iterator[Part]:
-    yield Part(f"{name}.weight", (H,), Init.ONES)
-    if "norm" in config.biased:
-        yield Part(f"{name}.bias", (H,), Init.ZEROS)
+        yield Part(NAMES.decoder, (V, H), Init.NORMAL, need, out, cut)
+    elif head is not Head.NONE:
+        yield from linear("classifier", K, H, std=config.hidden_size**-0.5, cut=cut)
 
 
 def head_of(names: Iterable[str], values: Values) -> Head:

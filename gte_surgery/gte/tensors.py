@@ -73,9 +73,17 @@ class TensorSpec(NamedTuple):
 V, H, I, T, P, K = Dim("V"), Dim("H"), Dim("I"), Dim("T"), Dim("P"), Dim("K")  # noqa: E741
 
 
-def linear(name: str, out: Dim, width: Dim, has_bias: bool = True, need: Need = "must") -> Iterator[Part]:
+def linear(
+    name: str,
+    out: Dim,
+    width: Dim,
+    has_bias: bool = True,
+    need: Need = "must",
+    std: float | None = None,
+    cut: float | None = None,
+) -> Iterator[Part]:
     """A linear layer: weight [out, width], bias [out]."""
-    yield Part(f"{name}.weight", (out, width), Init.NORMAL, need)
+    yield Part(f"{name}.weight", (out, width), Init.NORMAL, need, std, cut)
     if has_bias:
         yield Part(f"{name}.bias", (out,), Init.ZEROS, need)
 
