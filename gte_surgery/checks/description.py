@@ -25,7 +25,6 @@ from gte_surgery.gte.fields import GteConfig
 from gte_surgery.gte.rope import describe as rope_in_words
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.vocabulary.token_files import ROLES
-from gte_surgery.vocabulary.tokenizer import Tokenizer, read_tokenizer
 
 PART_NAMES = ("embeddings", "layers", "head", "other")
 _COMPARED = (
@@ -177,8 +176,8 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
     """Describe a checkpoint, opened or where it lies, sound or not; reads one row of one tensor and the small sidecar
     files. Raises CheckpointError where there is nothing to open."""
     checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else open_found(checkpoint)
-    subject, tokenizer = Subject(checkpoint), read_tokenizer(checkpoint)
-    config, stored = subject.config_or_none, tuple(checkpoint.tensors.values())
+    subject = Subject(checkpoint)
+    tokenizer, config, stored = subject.tokenizer, subject.config_or_none, tuple(checkpoint.tensors.values())
     release = subject.family.resembling(config, subject.head) if config else None
     pooled, types = pooling(checkpoint), subject.stored(subject.names.types)
     parameters = sum(math.prod(tensor.shape) for tensor in stored)
@@ -196,8 +195,8 @@ def describe(checkpoint: Checkpoint | Path | str) -> Description:
         parameters=parameters,
         nbytes=sum(tensor.nbytes for tensor in stored),
         dtypes=tuple(sorted(Counter(tensor.dtype for tensor in stored).items())),
-        vocabulary=_vocabulary(subject, tokenizer),
-        pad=_pad(subject, tokenizer),
+        vocabulary=_vocabulary(subject),
+        pad=_pad(subject),
         type_rows=types.shape[0] if types is not None and types.shape else None,
         rope=_rope(config) if config else None,
         files=tuple(FileFacts(file.name, file.size) for file in checkpoint.files),
@@ -237,22 +236,22 @@ def _parts(subject: Subject) -> Iterator[Part]:
             yield Part(name, len(members), parameters, sum(tensor.nbytes for tensor in members))
 
 
-def _vocabulary(subject: Subject, tokenizer: Tokenizer) -> Vocabulary | None:
+def _vocabulary(subject: Subject) -> Vocabulary | None:
     words = subject.stored(subject.names.words)
     if words is None or not words.shape:
         return None
-    known = tokenizer.vocab_size
+    known = subject.tokenizer.vocab_size
     return Vocabulary(words.shape[0], known, None if known is None else words.shape[0] - known)
 
 
-def _pad(subject: Subject, tokenizer: Tokenizer) -> Pad | None:
+def _pad(subject: Subject) -> Pad | None:
     config = subject.config_or_none
     if config is None or config.pad_token_id is None:
         return None
     pad = config.pad_token_id
     words = subject.stored(subject.names.words)
     row = _row(words, pad) if words is not None else None
-    token = tokenizer.tokens.get(pad)
+    token = subject.tokenizer.tokens.get(pad)
     if row is None or words is None:
         return Pad(pad, token, None, None)
     return Pad(pad, token, norm(row, words.dtype), is_zero(row, words.dtype))

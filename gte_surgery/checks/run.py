@@ -52,7 +52,7 @@ def run(
 
     `select` and `ignore` hold codes ("GTE204") or prefixes of codes ("GTE2"); nothing selected
     means every rule. `values` reads all weights, telling `progress` (bytes read, bytes to read); `consumers` are values
-    of `gte.consumers.Consumer` whose own rules are judged as well. `signed_by` is a PEM file, a public key or trusted
+    of `gte.kinds.Consumer` whose own rules are judged as well. `signed_by` is a PEM file, a public key or trusted
     certificates, that a model signature must be by; UnavailableError without model-signing.
 
     Raises UsageError for a code that matches no rule, or none that is judged, and for an unknown consumer; a bad

@@ -12,6 +12,8 @@ from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import Severity
 from gte_surgery.gte.families import stranger, unknown_config
+from gte_surgery.gte.family import Family
+from gte_surgery.gte.fields import Values
 from gte_surgery.gte.kinds import Dialect
 
 PARSED = ("GTE001", "GTE002", "GTE003", "GTE101")
@@ -45,7 +47,7 @@ def schema_violation(subject: Subject) -> Iterator[Observation]:
     -5 and fails later, or trains something else than you meant. `gte-surgery schema config.native` (or config.remote)
     prints what is allowed.
     """
-    judged_elsewhere = {f"/{flag}" for flag, _ in _flag_strings(subject)} | {"/rope_scaling/type"}
+    judged_elsewhere = {f"/{flag}" for flag, _ in flag_strings(subject.family, subject.values)} | {"/rope_scaling/type"}
     for violation in subject.violations:
         if violation.pointer not in judged_elsewhere:
             yield Observation(subject.at_pointer(violation.pointer), violation.message, violation.hint)
@@ -58,7 +60,7 @@ def flag_string_negative(subject: Subject) -> Iterator[Observation]:
     Python takes every non-empty string for true, so `"false"` in quotes switches the flag on, without a word. Write
     true or false without quotes.
     """
-    for flag, text in _flag_strings(subject):
+    for flag, text in flag_strings(subject.family, subject.values):
         if text.lower() not in AFFIRMATIVE:
             effect = "on" if text else "off"
             found = f"the string {shown(text)}, which switches it {effect}; must be true or false"
@@ -72,7 +74,7 @@ def flag_string_affirmative(subject: Subject) -> Iterator[Observation]:
     `"true"` in quotes works in Python, where every non-empty string is true, and Snowflake published it so. Loaders in
     other languages refuse it, and whoever edits it to `"false"` switches nothing off. Write true without quotes.
     """
-    for flag, text in _flag_strings(subject):
+    for flag, text in flag_strings(subject.family, subject.values):
         if text.lower() in AFFIRMATIVE:
             yield Observation(subject.at(flag), f"the string {shown(text)}, must be true", "write it without quotes")
 
@@ -178,7 +180,7 @@ def inexpressible_natively(subject: Subject) -> Iterator[Observation]:
     """
     if subject.dialect is not Dialect.NATIVE:
         return
-    strings = dict(_flag_strings(subject))
+    strings = dict(flag_strings(subject.family, subject.values))
     for key, only in subject.family.facts.fixed:
         value = subject.values.get(key, only)
         if value != only and key not in strings:
@@ -225,8 +227,7 @@ def flags_without_effect(subject: Subject) -> Iterator[Observation]:
             yield Observation(subject.at(flag), f"{shown(subject.values[flag])}, but it has no effect")
 
 
-def _flag_strings(subject: Subject) -> Iterator[tuple[str, str]]:
-    for flag in subject.family.facts.flags:
-        value = subject.values.get(flag)
-        if isinstance(value, str):
-            yield flag, value
+def flag_strings(family: Family, values: Values) -> Iterator[tuple[str, str]]:
+    """Each flag that is a string, with it."""
+    stated = ((flag, values.get(flag)) for flag in family.facts.flags)
+    yield from ((flag, text) for flag, text in stated if isinstance(text, str))

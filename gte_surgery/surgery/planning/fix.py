@@ -6,7 +6,7 @@ it is only asked which of them found something.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
@@ -24,7 +24,7 @@ from gte_surgery.checkpoint.sidecars import (
     spelled_as_before,
 )
 from gte_surgery.checks.registry import all_rules
-from gte_surgery.checks.rules.config import AFFIRMATIVE
+from gte_surgery.checks.rules.config import AFFIRMATIVE, flag_strings
 from gte_surgery.checks.rules.tensors import is_buffer, is_flattened
 from gte_surgery.checks.run import DAMAGED_NAMES, run, soundness_errors
 from gte_surgery.checks.shards import reindexed
@@ -185,7 +185,7 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
     """Strings of which `wants` is true become the booleans that they spell, where that changes no number."""
     sentences: list[str] = []
     members: dict[str, object] = {}
-    for flag, text in _flag_strings(target):
+    for flag, text in flag_strings(target.family, target.values):
         if not wants(text):
             continue
         value = _is_affirmative(text)
@@ -196,12 +196,6 @@ def _flags(target: Target, wants: Callable[[str], bool]) -> _Cure:
                 f'{flag} stays the string "{shown(text)}": loaders that take it for true compute otherwise'
             )
     return _Cure(tuple(sentences), members=members)
-
-
-def _flag_strings(target: Target) -> Iterator[tuple[str, str]]:
-    for flag in target.family.facts.flags:
-        if isinstance(text := target.values.get(flag), str):
-            yield flag, text
 
 
 def _pad_row(target: Target) -> _Cure:
