@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 Check = Callable[[Subject], Iterable[Observation]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
 class Rule(Code):
     """A code with what judges by it. `requires` holds codes or prefixes of codes ("GTE0"): an error under any of them
     skips the rule.
