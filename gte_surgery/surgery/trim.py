@@ -68,10 +68,11 @@ def trim(
     target = understand(checkpoint, lambda names: names.sized_by_vocabulary)
     origins = trim_origins(target, corpus, wish, manner.get("threads"), manner.get("progress"))
     held = target.tensors[target.names.words].shape[0]
-    if list(origins.old) == [*range(origins.rows)] and -(-origins.rows // round_to) * round_to == held:
+    edit = Trim(origins, round_to=round_to, seed=seed, training_state=training_state)
+    if list(origins.old) == [*range(origins.rows)] and edit.rows == held:
         rows = array("q", range(held))  # those that were rounded up to are not drawn anew
-        origins = replace(origins, rows=held, new=rows, old=rows, offsets=range(held + 1))
-    return carried_out(checkpoint, Trim(origins, round_to=round_to, seed=seed, training_state=training_state), **manner)
+        edit = replace(edit, origins=replace(origins, rows=held, new=rows, old=rows, offsets=range(held + 1)))
+    return carried_out(checkpoint, edit, **manner)
 
 
 def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:

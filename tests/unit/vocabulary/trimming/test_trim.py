@@ -221,6 +221,13 @@ def test_other_programs_load_the_result_and_agree_with_each_other(kind: str, tmp
             assert [[0, *each.ids, 2] for each in older.encode_batch(list(texts))] == wanted
 
 
+def test_a_rounding_to_nothing_is_refused(place: Path, tmp_path: Path) -> None:
+    texts = texts_file(tmp_path / "t.txt", ["a"])
+    for wish in ({"texts": texts}, {"top": 1 << 20}):
+        with pytest.raises(UsageError, match=r"^round-to: 0, must be at least 1$"):
+            trim(place, round_to=0, **wish)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("round_to", [1, 64])
 def test_trimming_twice_changes_nothing(place: Path, tmp_path: Path, round_to: int) -> None:
     file = texts_file(tmp_path / "t.txt", lines(500))
