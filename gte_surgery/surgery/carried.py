@@ -52,10 +52,7 @@ def require_known(plan: Plan, checkpoint: Checkpoint | None) -> None:
         return
     own = {shard.file.name for shard in checkpoint.shards} | ({INDEX_NAME} if checkpoint.index else set())
     if plan.command == "fix":
-        own |= {
-            INDEX_NAME,
-            *(source.name for source in plan.sources),
-        }  # what is mended: an index, or shards without one
+        own |= {INDEX_NAME, *(source.name for source in plan.sources)}  # what is mended: an index, or shards without
     written = [file.name for file in plan.files if isinstance(file, WeightFile) or file.name == INDEX_NAME]
     strangers = [name for name in written if checkpoint.has(name) and name not in own]
     if strangers:

@@ -69,7 +69,6 @@ class Resize:
         if self.type_vocab is not None:
             at_least("type-vocab", self.type_vocab, 0, MOST_TYPES)
         _check_roles(self.roles, self.rows, self.pad)
-        _check_seed(self.seed)
         copied_row(self.init)
         if self.pad >= self.rows:
             raise UsageError(
@@ -107,7 +106,6 @@ class Remap:
         _at_the_door(self)
         at_least("round-to", self.round_to, 1)
         _check_roles(self.roles, None, self.pad)
-        _check_seed(self.seed)
         copied_row(self.init)
         if self.vocab is not None and self.vocab < self.origins.rows:
             raise UsageError(
@@ -167,7 +165,6 @@ class New:
             value = getattr(self, name)
             if value is not None:
                 at_least(name.replace("_", "-"), value, 0)
-        _check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +196,6 @@ class Convert:
             raise UsageError("convert: nothing is asked for", wanted)
         if self.strip_prefix == "" or "" in self.drop:
             raise UsageError("convert: an empty prefix or pattern", "name what is to go")
-        if self.seed is not None:
-            _check_seed(self.seed)
         if self.shard_size is not None:
             at_least("shard-size", self.shard_size, 1)
 
@@ -218,7 +213,6 @@ class Reinit:
         _at_the_door(self)
         if self.only == ():
             raise UsageError("only: no pattern is given", "leave it out to draw all tensors anew")
-        _check_seed(self.seed)
 
 
 CURES = (
@@ -282,6 +276,8 @@ _NAMED = {"HeadName": get_args(HeadName), "TrainingState": get_args(TrainingStat
 def _at_the_door(edit: Any) -> None:
     make_whole(edit)
     require_choices(edit, _NAMED)
+    if edit.seed is not None and not 0 <= edit.seed < SEED_LIMIT:
+        raise UsageError(f"seed: {edit.seed}, must be from 0 to {SEED_LIMIT - 1}")
 
 
 def _check_roles(roles: Mapping[str, int], rows: int | None, pad: int | None) -> None:
@@ -291,8 +287,3 @@ def _check_roles(roles: Mapping[str, int], rows: int | None, pad: int | None) ->
         if number in seen:
             raise UsageError(f"{role}: {number}, which is {seen[number]} already", "give each part an id of its own")
         seen[number] = role
-
-
-def _check_seed(seed: int) -> None:
-    if not 0 <= seed < SEED_LIMIT:
-        raise UsageError(f"seed: {seed}, must be from 0 to {SEED_LIMIT - 1}")

@@ -153,10 +153,7 @@ def carry_attributes(fs: Filesystem, original: Path, successor: Path) -> None:
         fs.chmod(descriptor, mode | stat.S_IWUSR)  # attributes of a file that its owner may not write cannot be set
         if has_foreign_acl:  # a new file inherits one from its folder
             _if_permitted(partial(fs.remove_attribute, descriptor, ACL))
-        for user, group in (
-            (-1, wanted.st_gid),
-            (wanted.st_uid, -1),
-        ):  # each may be refused alone
+        for user, group in ((-1, wanted.st_gid), (wanted.st_uid, -1)):  # each may be refused alone
             _if_permitted(partial(fs.chown, descriptor, user, group))
         for name, value in sorted(changed.items()):
             _if_permitted(partial(fs.set_attribute, descriptor, name, value))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from gte_surgery.errors import CheckpointError
@@ -77,9 +78,5 @@ def _hashed_before(state: StateFolder, going: Mapping[str, Record], fs: Filesyst
     except CheckpointError:
         before = None
     made = before.made if before is not None else {}
-    return {name: _better(made.get(name), record) for name, record in going.items()}
-
-
-def _better(made: Record | None, found: Record) -> Record:
-    is_that = made is not None and (made.size, made.mtime_ns) == (found.size, found.mtime_ns)
-    return made if made is not None and is_that else found
+    untouched = {name: each for name, each in made.items() if replace(each, sha256="") == going.get(name)}
+    return {**going, **untouched}

@@ -102,9 +102,8 @@ def _write_file(
                 following.advance(size)
                 advance(count)
             if hashes:
-                filesystem.fsync(
-                    descriptor
-                )  # the disk works while the rest is hashed; durable it is made by the commit
+                # The disk works while the rest is hashed; durable it is made by the commit.
+                filesystem.fsync(descriptor)
             return WrittenFile(file.name, size, following.finish())
     finally:
         filesystem.close(descriptor)

@@ -22,8 +22,10 @@ from gte_surgery.surgery.planning.target import Target
 
 
 def with_adapters(plan: Plan, target: Target, changes: Sequence[RowChange]) -> Plan:
-    """The plan with the adapters in the checkpoint made to follow the rows; the same plan where nothing moves."""
-    if plan.is_empty or not changes:
+    """The plan with the adapters in the checkpoint made to follow the rows of the vocabulary; the same plan where none
+    moves.
+    """
+    if plan.is_empty or target.tensors[target.names.words].shape not in [change.shape for change in changes]:
         return plan
     for adapter in adapters_of(target.checkpoint):
         plan = _with_adapter(plan, target, adapter, changes)

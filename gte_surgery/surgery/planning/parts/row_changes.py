@@ -45,23 +45,26 @@ def as_remap(target: Target, edit: Resize | Remap) -> Remap:
 
 
 def row_changes(target: Target, edit: Edit) -> Iterator[RowChange]:
-    """How the rows of each vocabulary-sized tensor move, the word table's first, then those of the type table; nothing
-    where all stay what and where they are.
+    """How the rows of each vocabulary-sized tensor move, the word table's first, and of the type table; nothing where
+    all stay what and where they are.
     """
     words, types = target.tensors.get(target.names.words), target.tensors.get(target.names.types)
     if words is None or not isinstance(edit, (Resize, Remap)):
         return
-    moved, wanted = as_remap(target, edit), edit.type_vocab if isinstance(edit, Resize) else None
-    new_types = wanted if types is not None and wanted != types.shape[0] else None
-    if isinstance(edit, Resize) and not new_types:
-        is_sized = moved.rows == len(moved.origins.new) == words.shape[0]
-        if is_sized and moved.pad == target.config.pad_token_id and edit.old_pad == "keep":
-            return
-    yield RowChange(words.shape, moved.rows, moved.origins, () if moved.pad is None else (moved.pad,))
-    if target.names.decoder in target.tensors and not target.config.tie_word_embeddings:
-        yield RowChange(target.tensors[target.names.decoder].shape, moved.rows, moved.origins)
-    bias = next((target.tensors[name] for name in target.names.biases if name in target.tensors), None)
-    if bias is not None:
-        yield RowChange(bias.shape, moved.rows, moved.origins)
-    if types is not None and new_types:
-        yield RowChange(types.shape, new_types, kept_rows(min(new_types, types.shape[0])))
+    moved = as_remap(target, edit)
+    if not _is_still(target, edit, moved):
+        yield RowChange(words.shape, moved.rows, moved.origins, () if moved.pad is None else (moved.pad,))
+        untied = () if target.config.tie_word_embeddings else (target.names.decoder,)
+        biases = [name for name in target.names.biases if name in target.tensors]
+        for name in (*untied, *biases[:1]):  # several names of one parameter
+            if name in target.tensors:
+                yield RowChange(target.tensors[name].shape, moved.rows, moved.origins)
+    wanted = edit.type_vocab if isinstance(edit, Resize) else None
+    if types is not None and wanted and wanted != types.shape[0]:
+        yield RowChange(types.shape, wanted, kept_rows(min(wanted, types.shape[0])))
+
+
+def _is_still(target: Target, edit: Resize | Remap, moved: Remap) -> bool:
+    """Whether a resize leaves every row of the vocabulary as it is."""
+    is_same = moved.pad == target.config.pad_token_id and isinstance(edit, Resize) and edit.old_pad == "keep"
+    return is_same and moved.rows == len(moved.origins.new) == target.tensors[target.names.words].shape[0]
