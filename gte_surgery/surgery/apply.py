@@ -23,7 +23,7 @@ from gte_surgery.checks.run import soundness_errors
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.carried import carried, empty_folders, require_carriable, require_known
 from gte_surgery.surgery.commit.files import carry_attributes
-from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem, closing
 from gte_surgery.surgery.commit.refusals import changed, placed, require_disposable, require_free, require_replaceable
 from gte_surgery.surgery.commit.stops import HeldStops
 from gte_surgery.surgery.commit.transaction import Transaction, in_place, into
@@ -188,11 +188,8 @@ def _add_receipt(
     mode = permissions(entry.mode) if entry else 0o644
     if is_new or not entry:
         mode &= ~filesystem.umask()
-    descriptor = filesystem.create(transaction.stage / RECEIPT_NAME, mode)
-    try:
+    with closing(filesystem, filesystem.create(transaction.stage / RECEIPT_NAME, mode)) as descriptor:
         filesystem.write(descriptor, render_receipts(former, receipt))
-    finally:
-        filesystem.close(descriptor)
     return receipt
 
 

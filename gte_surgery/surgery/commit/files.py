@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem, closing
 from gte_surgery.surgery.commit.tree import status
 
 HASHED_ANYWAY = 1 << 24
@@ -73,13 +73,10 @@ def is_file(fs: Filesystem, path: Path, record: Record) -> bool:
 def sha256_of(fs: Filesystem, path: Path) -> str:
     """SHA-256 of a file in hex."""
     digest, offset = hashlib.sha256(), 0
-    descriptor = fs.open_own(path)
-    try:
+    with closing(fs, fs.open_own(path)) as descriptor:
         while block := fs.pread(descriptor, _BLOCK, offset):
             digest.update(block)
             offset += len(block)
-    finally:
-        fs.close(descriptor)
     return digest.hexdigest()
 
 
@@ -108,31 +105,20 @@ def bytes_to_copy(fs: Filesystem, source: Path, probe: Path) -> int:
     return 0
 
 
-def _fill_copy(fs: Filesystem, source: Path, reading: int, destination: Path, writing: int) -> None:
-    """Give a new, empty file what the open one has, durably, and close it."""
-    try:
-        found = fs.fstat(reading)
-        fs.copy_range(reading, writing, 0, found.st_size)
-        carry_attributes(fs, source, destination)
-        fs.set_time(writing, found.st_mtime_ns)
-        fs.fsync(writing)
-    finally:
-        fs.close(writing)
-
-
 def _copy_file(fs: Filesystem, source: Path, destination: Path) -> None:
-    reading = fs.open_own(source)
-    try:
+    with closing(fs, fs.open_own(source)) as reading:
         found = fs.fstat(reading)
         writing = fs.create(destination, stat.S_IMODE(found.st_mode))
         try:
-            _fill_copy(fs, source, reading, destination, writing)
+            with closing(fs, writing):
+                fs.copy_range(reading, writing, 0, found.st_size)
+                carry_attributes(fs, source, destination)
+                fs.set_time(writing, found.st_mtime_ns)
+                fs.fsync(writing)
         except OSError:
             with suppress(OSError):  # half a copy under this name would be taken for the whole
                 fs.unlink(destination)
             raise
-    finally:
-        fs.close(reading)
 
 
 def carry_attributes(fs: Filesystem, original: Path, successor: Path) -> None:
@@ -140,8 +126,7 @@ def carry_attributes(fs: Filesystem, original: Path, successor: Path) -> None:
 
     Raises OSError where it fails for another reason, such as a full disk.
     """
-    descriptor = fs.open_own(successor)
-    try:
+    with closing(fs, fs.open_own(successor)) as descriptor:
         wanted, found = fs.lstat(original), fs.fstat(descriptor)
         attributes, present = fs.attributes(original), fs.attributes(successor)
         changed = {name: value for name, value in attributes.items() if present.get(name) != value}
@@ -158,8 +143,6 @@ def carry_attributes(fs: Filesystem, original: Path, successor: Path) -> None:
         for name, value in sorted(changed.items()):
             _if_permitted(partial(fs.set_attribute, descriptor, name, value))
         fs.chmod(descriptor, mode)
-    finally:
-        fs.close(descriptor)
 
 
 def _if_permitted(act: Callable[[], None]) -> None:

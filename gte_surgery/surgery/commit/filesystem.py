@@ -271,6 +271,15 @@ class Writing(NamedTuple):
 
 
 @contextmanager
+def closing(filesystem: Filesystem, descriptor: int) -> Iterator[int]:
+    """A file that was opened, closed at the end of the block."""
+    try:
+        yield descriptor
+    finally:
+        filesystem.close(descriptor)
+
+
+@contextmanager
 def _parent(path: Path) -> Iterator[int]:
     """The folder of `path`, open, found without following a symlink; an `OSError` of the block names the whole path."""
     folder = os.open(path.anchor or ".", _FOLDER)

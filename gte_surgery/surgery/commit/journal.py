@@ -16,7 +16,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.listing import JOURNAL_FORMATS, KEPT_FILES, is_leftover
 from gte_surgery.errors import CheckpointError
 from gte_surgery.surgery.commit.files import Record
-from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem, closing
 from gte_surgery.surgery.commit.tree import STATE_FOLDER, status
 
 GENERATION_NAME = "generation.json"
@@ -95,12 +95,9 @@ def write_note(fs: Filesystem, path: Path, note: Journal | Generation) -> None:
     """Write a note to a new file and make its content durable; its name is left to the caller."""
     number = JOURNAL_FORMATS[-1] if isinstance(note, Journal) else _GENERATION_FORMAT
     text = json.dumps({"format": number, **asdict(note)}, indent=1) + "\n"
-    descriptor = fs.create(path)
-    try:
+    with closing(fs, fs.create(path)) as descriptor:
         fs.write(descriptor, text.encode("ascii"))
         fs.fsync(descriptor)
-    finally:
-        fs.close(descriptor)
 
 
 def read_journal(fs: Filesystem, path: Path) -> Journal | OldJournal:
@@ -156,11 +153,8 @@ def _read_members(fs: Filesystem, path: Path) -> Mapping[str, object]:
         raise _malformed(path, "it is not a file")
     if found.st_size > MOST_BYTES:
         raise _malformed(path, f"it has {found.st_size} bytes, at most {MOST_BYTES} are read")
-    descriptor = fs.open_own(path)
-    try:
+    with closing(fs, fs.open_own(path)) as descriptor:
         raw = fs.pread(descriptor, found.st_size, 0)
-    finally:
-        fs.close(descriptor)
     try:
         members = json.loads(raw)
     except (ValueError, RecursionError) as error:

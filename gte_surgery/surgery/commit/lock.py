@@ -22,7 +22,7 @@ from pathlib import Path
 from gte_surgery.errors import LockedError, RefusedError, WriteError
 from gte_surgery.findings import as_word
 from gte_surgery.surgery.commit.files import link_or_copy
-from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem, closing
 from gte_surgery.surgery.commit.holder import Holder
 from gte_surgery.surgery.commit.refusals import elsewhere
 from gte_surgery.surgery.commit.tree import StateFolder, refuse_link, status
@@ -155,11 +155,8 @@ def _require_dead(state: StateFolder, place: Path, fs: Filesystem) -> str:
 
 def _is_busy(place: Path, fs: Filesystem) -> bool:
     """Whether the kernel says that a process has the file locked."""
-    descriptor = fs.open_own(place)
-    try:
+    with closing(fs, fs.open_own(place)) as descriptor:
         return not _lock(descriptor, fs)
-    finally:
-        fs.close(descriptor)
 
 
 def _lock(descriptor: int, fs: Filesystem) -> bool:
@@ -181,11 +178,8 @@ def _token(place: Path, fs: Filesystem) -> str:
 
 
 def _content(place: Path, fs: Filesystem) -> bytes:
-    descriptor = fs.open_own(place)
-    try:
+    with closing(fs, fs.open_own(place)) as descriptor:
         return fs.pread(descriptor, _MOST_BYTES, 0)
-    finally:
-        fs.close(descriptor)
 
 
 def _members(content: bytes) -> object:

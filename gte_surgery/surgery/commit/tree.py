@@ -18,7 +18,7 @@ from pathlib import Path
 from gte_surgery.checkpoint.listing import JOURNAL_NAME, KEPT_FOLDER, SURGERY_FOLDER
 from gte_surgery.errors import RefusedError
 from gte_surgery.findings import as_word
-from gte_surgery.surgery.commit.filesystem import Filesystem
+from gte_surgery.surgery.commit.filesystem import Filesystem, closing
 
 STATE_FOLDER = SURGERY_FOLDER
 
@@ -160,11 +160,8 @@ def remove_tree(fs: Filesystem, root: Path) -> None:
 
 def fsync_file(fs: Filesystem, path: Path) -> None:
     """Make the content of a closed file durable."""
-    descriptor = fs.open_own(path)
-    try:
+    with closing(fs, fs.open_own(path)) as descriptor:
         fs.fsync(descriptor)
-    finally:
-        fs.close(descriptor)
 
 
 def fsync_tree(fs: Filesystem, root: Path, has_files: bool = True) -> None:

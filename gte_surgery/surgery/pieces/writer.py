@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
-from gte_surgery.surgery.commit.filesystem import Filesystem, Writing
+from gte_surgery.surgery.commit.filesystem import Filesystem, Writing, closing
 from gte_surgery.surgery.commit.tree import make_parents
 from gte_surgery.surgery.pieces.cutting import merge, split
 from gte_surgery.surgery.pieces.evaluate import Read, evaluate
@@ -84,9 +84,8 @@ def _write_file(
 ) -> WrittenFile:
     head, pieces = file.head, settle(file.pieces, sources.read, pool)
     make_parents(filesystem, folder, file.name)
-    descriptor = filesystem.create(folder / file.name, file.mode)
-    writing = Writing(filesystem, descriptor)
-    try:
+    with closing(filesystem, filesystem.create(folder / file.name, file.mode)) as descriptor:
+        writing = Writing(filesystem, descriptor)
         following = FollowingHash(descriptor, filesystem, hashes)
         with following, sources.landing(pieces, len(head), writing):
             size = 0
@@ -105,8 +104,6 @@ def _write_file(
                 # The disk works while the rest is hashed; durable it is made by the commit.
                 filesystem.fsync(descriptor)
             return WrittenFile(file.name, size, following.finish())
-    finally:
-        filesystem.close(descriptor)
 
 
 def _stream(
