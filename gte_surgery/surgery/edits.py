@@ -157,14 +157,11 @@ class New:
 
     def __post_init__(self) -> None:
         _at_the_door(self)
-        for name in ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size"):
+        sizes = ("vocab", "layers", "hidden", "heads", "intermediate", "max_positions", "shard_size")
+        for name in (*sizes, "pad", "type_vocab"):
             value = getattr(self, name)
             if value is not None:
-                at_least(name.replace("_", "-"), value, 1)
-        for name in ("pad", "type_vocab"):
-            value = getattr(self, name)
-            if value is not None:
-                at_least(name.replace("_", "-"), value, 0)
+                at_least(name.replace("_", "-"), value, int(name in sizes))
 
 
 @dataclass(frozen=True, slots=True)

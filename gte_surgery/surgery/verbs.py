@@ -35,10 +35,10 @@ from gte_surgery.surgery.edits import (
 )
 from gte_surgery.surgery.outcome import Kept, Surgical, Writing, require_keywords
 from gte_surgery.surgery.outcome import Outcome as Outcome
-from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix
+from gte_surgery.surgery.planning.claims import claims_of, claims_of_fix, claims_of_new
 from gte_surgery.surgery.planning.companions.following import with_companions, with_signatures_aside
 from gte_surgery.surgery.planning.plan import Plan
-from gte_surgery.surgery.planning.target import Target, understand
+from gte_surgery.surgery.planning.target import understand
 from gte_surgery.surgery.receipt import Receipt
 from gte_surgery.vocabulary.origins import Keep, Map, beside, row_origins, tokenizer_file
 from gte_surgery.vocabulary.token_files import TOKENIZER_JSON
@@ -56,7 +56,7 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
     if isinstance(edit, New):
         from gte_surgery.surgery.planning.fresh import plan_new
 
-        return replace(plan_new(edit), claims=claims_of(None, edit))
+        return replace(plan_new(edit), claims=claims_of_new(edit))
     if checkpoint is None:
         raise RefusedError("there is no checkpoint, one is needed")
     match edit:
@@ -64,9 +64,10 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
             from gte_surgery.surgery.planning.roles import with_renewed, with_roles
             from gte_surgery.surgery.planning.rows import plan_rows
 
-            of_types = isinstance(edit, Resize)
+            has_types = isinstance(edit, Resize)
             target = understand(
-                checkpoint, lambda names: (*names.sized_by_vocabulary, *((names.types,) if of_types else ()))
+                checkpoint,
+                lambda names: (*names.sized_by_vocabulary, names.types) if has_types else names.sized_by_vocabulary,
             )
             asked, edit = edit, with_renewed(target, edit) if isinstance(edit, Resize) else edit
             edit = with_roles(target, edit) if edit.roles else edit
@@ -85,14 +86,8 @@ def plan_surgery(checkpoint: Checkpoint | None, edit: Edit, threads: int | None 
         case Fix():
             from gte_surgery.surgery.planning.fix import plan_fix
 
-            plan = plan_fix(checkpoint, edit)
-            plan = with_signatures_aside(plan, checkpoint)
+            plan = with_signatures_aside(plan_fix(checkpoint, edit), checkpoint)
             return replace(plan, claims=claims_of_fix(checkpoint.values))
-    return _claimed(plan, target, edit)
-
-
-def _claimed(plan: Plan, target: Target, edit: Edit) -> Plan:
-    """The plan with what lies beside the weights, and with what it preserves."""
     plan = with_signatures_aside(with_companions(plan, target, edit), target.checkpoint)
     return replace(plan, claims=claims_of(target, edit))
 

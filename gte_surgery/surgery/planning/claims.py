@@ -7,7 +7,7 @@ from itertools import islice
 
 from gte_surgery.checkpoint.directory import Checkpoint
 from gte_surgery.gte.wording import counted
-from gte_surgery.surgery.edits import Convert, Edit, Fix, New, Reinit, Remap, Resize
+from gte_surgery.surgery.edits import Convert, New, Reinit, Remap, Resize
 from gte_surgery.surgery.planning.claim import Claim, kept_count
 from gte_surgery.surgery.planning.parts.row_changes import as_remap
 from gte_surgery.surgery.planning.parts.types import folds, type_table
@@ -21,10 +21,8 @@ GEMM_TOLERANCE = 5e-5
 """Relative norm by which a product may differ where the table beside the same rows has another size."""
 
 
-def claims_of(target: Target | None, edit: Edit) -> tuple[Claim, ...]:
-    """The claims of an edit on a checkpoint; `target` is None for `New`."""
-    if target is None or isinstance(edit, New):
-        return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *pad_row(_pad(edit)))
+def claims_of(target: Target, edit: Resize | Remap | Convert | Reinit) -> tuple[Claim, ...]:
+    """The claims of an edit on a checkpoint."""
     match edit:
         case Resize() | Remap():
             return tuple(_of_rows(target, edit))
@@ -32,8 +30,11 @@ def claims_of(target: Target | None, edit: Edit) -> tuple[Claim, ...]:
             return tuple(_of_convert(target, edit))
         case Reinit():
             return tuple(_of_reinit(target, edit))
-        case Fix():
-            return claims_of_fix(target.values)
+
+
+def claims_of_new(edit: New) -> tuple[Claim, ...]:
+    """The claims of a checkpoint made from nothing."""
+    return (Claim("drawn", "every tensor is drawn anew by the model's own rules"), *pad_row(edit.pad))
 
 
 def claims_of_fix(values: Mapping[str, object]) -> tuple[Claim, ...]:
@@ -45,10 +46,6 @@ def claims_of_fix(values: Mapping[str, object]) -> tuple[Claim, ...]:
         return ()
     without = frozenset((pad,)) if type(pad) is int else frozenset[int]()
     return tuple(same_states(kept_rows(rows), without, 0.0, "nothing that the model computes with changes"))
-
-
-def _pad(edit: Edit) -> int | None:
-    return getattr(edit, "pad", None)
 
 
 def pad_row(pad: int | None) -> tuple[Claim, ...]:
