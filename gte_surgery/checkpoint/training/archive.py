@@ -46,14 +46,20 @@ def read_records(read: Read, size: int, source: str) -> tuple[Record, ...]:
     """The records of an archive of `size` bytes, in their order. Raises CheckpointError unless torch could have
     written it.
     """
+
+    def within(offset: int, count: int) -> bytes:
+        if offset > size:
+            raise ValueError("a place beyond the end of the file")
+        return read(offset, count)
+
     try:
-        begin, length, count = _find_directory(read, size)
+        begin, length, count = _find_directory(within, size)
         if length > MOST_DIRECTORY:
             raise CheckpointError(f"{source}: a directory of {length} bytes, at most {MOST_DIRECTORY} are read")
-        directory = read(begin, length)
+        directory = within(begin, length)
         records, at = [], 0
         for _ in range(count):
-            record, at = _read_entry(directory, at, read)
+            record, at = _read_entry(directory, at, within)
             records.append(record)
     except (struct.error, ValueError, IndexError, UnicodeDecodeError) as error:
         raise CheckpointError(f"{source}: not an archive as torch.save writes it: {error}") from None

@@ -7,12 +7,15 @@ import struct
 import zipfile
 import zlib
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gte_surgery.checkpoint.files import entry_of
 from gte_surgery.checkpoint.training.archive import frame, read_records
+from gte_surgery.checkpoint.training.optimizer import read_optimizer
 from gte_surgery.errors import CheckpointError
 
 names = st.text("abc/._", min_size=1, max_size=12).filter(lambda name: not name.startswith("/"))
@@ -88,6 +91,22 @@ def test_sizes_beyond_32_bits_stand_in_the_zip64_fields() -> None:
 def test_what_is_no_archive_is_refused(raw: bytes, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
         read_from(raw)
+
+
+def test_places_beyond_what_any_file_can_have_are_refused(tmp_path: Path) -> None:
+    """As read through the operating system, which takes 63 bits."""
+    name = b"archive/data.pkl"
+    wide = struct.pack("<HHQ", 1, 8, 2**64 - 2)
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 7, 3, 3, len(name), len(wide), *[0] * 4, 2**32 - 1) + name + wide
+    ends = {
+        "record": entry + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), 0, 0),
+        "directory": struct.pack("<4sIQI", b"PK\6\7", 0, 2**63, 1) + struct.pack("<4s4H2IH", b"PK\5\6", *[0] * 7),
+    }
+    for kind, raw in ends.items():
+        path = tmp_path / kind
+        path.write_bytes(raw)
+        with pytest.raises(CheckpointError, match="a place beyond the end of the file"):
+            read_optimizer(entry_of(kind, path))
 
 
 def test_compressed_records_are_refused_by_name() -> None:
