@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
-from gte_surgery.checkpoint.files import FileEntry, opened, read_at, read_json, reason_of
+from gte_surgery.checkpoint.files import FileEntry, opened, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import (
     INDEX_NAME,
@@ -364,7 +364,7 @@ def _is_journal(root: Path) -> bool:
     """Whether the journal says that it is of a format that `recover` reads."""
     try:
         with opened(root / SURGERY_FOLDER / JOURNAL_NAME) as file:
-            raw = read_at(file, 0, 64)
+            raw = file.read(0, 64)
     except CheckpointError:
         return True
     format_number = re.match(rb'\s*\{\s*"format": (\d+)\b', raw)

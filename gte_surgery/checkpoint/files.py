@@ -42,46 +42,40 @@ class FileEntry(NamedTuple):
 
 
 @contextmanager
-def opened(place: Place | Path) -> Iterator[Opened]:
+def opened(file: FileEntry | Path) -> Iterator[Opened]:
     """A file open for reading; a path is a file on this disk.
 
-    Raises CheckpointError where it cannot be opened, or is no regular file.
+    Raises CheckpointError where it cannot be opened, is no regular file, or cannot be read within the block.
     """
     try:
-        file = (LocalFile(place) if isinstance(place, Path) else place).open()
+        reading = (LocalFile(file) if isinstance(file, Path) else file.place).open()
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{_told(place)}: {reason_of(error)}") from None
+        raise CheckpointError(f"{_told(file)}: {reason_of(error)}") from None
     try:
-        yield file
-    finally:
-        file.close()
-
-
-def _told(place: Place | Path) -> str:
-    """What messages call it: a file of a checkpoint by its name, one that was typed as it was typed."""
-    return shown(str(place) if isinstance(place, Path) else place.name)
-
-
-def read_at(file: Opened, offset: int, count: int) -> bytes:
-    """Up to `count` bytes from `offset`; fewer only at the end of the file. Raises CheckpointError on an I/O error."""
-    try:
-        return file.read(offset, count)
+        yield reading
     except OSError as error:
-        raise CheckpointError(f"cannot read: {reason_of(error)}") from None
+        raise CheckpointError(f"{_told(file)}: cannot read: {reason_of(error)}") from None
+    finally:
+        reading.close()
 
 
-def read_whole(place: Place | Path, limit: int) -> bytes:
+def _told(file: FileEntry | Path) -> str:
+    """What messages call it: a file of a checkpoint by its name there, one that was typed as it was typed."""
+    return shown(str(file) if isinstance(file, Path) else file.name)
+
+
+def read_whole(file: FileEntry | Path, limit: int) -> bytes:
     """The content of a file of at most `limit` bytes. Raises CheckpointError."""
-    return read_identified(place, limit)[0]
+    return read_identified(file, limit)[0]
 
 
-def read_identified(place: Place | Path, limit: int) -> tuple[bytes, Identity]:
+def read_identified(file: FileEntry | Path, limit: int) -> tuple[bytes, Identity]:
     """The same, with what the file was when it was read."""
-    with opened(place) as file:
-        identity = file.identity
+    with opened(file) as reading:
+        identity = reading.identity
         if identity.size > limit:
-            raise CheckpointError(f"{_told(place)}: {identity.size} bytes, at most {limit} are read")
-        return read_at(file, 0, limit), identity
+            raise CheckpointError(f"{_told(file)}: {identity.size} bytes, at most {limit} are read")
+        return reading.read(0, limit), identity
 
 
 Progress = Callable[[int, int], None]
@@ -127,7 +121,7 @@ def digests(files: list[FileEntry], progress: Progress) -> Mapping[FileEntry, st
 
 def read_json(file: FileEntry, most_bytes: int = MAX_JSON_BYTES, most_values: int = MAX_JSON_VALUES) -> Document:
     """Parse a JSON file. Raises JsonError, or CheckpointError when it cannot be read or is too large."""
-    raw = read_whole(file.place, most_bytes)
+    raw = read_whole(file, most_bytes)
     if count_values(raw) > most_values:
         raise CheckpointError(f"{shown(file.name)}: more than {most_values} values, no file of a GTE has so many")
     return parse_document(raw, shown(file.name))

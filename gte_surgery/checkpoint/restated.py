@@ -60,4 +60,4 @@ def with_shards(checkpoint: Checkpoint, shards: tuple[Shard, ...], restated: fro
 
 
 def _reread(shard: Shard) -> Shard:
-    return shard._replace(header=read_nul_padded(shard.file.place))
+    return shard._replace(header=read_nul_padded(shard.file))

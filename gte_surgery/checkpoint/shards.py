@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
 from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file
-from gte_surgery.checkpoint.files import FileEntry, opened, read_at
+from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
@@ -84,8 +84,8 @@ def _read_shard(file: FileEntry, room: int) -> tuple[Shard, Fault | None]:
     content = Content.UNKNOWN
     location = Location(file=shown(file.name))
     try:
-        with opened(file.place) as reading:
-            content = sniff(read_at(reading, 0, SNIFFED_BYTES))
+        with opened(file) as reading:
+            content = sniff(reading.read(0, SNIFFED_BYTES))
             if content in (Content.SAFETENSORS, Content.UNKNOWN, Content.EMPTY):
                 return Shard(file, content, read_header_at(reading, room)), None
     except HeaderError as error:

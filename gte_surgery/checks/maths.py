@@ -47,7 +47,7 @@ def code_of(checkpoint: Checkpoint, name: str) -> str | None:
     """The text of a file of code; None where it cannot be read."""
     file = checkpoint.readable(name)
     try:
-        return None if file is None else read_whole(file.place, _MOST_CODE).decode("utf-8", "replace")
+        return None if file is None else read_whole(file, _MOST_CODE).decode("utf-8", "replace")
     except CheckpointError:
         return None
 
@@ -59,7 +59,7 @@ def foreign_code(checkpoint: Checkpoint) -> str:
         if file is None:
             continue
         try:
-            code = read_whole(file.place, _MOST_CODE).decode("utf-8", "replace")
+            code = read_whole(file, _MOST_CODE).decode("utf-8", "replace")
             reads = family_of(checkpoint.values).foreign_reads(code)
         except CheckpointError as error:
             return error.message

@@ -52,7 +52,7 @@ def signatures(checkpoint: Checkpoint) -> Iterator[Signature]:
     """The files called *.sig or *.sigstore.json that are signatures; larger than JSON may be here, none is."""
     for file in _readable(checkpoint, lambda name: name.endswith((".sig", ".sigstore.json"))):
         try:
-            content = read_whole(file.place, MAX_JSON_BYTES)
+            content = read_whole(file, MAX_JSON_BYTES)
         except CheckpointError:
             continue
         if (payload := _payload(content)) is not None:

@@ -115,7 +115,8 @@ def render_receipts(former: Mapping[str, object], receipt: Receipt) -> bytes:
 def _written(file: WrittenFile, folder: Path) -> dict[str, object]:
     entry: dict[str, object] = {"name": file.name, "size": file.size}
     if file.name.endswith(".safetensors"):
-        entry["header"] = read_digest(folder / file.name)
+        with opened(folder / file.name) as written:
+            entry["header"] = read_digest(written)
     if file.sha256 is not None:
         entry["sha256"] = file.sha256
     return entry

@@ -92,7 +92,7 @@ def read_filed(checkpoint: Checkpoint, wanted: Collection[str]) -> Filed:
             file = checkpoint.readable(name)
             if file is None:
                 raise StreamError("not a regular file of this checkpoint, or a link that leads out of it")
-            with opened(file.place) as reading:
+            with opened(file) as reading:
                 if reading.identity.size > MOST_BYTES:
                     raise StreamError(f"{reading.identity.size} bytes, at most {MOST_BYTES} are read")
                 if name != TOKENIZER_JSON:

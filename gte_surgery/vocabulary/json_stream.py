@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_VALUES, count_values
-from gte_surgery.checkpoint.files import read_at
 from gte_surgery.checkpoint.json.strict import decode
 from gte_surgery.checkpoint.source import Opened
 
@@ -149,7 +148,7 @@ class JsonStream:
     def _next_piece(self) -> bytes:
         if isinstance(self._file, bytes):
             return self._file[self._end : self._end + self._piece]
-        return read_at(self._file, self._end, self._piece)
+        return self._file.read(self._end, self._piece)
 
     def _tokens(self) -> Iterator[bytes]:
         depth = length = 0

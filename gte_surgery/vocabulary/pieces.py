@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gte_surgery.checkpoint.files import read_at
 from gte_surgery.checkpoint.source import Opened
 from gte_surgery.vocabulary.json_stream import (
     PIECE,
@@ -116,7 +115,7 @@ def line_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
 def sentencepiece_pieces(file: Opened, wanted: Collection[str]) -> Pieces:
     """The pieces of a SentencePiece model, by their number there."""
     tally = _Tally(wanted)
-    raw = read_at(file, 0, file.identity.size)
+    raw = file.read(0, file.identity.size)
     for begin, end in piece_spans(raw):
         tally.take_lines([piece_text(raw[begin:end])])
     return tally.pieces()
@@ -174,7 +173,7 @@ def _varint(raw: bytes, at: int) -> tuple[int, int]:
 def _lines(file: Opened) -> Iterator[list[str]]:
     """All lines, as many at a time as a piece of the file holds."""
     rest, offset = b"", 0
-    while piece := read_at(file, offset, PIECE):
+    while piece := file.read(offset, PIECE):
         offset += len(piece)
         whole, newline, rest = (rest + piece).rpartition(b"\n")
         if newline:

@@ -66,7 +66,7 @@ def made_whole(checkpoint: Checkpoint) -> str:
 def contents_of(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, bytes]:
     """The content of those of these files that can be read, by name. Raises CheckpointError."""
     entries = {name: checkpoint.readable(name) for name in names}
-    return {name: read_whole(entry.place, MOST_BYTES) for name, entry in entries.items() if entry is not None}
+    return {name: read_whole(entry, MOST_BYTES) for name, entry in entries.items() if entry is not None}
 
 
 def settings(checkpoint: Checkpoint) -> Mapping[str, object]:

@@ -26,12 +26,12 @@ from gte_surgery.checkpoint.bounds import (
     memory_of_shape,
     room_beside,
 )
-from gte_surgery.checkpoint.files import opened, read_at
+from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.checkpoint.headers.text import NotPlainError, PlainEntry, read_members
 from gte_surgery.checkpoint.json.strict import decode, kind_of
 from gte_surgery.checkpoint.printable import shown
-from gte_surgery.checkpoint.source import Opened, Place
+from gte_surgery.checkpoint.source import Opened
 from gte_surgery.errors import HeaderError
 
 __all__ = [
@@ -127,10 +127,9 @@ def read_header_at(file: Opened, room: int = MAX_HEADER_MEMORY) -> Header:
     return parse_header(_read_raw(file, size), size, room)
 
 
-def read_digest(place: Place | Path) -> str:
-    """The `digest` of the header of a file, whose text is not looked at. Raises as `read_header` does."""
-    with opened(place) as file:
-        return _digest(_read_raw(file, file.identity.size))
+def read_digest(file: Opened) -> str:
+    """The `digest` of the header of an open file, whose text is not looked at. Raises HeaderError, OSError."""
+    return _digest(_read_raw(file, file.identity.size))
 
 
 def parse_header(raw: bytes, file_size: int, room: int | None = None) -> Header:
@@ -204,10 +203,11 @@ def _overflows(shape: Sequence[int], bits: int) -> bool:
     return any(product > MAX_UNSIGNED for product in accumulate((*shape, bits), mul))
 
 
-def read_nul_padded(place: Place | Path) -> Header:
+def read_nul_padded(file: FileEntry) -> Header:
     """As `read_header`, of a file whose header is padded with NUL bytes, as if they were spaces."""
-    with opened(place) as file:
-        raw, size = _read_raw(file, file.identity.size), file.identity.size
+    with opened(file) as reading:
+        size = reading.identity.size
+        raw = _read_raw(reading, size)
     nuls = _trailing_nuls(raw)
     return parse_header(raw[: len(raw) - nuls] + b" " * nuls, size)._replace(digest=_digest(raw))
 
@@ -232,9 +232,9 @@ def _header_length(raw: bytes, file_size: int) -> int:
 
 def _read_raw(file: Opened, size: int) -> bytes:
     """The first 8 + N bytes of a file."""
-    raw = read_at(file, 0, min(size, 1 << 16))
+    raw = file.read(0, min(size, 1 << 16))
     wanted = 8 + _header_length(raw, size)
-    return raw[:wanted] if wanted <= len(raw) else read_at(file, 0, wanted)
+    return raw[:wanted] if wanted <= len(raw) else file.read(0, wanted)
 
 
 def _digest(raw: bytes) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from gte_surgery.checkpoint.files import FileEntry, opened, read_at
+from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.archive import Record, read_records
@@ -48,12 +48,12 @@ def read_optimizer(file: FileEntry) -> OptimizerState:
     stands in the way.
     """
     name = shown(file.name)
-    with opened(file.place) as found:
-        records = read_records(lambda offset, count: read_at(found, offset, count), found.identity.size, name)
+    with opened(file) as found:
+        records = read_records(found.read, found.identity.size, name)
         pickled = _pickled(records, name)
         if pickled.size > MOST_BYTES:
             raise CheckpointError(f"{name}: a pickle of {pickled.size} bytes, at most {MOST_BYTES} are read")
-        raw = read_at(found, pickled.begin, pickled.size)
+        raw = found.read(pickled.begin, pickled.size)
     value = unpickle(raw, name)
     state = value.get("state") if isinstance(value, dict) else None
     groups = value.get("param_groups") if isinstance(value, dict) else None

@@ -132,4 +132,4 @@ def _shown(token: str | None) -> str:
 
 
 def _raw(file: FileEntry) -> bytes:
-    return read_whole(file.place, MOST_BYTES)
+    return read_whole(file, MOST_BYTES)

@@ -89,5 +89,7 @@ class Sources:
             found = self._opened[file.name].identity
             if (found.size, found.mtime_ns) != (file.size, file.mtime_ns):
                 raise changed(file.name)
-            if file.header and read_digest(file.place) != file.header:
-                raise changed(file.name)
+            if file.header:
+                with closing(file.place.open()) as reading:
+                    if read_digest(reading) != file.header:
+                        raise changed(file.name)

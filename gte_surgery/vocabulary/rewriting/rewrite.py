@@ -87,7 +87,7 @@ def read_contents(file: FileEntry, way_out: str = WAY_OUT, known: Tokenizer = _U
     other files add to it. Raises RefusedError.
     """
     try:
-        raw, identity = read_identified(file.place, MOST_BYTES)
+        raw, identity = read_identified(file, MOST_BYTES)
         whole, added = known.whole, known.added
         if whole is None or whole.identity != identity:
             whole = parsed(raw, {token.text for token in known.beside})

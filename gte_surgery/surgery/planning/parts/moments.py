@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from gte_surgery.checkpoint.files import FileEntry, opened, read_at
+from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.training.archive import Record, frame
 from gte_surgery.checkpoint.training.optimizer import Moment, OptimizerState, read_optimizer
@@ -114,10 +114,10 @@ def _refuse_strangers(
 
 def _archive(state: OptimizerState, moved: Mapping[str, tuple[Moment, RowChange]]) -> Iterator[Piece]:
     """The pieces of the archive anew: frames as bytes, untouched records as ranges, moved moments by their rows."""
-    with opened(state.file.place) as found:
+    with opened(state.file) as found:
 
         def read(source: str, offset: int, count: int) -> bytes:
-            return read_at(found, offset, count)
+            return found.read(offset, count)
 
         contents = [(record.name, *_content(state, record, moved, read)) for record in state.records]
     framed, ending = frame([(name, size, crc) for name, size, crc, _ in contents])
