@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ class Listing(NamedTuple):
 def list_directory(root: Path, expected: Collection[str]) -> Listing:
     """Walk the directory `root`, passing over its own `.gte-surgery/` and `.git/`.
 
-    Folders are entered only if one of the `expected` names is there: `/` is never walked.
+    Folders are entered only if one of the `expected` names is there: `/` is never walked. What is taken away meanwhile,
+    as a program's temporary files are, is not there.
     """
     files: dict[str, FileEntry] = {}
     unreadable: dict[str, str] = {}
@@ -56,10 +58,12 @@ def list_directory(root: Path, expected: Collection[str]) -> Listing:
             for name, is_folder in _scan(root, folder):
                 if is_folder:
                     folders.append(name)
-                else:
+                    continue
+                with suppress(FileNotFoundError):
                     files[name] = entry_of(name, root / name)
         except OSError as error:
-            unreadable[folder] = reason_of(error)
+            if not (folder and isinstance(error, FileNotFoundError)):
+                unreadable[folder] = reason_of(error)
         if folder or any(name in files for name in expected):
             pending += folders
     return Listing(root, dict(sorted(files.items())), unreadable, _links_out(root, files))

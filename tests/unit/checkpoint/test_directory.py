@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -456,6 +457,29 @@ def test_undecodable_and_newline_bearing_names_are_kept_and_shown_escaped(single
     assert fault.kind is FaultKind.LEFTOVER
     assert fault.location.file == "bad\\udcff\\nname.tmp"
     assert checkpoint.has(os.fsdecode(b"bad\xff\nname.tmp"))
+
+
+def test_what_is_taken_away_while_it_is_listed_is_not_there(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (single / "model.safetensors.tmp").write_bytes(b"half")
+    (single / "checkpoint-500").mkdir()
+    (single / "checkpoint-500" / "trainer_state.json").write_text("{}")
+    names = {file.name for file in open_checkpoint(single).files}
+    real_scan = os.scandir
+
+    def scan(path: Path) -> object:
+        with real_scan(path) as entries:
+            found = list(entries)
+        for entry in found:
+            Path(entry).unlink() if entry.name.endswith(".tmp") else None
+            shutil.rmtree(entry) if entry.name == "checkpoint-500" else None
+        return nullcontext(found)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    checkpoint = open_checkpoint(single)
+    assert {file.name for file in checkpoint.files} == names - {
+        "model.safetensors.tmp", "checkpoint-500/trainer_state.json",
+    }  # fmt: skip
+    assert checkpoint.faults == ()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
