@@ -92,7 +92,7 @@ class Adapter(NamedTuple):
 
     @property
     def values(self) -> Mapping[str, object]:
-        return self.config.value if isinstance(self.config.value, dict) else {}
+        return self.config.members
 
     @property
     def base(self) -> str:

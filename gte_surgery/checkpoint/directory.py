@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gte_surgery.checkpoint.adapters import CONFIG as ADAPTER_CONFIG
 from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable
 from gte_surgery.checkpoint.files import FileEntry, opened, read_json, reason_of
 from gte_surgery.checkpoint.hub.address import Address, address_of
 from gte_surgery.checkpoint.index import (
@@ -96,8 +96,7 @@ class Checkpoint:
     @property
     def values(self) -> Mapping[str, object]:
         """The members of config.json as they are written; empty when it is absent, unreadable or not an object."""
-        value = self.config.value if self.config is not None else None
-        return value if isinstance(value, dict) else {}
+        return self.config.members if self.config is not None else {}
 
     @property
     def tensors(self) -> Mapping[str, StoredTensor]:
@@ -121,8 +120,16 @@ class Checkpoint:
     def readable(self, name: str) -> FileEntry | None:
         """The file called `name` if it may be opened: regular, and not a link that leads out of the checkpoint."""
         file = self.file(name)
-        is_readable = file is not None and file.is_regular and file.name not in self.links_out
-        return file if is_readable else None
+        return file if file is not None and not why_unusable(file, self.links_out) else None
+
+    def document(self, name: str) -> Document | None:
+        """What the small JSON file called `name` holds, None without it. Raises CheckpointError if it is unreadable."""
+        if not self.has(name):
+            return None
+        file = self.readable(name)
+        if file is None:
+            raise CheckpointError(f"{name}: not a regular file of this checkpoint")
+        return read_json(file)
 
 
 def _tensors(checkpoint: Checkpoint) -> Mapping[str, StoredTensor]:
@@ -294,10 +301,9 @@ def _read_config(listing: Listing) -> tuple[Document | None, list[Fault]]:
         return None, [Fault(FaultKind.UNREADABLE, location, unusable)]
     try:
         document = read_json(file)
-    except JsonError as error:
-        return None, [unreadable_json(FaultKind.CONFIG_UNREADABLE, error)]
     except CheckpointError as error:
-        return None, [unreadable_file(FaultKind.UNREADABLE, CONFIG_NAME, error)]
+        kind = FaultKind.CONFIG_UNREADABLE if isinstance(error, JsonError) else FaultKind.UNREADABLE
+        return None, [unreadable(kind, CONFIG_NAME, error)]
     if not isinstance(document.value, dict):
         message = f"{kind_of(document.value)}, wanted an object"
         return None, [Fault(FaultKind.CONFIG_UNREADABLE, document.location(""), message)]
@@ -308,7 +314,7 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
     single, index_file = listing.files.get(weights_name), listing.files.get(INDEX_NAME)
     if single is None and index_file is None:
         return None, (), [weights_missing(listing, weights_name)]
-    index, faults = _read_index(index_file, listing) if index_file else (None, [])
+    index, faults = read_index(index_file, listing.links_out) if index_file else (None, [])
     if single is not None and index is not None and index.shard_names != (weights_name,):
         faults = []  # nobody reads it
         message = f"{weights_name} lies beside it, which transformers reads instead"
@@ -328,12 +334,6 @@ def _read_weights(listing: Listing, weights_name: str) -> tuple[Index | None, tu
     faults += found
     faults += _disagreements(index, shards, is_whole=not faults)
     return index, shards, faults
-
-
-def _read_index(file: FileEntry, listing: Listing) -> tuple[Index | None, list[Fault]]:
-    if unusable := why_unusable(file, listing.links_out):
-        return None, [Fault(FaultKind.UNREADABLE, Location(file=INDEX_NAME), unusable)]
-    return read_index(file)
 
 
 def _disagreements(index: Index | None, shards: tuple[Shard, ...], is_whole: bool) -> list[Fault]:

@@ -50,11 +50,10 @@ class Fault:
     hint: str = ""
 
 
-def unreadable_json(kind: FaultKind, error: JsonError) -> Fault:
-    """The fault of a file that is not strict JSON, where the error says."""
-    return Fault(kind, Location(error.source, error.line, error.column), error.reason, error.hint)
-
-
-def unreadable_file(kind: FaultKind, name: str, error: CheckpointError) -> Fault:
-    """The fault of a file that cannot be read; the error names it, and so does the fault's location: once is enough."""
+def unreadable(kind: FaultKind, name: str, error: CheckpointError) -> Fault:
+    """The fault of a file that cannot be read, or is not strict JSON, at the place that the error says. The error names
+    the file, and so does the fault's location: once is enough.
+    """
+    if isinstance(error, JsonError):
+        return Fault(kind, Location(error.source, error.line, error.column), error.reason, error.hint)
     return Fault(kind, Location(file=name), error.message.removeprefix(f"{name}: "), error.hint)

@@ -8,18 +8,18 @@ The format is transformers' [modeling_utils.py, `save_pretrained`]: `weight_map`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_INDEX_BYTES, MAX_INDEX_VALUES
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document, escape, kind_of
-from gte_surgery.checkpoint.listing import Listing, is_unsafe
+from gte_surgery.checkpoint.listing import Listing, is_unsafe, why_unusable
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
-from gte_surgery.errors import CheckpointError, JsonError
+from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, as_word, several
 
 _FIX = "gte-surgery check CKPT --fix"
@@ -54,15 +54,15 @@ class Index(NamedTuple):
         return self.document.location(f"/weight_map/{escape(tensor)}")
 
 
-def read_index(file: FileEntry) -> tuple[Index | None, list[Fault]]:
-    """Read an index file; None and a fault if it is not strict JSON or not an index."""
+def read_index(file: FileEntry, links_out: Collection[str]) -> tuple[Index | None, list[Fault]]:
+    """Read an index file; None and a fault if it may not be opened, is not strict JSON or not an index."""
     kind = FaultKind.INDEX_UNREADABLE
+    if unusable := why_unusable(file, links_out):
+        return None, [Fault(FaultKind.UNREADABLE, Location(file=INDEX_NAME), unusable)]
     try:
         document = read_json(file, MAX_INDEX_BYTES, MAX_INDEX_VALUES)
-    except JsonError as error:
-        return None, [unreadable_json(kind, error)]
     except CheckpointError as error:
-        return None, [unreadable_file(kind, shown(file.name), error)]
+        return None, [unreadable(kind, shown(file.name), error)]
     value = document.value
     if not isinstance(value, dict):
         return None, [Fault(kind, document.location(""), f"{kind_of(value)}, wanted an object")]
@@ -164,11 +164,9 @@ def _name_fault(name: str, entry: FileEntry | None, listing: Listing) -> tuple[F
         return FaultKind.INDEX_UNSAFE_PATH, f"{shown(name)}: {shown(link)} is a link, wanted a folder of the checkpoint"
     if entry is None:
         return FaultKind.INDEX_MISSING_FILE, f"{shown(name)} does not exist"
-    if not listing.is_safe(entry):
-        return FaultKind.INDEX_UNSAFE_PATH, f"{shown(name)} is a link that leads out of the checkpoint"
-    if not entry.is_regular:
-        found = "a link that leads to no file" if entry.is_symlink else "not a regular file"
-        return FaultKind.INDEX_MISSING_FILE, f"{shown(name)} is {found}"
+    if unusable := why_unusable(entry, listing.links_out):
+        kind = FaultKind.INDEX_UNSAFE_PATH if name in listing.links_out else FaultKind.INDEX_MISSING_FILE
+        return kind, f"{shown(name)} is {unusable}"
     return None
 
 

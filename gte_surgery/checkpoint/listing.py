@@ -37,10 +37,6 @@ class Listing(NamedTuple):
     unreadable: Mapping[str, str]
     links_out: frozenset[str]
 
-    def is_safe(self, file: FileEntry) -> bool:
-        """Whether the file may be opened: not a link that leads out."""
-        return file.name not in self.links_out
-
 
 def list_directory(root: Path, expected: Collection[str]) -> Listing:
     """Walk the directory `root`, passing over its own `.gte-surgery/` and `.git/`.

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file, unreadable_json
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable
 from gte_surgery.checkpoint.files import FileEntry, read_json
 from gte_surgery.checkpoint.json.strict import Document
-from gte_surgery.checkpoint.listing import Listing
+from gte_surgery.checkpoint.listing import Listing, why_unusable
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.shards import Shard
-from gte_surgery.errors import CheckpointError, JsonError
+from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location, several
 
 RECEIPT_NAME = "gte-surgery.json"
@@ -24,16 +24,16 @@ LEFT_BEHIND = "left_behind"
 Receipt = Mapping[str, object]
 
 
-class Files(Protocol):
-    """What is asked of a checkpoint here: whether a file is there, and whether it may be opened."""
+class Documents(Protocol):
+    """What is asked of a checkpoint here."""
 
-    def has(self, name: str) -> bool: ...
-    def readable(self, name: str) -> FileEntry | None: ...
+    def document(self, name: str) -> Document | None:
+        """What a small JSON file holds; None without it. Raises CheckpointError."""
 
 
-def receipts_of(checkpoint: Files) -> tuple[Receipt, ...]:
+def receipts_of(checkpoint: Documents) -> tuple[Receipt, ...]:
     """The receipts that a checkpoint keeps, oldest first; none without a receipt file. Raises CheckpointError."""
-    document = _document_of(checkpoint)
+    document = checkpoint.document(RECEIPT_NAME)
     return _receipts_of(document) if document else ()
 
 
@@ -43,22 +43,13 @@ def written_of(receipt: Receipt) -> list[dict[str, Any]]:
     return found if isinstance(found, list) else []
 
 
-def members_of(checkpoint: Files) -> Mapping[str, object]:
+def members_of(checkpoint: Documents) -> Mapping[str, object]:
     """All members of the receipt file, also those of other programs; none without a file. Raises CheckpointError."""
-    document = _document_of(checkpoint)
+    document = checkpoint.document(RECEIPT_NAME)
     if document is None:
         return {}
     _receipts_of(document)
-    return document.value if isinstance(document.value, dict) else {}
-
-
-def _document_of(checkpoint: Files) -> Document | None:
-    if not checkpoint.has(RECEIPT_NAME):
-        return None
-    file = checkpoint.readable(RECEIPT_NAME)
-    if file is None:
-        raise CheckpointError(f"{RECEIPT_NAME}: not a regular file of this checkpoint")
-    return read_json(file)
+    return document.members
 
 
 def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fault]:
@@ -67,16 +58,13 @@ def compare_receipt(listing: Listing, shards: tuple[Shard, ...]) -> Iterator[Fau
     if file is None:
         return
     kind = FaultKind.RECEIPT_UNREADABLE
-    if not listing.is_safe(file):
-        yield Fault(kind, Location(file=RECEIPT_NAME), "a link that leads out of the checkpoint")
+    if unusable := why_unusable(file, listing.links_out):
+        yield Fault(kind, Location(file=RECEIPT_NAME), unusable)
         return
     try:
         receipts = _receipts_of(read_json(file))
-    except JsonError as error:
-        yield unreadable_json(kind, error)
-        return
     except CheckpointError as error:
-        yield unreadable_file(kind, RECEIPT_NAME, error)
+        yield unreadable(kind, RECEIPT_NAME, error)
         return
     if receipts:
         yield from several(_compare(receipts[-1], listing, {shard.file.name: shard for shard in shards}))
@@ -100,8 +88,7 @@ def _difference(record: Mapping[str, object], file: FileEntry, shard: Shard | No
 
 
 def _receipts_of(document: Document) -> tuple[Receipt, ...]:
-    value = document.value
-    receipts = value.get("receipts") if isinstance(value, dict) else None
+    receipts = document.members.get("receipts")
     if not isinstance(receipts, list) or not all(_is_receipt(receipt) for receipt in receipts):
         raise CheckpointError(f'{document.source}: not a receipt file, wanted {{"receipts": [...]}}')
     return tuple(receipts)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.faults import Fault
 from gte_surgery.checkpoint.headers.header import HeaderFault, TensorEntry, read_nul_padded
-from gte_surgery.checkpoint.shards import Shard
+from gte_surgery.checkpoint.printable import shown
 
 Change = Callable[[TensorEntry], TensorEntry | None]
 
@@ -46,18 +45,13 @@ def reshaped(checkpoint: Checkpoint, shapes: dict[str, tuple[int, ...]]) -> Chec
 
 def with_readable_headers(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint with the headers that are padded with NUL bytes read as if with spaces."""
-    padded = {fault.location.file for fault in checkpoint.faults if fault.kind is HeaderFault.NUL_PADDED}
+    told = {fault.location.file for fault in checkpoint.faults if fault.kind is HeaderFault.NUL_PADDED}
+    padded = frozenset(shard.file.name for shard in checkpoint.shards if shown(shard.file.name) in told)
     if not padded:
         return checkpoint
-    shards = tuple(_reread(shard) if shard.file.name in padded else shard for shard in checkpoint.shards)
-    return with_shards(checkpoint, shards, frozenset(padded))
-
-
-def with_shards(checkpoint: Checkpoint, shards: tuple[Shard, ...], restated: frozenset[str]) -> Checkpoint:
-    """The checkpoint with these shards, and without the faults of its headers."""
-    faults: tuple[Fault, ...] = tuple(f for f in checkpoint.faults if f.kind is not HeaderFault.NUL_PADDED)
-    return replace(checkpoint, shards=shards, faults=faults, restated=checkpoint.restated | restated)
-
-
-def _reread(shard: Shard) -> Shard:
-    return shard._replace(header=read_nul_padded(shard.file))
+    shards = tuple(
+        shard._replace(header=read_nul_padded(shard.file)) if shard.file.name in padded else shard
+        for shard in checkpoint.shards
+    )
+    faults = tuple(fault for fault in checkpoint.faults if fault.kind is not HeaderFault.NUL_PADDED)
+    return replace(checkpoint, shards=shards, faults=faults, restated=checkpoint.restated | padded)

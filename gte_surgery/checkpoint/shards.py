@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
 from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable_file
+from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable
 from gte_surgery.checkpoint.files import FileEntry, opened
 from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
@@ -92,7 +92,7 @@ def _read_shard(file: FileEntry, room: int) -> tuple[Shard, Fault | None]:
         location = Location(file=location.file, tensor=error.tensor)
         return Shard(file, content, None), Fault(HeaderFault(error.fault), location, error.reason, error.hint)
     except CheckpointError as error:
-        return Shard(file, content, None), unreadable_file(FaultKind.UNREADABLE, location.file, error)
+        return Shard(file, content, None), unreadable(FaultKind.UNREADABLE, location.file, error)
     message = f"{content.value}, wanted a safetensors file"
     return Shard(file, content, None), Fault(FaultKind.NOT_SAFETENSORS, location, message, _HINTS.get(content, ""))
 

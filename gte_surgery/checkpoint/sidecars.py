@@ -16,7 +16,6 @@ from gte_surgery.checkpoint.directory import (
     Checkpoint,
     open_folder,
 )
-from gte_surgery.checkpoint.files import read_json
 from gte_surgery.checkpoint.index import INDEX_NAME
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.listing import is_unsafe
@@ -186,14 +185,7 @@ def longest_text(checkpoint: Checkpoint, positions: int) -> int:
 
 def read_sidecar(checkpoint: Checkpoint, name: str) -> Document | None:
     """A small JSON file beside the weights; None when it is absent. Raises CheckpointError when it cannot be read."""
-    if name in _OF_THE_SAVE:
-        name = name_in(checkpoint, name)
-    if not checkpoint.has(name):
-        return None
-    file = checkpoint.readable(name)
-    if file is None:
-        raise CheckpointError(f"{name}: not a regular file of this checkpoint")
-    return read_json(file)
+    return checkpoint.document(name_in(checkpoint, name) if name in _OF_THE_SAVE else name)
 
 
 def members_of(checkpoint: Checkpoint, name: str) -> dict[str, object]:
@@ -202,5 +194,4 @@ def members_of(checkpoint: Checkpoint, name: str) -> dict[str, object]:
         document = read_sidecar(checkpoint, name)
     except CheckpointError:
         return {}
-    value = document.value if document is not None else None
-    return value if isinstance(value, dict) else {}
+    return document.members if document is not None else {}

@@ -161,8 +161,8 @@ def _buffers(target: Target) -> _Cure:
 
 
 def _stale_index(target: Target) -> _Cure:
-    file = target.checkpoint.readable(INDEX_NAME)
-    index, _ = read_index(file) if file is not None else (None, [])
+    file = target.checkpoint.file(INDEX_NAME)
+    index, _ = read_index(file, target.checkpoint.links_out) if file is not None else (None, [])
     shards = [name for name in index.shard_names if name != WEIGHTS_NAME] if index is not None else []
     present = [shown(name) for name in shards if target.checkpoint.has(name)]
     if present:
