@@ -8,13 +8,41 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.errors import CheckpointError, JsonError
 from gte_surgery.findings import Location
 
 
+class HeaderFault(Enum):
+    """Every way in which a file can fail to be well-formed safetensors; GTE030 to GTE059 say more of each."""
+
+    TOO_SHORT = "too-short"
+    HEADER_TOO_LARGE = "header-too-large"
+    HEADER_BEYOND_FILE = "header-beyond-file"
+    NOT_UTF8 = "not-utf8"
+    LEADING_SPACE = "leading-space"
+    INVALID_JSON = "invalid-json"
+    DUPLICATE_NAME = "duplicate-name"
+    NOT_AN_OBJECT = "not-an-object"
+    BAD_METADATA = "bad-metadata"
+    BAD_ENTRY = "bad-entry"
+    UNKNOWN_DTYPE = "unknown-dtype"
+    BAD_SHAPE = "bad-shape"
+    SHAPE_OVERFLOW = "shape-overflow"
+    BAD_OFFSETS = "bad-offsets"
+    SIZE_MISMATCH = "size-mismatch"
+    SUB_BYTE_MISALIGNED = "sub-byte-misaligned"
+    HOLE = "hole"
+    OVERLAP = "overlap"
+    BEYOND_FILE = "beyond-file"
+    TRAILING_BYTES = "trailing-bytes"
+    NUL_PADDED = "nul-padded"
+    ARRAY_ENTRY = "array-entry"
+    NULL_METADATA = "null-metadata"
+    OBJECT_DTYPE = "object-dtype"
+
+
 class FaultKind(Enum):
-    """Every fault of the container that is not a fault of one safetensors header (those are `HeaderFault`)."""
+    """Every fault of the container that is not a fault of one safetensors header."""
 
     NOT_A_CHECKPOINT = "not-a-checkpoint"
     CONFIG_MISSING = "config-missing"

@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import Checkpoint
-from gte_surgery.checkpoint.headers.header import HeaderFault, TensorEntry, read_nul_padded
+from gte_surgery.checkpoint.faults import HeaderFault
+from gte_surgery.checkpoint.headers.header import TensorEntry, read_nul_padded
 from gte_surgery.checkpoint.printable import shown
 
 Change = Callable[[TensorEntry], TensorEntry | None]

@@ -1,15 +1,22 @@
-"""A weight file and the tensors in it. What kind of file it is, is told from its content; its data is never read."""
+"""A weight file and the tensors in it. What kind of file it is, is told from its content.
+
+Of its data only single rows of a table are read, at once, and decoded with the standard library: enough for the handful
+of them (pad, special tokens) that inspecting, checking and planning look at. Bulk arithmetic belongs to
+`surgery.pieces`.
+"""
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from typing import NamedTuple
 
 from gte_surgery.checkpoint.bounds import MAX_HEADER_MEMORY, memory_of, memory_of_shape
-from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
-from gte_surgery.checkpoint.faults import Fault, FaultKind, unreadable
-from gte_surgery.checkpoint.files import FileEntry, opened
-from gte_surgery.checkpoint.headers.header import Header, HeaderFault, TensorEntry, read_header_at
+from gte_surgery.checkpoint.faults import Fault, FaultKind, HeaderFault, unreadable
+from gte_surgery.checkpoint.files import SNIFFED_BYTES, Content, FileEntry, opened, sniff
+from gte_surgery.checkpoint.headers.header import Header, TensorEntry, read_header_at
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.errors import CheckpointError, HeaderError
 from gte_surgery.findings import Location, several
@@ -118,3 +125,44 @@ def _duplicates(shards: tuple[Shard, ...]) -> Iterator[Fault]:
                 location = Location(file=shown(shard.file.name), tensor=shown(entry.name))
                 message = f"stored a second time, {shown(first)} holds it already"
                 yield Fault(FaultKind.DUPLICATE_TENSOR, location, message)
+
+
+def row_nbytes(tensor: StoredTensor) -> int:
+    """Bytes of one row (one index of dimension 0) of a table."""
+    return tensor.nbytes // tensor.shape[0]
+
+
+def read_rows(tensor: StoredTensor, first: int, count: int = 1) -> bytes:
+    """The bytes of rows [first, first + count); raises OSError, and EOFError when the file has become shorter."""
+    wanted = count * row_nbytes(tensor)
+    with closing(tensor.shard.file.place.open()) as file:
+        raw = file.read(tensor.file_begin + first * row_nbytes(tensor), wanted)
+    if len(raw) != wanted:
+        raise EOFError(f"{tensor.shard.file.name}: ends inside `{tensor.name}`")
+    return raw
+
+
+def norm(raw: bytes, dtype: str) -> float | None:
+    """Euclidean norm of little-endian F64, F32, F16 or BF16 elements; None for dtypes that are not plain floats."""
+    values = numbers(raw, dtype)
+    return None if values is None else math.sqrt(math.fsum(value * value for value in values))
+
+
+def numbers(raw: bytes, dtype: str) -> tuple[float, ...] | None:
+    """Little-endian F64, F32, F16 or BF16 elements; None for dtypes that are not plain floats."""
+    match dtype:
+        case "F64" | "F32" | "F16":
+            size, letter = {"F64": (8, "d"), "F32": (4, "f"), "F16": (2, "e")}[dtype]
+            return struct.unpack(f"<{len(raw) // size}{letter}", raw)
+        case "BF16":
+            widened = b"".join(b"\0\0" + raw[at : at + 2] for at in range(0, len(raw), 2))
+            return struct.unpack(f"<{len(raw) // 2}f", widened)
+        case _:
+            return None
+
+
+def is_zero(raw: bytes, dtype: str) -> bool:
+    """Whether every element is zero; for floats -0.0 counts as zero."""
+    if not any(raw):
+        return True
+    return norm(raw, dtype) == 0.0 if dtype in ("F64", "F32", "F16", "BF16") else False

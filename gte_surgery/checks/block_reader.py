@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import StoredTensor
-from gte_surgery.checkpoint.rows import numbers
+from gte_surgery.checkpoint.shards import numbers
 from gte_surgery.checkpoint.source import Opened, Place
 from gte_surgery.checks.statistics import TensorStatistics
 

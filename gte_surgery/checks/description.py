@@ -16,7 +16,7 @@ from gte_surgery.checkpoint.adapters import AdapterFacts, adapters_of, word_rows
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor, open_found
 from gte_surgery.checkpoint.headers.header import DTYPE_BITS
 from gte_surgery.checkpoint.listing import kept_for_undo
-from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
+from gte_surgery.checkpoint.shards import is_zero, norm, read_rows
 from gte_surgery.checkpoint.sidecars import max_seq_length, pooling
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.alternating import SLIDING

@@ -14,8 +14,7 @@ from functools import partial
 from importlib import import_module
 from types import MappingProxyType
 
-from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.faults import FaultKind, HeaderFault
 from gte_surgery.checks.shards import reindexed
 from gte_surgery.checks.subject import Subject
 from gte_surgery.findings import MOST_ALIKE, Code, Location, Severity, documented

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import WEIGHTS_NAME, Checkpoint
-from gte_surgery.checkpoint.faults import FaultKind
-from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.faults import FaultKind, HeaderFault
 from gte_surgery.checkpoint.index import saves_of
 from gte_surgery.checkpoint.restated import renamed, with_readable_headers
 from gte_surgery.checkpoint.shards import duplicate_tensors, read_shards

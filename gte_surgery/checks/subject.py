@@ -13,9 +13,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
-from gte_surgery.checkpoint.faults import Fault, FaultKind
+from gte_surgery.checkpoint.faults import Fault, FaultKind, HeaderFault
 from gte_surgery.checkpoint.files import Progress
-from gte_surgery.checkpoint.headers.header import HeaderFault
 from gte_surgery.checkpoint.json.strict import Document
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.checkpoint.sidecars import JSON_SIDECARS, read_sidecar

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gte_surgery.checkpoint.directory import Checkpoint, StoredTensor
 from gte_surgery.checkpoint.files import Progress, adding_up
-from gte_surgery.checkpoint.rows import read_rows, row_nbytes
+from gte_surgery.checkpoint.shards import read_rows, row_nbytes
 from gte_surgery.checks.subject import Subject
 from gte_surgery.gte.rope import inv_freq
 from gte_surgery.surgery.pieces.evaluate import ARITHMETIC_DTYPES, decode

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
-from gte_surgery.checkpoint.headers.header import DTYPE_BITS, Header, HeaderFault, parse_header, render_header
+from gte_surgery.checkpoint.faults import HeaderFault
+from gte_surgery.checkpoint.headers.header import DTYPE_BITS, Header, parse_header, render_header
 from gte_surgery.errors import HeaderError
 
 # What safetensors 0.8.0 accepts although the format forbids it.

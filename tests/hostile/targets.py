@@ -14,8 +14,9 @@ from pathlib import Path
 from safetensors import SafetensorError, deserialize
 
 from gte_surgery.checkpoint.directory import open_checkpoint
+from gte_surgery.checkpoint.faults import HeaderFault
 from gte_surgery.checkpoint.headers import header
-from gte_surgery.checkpoint.headers.header import HeaderFault, parse_header
+from gte_surgery.checkpoint.headers.header import parse_header
 from gte_surgery.checkpoint.json import scan as json_scan
 from gte_surgery.checkpoint.json.strict import Document, decode_first, escape, parse_document, replace_members
 from gte_surgery.checks.description import describe

@@ -26,27 +26,13 @@ from gte_surgery.checkpoint.bounds import (
     memory_of_shape,
     room_beside,
 )
+from gte_surgery.checkpoint.faults import HeaderFault
 from gte_surgery.checkpoint.files import FileEntry, opened
-from gte_surgery.checkpoint.headers.fault import HeaderFault
 from gte_surgery.checkpoint.headers.text import NotPlainError, PlainEntry, read_members
 from gte_surgery.checkpoint.json.strict import decode, kind_of
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Opened
 from gte_surgery.errors import HeaderError
-
-__all__ = [
-    "DTYPE_BITS",
-    "MAX_HEADER_BYTES",
-    "Header",
-    "HeaderFault",
-    "TensorEntry",
-    "parse_header",
-    "read_digest",
-    "read_header",
-    "read_header_at",
-    "render_header",
-    "tensor_nbytes",
-]
 
 MAX_UNSIGNED = 2**64 - 1
 _TOO_MUCH = "take more memory than a checkpoint may"

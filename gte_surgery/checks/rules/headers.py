@@ -6,7 +6,7 @@ the tensors' bytes without gap [safetensors README].
 
 from __future__ import annotations
 
-from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.faults import HeaderFault
 from gte_surgery.checks.registry import add_fault_rules
 
 _CUT = "The file was cut short, most often by a download or a copy that stopped. Fetch it again."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gte_surgery.checkpoint.directory import StoredTensor
-from gte_surgery.checkpoint.rows import numbers, read_rows
+from gte_surgery.checkpoint.shards import numbers, read_rows
 from gte_surgery.checks.maths import foreign_code, local_code, unknown_keys
 from gte_surgery.checks.registry import Observation, rule, shown
 from gte_surgery.checks.rules.config import PARSED, SOUND

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from gte_surgery.checkpoint.directory import StoredTensor
-from gte_surgery.checkpoint.rows import is_zero, norm, read_rows, row_nbytes
+from gte_surgery.checkpoint.shards import is_zero, norm, read_rows, row_nbytes
 from gte_surgery.checks.registry import Observation, rule
 from gte_surgery.checks.rules.tensors import COMPLETE, READABLE
 from gte_surgery.checks.subject import Subject

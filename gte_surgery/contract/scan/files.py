@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gte_surgery.checkpoint.bounds import MAX_JSON_BYTES
-from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
+from gte_surgery.checkpoint.files import SNIFFED_BYTES, Content, sniff
 from gte_surgery.contract.scan.columns import Columns
 from gte_surgery.contract.scan.portions import Format
 from gte_surgery.contract.scan.readers.array_files import is_companion

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import PurePath
 
 from gte_surgery.checkpoint.printable import pasteable
-from gte_surgery.checkpoint.rows import is_zero, norm, read_rows
+from gte_surgery.checkpoint.shards import is_zero, norm, read_rows
 from gte_surgery.surgery.edits import Remap, Resize
 from gte_surgery.surgery.planning.companions.tokenizer import moves
 from gte_surgery.surgery.planning.roles import current, meaning_of_renewed, special_ids

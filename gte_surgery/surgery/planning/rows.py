@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from gte_surgery.checkpoint.directory import StoredTensor
-from gte_surgery.checkpoint.rows import is_zero, read_rows
+from gte_surgery.checkpoint.shards import is_zero, read_rows
 from gte_surgery.errors import RefusedError
 from gte_surgery.surgery.edits import Edit, Remap, Resize
 from gte_surgery.surgery.pieces.cutting import merge

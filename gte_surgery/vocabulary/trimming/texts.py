@@ -13,7 +13,7 @@ from pathlib import Path
 from shlex import join
 from typing import Any, TypeGuard
 
-from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
+from gte_surgery.checkpoint.files import SNIFFED_BYTES, Content, sniff
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.vocabulary.token_files import is_id
 

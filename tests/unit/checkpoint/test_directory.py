@@ -16,9 +16,9 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from gte_surgery.checkpoint import files as files_module
-from gte_surgery.checkpoint.content import Content
 from gte_surgery.checkpoint.directory import Checkpoint, Fault, FaultKind, open_checkpoint, open_listing
-from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.faults import HeaderFault
+from gte_surgery.checkpoint.files import Content
 from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location

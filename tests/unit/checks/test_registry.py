@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from gte_surgery.checkpoint.directory import open_checkpoint
-from gte_surgery.checkpoint.faults import Fault, FaultKind
-from gte_surgery.checkpoint.headers.header import HeaderFault
+from gte_surgery.checkpoint.faults import Fault, FaultKind, HeaderFault
 from gte_surgery.checks.registry import Observation, Rule, all_rules, rule
 from gte_surgery.checks.run import run
 from gte_surgery.checks.subject import Subject

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from gte_surgery.checkpoint.bounds import MAX_HEADER_BYTES
+from gte_surgery.checkpoint.faults import HeaderFault
 from gte_surgery.checkpoint.headers.header import (
     DTYPE_BITS,
-    MAX_HEADER_BYTES,
     Header,
-    HeaderFault,
     TensorEntry,
     parse_header,
     read_header,

@@ -97,7 +97,9 @@ def test_places_beyond_what_any_file_can_have_are_refused(tmp_path: Path) -> Non
     """As read through the operating system, which takes 63 bits."""
     name = b"archive/data.pkl"
     wide = struct.pack("<HHQ", 1, 8, 2**64 - 2)
-    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 7, 3, 3, len(name), len(wide), *[0] * 4, 2**32 - 1) + name + wide
+    entry = (
+        struct.pack("<4s6H3I5H2I", b"PK\1\2", *[0] * 7, 3, 3, len(name), len(wide), *[0] * 4, 2**32 - 1) + name + wide
+    )
     ends = {
         "record": entry + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), 0, 0),
         "directory": struct.pack("<4sIQI", b"PK\6\7", 0, 2**63, 1) + struct.pack("<4s4H2IH", b"PK\5\6", *[0] * 7),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from gte_surgery.checkpoint.content import SNIFFED_BYTES, Content, sniff
+from gte_surgery.checkpoint.files import SNIFFED_BYTES, Content, sniff
 
 
 def zip_of(name: str) -> bytes:
