@@ -46,7 +46,7 @@ def rules() -> Mapping[str, str]:
 
 def codes() -> Mapping[str, str]:
     """Every code that `explain` knows, and its title."""
-    from gte_surgery.cli.codes import all_codes
+    from gte_surgery.gate.codes import all_codes
 
     return {code: rule.title for code, rule in all_codes().items()}
 

@@ -160,7 +160,7 @@ _OPTIONS = (
 def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
     """The report in one of `FORMATS`; `fail_on` is the severity from which a JUnit test case fails."""
     from gte_surgery import __version__
-    from gte_surgery.cli.codes import all_codes
+    from gte_surgery.gate.codes import all_codes
 
     match form:
         case "json":

@@ -1,8 +1,14 @@
-"""GTE700 to GTE799: what stands between a gate and one of its steps."""
+"""GTE700 to GTE799, what stands between a gate and one of its steps; and every code, whichever room makes it."""
 
 from __future__ import annotations
 
-from gte_surgery.findings import documented
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gte_surgery.checks.registry import all_rules
+from gte_surgery.contract.codes import CODES as BATCH_CODES
+from gte_surgery.findings import Code, documented
+from gte_surgery.smoke.codes import CODES as SMOKE_CODES
 
 _TABLE = """
 GTE700 error A step of the gate cannot run here
@@ -17,3 +23,9 @@ that of the command which takes this step. No policy makes this optional.
 CODES = documented(_TABLE, only_with="gate")
 """Every code of this room, in order."""
 UNAVAILABLE, IMPOSSIBLE = CODES.values()
+
+
+def all_codes() -> Mapping[str, Code]:
+    """The rules for checkpoints and the codes of batches, encoders, smoke runs and gates, in order of code."""
+    codes: dict[str, Code] = {**all_rules(), **BATCH_CODES, **SMOKE_CODES, **CODES}
+    return MappingProxyType(dict(sorted(codes.items())))

@@ -18,7 +18,7 @@ from gte_surgery.checks.subject import Expectations
 from gte_surgery.contract.codes import CODES as BATCH_CODES
 from gte_surgery.errors import UnavailableError
 from gte_surgery.findings import Finding, Location, Report
-from gte_surgery.gate.expected import expected
+from gte_surgery.gate.policies import expected
 from gte_surgery.gte.wording import counted
 from gte_surgery.smoke.codes import CODES as SMOKE_CODES
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import gte_surgery
-from gte_surgery.cli.codes import all_codes
+from gte_surgery.gate.codes import all_codes
 from tests.docs import sources
 from tests.docs.picture import PICTURE, drawn, words
 from tests.docs.sessions import CONTRIBUTING, PAGES, PYTHON, README, REFERENCE, ROOT, cut_as, matches, run, steps

@@ -15,7 +15,6 @@ from gte_surgery.cli.completion import offering, rules
 from gte_surgery.cli.mending import mend
 from gte_surgery.cli.options import PATH, example, some_of
 from gte_surgery.cli.page import plots_option, require_page, write_page
-from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.several import checkpoints_argument, each_of, jobs_option, require_one
 from gte_surgery.cli.terminal import Terminal, pass_terminal
@@ -125,7 +124,7 @@ def command(
     """
     from gte_surgery.checks.subject import Expectations
     from gte_surgery.findings import Severity
-    from gte_surgery.gate.expected import expected
+    from gte_surgery.gate.policies import expected, policy_of
     from gte_surgery.render.formats.report import policy_lines
 
     if dry_run and not fix:
@@ -162,6 +161,7 @@ def _judged(
     """The report of a checkpoint, made in this process or in another; `how` are options of `checks.run`."""
     from gte_surgery.checkpoint.directory import open_checkpoint
     from gte_surgery.checks.run import run, suppress
+    from gte_surgery.gate.policies import over
 
     opened = open_checkpoint(checkpoint)
     with terminal.progress("reading") if how["values"] else nullcontext() as progress:

@@ -15,8 +15,8 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 def command(terminal: Terminal, code: str) -> None:
     """Explain the rule CODE: what it looks for, why that matters, what to do."""
     from gte_surgery.checks.run import LISTED, nearest_code
-    from gte_surgery.cli.codes import all_codes
     from gte_surgery.errors import UsageError
+    from gte_surgery.gate.codes import all_codes
     from gte_surgery.render.rules import rule_text
 
     rule = all_codes().get(code.upper())

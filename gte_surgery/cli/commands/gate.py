@@ -13,7 +13,6 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.completion import files, offering
 from gte_surgery.cli.options import PATH, example, some_of
 from gte_surgery.cli.page import html_option, require_page
-from gte_surgery.cli.policies import over, policy_of
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import RefusedError, UsageError
@@ -82,6 +81,7 @@ def command(
     """
     from gte_surgery.findings import Severity
     from gte_surgery.gate.jobs import jobs
+    from gte_surgery.gate.policies import over, policy_of
     from gte_surgery.gate.run import chosen, run
 
     if init:
@@ -134,7 +134,7 @@ def _tell(terminal: Terminal, report: Report, html: Path | None, read: Path) -> 
         terminal.message(line)
     if html is not None:
         from gte_surgery import __version__
-        from gte_surgery.cli.codes import all_codes
+        from gte_surgery.gate.codes import all_codes
         from gte_surgery.outputs import write_output
         from gte_surgery.render.gate import gate_html
 

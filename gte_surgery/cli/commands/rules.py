@@ -13,7 +13,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @pass_terminal
 def command(terminal: Terminal, as_json: bool) -> None:
     """List every code that a finding can have: the rules of `check`, and what batches and encoders do wrong."""
-    from gte_surgery.cli.codes import all_codes
+    from gte_surgery.gate.codes import all_codes
     from gte_surgery.render.rules import rules_json, rules_text
 
     rules = tuple(all_codes().values())

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from gte_surgery.checks.registry import all_rules
-from gte_surgery.cli.codes import all_codes
 from gte_surgery.cli.entry import run
 from gte_surgery.contract.codes import CODES
+from gte_surgery.gate.codes import all_codes
 
 
 @pytest.mark.parametrize("code", CODES.values(), ids=lambda code: code.code)
