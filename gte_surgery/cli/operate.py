@@ -49,8 +49,6 @@ def _in_all(folder: Path) -> str:
 
 def _prover(device: str) -> Prove:
     """What runs claims on the device; raises RefusedError where torch and transformers are not there."""
-    from gte_surgery.cli.operate import missing
-
     try:
         from gte_surgery.smoke.prove.run import prover
     except ImportError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -43,35 +44,26 @@ class OrderedCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def destinations(
-    ctx: click.Context, forms: Sequence[str], outputs: Sequence[Path], as_json: bool = False
-) -> tuple[Destination, ...]:
-    """Each format with the `--output` that follows it, or stdout; an output before any format belongs to the first.
+def destinations(ctx: click.Context, forms: Sequence[str], outputs: Sequence[Path]) -> tuple[Destination, ...]:
+    """Each format, `--json` being one, with the `--output` that follows it, or stdout; an output before any format
+    belongs to the first.
 
-    `as_json` is one more format, on stdout. Without a format: annotations inside GitHub Actions, text elsewhere. Raises
-    click.UsageError for an output too many, and for two formats on stdout.
+    Without a format: annotations inside GitHub Actions, text elsewhere. Raises click.UsageError for an output too many,
+    and for two formats on stdout.
     """
-    if as_json:
-        return (*(destinations(ctx, forms, outputs) if forms else ()), Destination("json"))
-    if not forms:
-        usual = "github" if os.environ.get("GITHUB_ACTIONS") == "true" and not outputs else "text"
-        forms = (usual,)
-    order = [name for name in ctx.meta[_ORDER] if name in ("form", "output")]
-    found = [Destination(form) for form in forms]
-    for before, path in _outputs(order, outputs):
-        at = max(0, before - 1)
+    order, typed = ctx.meta[_ORDER], {"form": iter(forms), "as_json": repeat("json")}
+    found = [Destination(next(typed[name])) for name in order if name in typed]
+    if not found:
+        found = [Destination("github" if os.environ.get("GITHUB_ACTIONS") == "true" and not outputs else "text")]
+    for place, path in zip((at for at, name in enumerate(order) if name == "output"), outputs, strict=True):
+        at = max(0, sum(name in typed for name in order[:place]) - 1)
         if found[at].path is not None:
             raise click.UsageError(f"--output {path}: the format {found[at].form} has an output already")
         found[at] = found[at]._replace(path=path)
+    found = list(dict.fromkeys(found))
     if sum(each.is_stdout for each in found) > 1:
         raise click.UsageError("two formats go to stdout; give all but one of them an --output")
     return tuple(found)
-
-
-def _outputs(order: Sequence[str], outputs: Sequence[Path]) -> list[tuple[int, Path]]:
-    """Each output with the number of formats that stand before it."""
-    counts = [order[:place].count("form") for place, name in enumerate(order) if name == "output"]
-    return list(zip(counts, outputs, strict=True))
 
 
 class Reports(NamedTuple):
@@ -123,7 +115,7 @@ def reporting_options(command: Callable[..., int]) -> Callable[..., int]:
     def given(
         ctx: click.Context, /, *args: Any, form: tuple[str, ...], output: tuple[Path, ...], as_json: bool, **rest: Any
     ) -> int:
-        places = destinations(ctx, form, output, as_json)
+        places = destinations(ctx, form, output)
         return command(*args, reports=Reports(places, ctx.ensure_object(Terminal)), **rest)
 
     return given

@@ -53,14 +53,15 @@ def command(
     from gte_surgery.contract.codes import CODES
     from gte_surgery.contract.probe import find_encoder, may_cut
     from gte_surgery.contract.spec import IdContract
-    from gte_surgery.errors import UsageError
+    from gte_surgery.errors import UnavailableError
     from gte_surgery.findings import Report, Severity
     from gte_surgery.render.fuzz import fuzz_json, fuzz_text
 
     try:
         from gte_surgery.contract.fuzz import fuzz
     except ModuleNotFoundError as error:
-        raise UsageError(f"{error.name}: not installed, fuzz needs it", "`pip install 'gte-surgery[fuzz]'`") from error
+        hint = "`pip install 'gte-surgery[fuzz]'`"
+        raise UnavailableError(f"{error.name}: not installed, fuzz needs it", hint) from error
     reports.require_free(checkpoint)
     contract = IdContract.read(checkpoint)
     found, is_class = find_encoder(encoder)

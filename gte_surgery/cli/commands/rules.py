@@ -12,7 +12,7 @@ from gte_surgery.cli.terminal import Terminal, pass_terminal
 @json_option
 @pass_terminal
 def command(terminal: Terminal, as_json: bool) -> None:
-    """List every code that a finding can have: the rules of `check`, and what batches and encoders do wrong."""
+    """List every code that a finding can have: of `check`, of batches and encoders, of smoke runs and of gates."""
     from gte_surgery.gate.codes import all_codes
     from gte_surgery.render.rules import rules_json, rules_text
 

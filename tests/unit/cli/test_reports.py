@@ -64,6 +64,12 @@ def test_an_output_before_its_format_or_without_one_is_understood(
     assert check(checkpoint, "--output", tmp_path / "a.txt") == 0
     assert "GTE112" in (tmp_path / "a.txt").read_text()
     assert capsys.readouterr().out == ""
+    assert check(checkpoint, "--json", "--output", tmp_path / "b.json") == 0
+    assert (tmp_path / "b.json").read_text() == (tmp_path / "a.json").read_text()
+    assert check(checkpoint, "--json", "-o", tmp_path / "c.json", "--format", "sarif", "-o", tmp_path / "c.sarif") == 0
+    assert (tmp_path / "c.json").read_text() == (tmp_path / "a.json").read_text()
+    assert json.loads((tmp_path / "c.sarif").read_text())["version"] == "2.1.0"
+    assert capsys.readouterr().out == ""
     assert check(checkpoint, "--format", "json", "--output", "-") == 0
     assert json.loads(capsys.readouterr().out)["counts"]["warning"] == 1
 
@@ -73,12 +79,15 @@ def test_json_is_short_for_that_format(checkpoint: Path, capsys: pytest.CaptureF
     text = capsys.readouterr().out
     assert check(checkpoint, "--json") == 0
     assert capsys.readouterr().out == text
+    assert check(checkpoint, "--json", "--format", "json") == 0
+    assert capsys.readouterr().out == text
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (["--format", "json", "--format", "text"], "two formats go to stdout"),
+        (["--format", "text", "--json"], "two formats go to stdout"),
         (["--format", "json", "--output", "a", "--output", "b"], "has an output already"),
         (["--output", "a", "--output", "b"], "has an output already"),
         (["--format", "pdf"], "pdf"),

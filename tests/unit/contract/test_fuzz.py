@@ -264,7 +264,7 @@ def test_without_hypothesis_the_command_says_what_to_install(
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     for name in ("fuzz", "strategies"):
         monkeypatch.delitem(sys.modules, f"gte_surgery.contract.{name}")
-    assert run(["fuzz", str(contract_file), "--encoder", "tests.unit.contract.encoders:sound"]) == 2
+    assert run(["fuzz", str(contract_file), "--encoder", "tests.unit.contract.encoders:sound"]) == 3
     told = capsys.readouterr().err
     assert told == "error: hypothesis: not installed, fuzz needs it\nhint: `pip install 'gte-surgery[fuzz]'`\n"
 
