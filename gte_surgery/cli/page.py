@@ -41,7 +41,6 @@ def require_page(path: Path | None, *read: Path) -> None:
 def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: Report | None = None) -> None:
     """Writes the page about a checkpoint, with the findings of `report` if there is one. Raises OSError, and
     CheckpointError when the weights change under our hands."""
-    from gte_surgery import __version__
     from gte_surgery.checks.description import describe
     from gte_surgery.checks.registry import all_rules
     from gte_surgery.compare.portrait import portray
@@ -52,5 +51,5 @@ def write_page(terminal: Terminal, path: Path, checkpoint: Checkpoint, report: R
             portrait = portray(checkpoint, progress)
     except EOFError as error:
         raise CheckpointError(f"{checkpoint.name}: changed while it was read: {error}") from None
-    text = page_html(describe(checkpoint), portrait, report, all_rules(), __version__)
+    text = page_html(describe(checkpoint), portrait, report, all_rules())
     write_output(path, text, (checkpoint.path,))

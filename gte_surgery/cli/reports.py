@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import partial, wraps
 from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
@@ -71,6 +71,7 @@ class Reports(NamedTuple):
 
     places: tuple[Destination, ...]
     terminal: Terminal
+    command: str
 
     @property
     def tells_text(self) -> bool:
@@ -98,7 +99,8 @@ class Reports(NamedTuple):
         worst = report.worst if worst is None else worst
         for place in self.places:
             has_color = place.is_stdout and self.terminal.has_color
-            text = own[place.form](has_color) if place.form in own else rendered(report, place.form, bar, has_color)
+            made = own.get(place.form) or partial(rendered, report, place.form, bar, command=self.command)
+            text = made(has_color)
             if place.is_stdout:
                 self.terminal.result(text)
             elif place.path is not None:
@@ -116,7 +118,7 @@ def reporting_options(command: Callable[..., int]) -> Callable[..., int]:
         ctx: click.Context, /, *args: Any, form: tuple[str, ...], output: tuple[Path, ...], as_json: bool, **rest: Any
     ) -> int:
         places = destinations(ctx, form, output)
-        return command(*args, reports=Reports(places, ctx.ensure_object(Terminal)), **rest)
+        return command(*args, reports=Reports(places, ctx.ensure_object(Terminal), ctx.command.name or ""), **rest)
 
     return given
 
@@ -149,9 +151,8 @@ _OPTIONS = (
 )
 
 
-def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
-    """The report in one of `FORMATS`; `fail_on` is the severity from which a JUnit test case fails."""
-    from gte_surgery import __version__
+def rendered(report: Report, form: str, fail_on: Severity, color: bool, command: str = "check") -> str:
+    """The report of a command in one of `FORMATS`; `fail_on` is the severity from which a JUnit test case fails."""
     from gte_surgery.gate.codes import all_codes
 
     match form:
@@ -162,11 +163,11 @@ def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
         case "sarif":
             from gte_surgery.render.formats.sarif import report_sarif
 
-            return report_sarif(report, tuple(all_codes().values()), __version__)
+            return report_sarif(report, tuple(all_codes().values()))
         case "junit":
             from gte_surgery.render.formats.junit import report_junit
 
-            return report_junit(report, tuple(all_codes().values()), fail_on)
+            return report_junit(report, tuple(all_codes().values()), fail_on, command)
         case "github":
             from gte_surgery.render.formats.github import report_github
 
@@ -174,7 +175,7 @@ def rendered(report: Report, form: str, fail_on: Severity, color: bool) -> str:
         case "markdown":
             from gte_surgery.render.formats.markdown import report_markdown
 
-            return report_markdown(report)
+            return report_markdown(report, command)
         case _:
             from gte_surgery.render.formats.report import report_text
 

@@ -12,7 +12,7 @@ from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import FileFault, length_bins, length_within
 from gte_surgery.findings import Finding, Severity
 from gte_surgery.render.finding import finding_lines, finding_object
-from gte_surgery.render.ink import columns, count, paint, printable, size
+from gte_surgery.render.ink import columns, count, paint, printable, size, span
 
 _BAR = 40
 
@@ -104,10 +104,7 @@ def _histogram(report: CorpusReport) -> list[str]:
     """A bar for each doubling of the length."""
     bins = length_bins(report.summary)
     top = max((rows for *_, rows in bins), default=0)
-    cells = [
-        (f"{least:,}" if least == most else f"{least:,} to {most:,}", f"{rows:,}", "█" * round(_BAR * rows / top))
-        for least, most, rows in bins
-    ]
+    cells = [(span(least, most), f"{rows:,}", "█" * round(_BAR * rows / top)) for least, most, rows in bins]
     return columns(cells, "    ").splitlines() if cells else []
 
 
@@ -123,16 +120,16 @@ def hidden(report: CorpusReport) -> str:
     return f"more findings than --max-findings shows; in all: {told}"
 
 
-def counted_by_severity(report: CorpusReport) -> dict[Severity, int]:
-    """In how many places something is wrong, the worst first."""
-    found = dict.fromkeys(reversed(Severity), 0)
+def counts(report: CorpusReport) -> dict[str, int]:
+    """In how many places something is wrong by severity, the worst first."""
+    found = {severity.label: 0 for severity in reversed(Severity)}
     for fault, sums in report.summary.sums.items():
-        found[fault.severity] += sums.places
+        found[fault.severity.label] += sums.places
     return found
 
 
 def _sum_line(report: CorpusReport, color: bool) -> str:
-    told = ", ".join(count(places, severity.label) for severity, places in counted_by_severity(report).items())
+    told = ", ".join(count(places, label) for label, places in counts(report).items())
     return paint(told, report.worst.label if report.worst else "good", color)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from gte_surgery.contract.scan.corpus import CorpusReport
 from gte_surgery.contract.scan.summary import length_bins
 from gte_surgery.findings import Code, Severity
-from gte_surgery.render.corpus import counted_by_severity, facts, hidden
+from gte_surgery.render.corpus import counts, facts, hidden
 from gte_surgery.render.ink import count, size
 from gte_surgery.render.pages import Figure, filled
 from gte_surgery.render.plots import cosines_plot, coverage_plot, lengths_plot
@@ -22,14 +22,14 @@ from gte_surgery.surgery.planning.plan import Plan
 _COLUMNS = ("--top", "tokens kept", "% of the tokens counted", "parameters fewer", "bytes fewer")
 
 
-def corpus_html(title: str, report: CorpusReport, codes: Mapping[str, Code], version: str) -> str:
+def corpus_html(title: str, report: CorpusReport, codes: Mapping[str, Code]) -> str:
     """The page about the corpus called `title`; `codes` tell what its findings mean."""
     sums = sorted(report.summary.sums.items(), key=lambda pair: pair[0].value)
     subjects = {subject: told for subject, told in facts(report) if subject != "lengths"}
     return filled(
         "corpus.html.jinja",
         title=title,
-        counts=[(severity.label, places) for severity, places in counted_by_severity(report).items()],
+        counts=counts(report),
         judged=f"in {count(report.summary.rows, 'row')}",
         facts=[("files", f"{report.files:,}, {size(report.nbytes)}"), *subjects.items()],
         figures=list(_figures(report)),
@@ -37,7 +37,6 @@ def corpus_html(title: str, report: CorpusReport, codes: Mapping[str, Code], ver
         hidden=hidden(report),
         sums=[(fault.value, fault.severity.label, each.places, each.rows) for fault, each in sums],
         codes=codes,
-        version=version,
     )
 
 
@@ -50,7 +49,7 @@ def _figures(report: CorpusReport) -> Iterator[Figure]:
         yield Figure("lengths", "Lengths", lengths_plot(bins), told, ("from", "to", "rows"), rows)
 
 
-def trim_html(plan: Plan, target: Path, version: str) -> str:
+def trim_html(plan: Plan, target: Path) -> str:
     """The page about the plan of a trim."""
     rows = tuple(
         (f"{at.size:,}", f"{at.kept:,}", f"{100 * at.coverage:.3f}", f"{at.parameters:,}", size(at.nbytes))
@@ -60,18 +59,17 @@ def trim_html(plan: Plan, target: Path, version: str) -> str:
     figures = [Figure("coverage", "Coverage", coverage_plot(plan.curve), told, _COLUMNS, rows)] if rows else []
     facts = [("checkpoint", plan.source), ("target", str(target))]
     facts += [(f"report {at}", sentence) for at, sentence in enumerate(plan.meaning, 1)]
-    return filled("base.html.jinja", title=plan.source, counts=[], judged="", facts=facts, figures=figures,
-                  version=version)  # fmt: skip
+    return filled("base.html.jinja", title=plan.source, counts={}, judged="", facts=facts, figures=figures)
 
 
-def quality_html(result: SmokeResult, quality: Quality, codes: Mapping[str, Code], version: str) -> str:
+def quality_html(result: SmokeResult, quality: Quality, codes: Mapping[str, Code]) -> str:
     """The page about the texts of a result; `codes` tell what its findings mean."""
     against = result.against.name if result.against is not None else ""
     errors = sum(finding.severity is Severity.ERROR for finding in result.findings)
     return filled(
         "quality.html.jinja",
         title=result.checkpoint,
-        counts=[("error", errors)],
+        counts={"error": errors},
         judged=f"on {result.device}",
         facts=[("against", against), *quality_facts(quality)],
         figures=list(_quality_figures(quality)),
@@ -79,7 +77,6 @@ def quality_html(result: SmokeResult, quality: Quality, codes: Mapping[str, Code
         proofs=[proof for proof in result.proofs if proof.code.startswith("GTE59")],
         worst=quality.worst,
         codes=codes,
-        version=version,
     )
 
 

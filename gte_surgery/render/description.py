@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 
 from gte_surgery.checkpoint.adapters import AdapterFacts
@@ -24,8 +24,16 @@ LoneAdapter = tuple[str, AdapterFacts]
 """The path of an adapter of PEFT that lies by itself, and what it is."""
 
 
-def description_text(description: Description | LoneAdapter, has_tensors: bool = False, color: bool = False) -> str:
-    """One line a subject; what could not be found out is left out."""
+def description_text(*found: Description | LoneAdapter, has_tensors: bool = False, color: bool = False) -> str:
+    """Of one: a line for each subject, what could not be found out left out. Of several a line each: what it is, how
+    large, of which dtype; in full where it has faults.
+    """
+    if len(found) == 1:
+        return _in_full(found[0], has_tensors, color)
+    return "\n".join(_line(each, color) for each in found)
+
+
+def _in_full(description: Description | LoneAdapter, has_tensors: bool, color: bool) -> str:
     if isinstance(description, tuple):
         path, adapter = description
         rows = [("adapter", printable(adapter.words)), ("vocabulary", printable(adapter.fit))]
@@ -40,31 +48,24 @@ def description_text(description: Description | LoneAdapter, has_tensors: bool =
     return "\n".join(lines)
 
 
-def descriptions_text(descriptions: Sequence[Description | LoneAdapter], color: bool = False) -> str:
-    """A line each: what it is, how large, of which dtype; in full where it has faults."""
-    return "\n".join(_line(each, color) for each in descriptions)
-
-
 def _line(d: Description | LoneAdapter, color: bool) -> str:
     if isinstance(d, tuple):
         path, adapter = d
         return f"{paint(printable(path), 'strong', color)}: {printable(f'{adapter.words}, {adapter.fit}')}"
     if d.faults:
-        return description_text(d, color=color)
+        return _in_full(d, False, color)
     dtypes = ", ".join(dtype for dtype, _ in d.dtypes)
     release = d.release or "no release's shape"
     told = (release, d.dialect or "not a GTE's", f"{d.parameters:,} parameters", dtypes, size(d.nbytes))
     return f"{paint(printable(d.checkpoint), 'strong', color)}: {', '.join(map(printable, filter(None, told)))}"
 
 
-def description_json(description: Description | LoneAdapter, has_tensors: bool = False) -> str:
-    """Every field by its name, `tensors` only when asked for; JSON has no NaN or infinity, so such numbers are null."""
-    return json.dumps(_object(description, has_tensors), indent=2)
-
-
-def descriptions_json(descriptions: Sequence[Description | LoneAdapter], has_tensors: bool = False) -> str:
-    """A list of what `description_json` tells of each."""
-    return json.dumps([_object(each, has_tensors) for each in descriptions], indent=2)
+def description_json(*found: Description | LoneAdapter, has_tensors: bool = False) -> str:
+    """Every field by its name, `tensors` only when asked for; JSON has no NaN or infinity, so such numbers are null. Of
+    several a list.
+    """
+    told = [_object(each, has_tensors) for each in found]
+    return json.dumps(told if len(told) > 1 else told[0], indent=2)
 
 
 def _object(description: Description | LoneAdapter, has_tensors: bool) -> object:

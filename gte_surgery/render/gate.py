@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from gte_surgery.findings import Code, Report, Severity, Suppression
-from gte_surgery.render.formats.report import accepted_lines, file_path, policy_lines, subject_and_message
+from gte_surgery.render.formats.report import asides, counts, file_path, policy_lines, subject_and_message
 from gte_surgery.render.ink import columns, printable
 from gte_surgery.render.pages import filled
+
+_ENDINGS = {
+    "done": "Nothing was found.",
+    "useless": "Left out, for other steps found errors that make it useless.",
+    "impossible": "It could not be taken, which is ignored.",
+}
+"""What a page says of a step without findings."""
 
 
 def explained(
@@ -21,26 +28,21 @@ def explained(
     return columns([(subject, printable(told)) for subject, told in rows])
 
 
-def gate_html(report: Report, codes: Mapping[str, Code], version: str) -> str:
+def gate_html(report: Report, codes: Mapping[str, Code]) -> str:
     """The page about one gate; `codes` tell what its findings mean."""
     return filled(
         "gate.html.jinja",
         title=report.checkpoint,
         judged=f"in {len(report.parts)} steps",
-        counts=[(severity.label, report.count(severity)) for severity in reversed(Severity)],
+        counts=counts(report),
         facts=[("steps", ", ".join(part.step.name for part in report.parts if part.step))],
         figures=[],
         parts=report.parts,
         ordered=lambda part: sorted(part.findings, key=lambda finding: -finding.severity),
-        asides=_asides,
+        endings=_ENDINGS,
+        asides=asides,
         policy=policy_lines(report),
         place=file_path,
         told=subject_and_message,
         codes=codes,
-        version=version,
     )
-
-
-def _asides(part: Report) -> list[str]:
-    skipped = [f"{rule.code} was not judged because of {', '.join(rule.because)}" for rule in part.skipped]
-    return [*skipped, *accepted_lines(part)]

@@ -54,6 +54,11 @@ def size(nbytes: int) -> str:
     return f"{nbytes} B" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def span(first: int, last: int) -> str:
+    """7, or 7 to 1,024."""
+    return f"{first:,}" if first == last else f"{first:,} to {last:,}"
+
+
 def columns(rows: Sequence[tuple[str, ...]], indent: str = "") -> str:
     """Rows in aligned columns, two spaces apart; the last column is ragged."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from gte_surgery import __version__
 from gte_surgery.render.ink import printable, size
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -38,4 +39,4 @@ def filled(template: str, **values: object) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"printable": printable, "bytes": size}
-    return environment.get_template(template).render(values)
+    return environment.get_template(template).render(values, version=__version__)

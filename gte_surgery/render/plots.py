@@ -7,13 +7,14 @@ page's own font. Nothing is read from anywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 from gte_surgery.checks.description import Part
 from gte_surgery.compare.portrait import RowNorms, Spread
+from gte_surgery.render.ink import span
 from gte_surgery.vocabulary.row_map import Point
 
 _WIDTH, _HEIGHT = 640, 280
@@ -62,10 +63,7 @@ def norms_plot(norms: RowNorms) -> str:
     """Histogram of the embedding rows' norms, the pad row and the zero rows marked."""
     x = Scale(min(norms.edges[0], 0.0) if norms.zeros else norms.edges[0], norms.edges[-1], _LEFT, _RIGHT)
     y = Scale(0.7, max(*norms.counts, norms.zeros, 1) * 1.5, _BOTTOM, _TOP, is_log=True)
-    parts, legend = [], []
-    for left, right, rows in zip(norms.edges, norms.edges[1:], norms.counts, strict=False):
-        if rows:
-            parts.append(_box(x.at(left), y.at(rows), max(x.at(right) - x.at(left), 1.0), _BOTTOM - y.at(rows)))
+    parts, legend = _boxes(x, y, zip(norms.edges, norms.edges[1:], norms.counts, strict=False)), []
     if norms.zeros:
         parts.append(_dot(x.at(0), y.at(norms.zeros), 2))
         legend.append((_color(2), f"{norms.zeros:,} zero rows"))
@@ -80,10 +78,8 @@ def cosines_plot(bins: Sequence[tuple[float, float, int]]) -> str:
     """Histogram of cosines; bins are (from, to, texts)."""
     x = Scale(bins[0][0], bins[-1][1], _LEFT, _RIGHT)
     y = Scale(0.7, max(*(texts for *_, texts in bins), 1) * 1.5, _BOTTOM, _TOP, is_log=True)
-    shown = [(x.at(least), x.at(most), y.at(texts)) for least, most, texts in bins if texts]
-    boxes = [_box(left, top, max(right - left, 1.0), _BOTTOM - top) for left, right, top in shown]
     axes = _axes(x, y, "cosine of the embeddings before and after", "texts")
-    return _svg("cosines", "Histogram of the cosines of the embeddings", [*axes, *boxes])
+    return _svg("cosines", "Histogram of the cosines of the embeddings", [*axes, *_boxes(x, y, bins)])
 
 
 def coverage_plot(curve: Sequence[Point]) -> str:
@@ -104,9 +100,7 @@ def parts_plot(parts: Sequence[Part]) -> str:
 
 def lengths_plot(bins: Sequence[tuple[int, int, int]]) -> str:
     """Rows of a corpus by their number of real tokens; bins are (least, most, rows)."""
-    bars = [
-        (f"{least:,}" if least == most else f"{least:,} to {most:,}", rows, f"{rows:,}") for least, most, rows in bins
-    ]
+    bars = [(span(least, most), rows, f"{rows:,}") for least, most, rows in bins]
     return _bars("lengths", "Rows by the number of their real tokens", bars, "rows")
 
 
@@ -133,6 +127,12 @@ def rope_plot(wavelengths: Sequence[float], positions: int | None) -> str:
         legend.append(("var(--mark)", f"{positions:,} positions"))
     axes = _axes(x, y, "rotary pair", "tokens")
     return _svg("rope", "Wavelengths of the rotary positions", [*axes, *parts, *_legend(legend)])
+
+
+def _boxes(x: Scale, y: Scale, bins: Iterable[tuple[float, float, int]]) -> list[str]:
+    """The boxes of a histogram; bins are (from, to, how many)."""
+    shown = [(x.at(least), x.at(most), y.at(number)) for least, most, number in bins if number]
+    return [_box(left, top, max(right - left, 1.0), _BOTTOM - top) for left, right, top in shown]
 
 
 def _bars(name: str, title: str, bars: Sequence[tuple[str, float, str]], unit: str) -> str:

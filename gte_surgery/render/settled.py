@@ -36,20 +36,17 @@ def dropped_text(checkpoint: Path, has_dropped: bool, nbytes: int) -> str:
     return f"{printable(str(checkpoint))}: {told}"
 
 
-def expected_text(checkpoint: Path, recovery: Recovery, names: Sequence[str]) -> str:
-    """Which way `recover` would go, and the files that it would touch."""
-    told = f"{printable(str(checkpoint))}: {_EXPECTED[recovery]}"
-    return "\n".join((told, *(f"  {printable(name)}" for name in names)))
-
-
 def undone_json(checkpoint: Path, names: Sequence[str], did: str) -> str:
     """The files restored or removed; `did` is undone, redone or dropped."""
     return json.dumps({"checkpoint": str(checkpoint), "files": list(names), "did": did}, indent=2)
 
 
-def recovered_text(checkpoint: Path, recovery: Recovery, color: bool = False) -> str:
-    """Which way the interrupted surgery went, in words."""
-    return f"{printable(str(checkpoint))}: {paint(_WORDS[recovery], 'good', color)}"
+def recovered_text(
+    checkpoint: Path, recovery: Recovery, names: Sequence[str] | None = None, color: bool = False
+) -> str:
+    """Which way the interrupted surgery went, in words, or would go; of a dry run with the files."""
+    told = paint(_WORDS[recovery], "good", color) if names is None else _EXPECTED[recovery]
+    return "\n".join((f"{printable(str(checkpoint))}: {told}", *(f"  {printable(name)}" for name in names or ())))
 
 
 def recovered_json(checkpoint: Path, recovery: Recovery, names: Sequence[str] | None = None) -> str:

@@ -18,7 +18,7 @@ def smoke_text(result: SmokeResult, color: bool = False) -> str:
     """What ran, one line a proof with what was measured, the table of speeds, findings, the verdict."""
     lines = [paint(printable(result.checkpoint), "strong", color), f"  {_surroundings(result)}"]
     for subject, proofs in _grouped(result.proofs).items():
-        lines.append(f"  {subject or 'checkpoint'}")
+        lines.append(f"  {subject}")
         lines += [f"    {line}" for line in _proof_lines(proofs, color)]
     if result.against is not None and result.against.quality is not None:
         lines += _quality_lines(result.against.quality)

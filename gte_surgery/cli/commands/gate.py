@@ -133,12 +133,11 @@ def _tell(terminal: Terminal, report: Report, html: Path | None, read: Path) -> 
     ]:
         terminal.message(line)
     if html is not None:
-        from gte_surgery import __version__
         from gte_surgery.gate.codes import all_codes
         from gte_surgery.outputs import write_output
         from gte_surgery.render.gate import gate_html
 
-        write_output(html, gate_html(report, all_codes(), __version__), (read,))
+        write_output(html, gate_html(report, all_codes()), (read,))
 
 
 def _init(terminal: Terminal, checkpoint: Path | None, corpora: tuple[str, ...], given: Path | None) -> int:

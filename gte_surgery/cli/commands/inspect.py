@@ -47,12 +47,7 @@ def command(
     its tables fit that base's vocabulary. As cyclonedx one is a CycloneDX 1.6 ML-BOM, with the hashes that receipts
     keep.
     """
-    from gte_surgery.render.description import (
-        description_json,
-        description_text,
-        descriptions_json,
-        descriptions_text,
-    )
+    from gte_surgery.render.description import description_json, description_text
 
     chosen = form_of(form, as_json)
     require_one(checkpoints, ("--html", html), ("--format cyclonedx", chosen == "cyclonedx"))
@@ -62,16 +57,11 @@ def command(
     if chosen == "cyclonedx":
         terminal.result(_bill(checkpoints[0]))
         return
-    found = list(each_of(_told, checkpoints, jobs))
-    match chosen, len(found) > 1:
-        case "json", True:
-            terminal.result(descriptions_json(found, tensors))
-        case "json", False:
-            terminal.result(description_json(found[0], tensors))
-        case _, True:
-            terminal.result(descriptions_text(found, terminal.has_color))
-        case _:
-            terminal.result(description_text(found[0], tensors, terminal.has_color))
+    found = each_of(_told, checkpoints, jobs)
+    if chosen == "json":
+        terminal.result(description_json(*found, has_tensors=tensors))
+    else:
+        terminal.result(description_text(*found, has_tensors=tensors, color=terminal.has_color))
 
 
 def _told(checkpoint: Path) -> Description | LoneAdapter:
@@ -92,14 +82,13 @@ def _bill(checkpoint: Path) -> str:
     """Of all files but bills, of which the one that is being written may be there already."""
     from dataclasses import replace
 
-    from gte_surgery import __version__
     from gte_surgery.checkpoint.receipts import receipts_of
     from gte_surgery.checks.signature import is_bill
     from gte_surgery.render.formats.provenance import bill_of_materials
 
     found = _described(checkpoint)
     described = replace(found, files=tuple(file for file in found.files if not is_bill(file.name)))
-    return bill_of_materials(described, receipts_of(_opened(checkpoint)), __version__)
+    return bill_of_materials(described, receipts_of(_opened(checkpoint)))
 
 
 def _opened(checkpoint: Path) -> Checkpoint:

@@ -25,16 +25,9 @@ def command(terminal: Terminal, checkpoint: Path, dry_run: bool, force: bool, as
     began on another machine, is followed with --force alone. May itself be interrupted and run again. Nothing to settle
     is good too.
     """
-    from gte_surgery.render.settled import expected_text, recovered_json, recovered_text
+    from gte_surgery.render.settled import recovered_json, recovered_text
     from gte_surgery.surgery.verbs import expected_recovery, recover
 
-    if dry_run:
-        expected, names = expected_recovery(checkpoint)
-        text = expected_text(checkpoint, expected, names)
-        terminal.result(recovered_json(checkpoint, expected, names) if as_json else text)
-        return
-    recovery = recover(checkpoint, force=force)
-    if as_json:
-        terminal.result(recovered_json(checkpoint, recovery))
-    else:
-        terminal.result(recovered_text(checkpoint, recovery, terminal.has_color))
+    recovery, names = expected_recovery(checkpoint) if dry_run else (recover(checkpoint, force=force), None)
+    text = recovered_text(checkpoint, recovery, names, terminal.has_color)
+    terminal.result(recovered_json(checkpoint, recovery, names) if as_json else text)

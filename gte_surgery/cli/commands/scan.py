@@ -128,11 +128,10 @@ def _title(paths: tuple[str, ...]) -> str:
 
 
 def _page(paths: tuple[str, ...], report: CorpusReport) -> str:
-    from gte_surgery import __version__
     from gte_surgery.contract.codes import CODES
     from gte_surgery.render.corpus_page import corpus_html
 
-    return corpus_html(_title(paths), report, CODES, __version__)
+    return corpus_html(_title(paths), report, CODES)
 
 
 def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:

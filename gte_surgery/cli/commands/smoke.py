@@ -128,9 +128,8 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path |
 
 
 def _page(result: SmokeResult) -> str:
-    from gte_surgery import __version__
     from gte_surgery.render.corpus_page import quality_html
     from gte_surgery.smoke.codes import CODES
 
     quality = result.against.quality if result.against is not None else None
-    return quality_html(result, quality, CODES, __version__) if quality is not None else ""
+    return quality_html(result, quality, CODES) if quality is not None else ""

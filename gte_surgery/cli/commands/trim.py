@@ -66,7 +66,6 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path |
     require_page(html, *read)
     outcome = operate(terminal, trim, checkpoint, as_json, edit)
     if html is not None:
-        from gte_surgery import __version__
         from gte_surgery.render.corpus_page import trim_html
 
-        write_output(html, trim_html(outcome.plan, outcome.target, __version__), read)
+        write_output(html, trim_html(outcome.plan, outcome.target), read)

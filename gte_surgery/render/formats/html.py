@@ -8,9 +8,9 @@ from itertools import zip_longest
 from gte_surgery.checks.description import Description
 from gte_surgery.checks.registry import Rule
 from gte_surgery.compare.portrait import Portrait, RowNorms
-from gte_surgery.findings import Report, Severity
+from gte_surgery.findings import Report
 from gte_surgery.render.description import subjects
-from gte_surgery.render.formats.report import accepted_lines, policy_lines, subject_and_message
+from gte_surgery.render.formats.report import asides, counts, policy_lines, subject_and_message
 from gte_surgery.render.ink import count, size
 from gte_surgery.render.pages import Figure, filled
 from gte_surgery.render.plots import norms_plot, parts_plot, rope_plot, spreads_plot
@@ -19,13 +19,7 @@ MOST_TENSORS = 5000
 """So many are listed: a file may hold a million, and a browser shall still open the page."""
 
 
-def page_html(
-    description: Description,
-    portrait: Portrait,
-    report: Report | None,
-    rules: Mapping[str, Rule],
-    version: str,
-) -> str:
+def page_html(description: Description, portrait: Portrait, report: Report | None, rules: Mapping[str, Rule]) -> str:
     """The page about one checkpoint; with the findings of `report` if there is one, explained by `rules`."""
     return filled(
         "page.html.jinja",
@@ -35,12 +29,11 @@ def page_html(
         facts=[(subject.strip(), told) for subject, told in subjects(description)],
         figures=list(figures(description, portrait)),
         report=report,
-        counts=[(severity.label, report.count(severity)) for severity in reversed(Severity)] if report else [],
-        asides=_asides(report) if report else [],
+        counts=counts(report) if report else {},
+        asides=[*policy_lines(report), *asides(report)] if report else [],
         findings=sorted(report.findings, key=lambda finding: -finding.severity) if report else [],
         told=subject_and_message,
         rules=rules,
-        version=version,
         most_tensors=MOST_TENSORS,
     )
 
@@ -97,8 +90,3 @@ def _norms(norms: RowNorms) -> Figure:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4g}"
-
-
-def _asides(report: Report) -> list[str]:
-    skipped = [f"{rule.code} was not judged because of {', '.join(rule.because)}" for rule in report.skipped]
-    return [*policy_lines(report), *skipped, *accepted_lines(report)]

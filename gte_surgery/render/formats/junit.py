@@ -1,4 +1,4 @@
-"""The report of `check` as JUnit XML, as GitLab, Jenkins and others show it: one test case a rule."""
+"""A report as JUnit XML, as GitLab, Jenkins and others show it: one test case a rule."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from gte_surgery.render.ink import printable
 _NO_XML = re.compile("[\ufffe\uffff]")
 
 
-def report_junit(report: Report, rules: Sequence[Code], fail_on: Severity) -> str:
+def report_junit(report: Report, rules: Sequence[Code], fail_on: Severity, command: str = "check") -> str:
     """One test suite, or one a part. A rule fails with findings of at least `fail_on`; milder ones are its output; a
     rule that was not judged is skipped.
     """
     titles = {rule.code: rule.title for rule in rules}
-    suites = [_suite(part, titles, fail_on) for part in report.each]
+    suites = [_suite(part, titles, fail_on, command) for part in report.each]
     totals = {key: str(sum(int(suite.get(key, "0")) for suite in suites)) for key in _SUMS}
     root = Element("testsuites", totals)
     root.extend(suites)
@@ -31,12 +31,12 @@ def report_junit(report: Report, rules: Sequence[Code], fail_on: Severity) -> st
 _SUMS = ("tests", "failures", "errors", "skipped")
 
 
-def _suite(report: Report, titles: Mapping[str, str], fail_on: Severity) -> Element:
+def _suite(report: Report, titles: Mapping[str, str], fail_on: Severity, command: str) -> Element:
     codes = sorted({*report.rules, *(finding.code for finding in report.findings)})
     cases = [_case(report, code, titles.get(code, ""), fail_on) for code in codes]
     failures, skipped = (sum(case.find(kind) is not None for case in cases) for kind in ("failure", "skipped"))
     sums = dict(zip(_SUMS, map(str, (len(cases), failures, 0, skipped)), strict=True))
-    name = f"{report.step.name if report.step else 'check'} {report.checkpoint}"
+    name = f"{report.step.name if report.step else command} {report.checkpoint}"
     took = {"time": f"{report.step.seconds:.3f}"} if report.step else {}
     suite = Element("testsuite", {"name": _text(f"gte-surgery {name}"), **sums, **took})
     suite.extend(cases)

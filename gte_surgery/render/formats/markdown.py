@@ -1,35 +1,32 @@
-"""The report of `check` as GitHub-flavoured markdown, for a job summary or a comment."""
+"""A report as GitHub-flavoured markdown, for a job summary or a comment."""
 
 from __future__ import annotations
 
 import re
 
-from gte_surgery.findings import Finding, Report, Severity
+from gte_surgery.findings import Finding, Report
 from gte_surgery.render.formats.report import (
     accepted_lines,
     file_path,
     part_title,
     policy_lines,
     subject_and_message,
+    sums,
 )
 from gte_surgery.render.ink import count, printable
 
 _SPECIAL = re.compile(r"[\\`*_{}\[\]<>#!|~&$@]")
 
 
-def report_markdown(report: Report) -> str:
+def report_markdown(report: Report, command: str = "check") -> str:
     """A heading, the sums, a table of the findings from worst to mildest, and what was not judged or was ignored."""
-    sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
-    lines = [f"### gte-surgery {_command(report)}: {_plain(report.checkpoint)}", "", f"{sums} ({_judged(report)})."]
+    title = f"### gte-surgery {command}: {_plain(report.checkpoint)}"
+    lines = [title, "", f"{sums(report)} ({_judged(report)})."]
     for part in report.each:
         lines += ["", f"**{_plain(part_title(part))}**"] if report.parts else []
         lines += _table(part) if part.findings else []
     asides = [_plain(line) for line in (*policy_lines(report), *accepted_lines(report))]
     return "\n".join([*lines, *([""] if asides else []), *(f"- {aside}" for aside in asides)])
-
-
-def _command(report: Report) -> str:
-    return "gate" if any(part.step for part in report.parts) else "check"
 
 
 def _table(report: Report) -> list[str]:

@@ -10,6 +10,7 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 
+from gte_surgery import __version__
 from gte_surgery.checks.description import Description
 
 Receipt = Mapping[str, object]
@@ -63,14 +64,14 @@ def _materials(receipt: Receipt) -> Iterator[object]:
             yield {"name": file["name"], "digest": kept, "annotations": {"size": file.get("size")}}
 
 
-def bill_of_materials(description: Description, receipts: Sequence[Receipt], version: str) -> str:
+def bill_of_materials(description: Description, receipts: Sequence[Receipt]) -> str:
     """The checkpoint as a CycloneDX 1.6 ML-BOM: the model, its card, where it is from, and its files.
 
     The same checkpoint gives the same text; it has no time. A hash is told of a file of the size that its receipt says.
     """
     latest = {file["name"]: file for receipt in receipts for file in _files(receipt, "written")}
     files = [_component(file.name, file.size, latest.get(file.name, {})) for file in description.files]
-    tool = {"type": "application", "name": "gte-surgery", "version": version}
+    tool = {"type": "application", "name": "gte-surgery", "version": __version__}
     content = {
         "metadata": {"tools": {"components": [tool]}, "component": _model(description, receipts)},
         "components": files,

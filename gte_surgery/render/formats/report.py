@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import posixpath
-from collections.abc import Iterable
+from collections import Counter
 from dataclasses import asdict
 from textwrap import indent
 
-from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, SuppressedFinding, Suppression
+from gte_surgery.findings import Finding, Location, Report, Severity, SkippedRule, Suppression
 from gte_surgery.render.finding import finding_object
 from gte_surgery.render.ink import count, paint, printable
 
@@ -25,10 +25,7 @@ def report_text(report: Report, color: bool = False, fail_on: Severity = Severit
         told = [_part_text(part, color, fail_on) for part in report.parts]
         return "\n".join((*told, *map(unused_line, report.unused), sum_line(report, color)))
     lines = [line for name, group in _by_file(report).items() for line in _group_lines(report, name, group, color)]
-    asides = [
-        *(_skipped_line(group) for group in _grouped(report.skipped)),
-        *accepted_lines(report),
-    ]
+    asides = [*map(_skipped_line, _grouped(report.skipped)), *accepted_lines(report)]
     return "\n".join((*lines, *(paint(aside, "faint", color) for aside in asides), sum_line(report, color)))
 
 
@@ -52,7 +49,7 @@ def report_json(report: Report) -> str:
             "policy": report.policy or None,
             "passed_over": list(report.passed_over),
             "rules": list(report.rules),
-            "counts": _counts(report),
+            "counts": counts(report),
             **({"steps": [_step_object(part) for part in report.parts]} if report.parts else {}),
         },
         indent=2,
@@ -63,7 +60,8 @@ def _skipped(report: Report) -> list[dict[str, object]]:
     return [{"code": rule.code, "because": list(rule.because)} for rule in report.skipped]
 
 
-def _counts(report: Report) -> dict[str, int]:
+def counts(report: Report) -> dict[str, int]:
+    """How many findings there are of each severity, the worst first."""
     return {severity.label: report.count(severity) for severity in reversed(Severity)}
 
 
@@ -79,22 +77,15 @@ def _step_object(part: Report) -> dict[str, object]:
         "subject": part.checkpoint,
         "rules": list(part.rules),
         "skipped": _skipped(part),
-        "counts": _counts(part),
+        "counts": counts(part),
     }
-
-
-def by_suppression(suppressed: Iterable[SuppressedFinding]) -> dict[Suppression, list[Finding]]:
-    """The suppressed findings of each suppression."""
-    groups: dict[Suppression, list[Finding]] = {}
-    for each in suppressed:
-        groups.setdefault(each.suppression, []).append(each.finding)
-    return groups
 
 
 def accepted_lines(report: Report) -> list[str]:
     """What was ignored, and what was to be ignored and was not there."""
-    ignored = [_suppressed_line(each, findings) for each, findings in by_suppression(report.suppressed).items()]
-    return [*ignored, *map(unused_line, report.unused)]
+    ignored = Counter(each.suppression for each in report.suppressed)
+    told = [f"ignored: {count(n, 'finding')} under {each.code}{reason_of(each)}" for each, n in ignored.items()]
+    return [*told, *map(unused_line, report.unused)]
 
 
 def policy_lines(report: Report) -> list[str]:
@@ -103,10 +94,19 @@ def policy_lines(report: Report) -> list[str]:
     return [*([f"policy: {printable(report.policy)}"] if report.policy else []), *over]
 
 
-def _suppressed_line(suppression: Suppression, findings: list[Finding]) -> str:
-    """How many findings a suppression suppressed, and its reason, in one line."""
-    reason = f" ({printable(suppression.reason)})" if suppression.reason else ""
-    return f"ignored: {count(len(findings), 'finding')} under {suppression.code}{reason}"
+def asides(report: Report) -> list[str]:
+    """What was not judged, rule by rule, and what was ignored."""
+    return [*map(unjudged_line, report.skipped), *accepted_lines(report)]
+
+
+def unjudged_line(rule: SkippedRule) -> str:
+    """That a rule was not judged, in one line."""
+    return f"{rule.code} was not judged because of {', '.join(rule.because)}"
+
+
+def reason_of(suppression: Suppression) -> str:
+    """The reason in brackets, or nothing."""
+    return f" ({printable(suppression.reason)})" if suppression.reason else ""
 
 
 def unused_line(suppression: Suppression) -> str:
@@ -180,11 +180,15 @@ def _skipped_line(group: tuple[list[str], tuple[str, ...]]) -> str:
     return f"not judged because of {', '.join(because)}: {', '.join(codes[:_MOST])}{more}"
 
 
+def sums(report: Report) -> str:
+    """Number of findings of each severity, in words."""
+    return ", ".join(count(number, label) for label, number in counts(report).items())
+
+
 def sum_line(report: Report, color: bool = False) -> str:
     """Checkpoint, number of findings of each severity, and number of rules judged."""
     judged = len(report.rules) - len(report.skipped)
-    sums = ", ".join(count(report.count(severity), severity.label) for severity in reversed(Severity))
-    style = report.worst.label if report.worst else "good"
+    told = paint(sums(report), report.worst.label if report.worst else "good", color)
     excused = sum(each.finding.severity is Severity.ERROR for each in report.suppressed)
     ignored = f", {count(excused, 'error')} ignored" if excused else ""
-    return f"{printable(report.checkpoint)}: {paint(sums, style, color)} ({count(judged, 'rule')} judged{ignored})"
+    return f"{printable(report.checkpoint)}: {told} ({count(judged, 'rule')} judged{ignored})"

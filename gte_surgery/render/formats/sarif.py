@@ -12,19 +12,28 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
-from gte_surgery.findings import Code, Finding, Report, SkippedRule, SuppressedFinding
-from gte_surgery.render.formats.report import file_path, part_title, policy_lines, subject_and_message, unused_line
+from gte_surgery import __version__
+from gte_surgery.findings import Code, Finding, Report, SkippedRule
+from gte_surgery.render.formats.report import (
+    file_path,
+    part_title,
+    policy_lines,
+    reason_of,
+    subject_and_message,
+    unjudged_line,
+    unused_line,
+)
 from gte_surgery.render.ink import printable
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 Object = dict[str, object]
 
 
-def report_sarif(report: Report, rules: Sequence[Code], version: str) -> str:
-    """The report as one SARIF run, ASCII only; `rules` are all that exist, `version` is that of this program."""
+def report_sarif(report: Report, rules: Sequence[Code]) -> str:
+    """The report as one SARIF run, ASCII only; `rules` are all that exist."""
     declared = [rule for rule in rules if rule.code in report.rules or rule.code in _found(report)]
     places = {rule.code: number for number, rule in enumerate(declared)}
-    driver = {"name": "gte-surgery", "version": version, "rules": [_rule(rule) for rule in declared]}
+    driver = {"name": "gte-surgery", "version": __version__, "rules": [_rule(rule) for rule in declared]}
     seen: Counter[str] = Counter()
     run: Object = {
         "tool": {"driver": driver},
@@ -98,15 +107,14 @@ def _uri(path: str) -> str:
 
 
 def _skipped(rule: SkippedRule) -> Object:
-    text = f"{rule.code} was not judged because of {', '.join(rule.because)}"
-    return {"level": "note", "message": {"text": text}, "associatedRule": {"id": rule.code}}
+    return {"level": "note", "message": {"text": unjudged_line(rule)}, "associatedRule": {"id": rule.code}}
 
 
 def _configured(report: Report) -> Iterator[Object]:
     for part, each in ((one, each) for one in report.each for each in one.suppressed):
         yield {
             "level": "note",
-            "message": {"text": _ignored(each)},
+            "message": {"text": f"ignored{reason_of(each.suppression)}: {subject_and_message(each.finding)}"},
             "associatedRule": {"id": each.finding.code},
             "locations": [_location(part, each.finding)],
         }
@@ -114,8 +122,3 @@ def _configured(report: Report) -> Iterator[Object]:
         yield {"level": "warning", "message": {"text": unused_line(unused)}}
     for line in (*policy_lines(report), *(part_title(part) for part in report.parts)):
         yield {"level": "note", "message": {"text": line}}
-
-
-def _ignored(each: SuppressedFinding) -> str:
-    reason = f" ({printable(each.suppression.reason)})" if each.suppression.reason else ""
-    return f"ignored{reason}: {subject_and_message(each.finding)}"

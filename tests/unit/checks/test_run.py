@@ -49,7 +49,7 @@ def test_a_rule_that_finds_no_end_of_faults_tells_a_thousand_and_counts_the_rest
     report = run(checkpoint)
     assert len(report.findings) == 1_000
     if form == "html":
-        text = page_html(describe(checkpoint), portray(checkpoint), report, all_rules(), "0")
+        text = page_html(describe(checkpoint), portray(checkpoint), report, all_rules())
     else:
         text = rendered(report, form, Severity.NOTE, color=False)
     assert text.count(".tmp") < 2_500

@@ -282,7 +282,7 @@ MISTAKES = {
     ),
     "no ray": Mistake("scan ckpt x.npy --engine ray", 3, "ray: not installed", "[ray]", before=MISSING.format("ray")),
     "no hypothesis": Mistake(
-        "fuzz ckpt --encoder a:b", 2, "hypothesis: not installed", "[fuzz]", before=MISSING.format("hypothesis")
+        "fuzz ckpt --encoder a:b", 3, "hypothesis: not installed", "[fuzz]", before=MISSING.format("hypothesis")
     ),
     "no jinja2": Mistake(
         "inspect ckpt --html a.html", 3, "jinja2: not installed", "[report]", before=MISSING.format("jinja2")

@@ -96,6 +96,8 @@ def test_a_scan_is_told_in_every_format_of_check(
     said = printed(capsys, 1, "scan", contract, tmp_path / "a.npy", "--format", form)
     assert "GTE414" in said
     assert "a.npy" in said
+    assert "gte-surgery check" not in said
+    assert form not in ("junit", "markdown") or "gte-surgery scan" in said
     printed(
         capsys, 1, "scan", contract, tmp_path / "a.npy", "--format", form, "--output", str(tmp_path / "out"), "--json"
     )

@@ -122,6 +122,15 @@ def test_what_the_policy_asks_for_and_is_not_there_is_an_error_even_when_optiona
     assert [(found["code"], found["step"]) for found in report["findings"]] == [("GTE701", "scan"), ("GTE701", "fuzz")]
 
 
+def test_the_page_says_of_a_step_that_could_not_be_taken_that_it_was_ignored(project: Path) -> None:
+    add(project, '[ignore]\nGTE701 = "the corpus comes later"\n')
+    (project / "rows.jsonl").unlink()
+    assert run(["--quiet", "gate", "--html", "gate.html"]) == 0
+    page = (project / "gate.html").read_text()
+    assert "It could not be taken, which is ignored." in page
+    assert "useless" not in page
+
+
 def test_a_signature_may_be_asked_for(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_key(project)
     add(project, "[check]\nsigned_by = 'key.pub'\n")
