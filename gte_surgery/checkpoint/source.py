@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -43,7 +44,7 @@ class Destination(Protocol):
 
 
 class Opened(Protocol):
-    """A file open for reading. All of it raises OSError."""
+    """A file open for reading. All of it raises OSError. What is expected of it is nothing to a file that is near."""
 
     @property
     def identity(self) -> Identity:
@@ -60,15 +61,19 @@ class Opened(Protocol):
 
     def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
         """That these ranges will be read soon, in this order: what lies far away may be brought near."""
+        return
 
     def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
         """That these bytes will be copied to `at` of `destination`: what is brought near may be put there at once."""
+        return
 
     def withdraw(self, destination: Destination) -> None:
         """That the destination is closed: nothing more may be put there."""
+        return
 
     def give_up(self) -> None:
         """Who waits for bytes of it in another thread waits no longer, and fails."""
+        return
 
     def close(self) -> None: ...
 
@@ -140,7 +145,8 @@ def path_of(place: Place) -> Path:
     raise OSError(errno.ENOTSUP, "does not lie on this disk", place.name)
 
 
-class _OpenedLocal(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _OpenedLocal(Opened):
     descriptor: int
     disk: Disk
 
@@ -160,18 +166,6 @@ class _OpenedLocal(NamedTuple):
 
     def copy(self, offset: int, count: int, destination: Destination) -> None:
         destination.copy_from(self.descriptor, offset, count)
-
-    def expect(self, ranges: Iterable[tuple[int, int]]) -> None:
-        """What lies on this disk is near."""
-
-    def land(self, offset: int, count: int, destination: Destination, at: int) -> None:
-        """It is copied when its turn comes."""
-
-    def withdraw(self, destination: Destination) -> None:
-        """Nothing is on its way."""
-
-    def give_up(self) -> None:
-        """Nobody waits for a disk."""
 
     def close(self) -> None:
         self.disk.close(self.descriptor)
