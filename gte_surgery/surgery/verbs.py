@@ -372,7 +372,7 @@ def _spooled(checkpoint: Checkpoint, place: Path | None) -> AbstractContextManag
     """What is fetched of a checkpoint on a hub lies, while the surgery goes on, on the disk that it writes to."""
     if checkpoint.snapshot is None or place is None:
         return nullcontext()
-    return checkpoint.snapshot.spooling(placed(place).parent)
+    return checkpoint.snapshot.supply.spooling(placed(place).parent)
 
 
 def opened(path: Path | str) -> Checkpoint:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gte_surgery import check, open_checkpoint, remap, resize
-from gte_surgery.checkpoint.hub import coalesce, snapshot, transfer
+from gte_surgery.checkpoint.hub import coalesce, reading, transfer
 from gte_surgery.errors import FetchError, GteSurgeryError, WriteError
 from tests.builder import build, remote_config
 from tests.crash.faults import Fault, FaultyFilesystem
@@ -64,7 +64,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         configure(hub, folder / "cache", monkeypatch)
         monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 1)
         monkeypatch.setattr(coalesce, "LONGEST", 2048)
-        monkeypatch.setattr(snapshot, "HEAD", 512)
+        monkeypatch.setattr(reading, "HEAD", 512)
         monkeypatch.setattr(transfer, "_PROGRESS", 1024)
         yield World(hub, folder, before, after, wanted)
         huggingface_hub.close_session()

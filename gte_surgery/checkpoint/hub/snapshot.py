@@ -7,40 +7,32 @@ own cache on this disk is read there.
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Event, Lock, get_ident
+from threading import Event, get_ident
 from typing import Any
 
 from gte_surgery.checkpoint.bounds import count_values
 from gte_surgery.checkpoint.files import FileEntry, read_whole
 from gte_surgery.checkpoint.hub.address import WANTED, Address
-from gte_surgery.checkpoint.hub.coalesce import Range
-from gte_surgery.checkpoint.hub.known import git_name, known_content
-from gte_surgery.checkpoint.hub.reading import OpenedRemote
-from gte_surgery.checkpoint.hub.spool import Crew, Spool
+from gte_surgery.checkpoint.hub.reading import OpenedRemote, Supply
 from gte_surgery.checkpoint.hub.transfer import Hub, Patience, Remote, Told, TransientError
 from gte_surgery.checkpoint.listing import SURGERY_FOLDER, Listing, is_unsafe
 from gte_surgery.checkpoint.printable import shown
 from gte_surgery.checkpoint.source import Disk, LocalFile, Opened, Place
 from gte_surgery.errors import CheckpointError, FetchError
 
-HEAD = 256 << 10
-"""A read within so many first bytes reads all of them: a header is followed by the first rows of the word table."""
 _MOST_FILES = 10_000
 _MOST_VALUES = 250_000
 """Of what a hub says of a model, by `bounds.count_values`: a file has eight."""
 _MOST_NAME, _MOST_DEPTH = 1024, 32
 """Characters of a file's name, and the folders that it may lie in."""
 _COMMIT = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
-_MOST_KEPT = 8 << 20
-_CONNECTIONS = 6
 _LOADED = (".json", ".txt", ".model", ".safetensors", ".py")
 """How the names of files end that a model is loaded from."""
 
@@ -62,7 +54,7 @@ class RemoteFile(Place):
 
     def open(self, disk: Disk | None = None) -> Opened:
         near = self.near
-        return near.open(disk) if near is not None else OpenedRemote(self.snapshot, self.remote)
+        return near.open(disk) if near is not None else OpenedRemote(self.snapshot.supply, self.remote)
 
 
 class Snapshot:
@@ -70,14 +62,9 @@ class Snapshot:
 
     def __init__(self, address: Address, hub: Hub, remotes: Iterable[Remote], branch: str = "") -> None:
         self.address, self.hub, self._branch = address, hub, branch
-        self.spool_folder: Path | None = None
+        self.supply = Supply(hub)
         self._remotes = {_below(address.folder, remote.name): remote for remote in remotes}
-        self._blocks: dict[Remote, list[tuple[int, bytes]]] = {}
-        self._kept = 0
         self._near: dict[Remote, LocalFile | None] = {}
-        self._spools: dict[Remote, Spool] = {}
-        self._crew: Crew | None = None
-        self._lock = Lock()
 
     def __str__(self) -> str:
         return str(self.address)
@@ -169,8 +156,7 @@ class Snapshot:
 
     def _fetch(self, remote: Remote, blob: Path) -> None:
         """The content as a new file, whole or not at all."""
-        is_sha256 = len(remote.etag) == 64
-        digest = hashlib.sha256() if is_sha256 else hashlib.sha1(b"blob %d\0" % remote.size)
+        digest = remote.digest()
         blob.parent.mkdir(parents=True, exist_ok=True)
         arriving = _arriving(blob)
         try:
@@ -178,63 +164,10 @@ class Snapshot:
                 for chunk in self.hub.chunks(remote, 0, remote.size):
                     digest.update(chunk)
                     file.write(chunk)
-            if digest.hexdigest() != remote.etag:
-                raise _other_content(remote)
+            remote.require(digest)
             arriving.replace(blob)
         finally:
             arriving.unlink(missing_ok=True)
-
-    def block(self, remote: Remote, begin: int, end: int) -> tuple[int, bytes]:
-        """Kept bytes that hold [begin, end), and where they begin; fetched if they have not been yet."""
-        with self._lock:
-            for at, kept in self._blocks.get(remote, ()):
-                if at <= begin and end <= at + len(kept):
-                    return at, kept
-        if end <= HEAD:
-            begin, end = 0, min(remote.size, HEAD)
-        if (known := known_content(remote.etag)) is not None and len(known) == remote.size:
-            return 0, known
-        raw = b"".join(self.hub.chunks(remote, begin, end))
-        if len(raw) == remote.size:
-            _require_content(remote, raw)
-        with self._lock:
-            if self._kept + len(raw) <= _MOST_KEPT:
-                self._kept += len(raw)
-                self._blocks.setdefault(remote, []).append((begin, raw))
-        return begin, raw
-
-    def fetch(self, remote: Remote, ranges: Iterable[Range]) -> bool:
-        """Begin to fetch ranges that are needed soon, where there is a folder for them; whether there is."""
-        if self.spool_folder is None:
-            return False
-        with self._lock:
-            if self._crew is None:
-                self._crew = Crew(_CONNECTIONS)
-            if remote not in self._spools:
-                self._spools[remote] = Spool(self.hub, remote, self.spool_folder, self._crew)
-            spool = self._spools[remote]
-        spool.add(ranges)
-        return True
-
-    def spool(self, remote: Remote) -> Spool | None:
-        """Where what was asked of `fetch` arrives."""
-        return self._spools.get(remote)
-
-    @contextmanager
-    def spooling(self, folder: Path) -> Iterator[None]:
-        """Within the block, what is expected is fetched into files without names in `folder`."""
-        self.spool_folder = folder
-        try:
-            yield
-        finally:
-            self.spool_folder = None
-            if self._crew is not None:
-                self.hub.stop.set()
-                self._crew.close()
-                self.hub.stop.clear()
-                self._crew = None
-            while self._spools:
-                self._spools.popitem()[1].close()
 
 
 def open_snapshot(address: Address) -> Snapshot:
@@ -370,14 +303,3 @@ def _is_file_name(part: str) -> bool:
 
 def _below(folder: str, name: str) -> str:
     return name.removeprefix(f"{folder}/") if folder else name
-
-
-def _require_content(remote: Remote, raw: bytes) -> None:
-    """The whole content of a file is what its ETag says: a SHA-256, or what git calls it."""
-    named = hashlib.sha256(raw).hexdigest() if len(remote.etag) == 64 else git_name(raw)
-    if named != remote.etag:
-        raise _other_content(remote)
-
-
-def _other_content(remote: Remote) -> FetchError:
-    return FetchError(f"{remote}: the content is not what its ETag says", "nothing of it was used: repeat")

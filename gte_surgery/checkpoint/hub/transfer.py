@@ -7,6 +7,7 @@ another host is followed without the token.
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 import sys
@@ -61,6 +62,16 @@ class Remote:
 
     def __str__(self) -> str:
         return f"hf://{self.repository}@{self.commit[:8]}/{shown(self.name)}"
+
+    def digest(self) -> Any:
+        """What is to be told the content, so that it names it as the ETag does."""
+        return hashlib.sha256() if len(self.etag) == 64 else hashlib.sha1(b"blob %d\0" % self.size)
+
+    def require(self, digest: Any) -> None:
+        """Raises FetchError where the content is another one than was listed."""
+        if digest.hexdigest() != self.etag:
+            message = f"{self}: the content is not what its ETag says"
+            raise FetchError(message, "nothing of it was used: repeat")
 
 
 class TransientError(Exception):
