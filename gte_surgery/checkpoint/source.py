@@ -82,10 +82,6 @@ class Place(Protocol):
     """Where the content of one file lies."""
 
     @property
-    def name(self) -> str:
-        """The last part of what messages call it."""
-
-    @property
     def near(self) -> LocalFile | None:
         """The file on this disk that it is; None for one that would have to be fetched."""
 
@@ -106,7 +102,10 @@ class Disk:
 
     def pread(self, descriptor: int, count: int, offset: int) -> bytes:
         """The `count` bytes from `offset`; fewer only where the file ends."""
-        return read_fully(descriptor, count, offset)
+        blocks = [os.pread(descriptor, count, offset)]
+        while blocks[-1] and (missing := count - sum(map(len, blocks))):
+            blocks.append(os.pread(descriptor, missing, offset + count - missing))
+        return b"".join(blocks)
 
     def close(self, descriptor: int) -> None:
         """Close a file."""
@@ -117,10 +116,6 @@ class LocalFile(NamedTuple):
     """A file on this disk; a symlink is followed. A fifo, a socket or a device is refused without waiting for it."""
 
     path: Path
-
-    @property
-    def name(self) -> str:
-        return self.path.name
 
     @property
     def near(self) -> LocalFile:
@@ -142,7 +137,7 @@ def path_of(place: Place) -> Path:
     """The path of a file on this disk, for programs that read nothing else. Raises OSError (ENOTSUP) for another."""
     if place.near is not None:
         return place.near.path
-    raise OSError(errno.ENOTSUP, "does not lie on this disk", place.name)
+    raise OSError(errno.ENOTSUP, "does not lie on this disk", str(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,18 +164,6 @@ class _OpenedLocal(Opened):
 
     def close(self) -> None:
         self.disk.close(self.descriptor)
-
-
-def read_fully(descriptor: int, count: int, offset: int) -> bytes:
-    """The `count` bytes of an open file from `offset`; fewer only where the file ends."""
-    block = os.pread(descriptor, count, offset)
-    if len(block) in (0, count):
-        return block
-    blocks = [block]
-    while block and (missing := count - sum(map(len, blocks))):
-        block = os.pread(descriptor, missing, offset + count - missing)
-        blocks.append(block)
-    return b"".join(blocks)
 
 
 def _require_regular(found: os.stat_result, path: Path) -> None:

@@ -10,7 +10,7 @@ import glob
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +44,8 @@ class RemoteFile(Place):
     snapshot: Snapshot = field(repr=False, compare=False)
     remote: Remote
 
-    @property
-    def name(self) -> str:
-        return self.remote.name.rpartition("/")[2]
+    def __str__(self) -> str:
+        return str(self.remote)
 
     @property
     def near(self) -> LocalFile | None:
@@ -60,10 +59,9 @@ class RemoteFile(Place):
 class Snapshot:
     """The files of one commit below the address's folder. Nothing is fetched before it is read."""
 
-    def __init__(self, address: Address, hub: Hub, remotes: Iterable[Remote], branch: str = "") -> None:
-        self.address, self.hub, self._branch = address, hub, branch
+    def __init__(self, address: Address, hub: Hub, remotes: Mapping[str, Remote], branch: str = "") -> None:
+        self.address, self.hub, self._remotes, self._branch = address, hub, remotes, branch
         self.supply = Supply(hub)
-        self._remotes = {_below(address.folder, remote.name): remote for remote in remotes}
         self._near: dict[Remote, LocalFile | None] = {}
 
     def __str__(self) -> str:
@@ -178,7 +176,7 @@ def open_snapshot(address: Address) -> Snapshot:
         raise FetchError(f"{address}: {len(remotes)} files, at most {_MOST_FILES} are looked at")
     _require_sane(address, [remote.name for remote in remotes])
     below = f"{address.folder}/" if address.folder else ""
-    wanted = [each for each in remotes if each.name.startswith(below)]
+    wanted = {each.name.removeprefix(below): each for each in remotes if each.name.startswith(below)}
     return Snapshot(address._replace(revision=commit), hub, wanted, address.revision)
 
 
@@ -280,17 +278,17 @@ def _require_sane(address: Address, names: list[str]) -> None:
     taken = set(names)
     for name in names:
         parts = name.split("/", _MOST_DEPTH)
-        if len(parts) > _MOST_DEPTH or len(name) > _MOST_NAME or not all(map(_is_file_name, parts)):
-            raise _odd_name(address, name)
-        folders = {"/".join(parts[:depth]) for depth in range(1, len(parts))}
-        if is_unsafe(name) or parts[0] == SURGERY_FOLDER or folders & taken:
-            raise _odd_name(address, name)
+        if (
+            len(parts) > _MOST_DEPTH
+            or len(name) > _MOST_NAME
+            or not all(map(_is_file_name, parts))
+            or is_unsafe(name)
+            or parts[0] == SURGERY_FOLDER
+            or any("/".join(parts[:depth]) in taken for depth in range(1, len(parts)))
+        ):
+            raise FetchError(f"{address}: has a file named {shown(name[:_MOST_NAME])!r}, which no checkpoint has")
     if len(taken) != len(names):
         raise FetchError(f"{address}: lists a file twice")
-
-
-def _odd_name(address: Address, name: str) -> FetchError:
-    return FetchError(f"{address}: has a file named {shown(name[:_MOST_NAME])!r}, which no checkpoint has")
 
 
 def _is_file_name(part: str) -> bool:
@@ -299,7 +297,3 @@ def _is_file_name(part: str) -> bool:
         return len(part.encode()) <= 255
     except UnicodeEncodeError:
         return False
-
-
-def _below(folder: str, name: str) -> str:
-    return name.removeprefix(f"{folder}/") if folder else name

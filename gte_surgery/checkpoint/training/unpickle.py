@@ -90,12 +90,8 @@ class _Global:
     name: str
 
 
-_REBUILD = "torch._utils._rebuild_tensor_v2"
-_ORDERED = "collections.OrderedDict"
-_SIZE = "torch.Size"
-_KNOWN = frozenset(
-    (_REBUILD, _ORDERED, _SIZE, *(f"torch.{name}" for name in STORAGES), *(f"torch.{name}" for name in _DTYPE_NAMES))
-)
+_CALLED = ("torch._utils._rebuild_tensor_v2", "collections.OrderedDict", "torch.Size")
+_KNOWN = frozenset((*_CALLED, *(f"torch.{name}" for name in (*STORAGES, *_DTYPE_NAMES))))
 
 _MARK = object()
 

@@ -69,7 +69,6 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
 
 def test_only_a_file_of_this_disk_has_a_path(place: LocalFile) -> None:
     class Elsewhere:
-        name = "weights"
         near = None
 
     assert path_of(place) == place.path
