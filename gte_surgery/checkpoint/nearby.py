@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from gte_surgery.checkpoint.printable import shown
@@ -78,17 +79,24 @@ def _sorted_folders(folder: Path) -> list[Path]:
 def _snapshots(entry: Path) -> Iterator[Path]:
     """The snapshots of a hub cache's entry (models--x/snapshots/REVISION), that of the main branch first."""
     main = entry / "refs" / "main"
-    if os.path.isfile(main) and os.path.getsize(main) < 1000:
-        yield entry / "snapshots" / main.read_text(errors="replace").strip()
+    with suppress(OSError):
+        if os.path.isfile(main) and os.path.getsize(main) < 1000:
+            yield entry / "snapshots" / main.read_text(errors="replace").strip()
     yield from _sorted_folders(entry / "snapshots")
 
 
 def _cached(path: Path) -> Iterator[Path]:
     """The snapshots of the model that a hub id names, in the hub's cache on this disk."""
     if _HUB_ID.fullmatch(str(path)):
-        home = os.environ.get("HF_HOME") or os.path.join(os.path.expanduser("~"), ".cache", "huggingface")
-        cache = os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")
-        yield from _snapshots(Path(cache) / f"models--{str(path).replace('/', '--')}")
+        yield from _snapshots(_hub_cache() / f"models--{str(path).replace('/', '--')}")
+
+
+def _hub_cache() -> Path:
+    """As huggingface_hub [2.4, constants.py] finds it, the import of which takes as long as a whole check."""
+    asked = os.environ.get
+    home = asked("HF_HOME", os.path.join(asked("XDG_CACHE_HOME", "~/.cache"), "huggingface"))
+    cache = asked("HF_HUB_CACHE", asked("HUGGINGFACE_HUB_CACHE", os.path.join(home, "hub")))
+    return Path(os.path.expandvars(os.path.expanduser(cache)))
 
 
 def _similar(path: Path) -> list[Path]:
