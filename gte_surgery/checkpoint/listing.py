@@ -70,8 +70,12 @@ def kept_for_undo(root: Path) -> tuple[int, int]:
     top = root / SURGERY_FOLDER / KEPT_FOLDER / KEPT_FILES
     if any(os.path.islink(each) for each in (top, *top.parents[:2])):
         return 0, 0
-    files = [os.lstat(os.path.join(folder, name)) for folder, _, names in os.walk(top) for name in names]
-    return len(files), sum(found.st_size for found in files)
+    sizes = []
+    for folder, _, names in os.walk(top):
+        for name in names:
+            with suppress(FileNotFoundError):
+                sizes.append(os.lstat(os.path.join(folder, name)).st_size)
+    return len(sizes), sum(sizes)
 
 
 def why_unusable(file: FileEntry, links_out: Collection[str]) -> str:

@@ -19,6 +19,7 @@ from gte_surgery.checkpoint import files as files_module
 from gte_surgery.checkpoint.directory import Checkpoint, Fault, FaultKind, open_checkpoint, open_listing
 from gte_surgery.checkpoint.faults import HeaderFault
 from gte_surgery.checkpoint.files import Content
+from gte_surgery.checkpoint.listing import KEPT_FILES, KEPT_FOLDER, SURGERY_FOLDER, kept_for_undo
 from gte_surgery.checkpoint.source import LocalFile
 from gte_surgery.errors import CheckpointError
 from gte_surgery.findings import Location
@@ -538,3 +539,14 @@ def test_a_file_that_a_receipt_speaks_of_and_that_is_gone_is_a_mismatch(single: 
     fault = only_fault(single)
     assert fault.kind is FaultKind.RECEIPT_MISMATCH
     assert "is gone" in fault.message
+
+
+def test_what_is_taken_away_while_it_is_counted_for_undo_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / SURGERY_FOLDER / KEPT_FOLDER / KEPT_FILES
+    kept.mkdir(parents=True)
+    (kept / "config.json").write_bytes(b"{}")
+    assert kept_for_undo(tmp_path) == (1, 2)
+    monkeypatch.setattr(os, "walk", lambda top: [(top, [], ["config.json", "gone"])])
+    assert kept_for_undo(tmp_path) == (1, 2)
