@@ -78,6 +78,11 @@ class Reports(NamedTuple):
         """Whether one of them is text on stdout."""
         return any(place.is_stdout and place.form == "text" for place in self.places)
 
+    @property
+    def are_asked_for(self) -> bool:
+        """Whether anything was typed but what goes to stdout anyway."""
+        return any(place.path is not None or place.form not in ("text", "github") for place in self.places)
+
     def require_free(self, *read: Path) -> None:
         """Raises RefusedError when one of the places is a link or a file of what is read."""
         for place in self.places:

@@ -13,6 +13,7 @@ from gte_surgery.cli import exits
 from gte_surgery.cli.group import PROGRAM, program
 from gte_surgery.cli.options import PATH, example
 from gte_surgery.cli.terminal import Terminal, pass_terminal
+from gte_surgery.render.ink import paint
 
 _SMALL = "--layers 2 --hidden 64 --heads 4 --intermediate 96 --max-positions 128 --vocab 1000 --pad 1 --dtype F32"
 _QUICKLY = "--device cpu --batch 4 --max-length 32"
@@ -77,7 +78,7 @@ def _room(directory: Path | None) -> Iterator[Path]:
 def _run(terminal: Terminal, checkpoint: Path, verb: str, options: str = "") -> int:
     """Show a command line and run it, in the colours that we were given and without a project's policy."""
     line = f"{verb} {checkpoint} {options}".rstrip()
-    terminal.result(f"$ {PROGRAM} {line}" if not terminal.has_color else f"\x1b[1m$ {PROGRAM} {line}\x1b[0m")
+    terminal.result(paint(f"$ {PROGRAM} {line}", "strong", terminal.has_color))
     settings = ["--color", "always" if terminal.has_color else "never", "--quiet"]
     policy = ["--no-config"] if verb == "check" else []
     arguments = [*settings, verb, str(checkpoint), *options.split(), *policy]

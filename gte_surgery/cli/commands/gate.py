@@ -84,6 +84,8 @@ def command(
     from gte_surgery.gate.policies import over, policy_of
     from gte_surgery.gate.run import chosen, run
 
+    if (init or explain) and (html or reports.are_asked_for):
+        raise click.UsageError("--init and --explain judge nothing, so there is no report to write")
     if init:
         return _init(terminal, checkpoint, corpora, given)
     if corpora:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,10 +16,6 @@ from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import UsageError
 from gte_surgery.outputs import write_output
-
-if TYPE_CHECKING:
-    from gte_surgery.smoke.result import SmokeResult
-
 
 _THRESHOLDS = (
     ("--min-cosine", 0.99, "Least mean cosine of a text's embeddings."),
@@ -121,15 +117,13 @@ def command(terminal: Terminal, /, checkpoint: Path, as_json: bool, html: Path |
     is_first = os.environ.get("RANK", "0") == "0"
     result = smoke(checkpoint, options, terminal.message if is_first else None)
     if is_first:
-        if html is not None:
-            write_output(html, _page(result), read)
+        quality = result.against.quality if result.against is not None else None
+        if html is not None and quality is not None:
+            from gte_surgery.render.corpus_page import quality_html
+            from gte_surgery.smoke.codes import CODES
+
+            write_output(html, quality_html(result, quality, CODES), read)
+        elif html is not None:
+            terminal.message(f"{html}: not written, for the texts were not measured")
         terminal.result(smoke_json(result) if as_json else smoke_text(result, terminal.has_color))
     return exits.GOOD if result.has_passed else exits.FINDINGS
-
-
-def _page(result: SmokeResult) -> str:
-    from gte_surgery.render.corpus_page import quality_html
-    from gte_surgery.smoke.codes import CODES
-
-    quality = result.against.quality if result.against is not None else None
-    return quality_html(result, quality, CODES) if quality is not None else ""

@@ -131,6 +131,15 @@ def test_the_page_says_of_a_step_that_could_not_be_taken_that_it_was_ignored(pro
     assert "useless" not in page
 
 
+@pytest.mark.parametrize("asked", [["--json"], ["--output", "a.txt"], ["--html", "a.html"]], ids=" ".join)
+@pytest.mark.parametrize("instead", [["--explain"], ["--init", "ckpt", "--policy", "new.toml"]], ids=" ".join)
+def test_where_nothing_is_judged_no_report_is_asked_for(project: Path, asked: list[str], instead: list[str]) -> None:
+    before = sorted(project.iterdir())
+    assert run(["gate", *instead, *asked]) == 2
+    assert sorted(project.iterdir()) == before
+    assert run(["gate", *instead]) == 0
+
+
 def test_a_signature_may_be_asked_for(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_key(project)
     add(project, "[check]\nsigned_by = 'key.pub'\n")

@@ -18,8 +18,11 @@ from tokenizers import Tokenizer  # noqa: E402
 from gte_surgery import SmokeOptions, load_encoder, smoke, trim  # noqa: E402
 from gte_surgery.cli.entry import run  # noqa: E402
 from gte_surgery.errors import RefusedError, UsageError  # noqa: E402
+from gte_surgery.findings import Location  # noqa: E402
 from gte_surgery.gte.schemas import violations  # noqa: E402
 from gte_surgery.render.smoke import smoke_text  # noqa: E402
+from gte_surgery.smoke.codes import CODES  # noqa: E402
+from gte_surgery.smoke.ledger import BrokenRunError  # noqa: E402
 from gte_surgery.smoke.result import Quality, SmokeResult  # noqa: E402
 from tests import builder  # noqa: E402
 from tests.texts import lines, write_tokenizer  # noqa: E402
@@ -222,6 +225,20 @@ def test_positives_that_are_not_found_any_more_are_told(folder: Path, tmp_path: 
             "GTE594": retrieval.recall_before - retrieval.recall_after > 0.01}  # fmt: skip
     assert {code for code, has_fallen in fell.items() if has_fallen} == codes(result) & fell.keys()
     assert fell["GTE593"]
+
+
+def test_where_the_texts_were_not_measured_no_page_is_written(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise BrokenRunError(CODES["GTE504"].found(Location(), "the device broke"), True)
+
+    monkeypatch.setattr("gte_surgery.smoke.against.run.measure_quality", broken)
+    (page := tmp_path / "page.html").write_text("an earlier one")
+    line = ["smoke", str(folder / "small"), "--against", str(folder / "old"), "--device", "cpu", "--texts"]
+    assert run([*line, str(folder / "texts.txt"), "--html", str(page)]) == 1
+    assert f"{page}: not written" in capsys.readouterr().err
+    assert page.read_text() == "an earlier one"
 
 
 @pytest.mark.slow
