@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,9 @@ from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
 from gte_surgery.outputs import require_output, write_output
+
+if TYPE_CHECKING:
+    from gte_surgery.contract.scan.corpus import CorpusReport
 
 _COLUMNS = (
     ("--ids", "The column, tensor or key that holds the ids.  [default: input_ids]"),
@@ -110,10 +113,7 @@ def command(
     if write_counts is not None:
         write_output(write_counts, counts_text(report), read)
     if html is not None:
-        from gte_surgery.contract.codes import CODES
-        from gte_surgery.render.corpus_page import corpus_html
-
-        write_output(html, corpus_html(_title(paths), report, CODES), read)
+        write_output(html, _page(paths, report), read)
     bar = Severity[(fail_on or "error").upper()]
     own: dict[str, Callable[[bool], str]] = {
         "text": partial(corpus_text, report),
@@ -125,6 +125,13 @@ def command(
 
 def _title(paths: tuple[str, ...]) -> str:
     return paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1:,} more"
+
+
+def _page(paths: tuple[str, ...], report: CorpusReport) -> str:
+    from gte_surgery.contract.codes import CODES
+    from gte_surgery.render.corpus_page import corpus_html
+
+    return corpus_html(_title(paths), report, CODES)
 
 
 def _with_rate(advance: Advance) -> Callable[[int, int, int], None]:
