@@ -63,6 +63,15 @@ def test_a_tokenizer_that_was_left_behind_fits_again_once_the_rows_are_back(tmp_
     assert "GTE316" in codes(path)
 
 
+def test_rows_that_count_as_new_are_those_of_their_tokens_still(tmp_path: Path) -> None:
+    path = spoken(tmp_path / "c")
+    kept(path)
+    resize(path, vocab=192, pad=1, new_from=40)
+    assert "GTE316" in codes(path)
+    remap(path, keep=ROWS, vocab=192, tokenizer="keep")
+    assert "GTE316" not in codes(path)
+
+
 def test_its_hint_removes_it(tmp_path: Path) -> None:
     path = spoken(tmp_path / "c")
     kept(path)

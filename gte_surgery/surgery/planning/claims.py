@@ -81,8 +81,11 @@ def _of_rows(target: Target, edit: Resize | Remap) -> Iterator[Claim]:
     moved, config, is_resize = as_remap(target, edit), target.config, isinstance(edit, Resize)
     ids = moved.origins
     without = frozenset(() if moved.pad is None else (moved.pad,))
-    if isinstance(edit, Resize) and edit.old_pad == "normal" and config.pad_token_id is not None:
-        without |= {config.pad_token_id}
+    if isinstance(edit, Resize):
+        ids = kept_rows(ids.rows)  # a row that is made anew is that of its token still
+        without |= {*edit.renewed}
+        if edit.old_pad == "normal" and config.pad_token_id is not None:
+            without |= {config.pad_token_id}
     yield Claim("tensors", "every tensor but the tables is the same bit for bit", tensors=_tables(target))
     yield from pad_row(moved.pad)
     if edit.tokenizer == ("keep" if is_resize else "rewrite") and not moved.installed:
