@@ -7,6 +7,7 @@ reads or judges is imported here, so that a process can begin before the one tha
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import islice
 from multiprocessing.connection import Connection, Pipe, wait
@@ -23,7 +24,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-from gte_surgery.errors import GteSurgeryError
+from gte_surgery.errors import GteSurgeryError, RefusedError
 
 BOOT = "import sys; sys.path[:] = sys.argv[3:]; from gte_surgery.child import main; main(*sys.argv[1:3])"
 """Started as `python -I -c BOOT DESCRIPTOR MODULE PATH…`: isolated, until the path of the caller, made safe, is its
@@ -39,6 +40,10 @@ class DiedError(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(signal.Signals(-code).name if -code in list(signal.Signals) else f"exit code {code}")
         self.code = code
+
+
+class LostError(DiedError):
+    """The process that the others are forked from ended, and all of them with it."""
 
 
 class FailedError(Exception):
@@ -78,38 +83,59 @@ class Child:
 
 
 class First(Child):
-    """A new interpreter, which imports a module at once."""
+    """A new interpreter, which imports a module at once. Raises RefusedError where none begins."""
 
     def __init__(self, module: str) -> None:
-        ours, theirs = Pipe()
-        command = [sys.executable, "-I", "-c", BOOT, str(theirs.fileno()), module, *safe_path(sys.path)]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
-        )
-        theirs.close()
-        super().__init__(ours, self._process.wait)
+        try:
+            ours, self._process = _begun(module)
+        except (OSError, TypeError) as error:  # TypeError where Python does not know what it runs in
+            raise RefusedError(f"no other Python begins: {error}", f"sys.executable is {sys.executable!r}") from None
+        self._use = _use()
+        super().__init__(ours, self._code_of_all)
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it has not ended."""
-        return self._process.poll() is None
+    def is_of_use(self) -> bool:
+        """Whether it has not ended, is a child of this process, and takes names of files from the same folder."""
+        return self._use == _use() and self._process.poll() is None
+
+    def answer(self) -> Any:
+        """What the call gave, as from each. Raises LostError where this process ended."""
+        try:
+            return super().answer()
+        except DiedError as error:
+            raise LostError(error.code) from None
 
     def fork(self) -> Child:
-        """Another process, with all that this one holds."""
+        """Another process, with all that this one holds. Raises RefusedError where there can be none."""
         pid = self.call(_fork)
-        return Child(Connection(recv_handle(self.connection)), lambda: self.call(_ended, pid))
+        try:
+            handle = recv_handle(self.connection)
+        except EOFError:
+            raise LostError(self._code_of_all()) from None
+        except (OSError, RuntimeError):  # RuntimeError where the kernel dropped the descriptor
+            raise _no_fork("too many open files") from None
+        return Child(Connection(handle), lambda: self.call(_ended, pid))
 
     def end_forks(self) -> None:
         """Ends all that were forked, whatever they do."""
         self.call(_end_forks)
 
     def end(self) -> None:
-        """Ends it and all that were forked."""
+        """Ends it and all that were forked, unless they are those of the process that this one was forked from."""
         self.connection.close()
-        if self.is_alive:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._use[0] != os.getpid():
+            self._process.returncode = 0  # nothing here waits for it
+        elif self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
+
+    def _code_of_all(self) -> int:
+        """The exit code of this process, which ends; those that it forked are ended while its id is still its own."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        self.end()
+        return self._process.returncode
 
 
 class Forks:
@@ -125,7 +151,8 @@ class Forks:
 
     def each(self, calls: Iterable[Call], most: int | None = None) -> Iterator[tuple[Call, Any]]:
         """(call, what it gave) as they come, by `most` forks at a time. In place of what it gave is a DiedError where a
-        process died of it; others go on. Raises what else a call raises.
+        process died of it; others go on. Raises what else a call raises, LostError where the first ended, and
+        RefusedError where nothing can be forked.
         """
         rest, busy = iter(calls), dict[Any, tuple[Child, Call]]()
         busy.update(self._asked(islice(rest, min(most or self._most, self._most))))
@@ -135,6 +162,8 @@ class Forks:
                 try:
                     found = child.answer()
                     self._idle.append(child)
+                except LostError:
+                    raise
                 except DiedError as error:
                     found = error
                 busy.update(self._asked(islice(rest, 1)))
@@ -149,7 +178,8 @@ class Forks:
     def end(self) -> None:
         """Ends them; others are forked when something is asked."""
         if self._idle:
-            self.first.end_forks()
+            with suppress(LostError):  # they ended with it
+                self.first.end_forks()
             self._idle.clear()
 
     def _asked(self, calls: Iterable[Call]) -> Iterator[tuple[Any, tuple[Child, Call]]]:
@@ -160,15 +190,47 @@ class Forks:
             yield child.connection, (child, call)
 
 
-def safe_path(path: list[str]) -> list[str]:
+def safe_path(path: Iterable[object]) -> list[str]:
     """A path of modules without the working directory, unless that is where this package itself lies."""
     ours = str(Path(__file__).parents[1])
-    here = os.path.realpath(os.curdir)
-    return [ours, *(each for each in path if os.path.isabs(each) and os.path.realpath(each) != here)]
+    here = _here()
+    safe = [each for each in path if isinstance(each, str) and os.path.isabs(each) and os.path.realpath(each) != here]
+    return safe if ours in safe else [ours, *safe]
+
+
+def _begun(module: str) -> tuple[Any, subprocess.Popen[bytes]]:
+    """Our end of the connection, and the process."""
+    ours, theirs = Pipe()
+    descriptor = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, 3)  # beyond those that are made quiet
+    theirs.close()
+    command = [sys.executable, "-I", "-c", BOOT, str(descriptor), module, *safe_path(sys.path)]
+    quiet = subprocess.DEVNULL
+    try:
+        return ours, subprocess.Popen(
+            command, pass_fds=[descriptor], stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _use() -> tuple[int, int, int]:
+    """This process, and the folder that it takes names of files from."""
+    here = os.stat(os.curdir)
+    return os.getpid(), here.st_dev, here.st_ino
+
+
+def _here() -> str | None:
+    """The working directory, None where it was removed."""
+    with suppress(FileNotFoundError):
+        return os.path.realpath(os.curdir)
+    return None
 
 
 def main(descriptor: str, module: str) -> None:
     """In the process: answers calls until nobody asks."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGALRM, signal.SIGCHLD, signal.SIGIO):
+        signal.signal(number, signal.SIG_DFL)
     import_module(module)
     _serve(Connection(int(descriptor)))
     _end_forks()
@@ -181,7 +243,9 @@ def _serve(caller: Any) -> None:
         except EOFError:
             return
         if function is not _fork:
-            caller.send(_outcome(function, args))
+            with _ended_with(caller):
+                found = _outcome(function, args)
+            caller.send(found)
         elif (own := _fork(caller)) is not None:
             thread = Thread(target=_serve, args=(own,))  # which allocates apart from what the others share
             thread.start()
@@ -194,8 +258,23 @@ def _outcome(function: Callable[..., Any], args: Iterable[Any]) -> Any:
         return function(*args)
     except GteSurgeryError as error:
         return error
-    except Exception:  # noqa: BLE001 - it is raised where the call was made
+    except BaseException:  # noqa: BLE001 - it is raised where the call was made; a panic of Rust is no Exception
         return FailedError(traceback.format_exc())
+
+
+@contextmanager
+def _ended_with(caller: Any) -> Iterator[None]:
+    """Meanwhile the kernel ends this process, whatever it does, when the one that asks ends: it hangs up, and nothing
+    else comes from it before it has its answer.
+    """
+    descriptor = caller.fileno()
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if caller.poll():  # it hung up before
+        os.kill(os.getpid(), signal.SIGIO)
+    yield
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
 
 
 _FORKS: set[int] = set()
@@ -206,9 +285,14 @@ def _fork(caller: Any) -> Any:
     """In the new process its own end of a connection; here None, and the caller has got the process id and the other
     end.
     """
-    here, there = Pipe()
     gc.freeze()  # collecting would write into each object, and the memory of all be shared no more
-    if (pid := os.fork()) == 0:
+    try:
+        here, there = Pipe()
+        pid = os.fork()
+    except OSError as error:
+        caller.send(_no_fork(error.strerror))
+        return None
+    if pid == 0:
         _FORKS.clear()
         caller.close()
         there.close()
@@ -219,6 +303,10 @@ def _fork(caller: Any) -> Any:
     send_handle(caller, there.fileno(), None)
     there.close()
     return None
+
+
+def _no_fork(reason: str | None) -> RefusedError:
+    return RefusedError(f"no other process begins: {reason}", "`ulimit -u` and `ulimit -n` tell how many may")
 
 
 def _ended(pid: int) -> int:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gte_surgery.child import DiedError, FailedError, First, Forks
-from gte_surgery.errors import UsageError
+import gte_surgery
+from gte_surgery.child import DiedError, FailedError, First, Forks, LostError, safe_path
+from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.whole import whole
 
 DIVIDE: Any = divmod
@@ -55,7 +60,7 @@ def test_the_death_of_a_first_and_of_a_fork_is_told_alike(first: First, call: An
         with pytest.raises(DiedError) as caught:
             child.call(*call)
         assert (str(caught.value), caught.value.code) == (told, code)
-    assert not first.ask(os.getpid) or not first.is_alive
+    assert not first.ask(os.getpid) or not first.is_of_use
 
 
 def test_forks_answer_many_calls_each_one_at_a_time(first: First) -> None:
@@ -107,10 +112,15 @@ def test_a_first_that_cannot_import_what_it_is_for_has_died() -> None:
     begun.end()
 
 
-def test_nothing_is_left_where_the_one_that_asks_is_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_nothing_is_left_where_the_one_that_asks_is_killed(is_busy: bool, tmp_path: Path) -> None:
     if (pid := os.fork()) == 0:
         first = First("json")
-        found = [first.call(os.getpid), first.fork().call(os.getpid)]
+        busy = first.fork()
+        found = [first.call(os.getpid), busy.call(os.getpid)]
+        if is_busy:
+            first.ask(time.sleep, 600)
+            busy.ask(time.sleep, 600)
         (tmp_path / "made").write_text(f"{found[0]} {found[1]}")
         (tmp_path / "made").rename(tmp_path / "pids")
         time.sleep(600)
@@ -121,3 +131,82 @@ def test_nothing_is_left_where_the_one_that_asks_is_killed(tmp_path: Path) -> No
         os.kill(pid, 9)
         os.waitpid(pid, 0)
     assert all(gone(int(each)) for each in (tmp_path / "pids").read_text().split())
+
+
+def test_where_the_first_ends_all_end_and_no_call_is_blamed(first: First) -> None:
+    forks = Forks(first, 2, is_replaced=True)
+    answers = forks.each([(os.getpid,), (time.sleep, 600)])
+    _, idle = next(answers)
+    os.kill(first._process.pid, 9)
+    with pytest.raises(LostError, match="SIGKILL"):
+        list(forks.each([(os.getpid,)] * 3))
+    assert gone(idle)
+    with pytest.raises(LostError, match="SIGKILL"):
+        list(answers)
+    forks.end()
+
+
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2)], ids=str)
+def test_a_caller_without_standard_files_has_its_answers(closed: tuple[int, ...]) -> None:
+    if (pid := os.fork()) == 0:
+        for each in closed:
+            os.close(each)
+        first = First("json")
+        found = first.fork().call(DIVIDE, 7, 2) if first.call(DIVIDE, 7, 2) == (3, 1) else None
+        first.end()
+        os._exit(0 if found == (3, 1) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_what_a_caller_does_with_signals_is_its_own() -> None:
+    code = (
+        "import os, signal; from gte_surgery.child import *; signal.signal(signal.SIGCHLD, signal.SIG_IGN); "
+        "signal.signal(signal.SIGALRM, signal.SIG_IGN); signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM]); "
+        "first = First('json'); forks = Forks(first, 1, True); calls = [(signal.raise_signal, signal.SIGALRM)]; "
+        "print([str(answer) for _, answer in forks.each(calls)]); list(forks.each([(os.getpid,)])); forks.end()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("['SIGALRM']\n", "")
+
+
+@pytest.mark.parametrize("executable", ["/no/python", "", None])
+def test_without_a_python_to_begin_it_is_refused(executable: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    with pytest.raises(RefusedError, match="no other Python begins"):
+        First("json")
+
+
+def test_a_caller_with_too_many_files_open_is_refused(first: First) -> None:
+    first.call(os.getpid)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, limits[1]))
+    held: list[int] = []
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.dup(0))
+        with pytest.raises(RefusedError, match="no other process begins: too many open files"):
+            first.fork()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for each in held:
+            os.close(each)
+
+
+def test_a_first_that_can_have_no_fork_goes_on(first: First) -> None:
+    first.call(resource.setrlimit, resource.RLIMIT_NOFILE, (4, 4))
+    with pytest.raises(RefusedError, match="no other process begins: Too many open files"):
+        first.fork()
+    assert first.call(DIVIDE, 7, 2) == (3, 1)
+
+
+def test_what_is_no_exception_is_told_too(first: First) -> None:
+    with pytest.raises(FailedError, match="SystemExit"):
+        first.call(sys.exit, 3)
+
+
+def test_the_path_of_modules_keeps_its_order_and_names_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    ours = str(Path(gte_surgery.__file__).parents[1])
+    path: list[object] = ["/usr/lib/x", ours, b"/y", Path("/z"), "/w"]
+    assert safe_path(path) == ["/usr/lib/x", ours, "/w"]

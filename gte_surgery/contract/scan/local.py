@@ -12,7 +12,7 @@ from signal import SIGKILL
 from types import TracebackType
 from typing import Any
 
-from gte_surgery.child import DiedError, Forks
+from gte_surgery.child import DiedError, Forks, LostError
 from gte_surgery.contract.scan.portions import Format, Portion
 from gte_surgery.contract.scan.process import NOT_BEGUN, give_back, taken
 from gte_surgery.contract.scan.summary import Summary, merged
@@ -64,15 +64,23 @@ class Local:
         return start
 
     def _answers(self, request: Request, items: Sequence[Any], worth: int) -> Iterator[tuple[Any, Any]]:
-        """(item, answer) as they come. Raises RefusedError where no process begins."""
+        """(item, answer) as they come. Raises RefusedError where no process begins, or none goes on."""
         if self._forks is None:
             yield from ((item, answer(request, item)) for item in items)
             return
+        has_begun = False
         try:
             for (_, _, item), found in self._forks.each(((bounded_answer, request, item) for item in items), worth):
+                has_begun = True
                 yield item, _failed(request, item, found) if isinstance(found, DiedError) else found
-        except DiedError as error:
-            raise RefusedError(f"a process of the scan ended with {error} before it began", NOT_BEGUN) from None
+        except LostError as error:
+            raise _lost(error, has_begun) from None
+
+
+def _lost(error: LostError, has_begun: bool) -> RefusedError:
+    if has_begun:
+        return RefusedError(f"a process of the scan, which the others are made of, ended with {error}", "scan again")
+    return RefusedError(f"a process of the scan ended with {error} before it began", NOT_BEGUN)
 
 
 def _failed(request: Request, item: Item, death: DiedError) -> Planned | Summary:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 
 from gte_surgery.child import First
 
 _MODULE = "gte_surgery.contract.scan.worker"
 NOT_BEGUN = f"`{sys.executable} -c 'import {_MODULE}'` says why"
 
-WAITING: list[tuple[tuple[int, ...], First]] = []
-"""One of each scan that is over, and where it is of use; they end with this one."""
+WAITING: list[First] = []
+"""One of each scan that is over; they end with this one."""
 
 
 def prepare() -> None:
@@ -22,33 +24,30 @@ def prepare() -> None:
 
 def taken() -> First:
     """One that waits, or a new one."""
-    while WAITING:
-        use, process = WAITING.pop()
-        if use == _use() and process.is_alive:
+    for process in _popped():
+        if process.is_of_use:
             return process
-        _end(use, process)
+        process.end()
     return First(_MODULE)
 
 
 def give_back(process: First) -> None:
     """Let it wait for the next scan."""
-    WAITING.append((_use(), process))
+    WAITING.append(process)
 
 
 @atexit.register
 def end_waiting() -> None:
     """End those that wait for another scan."""
-    while WAITING:
-        _end(*WAITING.pop())
-
-
-def _end(use: tuple[int, ...], process: First) -> None:
-    """End one, unless it is that of the process that this one was forked from."""
-    if use[0] == os.getpid():
+    for process in _popped():
         process.end()
 
 
-def _use() -> tuple[int, ...]:
-    """Who may ask: this process, as long as names of files are taken from this folder."""
-    here = os.stat(os.curdir)
-    return os.getpid(), here.st_dev, here.st_ino
+os.register_at_fork(after_in_child=end_waiting)  # a fork hangs up, lest they wait for it when this process is gone
+
+
+def _popped() -> Iterator[First]:
+    """Those that wait, which do so no more; other threads may ask for them, too."""
+    with suppress(IndexError):
+        while True:
+            yield WAITING.pop()

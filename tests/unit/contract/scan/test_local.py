@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -179,6 +180,14 @@ def test_a_process_that_does_not_begin_is_no_fault_of_a_file(tmp_path: Path, mon
     assert subprocess.run(caught.value.hint.split("`")[1], shell=True, check=False).returncode == 0
 
 
+def gone(pid: int) -> bool:
+    """Whether a process ends within a moment."""
+    end = time.monotonic() + 10
+    while (Path(f"/proc/{pid}").exists()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not Path(f"/proc/{pid}").exists()
+
+
 def below(pid: int) -> list[int]:
     """The processes that a process has begun or forked."""
     return [int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()]
@@ -213,7 +222,7 @@ def test_one_process_waits_for_the_next_scan_and_ends_with_this_one(tmp_path: Pa
 def test_what_waits_but_was_killed_is_replaced(tmp_path: Path) -> None:
     (name,) = save(tmp_path, "a.npy")
     process.prepare()
-    waits = process.WAITING[0][1]
+    (waits,) = process.WAITING
     waits._process.kill()
     waits._process.wait()
     with local.Local(1) as place:
@@ -232,13 +241,80 @@ def test_a_scan_that_is_broken_off_leaves_no_process(tmp_path: Path) -> None:
     assert set(below(os.getpid())) == before
 
 
-def test_a_fork_leaves_the_processes_of_its_parent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fork_leaves_the_processes_of_its_parent_alone() -> None:
     process.prepare()
-    ((use, first),) = process.WAITING
-    monkeypatch.setattr(process, "WAITING", [((1, *use[1:]), first)])
-    process.end_waiting()
-    assert first.is_alive
-    first.end()
+    (first,) = process.WAITING
+    if (pid := os.fork()) == 0:
+        first.end()
+        process.end_waiting()
+        os._exit(len(process.WAITING))
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert first.is_of_use
+
+
+def test_what_waits_does_not_wait_for_a_fork_of_the_one_that_is_gone(tmp_path: Path) -> None:
+    begins = (
+        "import os, sys, time\nfrom gte_surgery.contract.scan import process\nprocess.prepare()\n"
+        "os.fork() or time.sleep(600)\n"
+        "print(os.getpid(), process.WAITING[0].call(os.getpid), flush=True)\ntime.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", begins], stdout=subprocess.PIPE, text=True) as asks:
+        assert asks.stdout is not None
+        asked, waits = map(int, asks.stdout.readline().split())
+        (forked,) = set(below(asked)) - {waits}
+        asks.kill()
+        try:
+            assert gone(waits)
+        finally:
+            os.kill(forked, 9)
+
+
+def test_a_process_that_stands_in_another_folder_is_not_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names of files are taken from where a process has begun, though the scan ends elsewhere."""
+    for name, rows in (("one", 1), ("two", 2)):
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "a.npy", np.full((rows, 2), 5))
+    monkeypatch.chdir(tmp_path / "one")
+    first = scan(CONTRACT, "a.npy", progress=lambda *_: os.chdir(tmp_path / "two"))
+    assert (first.summary.rows, scan(CONTRACT, "a.npy").summary.rows) == (1, 2)
+
+
+def test_scans_at_once_share_what_waits(tmp_path: Path) -> None:
+    (name,) = save(tmp_path, "a.npy")
+    with ThreadPoolExecutor(8) as threads:
+        assert {report.summary.rows for report in threads.map(lambda _: scan(CONTRACT, name), range(24))} == {2}
+
+
+def test_a_scan_from_a_folder_that_was_removed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (name,) = save(tmp_path, "a.npy")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert scan(CONTRACT, name).summary.rows == 2
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_scan_of_which_the_process_that_is_forked_ends_is_refused(is_begun: bool, tmp_path: Path) -> None:
+    names = save(tmp_path, *(f"{number}.npy" for number in range(3)))
+    with local.Local(1) as place:
+        answers = place._answers(REQUEST, [(name, order) for order, name in enumerate(names)], 1)
+        if is_begun:
+            next(answers)
+        assert place._forks is not None
+        os.killpg(place._forks.first._process.pid, 9)
+        with pytest.raises(RefusedError, match="ended with SIGKILL" + " before it began" * (not is_begun)):
+            list(answers)
+
+
+def test_a_scan_is_done_though_the_process_that_is_forked_ends_at_its_end(tmp_path: Path) -> None:
+    (name,) = save(tmp_path, "a.npy")
+
+    def kill(*_: object) -> None:
+        (first,) = below(os.getpid())
+        os.kill(first, 9)
+
+    assert scan(CONTRACT, name, progress=kill).summary.rows == 2
+    assert scan(CONTRACT, name).summary.rows == 2
 
 
 def test_the_working_directory_is_left_out_of_the_path_of_modules(
