@@ -53,15 +53,18 @@ def confined(place: str, function: Callable[..., Any], *args: Any) -> Any:
         raise RefusedError(f"{place}a text is too long: {MEMORY >> 30} GiB do not hold what it is cut into") from None
     except GteSurgeryError as error:
         raise RefusedError(error.message, error.hint) from None
-    except Exception as error:  # noqa: BLE001 - whatever the package raises is an answer
+    except BaseException as error:  # noqa: BLE001 - whatever the package raises is an answer, a panic of Rust too
         raise RefusedError(f"{place}{type(error).__name__}: {error}") from None
     finally:
         signal.alarm(0)
 
 
 def bound(size: int) -> None:
-    """In the child: bounds its memory for tokenizers of so many bytes; it leaves no core behind."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY + 200 * size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    """In the child: bounds its memory for tokenizers of so many bytes, within what it may have; it leaves no core
+    behind.
+    """
+    most, hard = MEMORY + 200 * size, resource.getrlimit(resource.RLIMIT_AS)[1]
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -71,4 +74,4 @@ def death(error: DiedError, what: str) -> RefusedError:
     hint = "it makes its reader overflow, hang or take all memory: take it again from where it comes from"
     if what != "opening the tokenizer":
         hint = f"a text of many megabytes does that, cut it into lines; or {hint}"
-    return RefusedError(f"tokenizer.json: the tokenizers package died of {what}: {error}{how}", hint)
+    return RefusedError(f"the tokenizers package died of {what}: {error}{how}", hint)

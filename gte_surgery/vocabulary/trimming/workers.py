@@ -38,17 +38,17 @@ class Workers:
         for what they refuse, and where one died.
         """
         self._settle()
-        for (_, _, _, *args), found in self._forks.each((confined, _place(args), function, *args) for args in calls):
-            if isinstance(found, DiedError):
-                raise death(found, "reading the texts")
-            yield args, found
+        asked = self._forks.each((confined, _place(args), function, *args) for args in calls)
+        with _told("reading the texts"):
+            for (_, _, _, *args), found in asked:
+                if isinstance(found, DiedError):
+                    raise found
+                yield args, found
 
     def all(self, function: Callable[..., Any], *args: Any) -> None:
         """Has each process that was asked something make a call."""
-        try:
+        with _told("reading the texts"):
             self._forks.all(confined, "", function, *args)
-        except DiedError as error:
-            raise death(error, "reading the texts") from None
 
     def rest(self) -> None:
         """Frees what all but the first hold; others are forked when they are asked."""
@@ -58,10 +58,8 @@ class Workers:
     def _settle(self) -> None:
         if self._is_opening:
             self._is_opening = False
-            try:
+            with _told("opening the tokenizer"):
                 self.first.answer()
-            except DiedError as error:
-                raise death(error, "opening the tokenizer") from None
 
 
 @contextmanager
@@ -72,6 +70,15 @@ def started(count: int | None) -> Iterator[Workers]:
         yield workers
     finally:
         workers.first.end()
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Refuses where a process died of `what` meanwhile."""
+    try:
+        yield
+    except DiedError as error:
+        raise death(error, what) from None
 
 
 def _place(args: Iterable[Any]) -> str:

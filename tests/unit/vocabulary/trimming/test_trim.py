@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import resource
 import signal
 from collections import Counter
 from pathlib import Path
@@ -439,6 +440,31 @@ def test_a_line_of_json_that_is_too_long_is_told_as_that(tmp_path: Path) -> None
     (tmp_path / "t.jsonl").write_text(json.dumps({"text": "a " * 9_000_000}))
     with pytest.raises(RefusedError, match=r"t\.jsonl: byte 0: not a JSON value, must be one a line of at most 16 MiB"):
         list(texts_of(parts([tmp_path / "t.jsonl"], None)[0]))
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_workers_of_which_the_first_was_killed_refuse(is_begun: bool, tmp_path: Path, place: Path) -> None:
+    texts_file(tmp_path / "t.txt", lines(200))
+    calls = [(part, tmp_path, 0) for part in parts([tmp_path / "t.txt"], None)]
+    with started(1) as workers:
+        workers.open({"old": place / "tokenizer.json"}, ())
+        if is_begun:
+            list(workers.each(child.count, calls))
+        workers.rest()
+        os.kill(workers.first._process.pid, 9)
+        with pytest.raises(RefusedError, match="died of reading the texts: SIGKILL"):
+            list(workers.each(child.count, calls))
+        workers.rest()
+
+
+def test_a_trim_within_a_limit_of_memory_of_its_caller_is_done(tmp_path: Path, place: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with started(1) as workers:
+        workers.first.call(resource.setrlimit, resource.RLIMIT_AS, (1 << 30, 1 << 30))
+        workers.open({"old": place / "tokenizer.json"}, ())
+        workers.rest()
+        assert workers.first.call(resource.getrlimit, resource.RLIMIT_AS) == (1 << 30, 1 << 30)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limits
 
 
 def test_what_a_child_fails_of_is_told_with_its_file(tmp_path: Path, place: Path) -> None:
