@@ -4,12 +4,14 @@ refusal, and so is the death of that process.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 from gte_surgery.child import DiedError, First
@@ -20,6 +22,7 @@ MEMORY = 2 << 30
 SECONDS = 600
 """A call that takes longer ends the process."""
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ONE_THREAD = {"TOKENIZERS_PARALLELISM": "false", "RAYON_NUM_THREADS": "1"}
 
 
@@ -53,6 +56,10 @@ def confined(place: str, function: Callable[..., Any], *args: Any) -> Any:
         raise RefusedError(f"{place}a text is too long: {MEMORY >> 30} GiB do not hold what it is cut into") from None
     except GteSurgeryError as error:
         raise RefusedError(error.message, error.hint) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise RefusedError(f"{place}{type(error).__name__}: {error}") from None
+        raise RefusedError(f"{gettempdir()}: {error.strerror}", "TMPDIR says where else there is room") from None
     except BaseException as error:  # noqa: BLE001 - whatever the package raises is an answer, a panic of Rust too
         raise RefusedError(f"{place}{type(error).__name__}: {error}") from None
     finally:

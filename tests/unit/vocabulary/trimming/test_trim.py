@@ -10,6 +10,7 @@ import resource
 import signal
 from collections import Counter
 from pathlib import Path
+from tempfile import gettempdir
 
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
@@ -465,6 +466,17 @@ def test_a_trim_within_a_limit_of_memory_of_its_caller_is_done(tmp_path: Path, p
         workers.rest()
         assert workers.first.call(resource.getrlimit, resource.RLIMIT_AS) == (1 << 30, 1 << 30)
     assert resource.getrlimit(resource.RLIMIT_AS) == limits
+
+
+def test_a_full_disk_is_told_and_no_file_of_texts_blamed(tmp_path: Path, place: Path) -> None:
+    texts_file(tmp_path / "t.txt", lines(200))
+    with started(1) as workers:
+        workers.open({"old": place / "tokenizer.json"}, ())
+        for _, pid in workers.each(os.getpid, [()]):  # the words that a child counts go to a device without room
+            (tmp_path / f"{pid}-0").symlink_to("/dev/full")
+        list(workers.each(child.count, [(part, tmp_path, 0) for part in parts([tmp_path / "t.txt"], None)]))
+        with pytest.raises(RefusedError, match=f"^{gettempdir()}: No space left on device"):
+            workers.all(child.flush, tmp_path)
 
 
 def test_what_a_child_fails_of_is_told_with_its_file(tmp_path: Path, place: Path) -> None:
