@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Sequence
 from functools import reduce
@@ -58,9 +59,24 @@ class _Path(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Output(_Path):
+    """A file to be written; no two options of a command write the same."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if ctx is not None and param is not None and not path.is_relative_to("/dev"):
+            taken: dict[str, str] = ctx.meta.setdefault(__name__, {})
+            place = os.path.realpath(path)
+            if place in taken:
+                self.fail(f"{path}: {taken[place]} is written there already", param, ctx)
+            taken[place] = param.opts[0]
+        return path
+
+
 PATH = _Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
-"""A file to be written, or one that is no checkpoint."""
+"""A file that is no checkpoint."""
+OUTPUT = _Output(dir_okay=False, path_type=Path)
 checkpoint_argument = click.argument("checkpoint", type=PATH)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 

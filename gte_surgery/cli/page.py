@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gte_surgery.cli.options import FILE, Function
+from gte_surgery.cli.options import OUTPUT, Function
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.errors import CheckpointError, RefusedError
 from gte_surgery.outputs import require_output, write_output
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def html_option(text: str) -> Callable[[Function], Function]:
     """--html, with what the page of a command is."""
-    return click.option("--html", type=FILE, metavar="FILE", help=text)
+    return click.option("--html", type=OUTPUT, metavar="FILE", help=text)
 
 
 plots_option = html_option("Also write a page with plots here; reads all weights.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from gte_surgery.cli import exits
-from gte_surgery.cli.options import FILE, json_option, together
+from gte_surgery.cli.options import OUTPUT, json_option, together
 from gte_surgery.cli.terminal import Terminal
 from gte_surgery.outputs import require_output, write_output
 
@@ -148,7 +148,7 @@ _OPTIONS = (
     click.option(
         "--output",
         "-o",
-        type=FILE,
+        type=OUTPUT,
         multiple=True,
         help="Write the --format before it to this file.",
     ),

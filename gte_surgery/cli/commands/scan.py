@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gte_surgery.cli.completion import files
-from gte_surgery.cli.options import FILE, checkpoint_argument, example, together
+from gte_surgery.cli.options import OUTPUT, checkpoint_argument, example, together
 from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.reports import OrderedCommand, Reports, fail_on_option, reporting_options
 from gte_surgery.cli.terminal import Advance, Terminal, pass_terminal
@@ -57,7 +57,7 @@ _COLUMNS = (
     metavar="N",
     help="Tell of the first N; all are counted.",
 )
-@click.option("--write-counts", type=FILE, metavar="FILE", help="Write how often each id occurs, for `remap --keep`.")
+@click.option("--write-counts", type=OUTPUT, metavar="FILE", help="Write how often each id occurs, for `remap --keep`.")
 @html_option("Also write a page with a histogram here.")
 @fail_on_option("error")
 @reporting_options

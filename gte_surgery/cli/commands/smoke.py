@@ -11,7 +11,7 @@ import click
 from gte_surgery.cli import exits
 from gte_surgery.cli.completion import offering
 from gte_surgery.cli.operate import missing
-from gte_surgery.cli.options import FILE, PATH, checkpoint_argument, example, json_option, together
+from gte_surgery.cli.options import FILE, OUTPUT, PATH, checkpoint_argument, example, json_option, together
 from gte_surgery.cli.page import html_option, require_page
 from gte_surgery.cli.terminal import Terminal, pass_terminal
 from gte_surgery.errors import UsageError
@@ -64,7 +64,7 @@ _THRESHOLDS = (
 @click.option(
     "--compile", is_flag=True, help="Prove and time the compiled packed path as well; its gradients with --train."
 )
-@click.option("--save-reference", type=FILE, metavar="FILE", help="Save the batch and its embeddings.")
+@click.option("--save-reference", type=OUTPUT, metavar="FILE", help="Save the batch and its embeddings.")
 @click.option("--compare", type=FILE, metavar="FILE", help="Compare with a saved reference.")
 @click.option("--against", type=PATH, metavar="OLD", help="Prove instead what it preserves of this one.")
 @click.option("--map", type=FILE, metavar="FILE", help="Old id by new id, where no receipt tells.")

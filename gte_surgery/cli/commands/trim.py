@@ -9,6 +9,7 @@ import click
 
 from gte_surgery.cli.operate import operate
 from gte_surgery.cli.options import (
+    OUTPUT,
     PATH,
     checkpoint_argument,
     editing_options,
@@ -46,8 +47,8 @@ from gte_surgery.outputs import write_output
 @click.option(
     "--held-out", type=float, default=0.0, metavar="SHARE", help="Leave out this share of the texts, and tell."
 )
-@click.option("--write-counts", type=PATH, metavar="FILE", help="Write how often each id occurs.")
-@click.option("--html", type=PATH, metavar="FILE", help="Also write a page with the curve of sizes here.")
+@click.option("--write-counts", type=OUTPUT, metavar="FILE", help="Write how often each id occurs.")
+@click.option("--html", type=OUTPUT, metavar="FILE", help="Also write a page with the curve of sizes here.")
 @round_to_option
 @training_state_option
 @seed_option

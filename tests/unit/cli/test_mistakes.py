@@ -247,6 +247,15 @@ MISTAKES = {
     "a page into no folder": Mistake(
         "inspect ckpt --html pages/ckpt.html", 3, "pages/ckpt.html: No such file", "`mkdir -p pages`"
     ),
+    "two formats in one file": Mistake(
+        "check ckpt --format json --output a --format sarif --output ./a", 2, "a: --output is written there already", ""
+    ),
+    "a page over a report": Mistake(
+        "check ckpt --format json --output a --html a", 2, "a: --output is written there already", ""
+    ),
+    "a page over counts": Mistake(
+        "trim ckpt --counts c --write-counts a --html a", 2, "a: --write-counts is written there already", ""
+    ),
     "an output that exists": Mistake(
         "resize ckpt --vocab 64 --pad 0 --out bert", 3, "bert: exists and is not empty", "--out bert-2`?"
     ),
