@@ -64,6 +64,17 @@ def test_columns_of_ids_follow_the_map(tmp_path: Path) -> None:
     assert torch.equal(only(after, "lora_embedding_B"), only(before, "lora_embedding_B"))
 
 
+def test_columns_of_rows_that_count_as_new_are_zero(tmp_path: Path) -> None:
+    base, adapter = adapted(tmp_path, target_modules=["word_embeddings"])
+    before = only(load_file(adapter / "adapter_model.safetensors"), "lora_embedding_A")
+    rows = before.shape[1]
+    resize(base, vocab=rows + 2, pad=1, new_from=rows - 3)
+    after = only(load_file(adapter / "adapter_model.safetensors"), "lora_embedding_A")
+    assert torch.equal(after[:, : rows - 3], before[:, : rows - 3])
+    assert after.shape[1] == rows + 2
+    assert not after[:, rows - 3 :].any()
+
+
 @pytest.mark.parametrize("is_named", [False, True])
 def test_rows_of_some_ids_follow_with_their_indices(tmp_path: Path, is_named: bool) -> None:
     ids = [5, 6, 9, 50]
