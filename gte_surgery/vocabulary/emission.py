@@ -99,7 +99,7 @@ def _around(
     side = 0
     for part in template:
         side = 1 if "Sequence" in part else side
-        special = dict_of(specials.get(str(dict_of(part.get("SpecialToken")).get("id"))))
+        special = dict_of(specials.get(str(dict_of(part.get("SpecialToken")).get("id", ""))))
         sides[side] += _ids(list_of(special.get("ids")))
     return sides[0], sides[1]
 

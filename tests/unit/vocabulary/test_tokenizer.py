@@ -189,6 +189,14 @@ def test_what_post_processors_emit(tmp_path: Path, processor: dict[str, object])
     assert max(package.encode("a", "a").type_ids) == 1
 
 
+def test_a_token_called_none_is_not_that_of_a_text(tmp_path: Path) -> None:
+    model = {"type": "WordLevel", "vocab": {"None": 3, "a": 0}, "unk_token": "a"}
+    parts = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": "None", "type_id": 0}}]
+    special = {"None": {"id": "None", "ids": [3], "tokens": ["None"]}}
+    processor = {"type": "TemplateProcessing", "single": parts, "pair": parts, "special_tokens": special}
+    assert read(tmp_path, tokenizer__json=whole(model, post_processor=processor)).frame == Frame((), (3,), 0, 0)
+
+
 def test_roberta_gives_no_types_and_byte_level_nothing(tmp_path: Path) -> None:
     model = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
     roberta = {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 1], "trim_offsets": True}
