@@ -30,9 +30,11 @@ def first() -> Iterator[First]:
 
 
 def alive(pid: int) -> bool:
+    """Whether any thread of a process has not ended: a fork answers in another thread than the one it is known by."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        is_dead = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        return not is_dead or len(os.listdir(f"/proc/{pid}/task")) > 1
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
