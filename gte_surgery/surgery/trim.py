@@ -82,8 +82,8 @@ def _paths(given: Path | str | Sequence[Path | str]) -> tuple[Path, ...]:
 def trim_origins(target: Target, corpus: Corpus, wish: Wish, threads: int | None, progress: Progress | None) -> RowMap:
     """The rows that are kept. Raises UsageError and RefusedError as `trimmed` does."""
     named = [target.config.pad_token_id, *(target.values.get(key) for key in CONFIG_IDS)]
-    tables = [target.tensors.get(name) for name in target.names.sized_by_vocabulary]
-    widths = [(math.prod(table.shape[1:]), table.nbytes // table.shape[0]) for table in tables if table is not None]
+    sized = [target.tensors[name] for name in target.names.sized_by_vocabulary if name in target.tensors]
+    widths = [(math.prod(each.shape[1:]), each.nbytes // each.shape[0]) for each in sized if each.nbytes]
     width = sum(each for each, _ in widths), sum(nbytes for _, nbytes in widths)
     special = [number for number in named if type(number) is int]
     return trimmed(target.checkpoint, corpus, wish, special=special, width=width, threads=threads, progress=progress)

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 from tempfile import gettempdir
 
+import numpy as np
 import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as models_of_tokenizers
@@ -228,6 +229,15 @@ def test_a_rounding_to_nothing_is_refused(place: Path, tmp_path: Path) -> None:
     for wish in ({"texts": texts}, {"top": 1 << 20}):
         with pytest.raises(UsageError, match=r"^round-to: 0, must be at least 1$"):
             trim(place, round_to=0, **wish)  # type: ignore[arg-type]
+
+
+def test_a_table_of_which_only_the_place_was_saved_is_refused(tmp_path: Path) -> None:
+    path = builder.write_sidecars(builder.build(tmp_path / "ckpt", builder.native_config()))
+    words = {"embeddings.word_embeddings.weight": np.zeros(0, np.float32)}
+    builder.save(path / "model.safetensors", {**builder.load(path), **words})
+    (tmp_path / "t.txt").write_text("w7 w8\n")
+    with pytest.raises(RefusedError, match=r"shape \[0\], config needs \[128, 32\]"):
+        trim(path, texts=tmp_path / "t.txt")
 
 
 @pytest.mark.parametrize("round_to", [1, 64])
