@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from gte_surgery.checkpoint.adapters import adapters_of
 from gte_surgery.checkpoint.printable import pasteable
 from gte_surgery.errors import RefusedError, UsageError
 from gte_surgery.surgery.edits import Remap, Resize
@@ -111,11 +112,16 @@ def with_renewed(target: Target, edit: Resize) -> Resize:
     if edit.new_from is not None:
         return replace(edit, renewed=range(min(edit.new_from, stop), stop))
     first = _OWN_IDS.get(held, stop)
-    is_trained = any(map(target.checkpoint.has, _TRAINED))
-    if first >= stop or edit.rows == held or edit.tokenizer == "remove" or is_trained:
+    if first >= stop or edit.rows == held or edit.tokenizer == "remove" or _is_trained(target):
         return edit
     made = read_tokenizer(target.checkpoint).vocab_size or 0
     return replace(edit, renewed=range(first, max(first, min(made, stop))))
+
+
+def _is_trained(target: Target) -> bool:
+    """Whether training has gone on here, and may have reached any row: a Trainer's files tell, and adapters of rows."""
+    checkpoint = target.checkpoint
+    return any(map(checkpoint.has, _TRAINED)) or any(each.rows or each.token_ids for each in adapters_of(checkpoint))
 
 
 def meaning_of_renewed(target: Target, edit: Resize, tokenizer: Tokenizer, how: str) -> Iterator[str]:

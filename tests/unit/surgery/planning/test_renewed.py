@@ -94,6 +94,16 @@ def test_nothing_is_new_that_may_be_trained(place: Path, edit: Resize, beside: s
             (place / beside).unlink()
 
 
+@pytest.mark.parametrize("kind", ["weight", "lora_embedding_A"])
+def test_nothing_is_new_that_an_adapter_speaks_for(place: Path, kind: str) -> None:
+    builder.add_adapter(place, HELD, kind=kind)
+    try:
+        assert not with_renewed(understand(open_checkpoint(place)), Resize(HELD + 64, 1)).renewed
+    finally:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (place / name).unlink()
+
+
 def test_rows_behind_the_table_that_are_tokens_already_are_named(tmp_path: Path) -> None:
     path = builder.write_sidecars(builder.build(tmp_path / "ckpt"), ids=130)
     told = resize(path, vocab=192, pad=1, dry_run=True).plan.meaning
