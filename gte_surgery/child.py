@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -237,13 +236,15 @@ def main(descriptor: str, module: str) -> None:
 
 
 def _serve(caller: Any) -> None:
+    fcntl.fcntl(caller.fileno(), fcntl.F_SETOWN, os.getpid())
+    flags = fcntl.fcntl(caller.fileno(), fcntl.F_GETFL)
     while True:
         try:
             function, *args = caller.recv()
         except EOFError:
             return
         if function is not _fork:
-            with _ended_with(caller):
+            with _ended_with(caller, flags):
                 found = _outcome(function, args)
             caller.send(found)
         elif (own := _fork(caller)) is not None:
@@ -259,22 +260,21 @@ def _outcome(function: Callable[..., Any], args: Iterable[Any]) -> Any:
     except GteSurgeryError as error:
         return error
     except BaseException:  # noqa: BLE001 - it is raised where the call was made; a panic of Rust is no Exception
-        return FailedError(traceback.format_exc())
+        from traceback import format_exc
+
+        return FailedError(format_exc())
 
 
 @contextmanager
-def _ended_with(caller: Any) -> Iterator[None]:
+def _ended_with(caller: Any, flags: int) -> Iterator[None]:
     """Meanwhile the kernel ends this process, whatever it does, when the one that asks ends: it hangs up, and nothing
     else comes from it before it has its answer.
     """
-    descriptor = caller.fileno()
-    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_ASYNC)
+    fcntl.fcntl(caller.fileno(), fcntl.F_SETFL, flags | os.O_ASYNC)
     if caller.poll():  # it hung up before
         os.kill(os.getpid(), signal.SIGIO)
     yield
-    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+    fcntl.fcntl(caller.fileno(), fcntl.F_SETFL, flags)
 
 
 _FORKS: set[int] = set()

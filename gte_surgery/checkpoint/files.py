@@ -6,7 +6,6 @@ What a place is, and how it is read, is for `source`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -117,7 +116,9 @@ def adding_up(progress: Progress | None, total: int) -> Callable[[int], None]:
 
 def sha256_of(place: Place, advance: Callable[[int], object] = int) -> str:
     """The SHA-256 of a whole file as hex digits; `advance` is told of the bytes read. Raises OSError."""
-    digest, done = hashlib.sha256(), 0
+    from hashlib import sha256
+
+    digest, done = sha256(), 0
     with closing(place.open()) as file:
         file.expect([(0, file.identity.size)])
         while piece := file.read(done, _PIECE):
