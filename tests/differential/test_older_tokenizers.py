@@ -112,6 +112,7 @@ def test_special_tokens_move_where_the_files_can_say_so(folder: Path, tmp_path: 
         assert given(tmp_path / "own", [""])[0].cls_token_id == 3
 
 
+@pytest.mark.slow
 def test_what_transformers_makes_none_of_is_refused_with_a_way_out(folder: Path, tmp_path: Path) -> None:
     place = shutil.copytree(folder, tmp_path / "ckpt")
     builder.write_json(place / "tokenizer_config.json", {"tokenizer_class": "CanineTokenizer"})
@@ -128,6 +129,7 @@ def test_a_refusal_names_the_file_that_is_there(folder: Path) -> None:
         remap(folder, keep=range(5, SIZE), pad=1, dry_run=True)
 
 
+@pytest.mark.slow
 def test_code_that_lies_there_is_not_run(folder: Path, tmp_path: Path) -> None:
     place = shutil.copytree(folder, tmp_path / "ckpt")
     (place / "their.py").write_text(f"open({str(tmp_path / 'run')!r}, 'w')\nclass Code: pass\n")
@@ -168,6 +170,7 @@ def test_a_vocabulary_that_cannot_be_read_is_refused_before_transformers_reads_i
     assert "--tokenizer remove" in refused.value.hint
 
 
+@pytest.mark.slow
 def test_smoke_cuts_texts_by_older_files_as_transformers_does(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     some = texts(tmp_path / "texts.txt", 60)
